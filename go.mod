@@ -1,0 +1,3 @@
+module github.com/strongroom/strongroom
+
+go 1.26
