@@ -1,0 +1,145 @@
+// Package api is the vocabulary of an endpoint: what a handler is given, what
+// it may answer, and how both are declared once.
+//
+// An engine or a domain package declares each endpoint in a static table:
+//
+//	var Routes = []api.Route[*Engine]{
+//		api.Handle(api.Read, "keys/{name}", (*Engine).ReadKey),
+//		api.Handle(api.Write, "keys/{name}", (*Engine).PutKey),
+//	}
+//
+// with a typed request and a typed response. Everything else follows from that
+// declaration: routing, lenient decoding, defaults, audit redaction by type,
+// OpenAPI, path-help and the reference pages.
+//
+// Engines and auth methods import this package and nothing else of ours; they
+// reach storage, time and the caller through the Call that each handler is
+// handed. A handler keeps no state between calls: what it remembers is in
+// Call.Store.
+package api
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Op is what a request does to a path. Doors translate their verbs to it.
+type Op uint8
+
+// The operations. Write is a create or an update; which of the two the policy
+// is asked for depends on whether the thing exists (see Upsert).
+const (
+	Read Op = iota + 1
+	Write
+	Patch
+	Delete
+	List
+	Scan
+)
+
+var opNames = [...]string{Read: "read", Write: "update", Patch: "patch", Delete: "delete", List: "list", Scan: "scan"}
+
+// String is the operation's name as the audit log and help spell it.
+func (o Op) String() string {
+	if int(o) < len(opNames) && opNames[o] != "" {
+		return opNames[o]
+	}
+	return "unknown"
+}
+
+// Namespace names the tenant that a call runs in.
+type Namespace struct {
+	ID   string // stable identifier, part of every storage key; "root" for the root namespace
+	Path string // canonical path with a trailing slash; empty for the root namespace
+}
+
+// Mount describes the mount that a call reached.
+type Mount struct {
+	ID         string            // stable identifier, part of every storage key
+	Accessor   string            // public handle, such as kv_1a2b3c4d
+	Path       string            // with a trailing slash, relative to the namespace, such as secret/ or auth/token/
+	Type       string            // engine or auth method type
+	Options    map[string]string // such as version=2; must not be modified
+	DefaultTTL time.Duration     // effective default lease duration
+	MaxTTL     time.Duration     // effective maximum lease duration
+}
+
+// Caller is who asks. A call on a public endpoint has the zero Caller.
+type Caller struct {
+	TokenID     string   // storage identity of the token (a keyed hash, not the token)
+	Accessor    string   // token accessor
+	DisplayName string   // such as token or userpass-alice
+	EntityID    string   // identity entity; empty when there is none
+	Policies    []string // names of all policies in force
+	Namespace   Namespace
+	Root        bool // holds the root policy
+	Sudo        bool // the policy grants sudo on this path
+	Batch       bool // the token is a batch token
+}
+
+// Call is one authorised request on its way to a handler: the context it runs
+// in, who asks, where it landed and what it may touch.
+type Call struct {
+	context.Context
+	RequestID string
+	Namespace Namespace
+	Mount     Mount
+	Caller    Caller
+	Path      string      // canonical path, relative to the mount
+	Store     store.Store // the mount's own part of the encrypted store
+	Now       time.Time   // when the request was accepted
+	Remote    netip.Addr  // the client's address; invalid when not known
+
+	warnings []string
+}
+
+// Warn adds a line to the answer's warnings. It must carry no secret value.
+func (c *Call) Warn(message string) { c.warnings = append(c.warnings, message) }
+
+// Warnings are the lines that Warn has added.
+func (c *Call) Warnings() []string { return c.warnings }
+
+// Keys is the answer to every List and Scan. An empty one is answered as not
+// found, as clients expect.
+type Keys struct {
+	Keys []string `json:"keys"`
+	// Info holds what is known of each key, where the endpoint says so.
+	Info map[string]any `json:"key_info,omitempty"`
+}
+
+// Raw is an answer that is not wrapped in the dialect's envelope.
+type Raw struct {
+	ContentType string
+	Body        []byte
+	Status      int // HTTP status; 0 means 200
+}
+
+// Auth is the answer to a login or to the creation or renewal of a token. A
+// handler of an auth method leaves ClientToken empty and the gate issues the
+// token; the token store fills it in itself.
+type Auth struct {
+	ClientToken      Secret
+	Accessor         string
+	Policies         []string // all policies in force
+	TokenPolicies    []string
+	IdentityPolicies []string
+	Metadata         map[string]string
+	TTL              time.Duration
+	MaxTTL           time.Duration // explicit maximum; 0: the mount's
+	Period           time.Duration
+	Renewable        bool
+	EntityID         string
+	TokenType        string // service or batch; empty: as the mount says
+	Orphan           bool
+	NumUses          int // 0: no limit
+	DisplayName      string
+	NoDefaultPolicy  bool
+	BoundCIDRs       []string
+}
+
+// LoginPolicies are names that an auth method attaches; the root policy is
+// never among them.
+func (a *Auth) LoginPolicies() []string { return a.TokenPolicies }

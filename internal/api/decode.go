@@ -1,0 +1,393 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// decoder sets dst from a member as it was sent. Its error echoes no value.
+type decoder func(raw jsontext.Value, dst reflect.Value) error
+
+// Decode makes the endpoint's typed request from path parameters and a body,
+// with the leniency that clients of this wire expect: numbers and booleans as
+// texts, texts as numbers, comma lists, durations in several spellings. Absent
+// and null members get the declared default. A path parameter always wins over
+// a member of that name. It returns the names of members the request has no
+// field for, and Invalid naming the field for a value of the wrong type.
+func (e *Endpoint) Decode(m *Match, body Body) (req any, unknown []string, err error) {
+	v := reflect.New(e.Request.typ)
+	if err := e.Request.decodeInto(v.Elem(), body, m); err != nil {
+		return nil, nil, err
+	}
+	if e.Request.whole == nil {
+		for i := range body.members {
+			if e.Request.byName[body.members[i].name] == nil {
+				unknown = append(unknown, body.members[i].name)
+			}
+		}
+	}
+	return v.Interface(), unknown, nil
+}
+
+func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		if f.Whole {
+			v.FieldByIndex(f.index).SetBytes(body.AppendJSON(nil))
+			continue
+		}
+		raw := f.source(body)
+		if param, ok := m.param(f); ok {
+			if f.Kind == KindString || f.Kind == KindName {
+				v.FieldByIndex(f.index).SetString(param)
+				continue
+			}
+			raw = quote(param)
+		}
+		if err := f.set(v, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// param is the path parameter that fills a field.
+func (m *Match) param(f *Field) (string, bool) {
+	if m == nil || !f.InPath {
+		return "", false
+	}
+	for i := range m.N {
+		if m.Params[i].Name == f.Name {
+			return m.Params[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// quote is s as JSON text; empty for invalid UTF-8, which doors refuse before.
+func quote(s string) jsontext.Value {
+	b, err := jsontext.AppendQuote(nil, s)
+	if err != nil {
+		return jsontext.Value(`""`)
+	}
+	return b
+}
+
+// source is where a field's value comes from when the path has none: the body,
+// or the default.
+func (f *Field) source(body Body) jsontext.Value {
+	if raw := body.Get(f.Name); raw != nil && string(raw) != "null" {
+		return raw
+	}
+	if f.Default != "" {
+		return quote(f.Default)
+	}
+	return nil
+}
+
+func (f *Field) set(v reflect.Value, raw jsontext.Value) error {
+	if raw == nil {
+		if f.Required {
+			return &Error{Kind: Invalid, Message: "missing " + f.Name}
+		}
+		return nil
+	}
+	dst := v.FieldByIndex(f.index)
+	if f.pointer {
+		dst.Set(reflect.New(dst.Type().Elem()))
+		dst = dst.Elem()
+	}
+	var err error
+	if f.Nested != nil {
+		err = f.decodeNested(raw, dst)
+	} else {
+		err = f.decode(raw, dst)
+	}
+	var typed *Error
+	if errors.As(err, &typed) {
+		return err
+	}
+	if err != nil {
+		return Errorf(Invalid, "%s: %v", f.Name, err)
+	}
+	return nil
+}
+
+func (f *Field) decodeNested(raw jsontext.Value, dst reflect.Value) error {
+	if f.Kind == KindStruct {
+		sub, err := ParseBody(raw)
+		if err != nil {
+			return errors.New("must be an object")
+		}
+		return f.Nested.decodeInto(dst, sub, nil)
+	}
+	return unmarshal(raw, dst)
+}
+
+func decoderFor(k FieldKind, t reflect.Type) decoder {
+	switch k {
+	case KindString, KindName:
+		return decodeString
+	case KindSecret:
+		return decodeSecret
+	case KindBool:
+		return decodeBool
+	case KindInt:
+		return decodeInt
+	case KindFloat:
+		return decodeFloat
+	case KindDuration:
+		return decodeDuration
+	case KindTime:
+		return decodeTime
+	case KindStrings:
+		return decodeStrings
+	case KindInts:
+		return decodeInts
+	case KindPairs:
+		return decodePairs
+	case KindObject:
+		return decodeObject
+	}
+	return unmarshal
+}
+
+// text is a scalar as text: a JSON string's content, a number or boolean as written.
+func text(raw jsontext.Value) (string, error) {
+	switch raw.Kind() {
+	case '"':
+		b, err := jsontext.AppendUnquote(nil, raw)
+		return string(b), err
+	case '0', 't', 'f':
+		return string(raw), nil
+	}
+	return "", errors.New("must be a text")
+}
+
+func decodeString(raw jsontext.Value, dst reflect.Value) error {
+	s, err := text(raw)
+	if err != nil {
+		return err
+	}
+	if dst.Type() == typeName {
+		if s, err = canonicalName(s); err != nil {
+			return err
+		}
+	}
+	dst.SetString(s)
+	return nil
+}
+
+func decodeSecret(raw jsontext.Value, dst reflect.Value) error {
+	s, err := text(raw)
+	dst.Set(reflect.ValueOf(Secret{s}))
+	return err
+}
+
+func decodeBool(raw jsontext.Value, dst reflect.Value) error {
+	s, err := text(raw)
+	if err != nil {
+		return errors.New("must be true or false")
+	}
+	b, err := strconv.ParseBool(strings.TrimSpace(s))
+	if err != nil {
+		return errors.New("must be true or false")
+	}
+	dst.SetBool(b)
+	return nil
+}
+
+func decodeInt(raw jsontext.Value, dst reflect.Value) error {
+	errInt := errors.New("must be a whole number")
+	s, err := text(raw)
+	if err != nil {
+		return errInt
+	}
+	n, err := parseInt(strings.TrimSpace(s))
+	if err != nil {
+		return errInt
+	}
+	if dst.CanUint() {
+		if n < 0 || dst.OverflowUint(uint64(n)) {
+			return errors.New("is out of range")
+		}
+		dst.SetUint(uint64(n))
+		return nil
+	}
+	if dst.OverflowInt(n) {
+		return errors.New("is out of range")
+	}
+	dst.SetInt(n)
+	return nil
+}
+
+// parseInt takes whole numbers, also when they are written as 1e3 or 5.0.
+func parseInt(s string) (int64, error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return 0, errors.New("not a whole number")
+	}
+	return int64(f), nil
+}
+
+func decodeFloat(raw jsontext.Value, dst reflect.Value) error {
+	s, err := text(raw)
+	if err != nil {
+		return errors.New("must be a number")
+	}
+	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return errors.New("must be a number")
+	}
+	dst.SetFloat(f)
+	return nil
+}
+
+func decodeDuration(raw jsontext.Value, dst reflect.Value) error {
+	s, err := text(raw)
+	if err != nil {
+		return errDuration
+	}
+	d, err := ParseDuration(s)
+	dst.SetInt(int64(d))
+	return err
+}
+
+func decodeTime(raw jsontext.Value, dst reflect.Value) error {
+	s, err := text(raw)
+	if err != nil || s == "" {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return errors.New("must be a time such as 2006-01-02T15:04:05Z")
+	}
+	dst.Set(reflect.ValueOf(Time{t}).Convert(dst.Type()))
+	return nil
+}
+
+// elements are a list's members; a text stands for its comma-separated parts.
+func elements(raw jsontext.Value) ([]string, error) {
+	if raw.Kind() != '[' {
+		s, err := text(raw)
+		if err != nil {
+			return nil, errors.New("must be a list or a comma-separated text")
+		}
+		return splitList(s), nil
+	}
+	var items []jsontext.Value
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return nil, errors.New("must be a list")
+	}
+	out := make([]string, 0, len(items))
+	for _, it := range items {
+		s, err := text(it)
+		if err != nil {
+			return nil, errors.New("must be a list of texts")
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func splitList(s string) []string {
+	out := []string{}
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func decodeStrings(raw jsontext.Value, dst reflect.Value) error {
+	items, err := elements(raw)
+	if err == nil {
+		dst.Set(reflect.ValueOf(items))
+	}
+	return err
+}
+
+func decodeInts(raw jsontext.Value, dst reflect.Value) error {
+	items, err := elements(raw)
+	if err != nil {
+		return err
+	}
+	out := make([]int, 0, len(items))
+	for _, s := range items {
+		n, err := parseInt(s)
+		if err != nil || n != int64(int(n)) {
+			return errors.New("must be a list of whole numbers")
+		}
+		out = append(out, int(n))
+	}
+	dst.Set(reflect.ValueOf(out))
+	return nil
+}
+
+func decodePairs(raw jsontext.Value, dst reflect.Value) error {
+	out := map[string]string{}
+	if raw.Kind() != '{' {
+		items, err := elements(raw)
+		if err != nil {
+			return errors.New("must be an object of texts")
+		}
+		for _, it := range items {
+			k, v, ok := strings.Cut(it, "=")
+			if !ok {
+				return errors.New("must be an object of texts, or a list of key=value")
+			}
+			out[k] = v
+		}
+		dst.Set(reflect.ValueOf(out))
+		return nil
+	}
+	b, err := ParseBody(raw)
+	if err != nil {
+		return err
+	}
+	for _, m := range b.members {
+		if out[m.name], err = text(m.value); err != nil {
+			return errors.New("must be an object of texts")
+		}
+	}
+	dst.Set(reflect.ValueOf(out))
+	return nil
+}
+
+func decodeObject(raw jsontext.Value, dst reflect.Value) error {
+	if raw.Kind() == '"' {
+		s, err := text(raw)
+		if err != nil {
+			return err
+		}
+		raw = jsontext.Value(s)
+	}
+	if raw.Kind() != '{' || !raw.IsValid() {
+		return errors.New("must be an object")
+	}
+	dst.SetBytes(bytes.Clone(raw))
+	return nil
+}
+
+// unmarshal reads what has no leniency of its own.
+func unmarshal(raw jsontext.Value, dst reflect.Value) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := d.Decode(dst.Addr().Interface()); err != nil {
+		return fmt.Errorf("has the wrong type")
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Flag marks what is special about an endpoint.
+type Flag uint8
+
+// The flags.
+const (
+	Public   Flag = 1 << iota // needs no token
+	Sudo                      // needs the sudo capability
+	Bare                      // the answer is the response itself, with no envelope
+	Flat                      // the envelope repeats the response's fields at top level
+	RootOnly                  // exists in the root namespace only
+	Sealed                    // answers also while the server is sealed
+)
+
+// Route is one declared endpoint of an engine or domain E, not yet bound to one.
+type Route[E any] struct {
+	op      Op
+	pattern string
+	flags   Flag
+	req     reflect.Type
+	resp    reflect.Type
+	name    string
+	bind    func(E) (call, exists func(*Call, any) (any, error))
+}
+
+// Handle declares an endpoint: an operation on a path pattern, answered by fn.
+// A pattern has literal segments, {name} for one segment and, last,
+// {name...} for the rest of the path; each placeholder fills the request field
+// with that path tag. fn returns a nil response for "done, nothing to say".
+func Handle[E, Req, Resp any](op Op, pattern string, fn func(E, *Call, *Req) (*Resp, error), flags ...Flag) Route[E] {
+	r := Route[E]{op: op, pattern: pattern, req: reflect.TypeFor[Req](), resp: reflect.TypeFor[Resp]()}
+	for _, f := range flags {
+		r.flags |= f
+	}
+	r.bind = func(e E) (call, exists func(*Call, any) (any, error)) {
+		return func(c *Call, req any) (any, error) {
+			resp, err := fn(e, c, req.(*Req))
+			if resp == nil {
+				return nil, err
+			}
+			return resp, err
+		}, nil
+	}
+	return r
+}
+
+// Upsert declares a Write that the policy judges as create when exists answers
+// false and as update when it answers true.
+func Upsert[E, Req, Resp any](pattern string, fn func(E, *Call, *Req) (*Resp, error), exists func(E, *Call, *Req) (bool, error), flags ...Flag) Route[E] {
+	r := Handle(Write, pattern, fn, flags...)
+	bind := r.bind
+	r.bind = func(e E) (call, ex func(*Call, any) (any, error)) {
+		call, _ = bind(e)
+		return call, func(c *Call, req any) (any, error) { return exists(e, c, req.(*Req)) }
+	}
+	return r
+}
+
+// None is the request or response of an endpoint that has none.
+type None struct{}
+
+// Endpoint is a route bound to its engine: what the gate dispatches to and
+// what documentation is derived from.
+type Endpoint struct {
+	Op       Op
+	Pattern  string // relative to the mount
+	Flags    Flag
+	Request  *Schema
+	Response *Schema
+
+	call   func(*Call, any) (any, error)
+	exists func(*Call, any) (any, error)
+}
+
+// Has reports whether a flag is set.
+func (e *Endpoint) Has(f Flag) bool { return e.Flags&f != 0 }
+
+// Invoke calls the handler with a request that Request.Decode made. A handler
+// that panics is the gate's to catch.
+func (e *Endpoint) Invoke(c *Call, req any) (any, error) { return e.call(c, req) }
+
+// CanCreate reports whether the endpoint tells a create from an update.
+func (e *Endpoint) CanCreate() bool { return e.exists != nil }
+
+// Exists reports whether what a Write names exists already; true when the
+// endpoint does not tell a create from an update.
+func (e *Endpoint) Exists(c *Call, req any) (bool, error) {
+	if e.exists == nil {
+		return true, nil
+	}
+	v, err := e.exists(c, req)
+	ok, _ := v.(bool)
+	return ok, err
+}
+
+// Bind binds an engine's routes to the engine. It returns an error when a
+// request or response type cannot be carried by the wire or does not fit its
+// pattern, so that a wrong declaration fails at start, and in every test.
+func Bind[E any](engine E, routes []Route[E]) ([]*Endpoint, error) {
+	out := make([]*Endpoint, 0, len(routes))
+	for _, r := range routes {
+		req, err := schemaOf(r.req)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: request: %w", r.op, r.pattern, err)
+		}
+		resp, err := responseSchema(r.resp)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: response: %w", r.op, r.pattern, err)
+		}
+		ep := &Endpoint{Op: r.op, Pattern: r.pattern, Flags: r.flags, Request: req, Response: resp}
+		ep.call, ep.exists = r.bind(engine)
+		if err := checkPattern(ep); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", r.op, r.pattern, err)
+		}
+		out = append(out, ep)
+	}
+	return out, nil
+}
+
+// Engine is one row of the table of secret engines or auth methods.
+type Engine struct {
+	Type        string // as in `secrets enable TYPE`
+	Auth        bool   // an auth method
+	Description string
+	Endpoints   []*Endpoint
+	// CheckOptions judges mount options at enable and tune; nil takes none.
+	CheckOptions func(options map[string]string) error
+	// Variant picks the endpoints for a mount's options, where one type has
+	// several views (kv version 1 and 2); nil: Endpoints.
+	Variant func(options map[string]string) []*Endpoint
+}

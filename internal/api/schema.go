@@ -1,0 +1,237 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// FieldKind is a field's type on the wire.
+type FieldKind uint8
+
+// The kinds of field.
+const (
+	KindString FieldKind = iota
+	KindBool
+	KindInt
+	KindFloat
+	KindDuration // whole seconds
+	KindTime     // RFC 3339
+	KindStrings  // list; a text is split at commas
+	KindInts     // list; a text is split at commas
+	KindPairs    // map of text to text; a list or text of k=v is taken too
+	KindObject   // free-form JSON object
+	KindSecret   // text that is never shown
+	KindName     // text with one canonical spelling
+	KindAny      // any JSON value
+	KindStruct   // nested object with fields of its own
+	KindStructs  // list, or map by name, of nested objects
+)
+
+// Field is one field of a request or response.
+type Field struct {
+	Name       string
+	Kind       FieldKind
+	InPath     bool
+	Required   bool
+	Deprecated bool
+	Default    string // as text; empty: the zero value
+	Whole      bool   // takes the whole body (a free-form endpoint)
+	Doc        string // Go field name, the key of its lifted comment
+	Nested     *Schema
+
+	index   []int
+	pointer bool
+	decode  decoder
+}
+
+// Schema is what is known of a request or response type.
+type Schema struct {
+	Name   string // Go type name with its package, the key of its lifted comment
+	Fields []Field
+	Shape  *Shape // how the audit log shows it
+
+	typ    reflect.Type
+	byName map[string]*Field
+	whole  *Field
+}
+
+func (s *Schema) field(name string) *Field { return s.byName[name] }
+
+func (s *Schema) isName(param string) bool {
+	f := s.byName[param]
+	return f != nil && f.Kind == KindName
+}
+
+// Knows reports whether the type has a field of that name, or takes any.
+func (s *Schema) Knows(name string) bool { return s.whole != nil || s.byName[name] != nil }
+
+var (
+	typeDuration = reflect.TypeFor[Duration]()
+	typeTime     = reflect.TypeFor[Time]()
+	typeSecret   = reflect.TypeFor[Secret]()
+	typeObject   = reflect.TypeFor[Object]()
+	typeName     = reflect.TypeFor[Name]()
+	typeStrings  = reflect.TypeFor[[]string]()
+	typeInts     = reflect.TypeFor[[]int]()
+	typePairs    = reflect.TypeFor[map[string]string]()
+	typeRaw      = reflect.TypeFor[Raw]()
+	typeAuth     = reflect.TypeFor[Auth]()
+)
+
+func schemaOf(t reflect.Type) (*Schema, error) { return buildSchema(t, true, 0) }
+
+// responseSchema is nil for None, Raw and Auth, which have a form of their own.
+func responseSchema(t reflect.Type) (*Schema, error) {
+	if t == typeRaw || t == typeAuth || t == reflect.TypeFor[None]() {
+		return nil, nil
+	}
+	return buildSchema(t, false, 0)
+}
+
+const maxNesting = 6
+
+func buildSchema(t reflect.Type, request bool, depth int) (*Schema, error) {
+	if depth > maxNesting {
+		return nil, fmt.Errorf("%s: nested too deeply", t)
+	}
+	if t.Kind() != reflect.Struct {
+		return &Schema{Name: t.String(), typ: t, Shape: shapeOf(t, depth)}, nil
+	}
+	s := &Schema{Name: t.String(), typ: t, byName: map[string]*Field{}, Shape: shapeOf(t, depth)}
+	for _, sf := range reflect.VisibleFields(t) {
+		if sf.Anonymous || !sf.IsExported() {
+			continue
+		}
+		f, err := fieldOf(sf, request, depth)
+		if err != nil {
+			return nil, fmt.Errorf("%s.%s: %w", t, sf.Name, err)
+		}
+		if f.Name != "-" {
+			s.Fields = append(s.Fields, f)
+		}
+	}
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		if s.byName[f.Name] != nil {
+			return nil, fmt.Errorf("%s: two fields named %q", t, f.Name)
+		}
+		s.byName[f.Name] = f
+		if f.Whole {
+			s.whole = f
+		}
+	}
+	return s, nil
+}
+
+func fieldOf(sf reflect.StructField, request bool, depth int) (Field, error) {
+	f := Field{Doc: sf.Name, index: sf.Index, Default: sf.Tag.Get("default")}
+	f.Name, _, _ = strings.Cut(sf.Tag.Get("json"), ",")
+	if p := sf.Tag.Get("path"); p != "" {
+		f.Name, f.InPath, f.Required = p, true, true
+	}
+	if f.Name == "" {
+		return f, errors.New("has neither a json nor a path tag")
+	}
+	opts := sf.Tag.Get("api")
+	f.Required = f.Required || strings.Contains(opts, "required")
+	f.Deprecated = strings.Contains(opts, "deprecated")
+	f.Whole = strings.Contains(opts, "body")
+	t := sf.Type
+	if t.Kind() == reflect.Pointer {
+		f.pointer, t = true, t.Elem()
+	}
+	var err error
+	if f.Kind, f.Nested, err = kindOf(t, request, depth); err != nil {
+		return f, err
+	}
+	if request {
+		f.decode = decoderFor(f.Kind, t)
+	}
+	return f, nil
+}
+
+func kindOf(t reflect.Type, request bool, depth int) (FieldKind, *Schema, error) {
+	switch t {
+	case typeDuration:
+		return KindDuration, nil, nil
+	case typeTime, reflect.TypeFor[time.Time]():
+		return KindTime, nil, nil
+	case typeSecret:
+		return KindSecret, nil, nil
+	case typeObject:
+		return KindObject, nil, nil
+	case typeName:
+		return KindName, nil, nil
+	case typeStrings:
+		return KindStrings, nil, nil
+	case typeInts:
+		return KindInts, nil, nil
+	case typePairs:
+		return KindPairs, nil, nil
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return KindString, nil, nil
+	case reflect.Bool:
+		return KindBool, nil, nil
+	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Int32, reflect.Uint32:
+		return KindInt, nil, nil
+	case reflect.Float64:
+		return KindFloat, nil, nil
+	case reflect.Interface:
+		return KindAny, nil, nil
+	case reflect.Struct:
+		n, err := buildSchema(t, request, depth+1)
+		return KindStruct, n, err
+	case reflect.Slice, reflect.Map:
+		return kindOfElements(t.Elem(), request, depth)
+	}
+	return 0, nil, fmt.Errorf("type %s has no form on the wire", t)
+}
+
+func kindOfElements(t reflect.Type, request bool, depth int) (FieldKind, *Schema, error) {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || t == typeSecret {
+		return KindAny, nil, nil
+	}
+	n, err := buildSchema(t, request, depth+1)
+	return KindStructs, n, err
+}
+
+// canonicalName is the one spelling of a resource name: lower case under
+// simple folding, no surrounding space, nothing unprintable. Letters that fold
+// to ASCII from outside it (U+017F, U+212A) are refused, not folded.
+func canonicalName(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", errors.New("is not valid UTF-8")
+	}
+	if strings.TrimSpace(s) != s {
+		return "", errors.New("begins or ends with space")
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return "", errors.New("holds a character that does not print")
+		}
+		if r > unicode.MaxASCII && foldsToASCII(r) {
+			return "", errors.New("holds a letter that stands for another")
+		}
+	}
+	return strings.ToLower(s), nil
+}
+
+func foldsToASCII(r rune) bool {
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		if f <= unicode.MaxASCII {
+			return true
+		}
+	}
+	l := unicode.ToLower(r)
+	return l <= unicode.MaxASCII
+}
