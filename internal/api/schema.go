@@ -32,6 +32,11 @@ const (
 	KindStructs  // list, or map by name, of nested objects
 )
 
+var kindTexts = [...]string{"string", "bool", "int", "float", "duration", "time", "list of strings", "list of ints", "key=value pairs", "object", "secret", "name", "any", "object", "list of objects"}
+
+// String is the kind as help spells it.
+func (k FieldKind) String() string { return kindTexts[k] }
+
 // Field is one field of a request or response.
 type Field struct {
 	Name       string
