@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
+	github.com/hashicorp/hcl v1.0.1-vault-7
 	github.com/tidwall/btree v1.8.2
 	pgregory.net/rapid v1.3.0
 )

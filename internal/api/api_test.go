@@ -46,6 +46,7 @@ var routes = []Route[engine]{
 	Handle(List, "keys", engine.list),
 	Handle(Read, "data/{path...}", engine.read),
 	Handle(Read, "data/config", engine.read2),
+	Handle(Read, "data/{path...}/tune", engine.read),
 }
 
 func (engine) read2(_ *Call, _ *None) (*keyInfo, error) { return nil, nil }
@@ -77,6 +78,8 @@ func TestMatchPicksTheMostSpecificPattern(t *testing.T) {
 		{Read, "data/config", "data/config", 0},
 		{Read, "data/config/x", "data/{path...}", 0},
 		{Read, "data", "data/{path...}", 0},
+		{Read, "data/a/b/tune", "data/{path...}/tune", 0},
+		{Read, "data/tune", "data/{path...}", 0},
 		{Delete, "data/x", "", Unsupported},
 		{Read, "keys/a", "", Unsupported},
 		{Read, "nothing", "", NotFound},

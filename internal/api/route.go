@@ -31,8 +31,8 @@ type Route[E any] struct {
 }
 
 // Handle declares an endpoint: an operation on a path pattern, answered by fn.
-// A pattern has literal segments, {name} for one segment and, last,
-// {name...} for the rest of the path; each placeholder fills the request field
+// A pattern has literal segments, {name} for one segment and, last or before
+// one literal, {name...} for any number of them; each placeholder fills the request field
 // with that path tag. fn returns a nil response for "done, nothing to say".
 func Handle[E, Req, Resp any](op Op, pattern string, fn func(E, *Call, *Req) (*Resp, error), flags ...Flag) Route[E] {
 	r := Route[E]{op: op, pattern: pattern, req: reflect.TypeFor[Req](), resp: reflect.TypeFor[Resp]()}
