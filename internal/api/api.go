@@ -111,6 +111,15 @@ type Keys struct {
 	Info map[string]any `json:"key_info,omitempty"`
 }
 
+// Hint is a response that says for how long the client may keep the answer,
+// though there is no lease to renew or revoke: the envelope carries the
+// duration and no lease id.
+type Hint interface{ LeaseDuration() time.Duration }
+
+// Appender is a response that writes its own JSON, for answers whose cost
+// matters. The bytes must say what encoding/json would say of it.
+type Appender interface{ AppendJSON(dst []byte) []byte }
+
 // Raw is an answer that is not wrapped in the dialect's envelope.
 type Raw struct {
 	ContentType string

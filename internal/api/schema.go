@@ -63,6 +63,7 @@ type Schema struct {
 	typ    reflect.Type
 	byName map[string]*Field
 	whole  *Field
+	nulls  []int // index of the field that gets the names of explicit nulls; nil: none
 }
 
 func (s *Schema) field(name string) *Field { return s.byName[name] }
@@ -110,6 +111,10 @@ func buildSchema(t reflect.Type, request bool, depth int) (*Schema, error) {
 	s := &Schema{Name: t.String(), typ: t, byName: map[string]*Field{}, Shape: shapeOf(t, depth)}
 	for _, sf := range reflect.VisibleFields(t) {
 		if sf.Anonymous || !sf.IsExported() {
+			continue
+		}
+		if sf.Tag.Get("api") == "nulls" && sf.Type == typeStrings {
+			s.nulls = sf.Index
 			continue
 		}
 		f, err := fieldOf(sf, request, depth)
