@@ -27,7 +27,7 @@ type node struct {
 func newNode(t *testing.T, s store.Store, dir string, configured ...*Declaration) *node {
 	t.Helper()
 	n := &node{broker: NewBroker()}
-	n.Devices = NewDevices(s, Env{Now: time.Now, Dirs: []string{dir}}, configured, n.broker)
+	n.Devices = NewDevices(s, Env{Now: time.Now, Dirs: []string{dir}, Headers: map[string]bool{"x-shown": false}}, configured, n.broker)
 	eps, err := api.Bind(n.Devices, Routes)
 	must(t, err)
 	n.router, err = api.NewRouter(eps)
@@ -79,7 +79,11 @@ func TestDevicesAreEnabledListedHashedAndDisabled(t *testing.T) {
 	}
 	e := n.broker.Entry()
 	e.Request.Data = []byte(`{"a":"hunter2"}`)
+	e.Request.Headers = map[string][]string{"X-Shown": {"v"}, "X-Hidden": {"s3cret"}}
 	must(t, n.broker.LogRequest(t.Context(), moment, e, nil))
+	if got := read(t, log); !strings.Contains(got, `"headers":{"x-shown":["v"]}`) || strings.Contains(got, "s3cret") {
+		t.Error(got)
+	}
 	for _, path := range []string{"audit-hash/file", "audit-hash/file/"} {
 		h, err := n.call(api.Write, path, `{"input":"hunter2"}`)
 		must(t, err)
@@ -141,6 +145,10 @@ func TestNodesShareDevices(t *testing.T) {
 	a, b := newNode(t, s, dir, declared()), newNode(t, s, dir, declared())
 	if _, err := a.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "x.log"))); err != nil {
 		t.Fatal(err)
+	}
+	// b has not heard of it yet: the row decides.
+	if _, err := b.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "y.log"))); api.KindOf(err) != api.Conflict {
+		t.Errorf("enabled twice: %v", err)
 	}
 	kept := b.open["conf/"].sink
 	must(t, b.Reload(t.Context()))
