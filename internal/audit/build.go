@@ -37,7 +37,13 @@ type builder struct {
 	format  format
 	mac     *mac
 	headers []header
+
+	last                 int  // where the last named value begins
+	token, tokenAccessor span // the caller's, as auth shows them
 }
+
+// span is a value that is already in a builder's out.
+type span struct{ from, to int }
 
 func (b *builder) name(n string) {
 	if b.out[len(b.out)-1] != '{' {
@@ -46,6 +52,13 @@ func (b *builder) name(n string) {
 	b.out = append(b.out, '"')
 	b.out = append(b.out, n...)
 	b.out = append(b.out, '"', ':')
+	b.last = len(b.out)
+}
+
+// again writes a value that is in out already.
+func (b *builder) again(n string, v span) {
+	b.name(n)
+	b.out = append(b.out, b.out[v.from:v.to]...)
 }
 
 func (b *builder) open(n string) {
@@ -156,7 +169,9 @@ var clearShape = &api.Shape{Clear: true}
 func (b *builder) auth(a *Auth) {
 	b.open("auth")
 	b.hash("client_token", a.ClientToken.Reveal())
+	b.token = span{b.last, len(b.out)}
 	b.accessor("accessor", a.Accessor)
+	b.tokenAccessor = span{b.last, len(b.out)}
 	b.text("display_name", a.DisplayName)
 	b.texts("policies", a.Policies)
 	b.texts("token_policies", a.TokenPolicies)
@@ -233,8 +248,12 @@ func (b *builder) request(e *Entry) {
 	b.text("client_id", r.ClientID)
 	b.text("operation", r.Operation)
 	b.mount(&r.Mount)
-	b.hash("client_token", e.Auth.ClientToken.Reveal())
-	b.accessor("client_token_accessor", e.Auth.Accessor)
+	if !e.Auth.ClientToken.Empty() {
+		b.again("client_token", b.token)
+	}
+	if e.Auth.Accessor != "" {
+		b.again("client_token_accessor", b.tokenAccessor)
+	}
 	b.open("namespace")
 	b.text("id", r.Namespace.ID)
 	b.text("path", r.Namespace.Path)
@@ -351,9 +370,11 @@ func (b *builder) wrap(w *Wrap) {
 // failure shows the text of an *api.Error, which carries no secret. Any other
 // error may hold anything, so only its existence is told.
 func (b *builder) failure(err error) {
+	if err == nil {
+		return
+	}
 	var known *api.Error
 	switch {
-	case err == nil:
 	case errors.As(err, &known) && known.Kind != api.Internal:
 		b.text("error", known.Error())
 	default:

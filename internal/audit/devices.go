@@ -42,7 +42,8 @@ func NewDevices(s store.Store, env Env, configured []*Declaration, broker *Broke
 }
 
 // Start writes down what the configuration declares, so that all nodes hash
-// alike, and opens all devices. It needs an unsealed store.
+// alike, and opens all devices. It needs an unsealed store, and no request may
+// be served before it has returned.
 func (d *Devices) Start(ctx context.Context) error {
 	for _, c := range d.configured {
 		if _, err := Open(c.keyed(NewKey()), d.env); err != nil {
@@ -138,7 +139,7 @@ func (d *Devices) swap(next map[string]*opened) error {
 	for _, path := range slices.Sorted(maps.Keys(next)) {
 		sinks = append(sinks, next[path].sink)
 	}
-	d.broker.Replace(sinks, nil)
+	d.broker.Replace(sinks, d.env.Headers)
 	old := d.open
 	d.open = next
 	var errs []error

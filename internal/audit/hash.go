@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"hash"
 	"sync"
 )
@@ -38,8 +39,8 @@ func keyOf(b [keyBytes]byte) *Key {
 	return k
 }
 
-// String says that there is a key; it never shows it.
-func (k *Key) String() string { return "[redacted]" }
+// Format prints [redacted] for every verb.
+func (k *Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
 
 // Hash is the value's hash as entries show it.
 func (k *Key) Hash(value []byte) string {

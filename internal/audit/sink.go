@@ -70,6 +70,9 @@ type Env struct {
 	// Dirs are the directories below which audit files may be declared through
 	// the API; none: they may not be.
 	Dirs []string
+	// Headers are the request headers that entries show: by name, with whether the
+	// value is hashed. Those that carry credentials always are.
+	Headers map[string]bool
 	// AllowRaw lets a declaration ask for log_raw.
 	AllowRaw bool
 }

@@ -75,7 +75,11 @@ func TestFileIsNeverReachedThroughALink(t *testing.T) {
 	must(t, os.Symlink(outside, filepath.Join(dir, "outdir")))
 	must(t, os.Symlink("real", filepath.Join(dir, "in")))
 	must(t, syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
-	for _, name := range []string{"out", "outdir/target", "outdir/new", "in", "fifo", "../x", "."} {
+	must(t, syscall.Mkfifo(filepath.Join(dir, "read"), 0o600))
+	reader, err := os.OpenFile(filepath.Join(dir, "read"), os.O_RDWR, 0)
+	must(t, err)
+	defer func() { must(t, reader.Close()) }()
+	for _, name := range []string{"read", "out", "outdir/target", "outdir/new", "in", "fifo", "../x", "."} {
 		if err := fileIn(t, dir, name).write([]byte("x\n")); err == nil {
 			t.Errorf("%s was written", name)
 		}
