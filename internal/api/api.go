@@ -20,6 +20,8 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -95,6 +97,7 @@ type Call struct {
 	Remote    netip.Addr  // the client's address; invalid when not known
 
 	warnings []string
+	after    []func() error
 }
 
 // Warn adds a line to the answer's warnings. It must carry no secret value.
@@ -106,7 +109,9 @@ func (c *Call) Warnings() []string { return c.warnings }
 // Keys is the answer to every List and Scan. An empty one is answered as not
 // found, as clients expect.
 type Keys struct {
-	Keys []string `json:"keys"`
+	// Keys are names. They stand in every later request's path, so that hiding
+	// them from the audit log would hide nothing.
+	Keys []string `json:"keys" audit:"clear"`
 	// Info holds what is known of each key, where the endpoint says so.
 	Info map[string]any `json:"key_info,omitempty"`
 }
@@ -154,3 +159,22 @@ type Auth struct {
 // LoginPolicies are names that an auth method attaches; the root policy is
 // never among them.
 func (a *Auth) LoginPolicies() []string { return a.TokenPolicies }
+
+// JSON is an answer without envelope, with a status code of its own.
+func JSON(status int, v any) (*Raw, error) {
+	b, err := json.Marshal(v)
+	return &Raw{ContentType: "application/json", Body: append(b, '\n'), Status: status}, err
+}
+
+// After has fn run once the answer has been written down, before it is sent.
+func (c *Call) After(fn func() error) { c.after = append(c.after, fn) }
+
+// Finish runs what After was given. The gate calls it.
+func (c *Call) Finish() error {
+	var errs []error
+	for _, fn := range c.after {
+		errs = append(errs, fn())
+	}
+	c.after = nil
+	return errors.Join(errs...)
+}

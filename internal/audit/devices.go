@@ -14,7 +14,10 @@ import (
 )
 
 // devicePrefix is where the store keeps declarations, one row each.
-const devicePrefix = "audit/"
+// RowPrefix begins the key of every declaration.
+const RowPrefix = "audit/"
+
+const devicePrefix = RowPrefix
 
 // Devices keeps the declared audit devices in a store and has the broker write
 // to them. Every node holds its own Devices over the same store.

@@ -33,6 +33,7 @@ type passage struct {
 	match    api.Match
 	lost     error // why no endpoint was found
 	token    *token.Token
+	spent    bool  // this is the token's last use
 	req      any   // decoded
 	misread  error // why the body did not decode
 	decision policy.Decision
@@ -48,13 +49,17 @@ func (p *passage) run() error {
 	if err := p.locate(); err != nil {
 		return err
 	}
-	if err := p.identify(); err != nil {
-		return err
+	refused := p.identify()
+	if refused != nil && api.KindOf(refused) != api.Denied {
+		return refused
 	}
 	if p.lost == nil {
 		p.misread = p.decode()
 	}
-	return p.audited(p.authorise())
+	if refused == nil {
+		refused = p.authorise()
+	}
+	return p.audited(refused)
 }
 
 // locate finds namespace, mount and endpoint. What is wrong with the path's form
@@ -169,15 +174,15 @@ func (p *passage) identify() error {
 	if err != nil {
 		return err
 	}
-	if owner == nil || owner.Deleting || !t.MayComeFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
+	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
 		return api.ErrDenied()
 	}
-	if err := p.house.Tokens.Use(p.call, t); err != nil {
+	if p.spent, err = p.house.Tokens.Use(p.call, t); err != nil {
 		return err
 	}
 	p.token = t
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
-		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == "batch"}
+		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == token.Batch}
 	p.acl, err = p.house.Policies.ACL(p.call, t.NamespaceID, t.Policies)
 	return err
 }
@@ -265,19 +270,22 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := e.LogRequest(p.call); err != nil {
+	if err := p.house.Audit.LogRequest(p.call, p.call.Now, e, refused); err != nil {
 		return err
 	}
 	err := refused
 	if err == nil {
 		err = p.answer()
 	}
+	if p.spent {
+		err = errors.Join(err, p.house.Tokens.Revoke(p.call, p.token.NamespaceID, p.token.ID))
+	}
 	p.note(err)
-	if err := e.LogResponse(p.call, p.logged(err)); err != nil {
-		p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.ErrData = nil, nil, nil, nil
+	if err := p.house.Audit.LogResponse(context.WithoutCancel(p.call), p.gate.now(), e, p.logged(err)); err != nil {
+		p.resp.ErrData = nil
 		return err
 	}
-	return nil
+	return p.call.Finish()
 }
 
 func (p *passage) answer() error {
@@ -328,15 +336,15 @@ func (p *passage) render() (err error) {
 		p.resp.Data, err = marshal(v)
 	default:
 		p.resp.Data, err = marshal(v)
-		if l, ok := v.(interface{ LeaseDuration() api.Duration }); ok {
-			p.resp.LeaseDuration = l.LeaseDuration().Std()
+		if l, ok := v.(api.Hint); ok {
+			p.resp.LeaseDuration = l.LeaseDuration()
 		}
 	}
 	return err
 }
 
 func marshal(v any) ([]byte, error) {
-	if a, ok := v.(interface{ AppendJSON([]byte) []byte }); ok {
+	if a, ok := v.(api.Appender); ok {
 		return a.AppendJSON(make([]byte, 0, 512)), nil
 	}
 	return json.Marshal(v)
@@ -362,6 +370,8 @@ func (p *passage) fail(err error) {
 		}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
+	case p.gate.house.Load() == nil && p.house != nil:
+		p.resp.Err = p.gate.errSealed()
 	default:
 		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
 	}
@@ -386,7 +396,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 	if p.r.Body.Len() > 0 {
 		q.Data = p.r.Body.AppendJSON(nil)
 	}
-	if p.req != nil {
+	if p.req != nil && p.misread == nil {
 		q.Shape = p.match.Endpoint.Request.Shape
 	}
 }

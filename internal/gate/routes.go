@@ -63,9 +63,12 @@ func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[stri
 	if q.Accessor == "" {
 		return nil, api.Errorf(api.Invalid, "missing accessor")
 	}
-	t, err := h.Tokens.ByAccessor(c, c.Namespace.ID, q.Accessor, c.Now)
+	t, err := h.Tokens.ByAccessor(c, q.Accessor)
 	if err != nil {
 		return nil, err
+	}
+	if t == nil {
+		return nil, api.Errorf(api.Invalid, "invalid accessor")
 	}
 	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
 }

@@ -164,11 +164,17 @@ func engineKey(kind string, auth bool) string {
 	return kind
 }
 
-// New makes the tables over the encrypted store. The engines' routes are
-// checked now, so that a wrong declaration cannot start a server.
-func New(s store.Store, cache *store.Cache, engines []api.Engine, hooks Hooks, now func() time.Time) (*Mounts, error) {
+// New makes the tables over the encrypted store. Install must follow before the
+// first use.
+func New(s store.Store, cache *store.Cache, hooks Hooks, now func() time.Time) *Mounts {
 	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, now: now}
 	m.memo = store.NewMemo(cache, remembered, m.load)
+	return m
+}
+
+// Install gives the tables the engines and auth methods that can be mounted. It
+// is called once. It returns an error for a wrong declaration of routes.
+func (m *Mounts) Install(engines []api.Engine) error {
 	for _, e := range engines {
 		key := engineKey(e.Type, e.Auth)
 		m.engines[key] = e
@@ -179,12 +185,12 @@ func New(s store.Store, cache *store.Cache, engines []api.Engine, hooks Hooks, n
 			}
 			r, err := api.NewRouter(eps)
 			if err != nil {
-				return nil, fmt.Errorf("engine %s: %w", key, err)
+				return fmt.Errorf("engine %s: %w", key, err)
 			}
 			m.routers[key+"@"+version] = r
 		}
 	}
-	return m, nil
+	return nil
 }
 
 func (m *Mounts) routerFor(e *Entry) *api.Router {

@@ -49,7 +49,7 @@ func (s *Store) RenewSelf(c *api.Call, req *RenewSelfRequest) (*api.Auth, error)
 
 // RenewAccessor extends the token with an accessor; the answer is without its text.
 func (s *Store) RenewAccessor(c *api.Call, req *RenewAccessorRequest) (*api.Auth, error) {
-	t, err := s.byAccessor(c, req.Accessor)
+	t, err := s.ByAccessor(c, req.Accessor)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (s *Store) LookupToken(c *api.Call, req *TokenRequest) (*LookupAnswer, erro
 
 // LookupAccessor describes the token with an accessor, without its text.
 func (s *Store) LookupAccessor(c *api.Call, req *AccessorRequest) (*LookupAnswer, error) {
-	t, err := s.byAccessor(c, req.Accessor)
+	t, err := s.ByAccessor(c, req.Accessor)
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +130,9 @@ func (s *Store) named(c *api.Call, text api.Secret) (*Token, error) {
 	return t, err
 }
 
-// byAccessor is the live token of the call's namespace with an accessor; nil
+// ByAccessor is the live token of the call's namespace with an accessor; nil
 // when there is none. Only its being left out altogether is told apart.
-func (s *Store) byAccessor(c *api.Call, accessor string) (*Token, error) {
+func (s *Store) ByAccessor(c *api.Call, accessor string) (*Token, error) {
 	if accessor == "" {
 		return nil, api.Errorf(api.Invalid, "missing accessor")
 	}
@@ -229,7 +229,7 @@ func (s *Store) RevokeTokenOrphan(c *api.Call, req *TokenRequest) (*api.None, er
 
 // RevokeAccessor kills the token with an accessor and everything below it.
 func (s *Store) RevokeAccessor(c *api.Call, req *AccessorRequest) (*api.None, error) {
-	t, err := s.byAccessor(c, req.Accessor)
+	t, err := s.ByAccessor(c, req.Accessor)
 	if err != nil {
 		return nil, err
 	}
