@@ -38,7 +38,7 @@ type Error struct {
 
 // Error says what failed and the server's words, on one line.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, http.StatusText(e.Status))
+	text := e.Summary()
 	if len(e.Messages) > 0 {
 		text += ": " + strings.Join(e.Messages, "; ")
 	}
@@ -112,4 +112,9 @@ func (r *Response) asError(method, path string) error {
 		}
 	}
 	return out
+}
+
+// Summary says the request and its status, without the server's words.
+func (e *Error) Summary() string {
+	return fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, http.StatusText(e.Status))
 }
