@@ -117,7 +117,7 @@ func namespaceLookup() command {
 			path := cleanPath(c.args[0])
 			s, err := cl.Read(c.ctx, join("sys/namespaces", path), nil)
 			if err != nil {
-				return readFailure(err, "namespace "+mountPath(path))
+				return notThere(err, "reading", "namespace "+mountPath(path))
 			}
 			return c.data(s)
 		}),
@@ -193,7 +193,7 @@ func namespaceDelete() command {
 // wouldDeleteNamespace lists the mounts and the namespaces within.
 func wouldDeleteNamespace(c *call, cl *client.Client, path string) error {
 	if _, err := cl.Sys().Namespace(c.ctx, cleanPath(path)); err != nil {
-		return readFailure(err, "namespace "+path)
+		return notThere(err, "reading", "namespace "+path)
 	}
 	within := cl.WithNamespace(join(cl.Namespace(), path))
 	mounts, err := within.Sys().Mounts(c.ctx)

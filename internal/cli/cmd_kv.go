@@ -146,7 +146,7 @@ func kvRead(ctx context.Context, cl *client.Client, t kvTarget, version int) (*c
 	case err == nil:
 		return nil, absent(path)
 	}
-	return nil, readFailure(err, path)
+	return nil, notThere(err, "reading", path)
 }
 
 // inner is an object within an envelope's data, or nil.
@@ -234,6 +234,7 @@ func (c *call) kvWritten(s *client.Secret, t kvTarget) error {
 
 func kvPut() command {
 	var at kvAt
+	var data map[string]any
 	cas := casFlag{-1}
 	return command{
 		use: "put PATH DATA...", short: "Write a secret, or its next version", args: atLeast(1),
@@ -242,14 +243,14 @@ func kvPut() command {
 			kv put secret/db user=app password=@password.txt
 			# only if nothing is there yet
 			kv put -cas=0 -mount=secret db user=app
-			# the password from a prompt of the shell's
-			read -rs P && echo "$P" | strongroom kv put secret/db password=-`,
+			# a value that must not stay in the shell's history
+			kv put secret/db password=- < password.txt`,
 		flags: func(f *pflag.FlagSet) { at.flags(f); cas.flag(f) },
+		check: func(c *call) (err error) {
+			data, err = c.kvData()
+			return err
+		},
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
-			data, err := c.kvData()
-			if err != nil {
-				return err
-			}
 			s, err := kvWrite(c.ctx, cl, t, data, cas.version)
 			if err != nil {
 				return failed(err, "writing %s", t.at("data"))
@@ -290,12 +291,12 @@ func versioned(data map[string]any, cas int) map[string]any {
 
 func kvDelete() command {
 	var at kvAt
-	var versions []string
+	var versions versionNumbers
 	return command{
 		use: "delete PATH", short: "Delete a secret's current version, or some versions", args: exactly(1),
 		long:    "Versioned data can be brought back with kv undelete until it is destroyed.",
 		example: "kv delete secret/db\nkv delete -versions=1,2 secret/db",
-		flags:   func(f *pflag.FlagSet) { at.flags(f); versionsFlag(f, &versions) },
+		flags:   func(f *pflag.FlagSet) { at.flags(f); versions.flag(f) },
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
 			if len(versions) > 0 {
 				if !t.v2 {
@@ -323,35 +324,52 @@ func kvDestroy() command {
 
 func kvOnVersions(verb, short, long string) command {
 	var at kvAt
-	var versions []string
+	var versions versionNumbers
 	return command{
 		use: verb + " -versions=N,... PATH", short: short, long: long, args: exactly(1),
 		example: "kv " + verb + " -versions=3 secret/db",
-		flags:   func(f *pflag.FlagSet) { at.flags(f); versionsFlag(f, &versions) },
-		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
+		flags:   func(f *pflag.FlagSet) { at.flags(f); versions.flag(f) },
+		check: func(*call) error {
 			if len(versions) == 0 {
 				return usagef("-versions is needed")
 			}
+			return nil
+		},
+		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			return c.kvVersions(cl, t, verb, versions)
 		}),
 	}
 }
 
-func versionsFlag(f *pflag.FlagSet, to *[]string) {
-	f.StringSliceVar(to, "versions", nil, "`numbers` of the versions, separated by commas")
+// versionNumbers is the -versions flag: numbers, separated by commas or given in
+// several flags.
+type versionNumbers []int
+
+func (n *versionNumbers) flag(f *pflag.FlagSet) {
+	f.Var(n, "versions", "`numbers` of the versions, separated by commas")
 }
 
-func (c *call) kvVersions(cl *client.Client, t kvTarget, verb string, versions []string) error {
-	var numbers []int
-	for _, v := range versions {
-		n, err := strconv.Atoi(strings.TrimSpace(v))
-		if err != nil || n < 1 {
-			return usagef("-versions: %q is not a version's number", v)
+// Type implements pflag.Value.
+func (n *versionNumbers) Type() string { return "numbers" }
+
+// String implements pflag.Value.
+func (n *versionNumbers) String() string { return strings.Trim(fmt.Sprint([]int(*n)), "[]") }
+
+// Set implements pflag.Value.
+func (n *versionNumbers) Set(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		number, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || number < 1 {
+			return usagef("%q is not a version's number", part)
 		}
-		numbers = append(numbers, n)
+		*n = append(*n, number)
 	}
+	return nil
+}
+
+func (c *call) kvVersions(cl *client.Client, t kvTarget, verb string, versions versionNumbers) error {
 	path := t.at(verb)
-	s, err := cl.Write(c.ctx, path, map[string]any{"versions": numbers})
+	s, err := cl.Write(c.ctx, path, map[string]any{"versions": versions})
 	if err != nil {
 		return failed(err, "writing %s", path)
 	}

@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +17,7 @@ func kvPatch() command {
 	var at kvAt
 	var method string
 	var remove []string
+	var data map[string]any
 	cas := casFlag{-1}
 	return command{
 		use: "patch PATH DATA...", short: "Change some keys of a secret", args: atLeast(1),
@@ -31,11 +32,11 @@ func kvPatch() command {
 			f.StringVar(&method, "method", "", "`how`: patch, rw (read, then write), or empty for the first that works")
 			f.StringSliceVar(&remove, "remove-data", nil, "`key` to remove; may be repeated")
 		},
+		check: func(c *call) (err error) {
+			data, err = patchData(c, remove)
+			return err
+		},
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
-			data, err := patchData(c, remove)
-			if err != nil {
-				return err
-			}
 			s, err := kvPatchBy(c.ctx, cl, t, method, data, cas.version)
 			if err != nil {
 				return err
@@ -72,7 +73,7 @@ func kvPatchBy(ctx context.Context, cl *client.Client, t kvTarget, method string
 		return readThenWrite(ctx, cl, t, data, cas)
 	}
 	if err != nil {
-		return nil, readFailure(err, t.at("data"))
+		return nil, notThere(err, "patching", t.at("data"))
 	}
 	return s, nil
 }
@@ -132,10 +133,13 @@ func kvRollback() command {
 			at.flags(f)
 			f.IntVar(&version, "version", 0, "`number` of the version to go back to")
 		},
-		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
+		check: func(*call) error {
 			if version < 1 {
 				return usagef("-version is needed, from 1 up")
 			}
+			return nil
+		},
+		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			_, current, err := kvCurrent(c.ctx, cl, t)
 			if err != nil {
 				return err
@@ -182,7 +186,7 @@ func kvMetadataGet() command {
 			path := t.at("metadata")
 			s, err := cl.Read(c.ctx, path, nil)
 			if err != nil {
-				return readFailure(err, path)
+				return notThere(err, "reading", path)
 			}
 			if s.WrapInfo != nil {
 				return c.secret(s)
@@ -205,24 +209,20 @@ func metadataSections(s *client.Secret) []section {
 		}
 	}
 	out := []section{{"Metadata", mapRows(rest)}}
-	numbers := sortedKeys(versions)
-	slices.SortFunc(numbers, func(a, b string) int {
-		return compareNumbers(json.Number(a), json.Number(b))
-	})
-	for _, n := range numbers {
+	for _, n := range numbers(versions) {
 		version, _ := versions[n].(map[string]any)
 		out = append(out, section{"Version " + n, mapRows(version)})
 	}
 	return out
 }
 
-func compareNumbers(a, b json.Number) int {
-	x, errX := a.Int64()
-	y, errY := b.Int64()
-	if errX != nil || errY != nil {
-		return 0
-	}
-	return int(x - y)
+// numbers gives the keys of versions in the order of their numbers.
+func numbers(versions map[string]any) []string {
+	keys := sortedKeys(versions)
+	slices.SortFunc(keys, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+	return keys
 }
 
 // kvMetadataFlags are what put and patch can set. Only those given are sent.
@@ -279,7 +279,7 @@ func kvMetadataSet(verb, short string, send func(*client.Client, context.Context
 			path := t.at("metadata")
 			s, err := send(cl, c.ctx, path, m.body(c.given))
 			if err != nil {
-				return readFailure(err, path)
+				return notThere(err, "writing", path)
 			}
 			return c.written(s, "Success! Data written to: %s", path)
 		}),
@@ -298,9 +298,9 @@ func kvMetadataDelete() command {
 			if dry.on {
 				s, err := cl.Read(c.ctx, path, nil)
 				if err != nil {
-					return readFailure(err, path)
+					return notThere(err, "reading", path)
 				}
-				return c.wouldGo("the secret at "+path, "versions", sortedKeys(inner(s, "versions")))
+				return c.wouldGo("the secret at "+path, "versions", numbers(inner(s, "versions")))
 			}
 			s, err := cl.Delete(c.ctx, path, nil)
 			if err != nil {

@@ -26,8 +26,8 @@ func readCommand() command {
 			read sys/mounts/secret/tune
 			# one field, without quotes
 			read -field=version sys/seal-status`,
-		args: atLeast(1),
-		run:  connected(runRead),
+		args: atLeast(1), raw: true,
+		run: connected(runRead),
 	}
 }
 
@@ -42,7 +42,7 @@ func runRead(c *call, cl *client.Client) error {
 	}
 	s, err := cl.Read(c.ctx, path, query(data))
 	if err != nil {
-		return readFailure(err, path)
+		return notThere(err, "reading", path)
 	}
 	if s == nil {
 		return absent(path)
@@ -53,7 +53,7 @@ func runRead(c *call, cl *client.Client) error {
 func (c *call) readRaw(cl *client.Client, path string, q url.Values) error {
 	resp, err := cl.Do(c.ctx, client.Request{Path: path, Query: q})
 	if err != nil {
-		return readFailure(err, path)
+		return notThere(err, "reading", path)
 	}
 	return c.println(string(bytes.TrimRight(resp.Body, "\n")))
 }
@@ -73,13 +73,13 @@ func query(data map[string]any) url.Values {
 	return q
 }
 
-// readFailure makes a plain "nothing there" of a 404 that says no more.
-func readFailure(err error, path string) error {
+// notThere makes a plain "nothing there" of a 404 that says no more.
+func notThere(err error, doing, path string) error {
 	var api *client.Error
 	if errors.As(err, &api) && errors.Is(err, client.ErrNotFound) && len(api.Messages) == 0 {
 		return absent(path)
 	}
-	return failed(err, "reading %s", path)
+	return failed(err, "%s %s", doing, path)
 }
 
 // writing builds write and patch, which differ in the request only.
@@ -169,7 +169,7 @@ func (c *call) list(s *client.Secret, err error, path string) error {
 		c.warn(s)
 		return c.names(s.Keys())
 	case err != nil:
-		if err = readFailure(err, path); exitText(err) == "" {
+		if err = notThere(err, "listing", path); exitText(err) == "" {
 			return err
 		}
 	}

@@ -165,10 +165,11 @@ type machineInit struct {
 }
 
 func (c *call) initialized(req client.InitRequest, out *client.InitResponse) error {
+	// Appending to an empty list makes programs read [] rather than null.
 	m := machineInit{
-		UnsealKeysB64: out.KeysBase64, UnsealKeysHex: out.Keys,
+		UnsealKeysB64: append([]string{}, out.KeysBase64...), UnsealKeysHex: append([]string{}, out.Keys...),
 		UnsealShares: req.SecretShares, UnsealThreshold: req.SecretThreshold,
-		RecoveryKeysB64: out.RecoveryKeysB64, RecoveryKeysHex: out.RecoveryKeys,
+		RecoveryKeysB64: append([]string{}, out.RecoveryKeysB64...), RecoveryKeysHex: append([]string{}, out.RecoveryKeys...),
 		RecoveryShares: req.RecoveryShares, RecoveryThreshold: req.RecoveryThreshold,
 		RootToken: out.RootToken,
 	}

@@ -19,6 +19,8 @@ type command struct {
 	example string // lines without the program's name; "# …" lines are comments
 	args    arity
 	flags   func(*pflag.FlagSet)
+	raw     bool              // whether -format=raw means something here
+	check   func(*call) error // what can be refused before any request
 	run     func(*call) error
 	subs    []command
 }
@@ -111,10 +113,23 @@ func (d command) start(a *app, cmd *cobra.Command, args []string) error {
 	if err := d.args.check(len(args)); err != nil {
 		return &exit{exitLocal, "Error: " + err.Error(), fmt.Sprintf("usage: %s", cmd.UseLine())}
 	}
-	return d.run(&call{
+	format, err := a.format()
+	if err != nil {
+		return err
+	}
+	if format == formatRaw && !d.raw {
+		return usagef("-format=raw: only read has it")
+	}
+	c := &call{
 		app: a, ctx: cmd.Context(), args: args,
 		given: func(flag string) bool { return cmd.Flags().Changed(flag) },
-	})
+	}
+	if d.check != nil {
+		if err := d.check(c); err != nil {
+			return err
+		}
+	}
+	return d.run(c)
 }
 
 // family answers a family of commands named without one of them.

@@ -12,6 +12,10 @@ import (
 	"github.com/strongroom/strongroom/client"
 )
 
+// mountLookup is where a path's mount is looked up; the server refuses that when
+// the token may do nothing at the path itself.
+const mountLookup = "sys/internal/ui/mounts/"
+
 // Exit codes.
 const (
 	exitOK     = 0
@@ -99,7 +103,7 @@ func (a *app) report(err error) {
 	var api *client.Error
 	if errors.As(err, &api) {
 		for _, m := range api.Messages {
-			fmt.Fprintln(a.stderr, "  * "+strings.ReplaceAll(m, "\n", "\n    "))
+			fmt.Fprintln(a.stderr, "  * "+strings.ReplaceAll(strings.TrimSpace(m), "\n", "\n    "))
 		}
 		if api.RequestID != "" {
 			fmt.Fprintln(a.stderr, "  request id "+api.RequestID)
@@ -148,7 +152,8 @@ func (a *app) apiHint(err *client.Error) string {
 		if a.token() == "" {
 			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
 		}
-		return fmt.Sprintf("see what your token may do there: %s token capabilities %s", a.name, err.Path)
+		return fmt.Sprintf("see what your token may do there: %s token capabilities %s",
+			a.name, strings.TrimPrefix(err.Path, mountLookup))
 	case mentions(err.Messages, "sealed"):
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):

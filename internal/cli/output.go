@@ -64,9 +64,6 @@ func (c *call) encode(format string, v any) error {
 }
 
 func encode(format string, v any) (string, error) {
-	if format == formatRaw {
-		return "", usagef("-format=raw: only read has it")
-	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
