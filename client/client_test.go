@@ -234,6 +234,10 @@ func TestErrorsHaveKinds(t *testing.T) {
 	if want := "GET secret/data/a: 404 Not Found: one; two (request r9)"; err.Error() != want {
 		t.Errorf("error = %q, want %q", err, want)
 	}
+	err = (&Response{Status: 400, Body: []byte("Client sent an HTTP request to an HTTPS server.\n")}).asError("GET", "a")
+	if !strings.Contains(err.Error(), "HTTPS server") {
+		t.Errorf("a plain text is lost: %v", err)
+	}
 	if err := (&Response{Status: 502, Body: []byte("<html>bad gateway")}).asError("GET", "a"); err == nil ||
 		strings.Contains(err.Error(), "html") {
 		t.Errorf("a body of a proxy's: %v", err)

@@ -99,7 +99,11 @@ func (r *Response) asError(method, path string) error {
 		Errors    []any  `json:"errors"`
 		RequestID string `json:"request_id"`
 	}
-	// A body that is no JSON, as from a proxy between, leaves only the status.
+	if text := strings.TrimSpace(string(r.Body)); isSentence(text, r.Header.Get("Content-Type")) {
+		out.Messages = []string{text}
+		return out
+	}
+	// Other bodies that are no JSON, as a proxy's page, leave only the status.
 	if json.Unmarshal(r.Body, &body) == nil {
 		for _, m := range body.Errors {
 			out.Messages = append(out.Messages, fmt.Sprint(m))
@@ -117,4 +121,11 @@ func (r *Response) asError(method, path string) error {
 // Summary says the request and its status, without the server's words.
 func (e *Error) Summary() string {
 	return fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, http.StatusText(e.Status))
+}
+
+// isSentence tells a line of plain text, as Go's own server answers a request of
+// the wrong scheme, from JSON and from pages.
+func isSentence(text, contentType string) bool {
+	plain := contentType == "" || strings.HasPrefix(contentType, "text/plain")
+	return plain && text != "" && len(text) <= 200 && !strings.ContainsAny(text, "{}[]<>\n")
 }

@@ -6,24 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
-
-// join puts path elements together with single slashes, keeping a last one.
-func join(elements ...string) string {
-	kept := elements[:0:0]
-	for i, e := range elements {
-		e = strings.TrimLeft(e, "/")
-		if i < len(elements)-1 {
-			e = strings.TrimRight(e, "/")
-		}
-		if e != "" {
-			kept = append(kept, e)
-		}
-	}
-	return strings.Join(kept, "/")
-}
 
 // KV1 is a KV version 1 mount: one value a path.
 type KV1 struct {
@@ -37,23 +21,23 @@ func (c *Client) KV1(mount string) KV1 { return KV1{c, mount} }
 // Get reads the secret at path.
 func (kv KV1) Get(ctx context.Context, path string) (map[string]any, error) {
 	var out map[string]any
-	err := kv.c.data(ctx, Request{Path: join(kv.mount, path)}, &out)
+	err := kv.c.data(ctx, Request{Path: JoinPath(kv.mount, path)}, &out)
 	return out, err
 }
 
 // Put replaces the secret at path.
 func (kv KV1) Put(ctx context.Context, path string, data map[string]any) error {
-	return kv.c.done(ctx, Request{Method: http.MethodPut, Path: join(kv.mount, path), Body: data})
+	return kv.c.done(ctx, Request{Method: http.MethodPut, Path: JoinPath(kv.mount, path), Body: data})
 }
 
 // Delete removes the secret at path.
 func (kv KV1) Delete(ctx context.Context, path string) error {
-	return kv.c.done(ctx, Request{Method: http.MethodDelete, Path: join(kv.mount, path)})
+	return kv.c.done(ctx, Request{Method: http.MethodDelete, Path: JoinPath(kv.mount, path)})
 }
 
 // List gives the names right below path.
 func (kv KV1) List(ctx context.Context, path string, page Page) ([]string, error) {
-	s, err := kv.c.List(ctx, join(kv.mount, path), page)
+	s, err := kv.c.List(ctx, JoinPath(kv.mount, path), page)
 	return s.Keys(), err
 }
 
@@ -126,7 +110,7 @@ func (kv KV2) Get(ctx context.Context, path string) (*KVSecret, error) {
 // GetVersion reads one version at path; 0 is the current one. For a version that
 // was deleted or destroyed the error is ErrNotFound.
 func (kv KV2) GetVersion(ctx context.Context, path string, version int) (*KVSecret, error) {
-	req := Request{Path: join(kv.mount, "data", path)}
+	req := Request{Path: JoinPath(kv.mount, "data", path)}
 	if version > 0 {
 		req.Query = url.Values{"version": {strconv.Itoa(version)}}
 	}
@@ -153,7 +137,7 @@ func (kv KV2) version(ctx context.Context, req Request) (*KVVersion, error) {
 // error is ErrBadRequest.
 func (kv KV2) Put(ctx context.Context, path string, data map[string]any, cas *CheckAndSet) (*KVVersion, error) {
 	return kv.version(ctx, Request{
-		Method: http.MethodPut, Path: join(kv.mount, "data", path),
+		Method: http.MethodPut, Path: JoinPath(kv.mount, "data", path),
 		Body: map[string]any{"data": data, "options": cas.options()},
 	})
 }
@@ -162,7 +146,7 @@ func (kv KV2) Put(ctx context.Context, path string, data map[string]any, cas *Ch
 // a new one; cas may be nil.
 func (kv KV2) Patch(ctx context.Context, path string, data map[string]any, cas *CheckAndSet) (*KVVersion, error) {
 	return kv.version(ctx, Request{
-		Method: http.MethodPatch, Path: join(kv.mount, "data", path),
+		Method: http.MethodPatch, Path: JoinPath(kv.mount, "data", path),
 		Body:   map[string]any{"data": data, "options": cas.options()},
 		Header: http.Header{"Content-Type": {"application/merge-patch+json"}},
 	})
@@ -171,7 +155,7 @@ func (kv KV2) Patch(ctx context.Context, path string, data map[string]any, cas *
 // Delete marks the current version, or the versions given, as deleted.
 func (kv KV2) Delete(ctx context.Context, path string, versions ...int) error {
 	if len(versions) == 0 {
-		return kv.c.done(ctx, Request{Method: http.MethodDelete, Path: join(kv.mount, "data", path)})
+		return kv.c.done(ctx, Request{Method: http.MethodDelete, Path: JoinPath(kv.mount, "data", path)})
 	}
 	return kv.onVersions(ctx, "delete", path, versions)
 }
@@ -188,27 +172,27 @@ func (kv KV2) Destroy(ctx context.Context, path string, versions ...int) error {
 
 func (kv KV2) onVersions(ctx context.Context, verb, path string, versions []int) error {
 	return kv.c.done(ctx, Request{
-		Method: http.MethodPut, Path: join(kv.mount, verb, path),
+		Method: http.MethodPut, Path: JoinPath(kv.mount, verb, path),
 		Body: map[string]any{"versions": versions},
 	})
 }
 
 // List gives the names right below path.
 func (kv KV2) List(ctx context.Context, path string, page Page) ([]string, error) {
-	s, err := kv.c.List(ctx, join(kv.mount, "metadata", path), page)
+	s, err := kv.c.List(ctx, JoinPath(kv.mount, "metadata", path), page)
 	return s.Keys(), err
 }
 
 // Scan gives all names below path, at any depth.
 func (kv KV2) Scan(ctx context.Context, path string, page Page) ([]string, error) {
-	s, err := kv.c.Scan(ctx, join(kv.mount, "metadata", path), page)
+	s, err := kv.c.Scan(ctx, JoinPath(kv.mount, "metadata", path), page)
 	return s.Keys(), err
 }
 
 // Metadata reads what is known of the secret at path.
 func (kv KV2) Metadata(ctx context.Context, path string) (*KVMetadata, error) {
 	var out KVMetadata
-	if err := kv.c.data(ctx, Request{Path: join(kv.mount, "metadata", path)}, &out); err != nil {
+	if err := kv.c.data(ctx, Request{Path: JoinPath(kv.mount, "metadata", path)}, &out); err != nil {
 		return nil, err
 	}
 	return &out, nil
@@ -225,16 +209,16 @@ type KVSettings struct {
 
 // PutMetadata sets the metadata of the secret at path.
 func (kv KV2) PutMetadata(ctx context.Context, path string, set KVSettings) error {
-	return kv.c.done(ctx, Request{Method: http.MethodPut, Path: join(kv.mount, "metadata", path), Body: set})
+	return kv.c.done(ctx, Request{Method: http.MethodPut, Path: JoinPath(kv.mount, "metadata", path), Body: set})
 }
 
 // PatchMetadata merges set into the metadata of the secret at path.
 func (kv KV2) PatchMetadata(ctx context.Context, path string, set KVSettings) error {
-	_, err := kv.c.Patch(ctx, join(kv.mount, "metadata", path), set)
+	_, err := kv.c.Patch(ctx, JoinPath(kv.mount, "metadata", path), set)
 	return err
 }
 
 // DeleteMetadata removes the secret at path with all its versions, for ever.
 func (kv KV2) DeleteMetadata(ctx context.Context, path string) error {
-	return kv.c.done(ctx, Request{Method: http.MethodDelete, Path: join(kv.mount, "metadata", path)})
+	return kv.c.done(ctx, Request{Method: http.MethodDelete, Path: JoinPath(kv.mount, "metadata", path)})
 }

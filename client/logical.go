@@ -5,7 +5,20 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 )
+
+// JoinPath puts path elements together with single slashes, leaving empty ones
+// out and without a slash at either end, which some endpoints do not take.
+func JoinPath(elements ...string) string {
+	kept := make([]string, 0, len(elements))
+	for _, e := range elements {
+		if e = strings.Trim(e, "/"); e != "" {
+			kept = append(kept, e)
+		}
+	}
+	return strings.Join(kept, "/")
+}
 
 // Page limits a list.
 type Page struct {

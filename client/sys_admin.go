@@ -17,18 +17,18 @@ func (s Sys) Policy(ctx context.Context, name string) (string, error) {
 	var out struct {
 		Policy string `json:"policy"`
 	}
-	err := s.c.data(ctx, Request{Path: join("sys/policies/acl", name)}, &out)
+	err := s.c.data(ctx, Request{Path: JoinPath("sys/policies/acl", name)}, &out)
 	return out.Policy, err
 }
 
 // PutPolicy creates or replaces an ACL policy; rules are HCL or JSON.
 func (s Sys) PutPolicy(ctx context.Context, name, rules string) error {
-	return s.c.done(ctx, put(join("sys/policies/acl", name), "policy", rules))
+	return s.c.done(ctx, put(JoinPath("sys/policies/acl", name), "policy", rules))
 }
 
 // DeletePolicy deletes an ACL policy.
 func (s Sys) DeletePolicy(ctx context.Context, name string) error {
-	return s.remove(ctx, join("sys/policies/acl", name))
+	return s.remove(ctx, JoinPath("sys/policies/acl", name))
 }
 
 // Audit is an audit device.
@@ -49,12 +49,12 @@ func (s Sys) Audits(ctx context.Context) (map[string]Audit, error) {
 
 // EnableAudit enables an audit device at path.
 func (s Sys) EnableAudit(ctx context.Context, path string, a Audit) error {
-	return s.enable(ctx, join("sys/audit", path), a)
+	return s.enable(ctx, JoinPath("sys/audit", path), a)
 }
 
 // DisableAudit disables the audit device at path.
 func (s Sys) DisableAudit(ctx context.Context, path string) error {
-	return s.remove(ctx, join("sys/audit", path))
+	return s.remove(ctx, JoinPath("sys/audit", path))
 }
 
 // Namespace is a namespace below the client's own.
@@ -72,19 +72,19 @@ func (s Sys) Namespaces(ctx context.Context) ([]string, error) {
 
 // Namespace looks one up.
 func (s Sys) Namespace(ctx context.Context, path string) (*Namespace, error) {
-	return s.namespace(ctx, Request{Path: join("sys/namespaces", path)})
+	return s.namespace(ctx, Request{Path: JoinPath("sys/namespaces", path)})
 }
 
 // CreateNamespace makes one; metadata may be nil.
 func (s Sys) CreateNamespace(ctx context.Context, path string, metadata map[string]string) (*Namespace, error) {
-	return s.namespace(ctx, put(join("sys/namespaces", path), "custom_metadata", metadata))
+	return s.namespace(ctx, put(JoinPath("sys/namespaces", path), "custom_metadata", metadata))
 }
 
 // PatchNamespace merges metadata into a namespace's own; a nil value removes its
 // key.
 func (s Sys) PatchNamespace(ctx context.Context, path string, metadata map[string]any) (*Namespace, error) {
 	return s.namespace(ctx, Request{
-		Method: http.MethodPatch, Path: join("sys/namespaces", path),
+		Method: http.MethodPatch, Path: JoinPath("sys/namespaces", path),
 		Body:   map[string]any{"custom_metadata": metadata},
 		Header: http.Header{"Content-Type": {"application/merge-patch+json"}},
 	})
@@ -93,7 +93,7 @@ func (s Sys) PatchNamespace(ctx context.Context, path string, metadata map[strin
 // DeleteNamespace starts deleting a namespace and all it holds; the server goes
 // on in the background.
 func (s Sys) DeleteNamespace(ctx context.Context, path string) error {
-	return s.remove(ctx, join("sys/namespaces", path))
+	return s.remove(ctx, JoinPath("sys/namespaces", path))
 }
 
 func (s Sys) namespace(ctx context.Context, req Request) (*Namespace, error) {
@@ -111,7 +111,7 @@ func (s Sys) KVMount(ctx context.Context, path string) (mount string, version in
 		Path    string            `json:"path"`
 		Options map[string]string `json:"options"`
 	}
-	if err := s.c.data(ctx, Request{Path: join("sys/internal/ui/mounts", path)}, &out); err != nil {
+	if err := s.c.data(ctx, Request{Path: JoinPath("sys/internal/ui/mounts", path)}, &out); err != nil {
 		return "", 0, err
 	}
 	version = 1

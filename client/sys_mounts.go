@@ -63,22 +63,22 @@ func (s Sys) Mounts(ctx context.Context) (map[string]Mount, error) {
 
 // EnableSecrets mounts a secret engine at path.
 func (s Sys) EnableSecrets(ctx context.Context, path string, req MountRequest) error {
-	return s.enable(ctx, join("sys/mounts", path), req)
+	return s.enable(ctx, JoinPath("sys/mounts", path), req)
 }
 
 // DisableSecrets unmounts the secret engine at path and deletes what it holds.
 func (s Sys) DisableSecrets(ctx context.Context, path string) error {
-	return s.remove(ctx, join("sys/mounts", path))
+	return s.remove(ctx, JoinPath("sys/mounts", path))
 }
 
 // TuneSecrets changes the configuration of the secret engine at path.
 func (s Sys) TuneSecrets(ctx context.Context, path string, t Tuning) error {
-	return s.enable(ctx, join("sys/mounts", path, "tune"), t)
+	return s.enable(ctx, JoinPath("sys/mounts", path, "tune"), t)
 }
 
 // SecretsTuning reads the configuration of the secret engine at path.
 func (s Sys) SecretsTuning(ctx context.Context, path string) (*MountConfig, error) {
-	return s.tuning(ctx, join("sys/mounts", path, "tune"))
+	return s.tuning(ctx, JoinPath("sys/mounts", path, "tune"))
 }
 
 // Auths lists the auth methods by path, which ends in a slash and leaves out the
@@ -89,22 +89,22 @@ func (s Sys) Auths(ctx context.Context) (map[string]Mount, error) {
 
 // EnableAuth enables an auth method at auth/path.
 func (s Sys) EnableAuth(ctx context.Context, path string, req MountRequest) error {
-	return s.enable(ctx, join("sys/auth", path), req)
+	return s.enable(ctx, JoinPath("sys/auth", path), req)
 }
 
 // DisableAuth disables the auth method at auth/path and revokes its tokens.
 func (s Sys) DisableAuth(ctx context.Context, path string) error {
-	return s.remove(ctx, join("sys/auth", path))
+	return s.remove(ctx, JoinPath("sys/auth", path))
 }
 
 // TuneAuth changes the configuration of the auth method at auth/path.
 func (s Sys) TuneAuth(ctx context.Context, path string, t Tuning) error {
-	return s.enable(ctx, join("sys/auth", path, "tune"), t)
+	return s.enable(ctx, JoinPath("sys/auth", path, "tune"), t)
 }
 
 // AuthTuning reads the configuration of the auth method at auth/path.
 func (s Sys) AuthTuning(ctx context.Context, path string) (*MountConfig, error) {
-	return s.tuning(ctx, join("sys/auth", path, "tune"))
+	return s.tuning(ctx, JoinPath("sys/auth", path, "tune"))
 }
 
 // Move starts moving a mount and returns the move's id. Paths of auth methods
@@ -127,7 +127,7 @@ func (s Sys) MoveStatus(ctx context.Context, id string) (string, error) {
 			Status string `json:"status"`
 		} `json:"migration_info"`
 	}
-	err := s.c.data(ctx, Request{Path: join("sys/remount/status", id)}, &out)
+	err := s.c.data(ctx, Request{Path: JoinPath("sys/remount/status", id)}, &out)
 	return out.Info.Status, err
 }
 

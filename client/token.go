@@ -64,7 +64,7 @@ func (t Tokens) CreateOrphan(ctx context.Context, req TokenRequest) (*Auth, erro
 
 // CreateWithRole makes a token as a token role says.
 func (t Tokens) CreateWithRole(ctx context.Context, role string, req TokenRequest) (*Auth, error) {
-	return t.auth(ctx, join("auth/token/create", role), req)
+	return t.auth(ctx, JoinPath("auth/token/create", role), req)
 }
 
 // RenewSelf asks for increment more on the client's own token, written as a

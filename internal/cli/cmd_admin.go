@@ -115,7 +115,7 @@ func namespaceLookup() command {
 		use: "lookup PATH", short: "Tell about a namespace", example: "namespace lookup team", args: exactly(1),
 		run: connected(func(c *call, cl *client.Client) error {
 			path := cleanPath(c.args[0])
-			s, err := cl.Read(c.ctx, join("sys/namespaces", path), nil)
+			s, err := cl.Read(c.ctx, client.JoinPath("sys/namespaces", path), nil)
 			if err != nil {
 				return notThere(err, "reading", "namespace "+mountPath(path))
 			}
@@ -141,7 +141,7 @@ func namespaceCreate() command {
 		flags:   func(f *pflag.FlagSet) { f.Var(&custom, "custom-metadata", "`key=value` to keep; may be repeated") },
 		run: connected(func(c *call, cl *client.Client) error {
 			path := cleanPath(c.args[0])
-			s, err := cl.Write(c.ctx, join("sys/namespaces", path), map[string]any{"custom_metadata": custom})
+			s, err := cl.Write(c.ctx, client.JoinPath("sys/namespaces", path), map[string]any{"custom_metadata": custom})
 			if err != nil {
 				return failed(err, "creating namespace %s", mountPath(path))
 			}
@@ -161,7 +161,7 @@ func namespacePatch() command {
 		},
 		run: connected(func(c *call, cl *client.Client) error {
 			path := cleanPath(c.args[0])
-			s, err := cl.Patch(c.ctx, join("sys/namespaces", path), m.body(func(string) bool { return false }))
+			s, err := cl.Patch(c.ctx, client.JoinPath("sys/namespaces", path), m.body(func(string) bool { return false }))
 			if err != nil {
 				return failed(err, "changing namespace %s", mountPath(path))
 			}
@@ -195,7 +195,7 @@ func wouldDeleteNamespace(c *call, cl *client.Client, path string) error {
 	if _, err := cl.Sys().Namespace(c.ctx, cleanPath(path)); err != nil {
 		return notThere(err, "reading", "namespace "+path)
 	}
-	within := cl.WithNamespace(join(cl.Namespace(), path))
+	within := cl.WithNamespace(client.JoinPath(cl.Namespace(), path))
 	mounts, err := within.Sys().Mounts(c.ctx)
 	if err != nil {
 		return failed(err, "listing what is in %s", path)

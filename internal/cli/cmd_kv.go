@@ -42,7 +42,7 @@ func (t kvTarget) at(kind string) string {
 	if !t.v2 {
 		kind = ""
 	}
-	return join(t.mount, kind, t.path)
+	return client.JoinPath(t.mount, kind, t.path)
 }
 
 // on builds the run of a command on one KV path.
@@ -72,7 +72,7 @@ func (k *kvAt) onV2(run func(*call, *client.Client, kvTarget) error) func(*call)
 func (k *kvAt) resolve(ctx context.Context, cl *client.Client, arg string) (kvTarget, error) {
 	whole := arg
 	if k.mount != "" {
-		whole = join(k.mount, arg)
+		whole = client.JoinPath(k.mount, arg)
 	}
 	lookup := whole
 	if k.mount != "" {

@@ -317,9 +317,9 @@ func leaseRevoke() command {
 			case force && !prefix:
 				return usagef("-force needs -prefix")
 			case force:
-				path, body = join("sys/leases/revoke-force", c.args[0]), nil
+				path, body = client.JoinPath("sys/leases/revoke-force", c.args[0]), nil
 			case prefix:
-				path, body = join("sys/leases/revoke-prefix", c.args[0]), map[string]any{"sync": sync}
+				path, body = client.JoinPath("sys/leases/revoke-prefix", c.args[0]), map[string]any{"sync": sync}
 			}
 			_, err := cl.Do(c.ctx, client.Request{Method: http.MethodPut, Path: path, Body: body})
 			if err != nil {

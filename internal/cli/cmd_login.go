@@ -163,10 +163,10 @@ func withPassword(c *call, cl *client.Client, mount string, args map[string]stri
 		}
 	}
 	body["password"] = password
-	return cl.Write(c.ctx, join("auth", mount, "login", name), body)
+	return cl.Write(c.ctx, client.JoinPath("auth", mount, "login", name), body)
 }
 
 // withFields is the login of methods that take what they need as fields.
 func withFields(c *call, cl *client.Client, mount string, args map[string]string) (*client.Secret, error) {
-	return cl.Write(c.ctx, join("auth", mount, "login"), args)
+	return cl.Write(c.ctx, client.JoinPath("auth", mount, "login"), args)
 }

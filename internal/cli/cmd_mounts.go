@@ -275,7 +275,7 @@ func (k mountKind) enable() command {
 				"type": typ, "description": m.description, "local": m.local, "seal_wrap": m.sealWrap,
 				"external_entropy_access": m.entropy, "config": m.config(c.given), "options": m.mountOptions(),
 			}
-			if _, err := cl.Write(c.ctx, join(k.api, path), body); err != nil {
+			if _, err := cl.Write(c.ctx, client.JoinPath(k.api, path), body); err != nil {
 				return failed(err, "enabling the %s %s at %s", typ, k.what, mountPath(path))
 			}
 			return c.say("Success! Enabled the %s %s at: %s", typ, k.what, mountPath(path))
@@ -298,7 +298,7 @@ func (k mountKind) disable() command {
 			if dry.on {
 				return k.wouldDisable(c, cl, path)
 			}
-			if _, err := cl.Delete(c.ctx, join(k.api, path), nil); err != nil {
+			if _, err := cl.Delete(c.ctx, client.JoinPath(k.api, path), nil); err != nil {
 				return failed(err, "disabling %s", path)
 			}
 			return c.say("Success! Disabled the %s (if it existed) at: %s", k.what, path)
@@ -314,7 +314,7 @@ func (k mountKind) wouldDisable(c *call, cl *client.Client, path string) error {
 	}
 	m, ok := s.Data[path].(map[string]any)
 	if !ok {
-		return absent(join(k.prefix, path))
+		return absent(client.JoinPath(k.prefix, path))
 	}
 	what := fmt.Sprintf("the %v %s at %s", m["type"], k.what, path)
 	if m["type"] != "kv" {
@@ -348,7 +348,7 @@ func (k mountKind) tune() command {
 			if options := m.mountOptions(); len(options) > 0 {
 				body["options"] = options
 			}
-			if _, err := cl.Write(c.ctx, join(k.api, path, "tune"), body); err != nil {
+			if _, err := cl.Write(c.ctx, client.JoinPath(k.api, path, "tune"), body); err != nil {
 				return failed(err, "tuning %s", path)
 			}
 			return c.say("Success! Tuned the %s at: %s", k.what, path)
@@ -362,7 +362,7 @@ func (k mountKind) move() command {
 		long:    "What it gave out is revoked. The command waits until the move is done.",
 		example: fmt.Sprintf("%s move %s archive", k.family, k.examples.path),
 		run: connected(func(c *call, cl *client.Client) error {
-			from, to := join(k.prefix, c.args[0])+"/", join(k.prefix, c.args[1])+"/"
+			from, to := client.JoinPath(k.prefix, c.args[0])+"/", client.JoinPath(k.prefix, c.args[1])+"/"
 			id, err := cl.Sys().Move(c.ctx, from, to)
 			if err != nil {
 				return failed(err, "moving %s to %s", from, to)

@@ -50,7 +50,7 @@ func (t *tokenFlags) request() (path string, body client.TokenRequest) {
 	body.NoParent = t.orphan
 	body.Renewable = &t.renewable
 	if t.role != "" {
-		return join("auth/token/create", t.role), body
+		return client.JoinPath("auth/token/create", t.role), body
 	}
 	return "auth/token/create", body
 }
@@ -172,6 +172,11 @@ func tokenRevoke() command {
 			if _, err := cl.Write(c.ctx, path, body); err != nil {
 				return failed(err, "revoking the token")
 			}
+			if self && client.LookupEnv(c.getenv, "TOKEN") == "" {
+				if err := c.forgetToken(); err != nil {
+					return err
+				}
+			}
 			return c.say("Success! Revoked token (if it existed)")
 		}),
 	}
@@ -188,7 +193,7 @@ func revokeRequest(c *call, t tokenTarget, self bool, mode string) (path string,
 	case mode == "orphan":
 		return "auth/token/revoke-orphan", map[string]any{"token": c.args[0]}, nil
 	case mode == "path":
-		return join("sys/leases/revoke-prefix", c.args[0]), nil, nil
+		return client.JoinPath("sys/leases/revoke-prefix", c.args[0]), nil, nil
 	case mode != "":
 		return "", nil, usagef("-mode=%s: want orphan or path", mode)
 	}

@@ -22,8 +22,12 @@ func (c *call) wouldGo(what, parts string, names []string) error {
 	v := map[string]any{"would_remove": what, parts: names}
 	return c.show(v, v, func() error {
 		text := "Would remove " + what
-		if len(names) > 0 {
-			text += fmt.Sprintf(", with %d %s: %s", len(names), parts, strings.Join(names, ", "))
+		if n := len(names); n > 0 {
+			shown := strings.Join(names[:min(n, 20)], ", ")
+			if n > 20 {
+				shown += fmt.Sprintf(" and %d more", n-20)
+			}
+			text += fmt.Sprintf(", with its %s: %s", parts, shown)
 		}
 		return c.println(text + ". Nothing was changed.")
 	})

@@ -152,6 +152,9 @@ func (a *app) apiHint(err *client.Error) string {
 		if a.token() == "" {
 			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
 		}
+		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
+			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
+		}
 		return fmt.Sprintf("see what your token may do there: %s token capabilities %s",
 			a.name, strings.TrimPrefix(err.Path, mountLookup))
 	case mentions(err.Messages, "sealed"):

@@ -51,14 +51,3 @@ func cleanPath(path string) string { return strings.Trim(strings.TrimSpace(path)
 
 // mountPath is cleanPath with the slash that mounts end in.
 func mountPath(path string) string { return cleanPath(path) + "/" }
-
-// join puts path elements together with single slashes, leaving empty ones out.
-func join(elements ...string) string {
-	kept := elements[:0:0]
-	for _, e := range elements {
-		if e = strings.Trim(e, "/"); e != "" {
-			kept = append(kept, e)
-		}
-	}
-	return strings.Join(kept, "/")
-}
