@@ -173,7 +173,7 @@ func (c *call) list(s *client.Secret, err error, path string) error {
 			return err
 		}
 	}
-	if f, err := c.format(); err == nil && f == formatJSON {
+	if f, err := c.format(); err == nil && f != formatTable {
 		return errors.Join(c.println("{}"), &exit{code: exitServer})
 	}
 	return absent(path)

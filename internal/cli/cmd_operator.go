@@ -138,7 +138,7 @@ func (c *call) initStatus(cl *client.Client) error {
 	if err != nil {
 		return local(failed(err, "asking whether the store is initialised"))
 	}
-	v := map[string]any{"initialized": done}
+	v := map[string]any{"Initialized": done} // spelt so by the dialect's other programs
 	err = c.show(v, v, func() error {
 		if done {
 			return c.println("The store is initialised")

@@ -92,8 +92,8 @@ func (c *call) say(format string, args ...any) error {
 	return c.println(fmt.Sprintf(format, args...))
 }
 
-// showField prints one field bare: its text without quotes, and without a line's
-// end when no person reads it.
+// showField prints one field bare: its text without quotes, durations in seconds,
+// and without a line's end when no person reads it.
 func (c *call) showField(fields map[string]any) error {
 	v, ok := fields[c.flags.field]
 	if !ok || v == nil {
@@ -110,7 +110,7 @@ func (c *call) showField(fields map[string]any) error {
 	if format == formatJSON || format == formatYAML {
 		return c.encode(format, v)
 	}
-	text := plain(showDuration(c.flags.field, v))
+	text := bare(v)
 	if c.onTerminal() {
 		text += "\n"
 	}

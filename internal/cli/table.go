@@ -76,6 +76,14 @@ func plain(v any) string {
 	return fmt.Sprint(v)
 }
 
+// bare prints a value of an answer as scripts read it.
+func bare(v any) string {
+	if list, ok := v.([]string); ok {
+		return fmt.Sprint(list)
+	}
+	return plain(v)
+}
+
 func mapRows(m map[string]any) [][]string {
 	rows := make([][]string, 0, len(m))
 	for _, k := range sortedKeys(m) {
@@ -161,6 +169,7 @@ func secretFields(s *client.Secret) map[string]any {
 	for name, v := range map[string]any{
 		"lease_id": s.LeaseID, "lease_duration": json.Number(fmt.Sprint(s.LeaseDuration)),
 		"lease_renewable": s.Renewable, "request_id": s.RequestID,
+		"refresh_interval": json.Number(fmt.Sprint(s.LeaseDuration)),
 	} {
 		fields[name] = v
 	}
@@ -171,6 +180,7 @@ func secretFields(s *client.Secret) map[string]any {
 		for _, row := range wrapRows(s.WrapInfo) {
 			fields[strings.TrimSuffix(row[0], ":")] = row[1]
 		}
+		fields["wrapping_token_ttl"] = json.Number(fmt.Sprint(s.WrapInfo.TTL))
 	}
 	for k, v := range s.Data {
 		fields[k] = v
