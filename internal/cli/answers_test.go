@@ -34,6 +34,9 @@ func cannedAnswers() map[string]answer {
 		"GET sys/internal/ui/mounts/secret/none": v2,
 		"GET sys/internal/ui/mounts/secret":      v2,
 		"GET sys/internal/ui/mounts/old/a":       v1,
+		"GET sys/internal/ui/mounts":             data(`{"secret":{"secret/":{"type":"kv"},"pki/":{"type":"pki"}},"auth":{}}`),
+		"GET sys/internal/ui/mounts/secret/team": v2,
+		"GET secret/metadata/team?list=true":     data(`{"keys":["x","y/"]}`),
 
 		"GET secret/data/a":           data(`{"data":{"pass":"p&<","user":"ann","n":12345678901234567890},"metadata":` + version + `}`),
 		"GET secret/data/a?version=2": data(`{"data":{"user":"bob"},"metadata":` + version + `}`),

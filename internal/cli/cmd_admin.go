@@ -112,7 +112,7 @@ func namespaceNames(verb, short string, recursive bool) command {
 
 func namespaceLookup() command {
 	return command{
-		use: "lookup PATH", short: "Tell about a namespace", example: "namespace lookup team", args: exactly(1),
+		use: "lookup PATH", short: "Tell about a namespace", example: "namespace lookup team", args: exactly(1), complete: completeNamespace,
 		run: connected(func(c *call, cl *client.Client) error {
 			path := cleanPath(c.args[0])
 			s, err := cl.Read(c.ctx, client.JoinPath("sys/namespaces", path), nil)
@@ -153,7 +153,7 @@ func namespaceCreate() command {
 func namespacePatch() command {
 	var m kvMetadataFlags
 	return command{
-		use: "patch PATH", short: "Change a namespace's metadata", args: exactly(1),
+		use: "patch PATH", short: "Change a namespace's metadata", args: exactly(1), complete: completeNamespace,
 		example: "namespace patch -custom-metadata=owner=bob -remove-custom-metadata=old team",
 		flags: func(f *pflag.FlagSet) {
 			f.Var(&m.custom, "custom-metadata", "`key=value` to keep; may be repeated")
@@ -173,7 +173,7 @@ func namespacePatch() command {
 func namespaceDelete() command {
 	var dry dryRun
 	return command{
-		use: "delete PATH", short: "Delete a namespace and all it holds", args: exactly(1),
+		use: "delete PATH", short: "Delete a namespace and all it holds", args: exactly(1), complete: completeNamespace,
 		long:    "The server goes on deleting in the background.",
 		example: "namespace delete -dry-run team\nnamespace delete team",
 		flags:   dry.flag,

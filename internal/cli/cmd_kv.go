@@ -119,6 +119,7 @@ func kvGet() command {
 			at.flags(f)
 			f.IntVar(&version, "version", 0, "`number` of the version; 0 is the current one")
 		},
+		complete: at.complete,
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
 			s, err := kvRead(c.ctx, cl, t, version)
 			if err != nil {
@@ -250,6 +251,7 @@ func kvPut() command {
 			data, err = c.kvData()
 			return err
 		},
+		complete: at.complete,
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
 			s, err := kvWrite(c.ctx, cl, t, data, cas.version)
 			if err != nil {
@@ -294,9 +296,10 @@ func kvDelete() command {
 	var versions versionNumbers
 	return command{
 		use: "delete PATH", short: "Delete a secret's current version, or some versions", args: exactly(1),
-		long:    "Versioned data can be brought back with kv undelete until it is destroyed.",
-		example: "kv delete secret/db\nkv delete -versions=1,2 secret/db",
-		flags:   func(f *pflag.FlagSet) { at.flags(f); versions.flag(f) },
+		long:     "Versioned data can be brought back with kv undelete until it is destroyed.",
+		example:  "kv delete secret/db\nkv delete -versions=1,2 secret/db",
+		flags:    func(f *pflag.FlagSet) { at.flags(f); versions.flag(f) },
+		complete: at.complete,
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
 			if len(versions) > 0 {
 				if !t.v2 {
@@ -335,6 +338,7 @@ func kvOnVersions(verb, short, long string) command {
 			}
 			return nil
 		},
+		complete: at.complete,
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			return c.kvVersions(cl, t, verb, versions)
 		}),
@@ -397,8 +401,9 @@ func kvListing(verb, short string, recursive *bool) command {
 	var p page
 	return command{
 		use: verb + " PATH", short: short, args: exactly(1),
-		example: "kv " + verb + " secret\nkv " + verb + " -mount=secret team/",
-		flags:   func(f *pflag.FlagSet) { at.flags(f); p.flags(f) },
+		example:  "kv " + verb + " secret\nkv " + verb + " -mount=secret team/",
+		flags:    func(f *pflag.FlagSet) { at.flags(f); p.flags(f) },
+		complete: at.complete,
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
 			get := cl.List
 			if *recursive {

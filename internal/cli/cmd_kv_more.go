@@ -36,6 +36,7 @@ func kvPatch() command {
 			data, err = patchData(c, remove)
 			return err
 		},
+		complete: at.complete,
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			s, err := kvPatchBy(c.ctx, cl, t, method, data, cas.version)
 			if err != nil {
@@ -139,6 +140,7 @@ func kvRollback() command {
 			}
 			return nil
 		},
+		complete: at.complete,
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			_, current, err := kvCurrent(c.ctx, cl, t)
 			if err != nil {
@@ -180,8 +182,9 @@ func kvMetadataGet() command {
 	var at kvAt
 	return command{
 		use: "get PATH", short: "Show a secret's metadata and versions", args: exactly(1),
-		example: "kv metadata get secret/db\nkv metadata get -format=json -mount=secret db",
-		flags:   at.flags,
+		example:  "kv metadata get secret/db\nkv metadata get -format=json -mount=secret db",
+		flags:    at.flags,
+		complete: at.complete,
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			path := t.at("metadata")
 			s, err := cl.Read(c.ctx, path, nil)
@@ -273,8 +276,9 @@ func kvMetadataSet(verb, short string, send func(*client.Client, context.Context
 	var m kvMetadataFlags
 	return command{
 		use: verb + " PATH", short: short, args: exactly(1),
-		example: "kv metadata " + verb + " -max-versions=5 -custom-metadata=owner=ann secret/db",
-		flags:   func(f *pflag.FlagSet) { m.register(f, verb == "patch") },
+		example:  "kv metadata " + verb + " -max-versions=5 -custom-metadata=owner=ann secret/db",
+		flags:    func(f *pflag.FlagSet) { m.register(f, verb == "patch") },
+		complete: m.at.complete,
 		run: m.at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			path := t.at("metadata")
 			s, err := send(cl, c.ctx, path, m.body(c.given))
@@ -291,8 +295,9 @@ func kvMetadataDelete() command {
 	var dry dryRun
 	return command{
 		use: "delete PATH", short: "Remove a secret with all its versions, for ever", args: exactly(1),
-		example: "kv metadata delete -dry-run secret/db\nkv metadata delete secret/db",
-		flags:   func(f *pflag.FlagSet) { at.flags(f); dry.flag(f) },
+		example:  "kv metadata delete -dry-run secret/db\nkv metadata delete secret/db",
+		flags:    func(f *pflag.FlagSet) { at.flags(f); dry.flag(f) },
+		complete: at.complete,
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
 			path := t.at("metadata")
 			if dry.on {

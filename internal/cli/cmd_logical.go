@@ -27,7 +27,8 @@ func readCommand() command {
 			# one field, without quotes
 			read -field=version sys/seal-status`,
 		args: atLeast(1), raw: true,
-		run: connected(runRead),
+		complete: completePath,
+		run:      connected(runRead),
 	}
 }
 
@@ -86,6 +87,7 @@ func notThere(err error, doing, path string) error {
 func writing(d command, send func(*client.Client, context.Context, string, any) (*client.Secret, error)) command {
 	var force bool
 	d.args = atLeast(1)
+	d.complete = completePath
 	d.flags = func(f *pflag.FlagSet) {
 		f.BoolVarP(&force, "force", "f", false, "go on without data")
 	}
@@ -149,7 +151,7 @@ func scanCommand() command {
 func listing(verb, short string, get func(*client.Client, context.Context, string, client.Page) (*client.Secret, error)) command {
 	var p page
 	return command{
-		use: verb + " PATH", short: short, args: exactly(1), flags: p.flags,
+		use: verb + " PATH", short: short, args: exactly(1), flags: p.flags, complete: completePath,
 		example: verb + " secret/metadata/\n" + verb + " -limit=10 auth/token/accessors",
 		run: connected(func(c *call, cl *client.Client) error {
 			path := cleanPath(c.args[0])
@@ -193,7 +195,7 @@ func deleteCommand() command {
 		use: "delete PATH [KEY=VALUE...]", short: "Delete what is at a path",
 		long:    "Deleting what is not there is no error. For versioned secrets see also kv delete.",
 		example: "delete secret/data/db",
-		args:    atLeast(1),
+		args:    atLeast(1), complete: completePath,
 		run: connected(func(c *call, cl *client.Client) error {
 			path := cleanPath(c.args[0])
 			data, err := parsePairs(c.input(), c.args[1:])

@@ -290,7 +290,7 @@ func (k mountKind) disable() command {
 		long = "The tokens that it gave out are revoked."
 	}
 	return command{
-		use: "disable PATH", short: fmt.Sprintf("Disable a %s", k.what), long: long, args: exactly(1),
+		use: "disable PATH", short: fmt.Sprintf("Disable a %s", k.what), long: long, args: exactly(1), complete: k.complete,
 		example: fmt.Sprintf("%s disable -dry-run %s\n%[1]s disable %[2]s", k.family, k.examples.path),
 		flags:   dry.flag,
 		run: connected(func(c *call, cl *client.Client) error {
@@ -335,7 +335,7 @@ func (k mountKind) wouldDisable(c *call, cl *client.Client, path string) error {
 func (k mountKind) tune() command {
 	var m mountFlags
 	return command{
-		use: "tune PATH", short: fmt.Sprintf("Change how a %s is configured", k.what), args: exactly(1),
+		use: "tune PATH", short: fmt.Sprintf("Change how a %s is configured", k.what), args: exactly(1), complete: k.complete,
 		long:    "Only the flags given are changed.",
 		example: fmt.Sprintf("%s tune -max-lease-ttl=24h %s", k.family, k.examples.path),
 		flags:   func(f *pflag.FlagSet) { m.tuning(f, k) },
@@ -358,7 +358,7 @@ func (k mountKind) tune() command {
 
 func (k mountKind) move() command {
 	return command{
-		use: "move FROM TO", short: fmt.Sprintf("Move a %s to another path", k.what), args: exactly(2),
+		use: "move FROM TO", short: fmt.Sprintf("Move a %s to another path", k.what), args: exactly(2), complete: k.complete,
 		long:    "What it gave out is revoked. The command waits until the move is done.",
 		example: fmt.Sprintf("%s move %s archive", k.family, k.examples.path),
 		run: connected(func(c *call, cl *client.Client) error {

@@ -36,7 +36,7 @@ func policyList() command {
 
 func policyRead() command {
 	return command{
-		use: "read NAME", short: "Show a policy", example: "policy read default", args: exactly(1),
+		use: "read NAME", short: "Show a policy", example: "policy read default", args: exactly(1), complete: completePolicy,
 		run: connected(func(c *call, cl *client.Client) error {
 			name := policyName(c.args[0])
 			rules, err := cl.Sys().Policy(c.ctx, name)
@@ -54,7 +54,7 @@ func policyName(given string) string { return strings.ToLower(strings.TrimSpace(
 
 func policyWrite() command {
 	return command{
-		use: "write NAME FILE", short: "Create or replace a policy", args: exactly(2),
+		use: "write NAME FILE", short: "Create or replace a policy", args: exactly(2), complete: completePolicy,
 		long:    "FILE holds HCL or JSON; - is standard input.",
 		example: "policy write ci ci.hcl\npolicy write ci - <<< 'path \"secret/data/ci/*\" { capabilities = [\"read\"] }'",
 		run: connected(func(c *call, cl *client.Client) error {
@@ -90,7 +90,7 @@ func (c *call) readFile(name string) (string, error) {
 
 func policyDelete() command {
 	return command{
-		use: "delete NAME", short: "Delete a policy", example: "policy delete ci", args: exactly(1),
+		use: "delete NAME", short: "Delete a policy", example: "policy delete ci", args: exactly(1), complete: completePolicy,
 		run: connected(func(c *call, cl *client.Client) error {
 			name := policyName(c.args[0])
 			if err := cl.Sys().DeletePolicy(c.ctx, name); err != nil {

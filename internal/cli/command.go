@@ -23,6 +23,8 @@ type command struct {
 	check   func(*call) error // what can be refused before any request
 	run     func(*call) error
 	subs    []command
+	// complete suggests the first argument to a shell; nil leaves it to the shell.
+	complete completer
 }
 
 // arity is how many arguments a command takes; a max below 0 means any number.
@@ -80,6 +82,8 @@ func (d command) cobra(a *app) *cobra.Command {
 		// Unknown subcommands are told from arguments here, not by cobra.
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return d.start(a, cmd, args) },
+
+		ValidArgsFunction: d.completion(a),
 	}
 	if d.flags != nil {
 		d.flags(out.Flags())

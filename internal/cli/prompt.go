@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 
 	"golang.org/x/term"
@@ -25,9 +27,8 @@ func (a *app) askSecret(what string) (string, error) {
 	}
 	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintf(a.stderr, "%s (will be hidden): ", what)
-		raw, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.stderr)
-		return strings.TrimSpace(string(raw)), err
+		defer fmt.Fprintln(a.stderr)
+		return readHidden(int(f.Fd()))
 	}
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if err != nil && err != io.EOF {
@@ -38,6 +39,33 @@ func (a *app) askSecret(what string) (string, error) {
 		return "", usagef("%s is needed: nothing came on standard input", what)
 	}
 	return line, nil
+}
+
+// readHidden reads a line without echo. An interrupt must not leave the terminal
+// without echo, as it would if it simply ended the program.
+func readHidden(fd int) (string, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt)
+	defer signal.Stop(interrupt)
+	type line struct {
+		raw []byte
+		err error
+	}
+	read := make(chan line, 1)
+	go func() {
+		raw, err := term.ReadPassword(fd)
+		read <- line{raw, err}
+	}()
+	select {
+	case l := <-read:
+		return strings.TrimSpace(string(l.raw)), l.err
+	case <-interrupt:
+		return "", errors.Join(&exit{code: exitLocal, text: "Interrupted"}, term.Restore(fd, before))
+	}
 }
 
 // onTerminal tells whether people, rather than a pipe, read the output.
