@@ -158,6 +158,17 @@ func (b Body) Get(name string) jsontext.Value {
 	return nil
 }
 
+// nulls are the names of the members that are null.
+func (b Body) nulls() []string {
+	var out []string
+	for i := range b.members {
+		if b.members[i].value.Kind() == 'n' {
+			out = append(out, b.members[i].name)
+		}
+	}
+	return out
+}
+
 // Names are the members' names in the order they were sent.
 func (b Body) Names() []string {
 	out := make([]string, len(b.members))

@@ -125,7 +125,7 @@ func (b *Barrier) Unseal(ctx context.Context, rootKey []byte) error {
 	if b.session.Load() != nil {
 		return nil
 	}
-	cluster, err := b.readCluster(ctx)
+	cluster, err := b.ReadClusterID(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,9 @@ func (b *Barrier) Unseal(ctx context.Context, rootKey []byte) error {
 	return nil
 }
 
-func (b *Barrier) readCluster(ctx context.Context) (string, error) {
+// ReadClusterID reads the cluster's id from the store, sealed or not. Nothing
+// vouches for it before the barrier is unsealed.
+func (b *Barrier) ReadClusterID(ctx context.Context) (string, error) {
 	e, err := b.phys.Get(ctx, clusterKey)
 	if err != nil {
 		return "", fmt.Errorf("barrier: reading the cluster id: %w", err)

@@ -105,10 +105,11 @@ func (f *faulty) Commit(ctx context.Context, c []store.Check, w []store.Write) (
 	return rev, err
 }
 
-// crashEverywhere runs work on a store that fails its first, second, ... commit,
-// before and after its effect, until a run meets no failure; check then looks at
-// what a restarted node finds. It returns how many runs were cut short.
-func crashEverywhere(t *testing.T, prepare func(store.Store), work func(store.Store) error, check func(*testing.T, store.Store)) int {
+// crashEverywhere opens a node on a store and runs its work, failing the work's
+// first, second, ... commit, before and after its effect, until a run meets no
+// failure; check then looks at what a restarted node finds. It returns how many
+// runs were cut short.
+func crashEverywhere(t *testing.T, prepare func(store.Store), open func(store.Store) (work func() error), check func(*testing.T, store.Store)) int {
 	crashes := 0
 	for _, after := range []bool{false, true} {
 		for n := 0; ; n++ {
@@ -117,8 +118,10 @@ func crashEverywhere(t *testing.T, prepare func(store.Store), work func(store.St
 			}
 			phys := mem.Open()
 			prepare(phys)
-			f := &faulty{Store: phys, countdown: n, after: after}
-			err := work(f)
+			f := &faulty{Store: phys, countdown: -1, after: after}
+			work := open(f)
+			f.countdown = n
+			err := work()
 			if f.fired {
 				crashes++
 			}

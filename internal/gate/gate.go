@@ -55,7 +55,7 @@ type Response struct {
 	Auth          *api.Auth
 	LeaseDuration time.Duration
 	Warnings      []string
-	Err           error // an *api.Error, or internal
+	Err           error  // an *api.Error, or internal
 	ErrData       []byte // JSON that accompanies the error; nil: none
 }
 

@@ -46,7 +46,7 @@ func (p *passage) filter(keys *api.Keys) error {
 }
 
 func (p *passage) visible(key string) bool {
-	dir := strings.TrimSuffix(p.path, "/") + "/"
+	dir := p.judged(strings.TrimSuffix(p.path, "/") + "/")
 	for _, f := range p.decision.Filters {
 		path, err := policy.Canonical(expandFilter(f, dir, key))
 		if err != nil {

@@ -206,7 +206,7 @@ func (p *passage) authorise() error {
 		return p.lost
 	}
 	verb, failed := p.verb()
-	path := strings.TrimPrefix(p.ns.Path, p.call.Caller.Namespace.Path) + p.path
+	path := p.judged(p.path)
 	p.decision = p.acl.Decide(policy.Request{Path: path, Op: verb, Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now})
 	p.call.Caller.Root, p.call.Caller.Sudo = p.decision.Root, p.decision.Sudo
 	switch {
@@ -220,6 +220,12 @@ func (p *passage) authorise() error {
 		return p.misread
 	}
 	return failed
+}
+
+// judged is a path of the request's namespace as the caller's policies name it:
+// from the namespace of the token.
+func (p *passage) judged(path string) string {
+	return strings.TrimPrefix(p.ns.Path, p.call.Caller.Namespace.Path) + path
 }
 
 var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Update, api.Patch: policy.Patch,
