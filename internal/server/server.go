@@ -29,7 +29,7 @@ import (
 
 // Version is what the server says it is. Clients of the Vault API gate their
 // features by it, so it names the version of that API which it speaks.
-const Version = "1.18.0"
+const Version = "1.17.0"
 
 // Server is one node.
 type Server struct {
