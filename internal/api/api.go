@@ -70,6 +70,7 @@ type Mount struct {
 // Caller is who asks. A call on a public endpoint has the zero Caller.
 type Caller struct {
 	TokenID     string   // storage identity of the token (a keyed hash, not the token)
+	Token       Secret   // the token as it was presented; for the token store's own answers only
 	Accessor    string   // token accessor
 	DisplayName string   // such as token or userpass-alice
 	EntityID    string   // identity entity; empty when there is none
@@ -110,6 +111,15 @@ type Keys struct {
 	Info map[string]any `json:"key_info,omitempty"`
 }
 
+// Hint is a response that says for how long the client may keep the answer,
+// though there is no lease to renew or revoke: the envelope carries the
+// duration and no lease id.
+type Hint interface{ LeaseDuration() time.Duration }
+
+// Appender is a response that writes its own JSON, for answers whose cost
+// matters. The bytes must say what encoding/json would say of it.
+type Appender interface{ AppendJSON(dst []byte) []byte }
+
 // Raw is an answer that is not wrapped in the dialect's envelope.
 type Raw struct {
 	ContentType string
@@ -128,7 +138,8 @@ type Auth struct {
 	IdentityPolicies []string
 	Metadata         map[string]string
 	TTL              time.Duration
-	MaxTTL           time.Duration // explicit maximum; 0: the mount's
+	MaxTTL           time.Duration // maximum that the role sets; 0: the mount's
+	ExplicitMaxTTL   time.Duration // bound on the whole life, of a periodic token too; 0: none
 	Period           time.Duration
 	Renewable        bool
 	EntityID         string

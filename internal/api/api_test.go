@@ -153,6 +153,27 @@ func TestDecodeDefaultsAndNull(t *testing.T) {
 	}
 }
 
+// A merge patch must tell an explicit null from an absent member.
+func TestDecodeTellsNullFromAbsent(t *testing.T) {
+	type patch struct {
+		A     *int     `json:"a"`
+		B     string   `json:"b"`
+		Nulls []string `json:"-" api:"nulls"`
+	}
+	eps, err := Bind(engine{}, []Route[engine]{Handle(Patch, "x", func(engine, *Call, *patch) (*None, error) { return nil, nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := ParseBody([]byte(`{"a":null,"b":"x","c":null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, unknown, err := eps[0].Decode(&Match{Endpoint: eps[0]}, b)
+	if err != nil || !reflect.DeepEqual(req, &patch{B: "x", Nulls: []string{"a", "c"}}) || !reflect.DeepEqual(unknown, []string{"c"}) {
+		t.Fatalf("%+v, unknown %v, %v", req, unknown, err)
+	}
+}
+
 func TestDecodeErrorsNameTheFieldAndEchoNothing(t *testing.T) {
 	r := router(t)
 	m, err := r.Match(Write, "keys/a")

@@ -16,6 +16,7 @@ const (
 	Flat                      // the envelope repeats the response's fields at top level
 	RootOnly                  // exists in the root namespace only
 	Sealed                    // answers also while the server is sealed
+	Hidden                    // left out of the documentation: it answers what the surface does not have
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.
