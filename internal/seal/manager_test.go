@@ -216,6 +216,26 @@ func TestEverySlotUnseals(t *testing.T) {
 	wantErr(t, without.TestSlot(t.Context(), "nothing"), ErrNoSlot)
 }
 
+// TestSlotOfAnotherRootKey tests a slot that opens and holds another root key.
+func TestSlotOfAnotherRootKey(t *testing.T) {
+	phys := mem.Open()
+	n := newNode(t, phys, keyDir(t))
+	made := n.init(t, fileSpec)[0]
+	must(t, n.Unseal(t.Context()))
+	row, err := n.slot(t.Context(), made.ID)
+	must(t, err)
+	key, err := File{Dir: n.dir}.Recover(t.Context(), row.Params)
+	must(t, err)
+	w, err := wrapSlot(row.header, key, n.b.ClusterID(), make([]byte, barrier.KeyBytes))
+	must(t, err)
+	_, err = phys.Commit(t.Context(), nil, []store.Write{w})
+	must(t, err)
+	wantErr(t, n.TestSlot(t.Context(), made.ID), ErrSlotKey)
+	_, err = phys.Commit(t.Context(), nil, []store.Write{{Key: slotPrefix + made.ID, Delete: true}})
+	must(t, err)
+	wantErr(t, n.TestSlot(t.Context(), made.ID), ErrNoSlot)
+}
+
 func TestRemovedFileIsDestroyed(t *testing.T) {
 	n := newNode(t, mem.Open(), keyDir(t))
 	first := n.init(t, fileSpec)[0]
