@@ -84,10 +84,10 @@ func (r *Runner) pass(ctx context.Context) time.Duration {
 		case at.After(now):
 			return at.Sub(now)
 		}
-		if err := r.start(ctx, ns, now); err != nil {
+		if err := r.start(ctx, ns); err != nil && ctx.Err() == nil {
 			r.agenda.add(ns, at)
 			r.failed(Item{Namespace: ns}, err)
-			return time.Second
+			r.pause(ctx, time.Second)
 		}
 		if ctx.Err() != nil {
 			return 0
@@ -96,19 +96,25 @@ func (r *Runner) pass(ctx context.Context) time.Duration {
 }
 
 // start claims and runs one page of what is due in a namespace.
-func (r *Runner) start(ctx context.Context, ns string, now time.Time) error {
-	free := r.acquire(ctx)
+func (r *Runner) start(ctx context.Context, ns string) error {
+	free := r.acquire(ctx) // may take long, so the clock is read after it
 	defer func() { r.release(free) }()
 	if free == 0 {
 		return ctx.Err()
 	}
+	now := r.Now()
 	r.agenda.take(ns)
 	page, err := r.Store.List(ctx, store.Range{
 		Start: ns + area, End: store.PrefixEnd(ns + area), Limit: free + 1})
 	if err != nil {
 		return fmt.Errorf("schedule: read what is due: %w", err)
 	}
-	for _, j := range r.claim(ctx, r.due(page, free, now), now) {
+	due := r.due(page, free, now)
+	jobs := r.claim(ctx, due, now)
+	if len(jobs) < len(due) {
+		r.agenda.add(ns, now.Add(time.Second)) // whatever became of the others
+	}
+	for _, j := range jobs {
 		free--
 		r.work.Go(func() {
 			defer r.release(1)
