@@ -183,6 +183,9 @@ func (p *passage) identify() error {
 	p.token = t
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
 		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == token.Batch}
+	if p.mount != nil && p.mount.Builtin {
+		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
+	}
 	p.acl, err = p.house.Policies.ACL(p.call, t.NamespaceID, t.Policies)
 	return err
 }

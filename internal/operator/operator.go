@@ -97,11 +97,11 @@ type InitRequest struct {
 // InitAnswer is the keys and the token that an initialisation made. They are
 // kept nowhere else.
 type InitAnswer struct {
-	Keys               []string `json:"keys,omitempty"`
-	KeysBase64         []string `json:"keys_base64,omitempty"`
-	RecoveryKeys       []string `json:"recovery_keys,omitempty"`
-	RecoveryKeysBase64 []string `json:"recovery_keys_base64,omitempty"`
-	RootToken          string   `json:"root_token"`
+	Keys               []api.Disclosed `json:"keys,omitempty"`
+	KeysBase64         []api.Disclosed `json:"keys_base64,omitempty"`
+	RecoveryKeys       []api.Disclosed `json:"recovery_keys,omitempty"`
+	RecoveryKeysBase64 []api.Disclosed `json:"recovery_keys_base64,omitempty"`
+	RootToken          api.Disclosed   `json:"root_token"`
 }
 
 func checkShares(shares, threshold int, field string) error {
@@ -166,7 +166,7 @@ func (d *Desk) Initialise(ctx context.Context, specs []seal.SlotSpec) (*InitAnsw
 	if err != nil {
 		return nil, err
 	}
-	answer.RootToken = root.ClientToken.Reveal()
+	answer.RootToken = root.ClientToken.Disclose()
 	if !d.LocalSlot {
 		return answer, d.Shut(ctx)
 	}
@@ -183,8 +183,8 @@ func (d *Desk) take(ctx context.Context, slot seal.NewSlot, answer *InitAnswer) 
 		hexes, base64s = &answer.RecoveryKeys, &answer.RecoveryKeysBase64
 	}
 	for i, share := range slot.Handed {
-		*hexes = append(*hexes, share.Hex().Reveal())
-		*base64s = append(*base64s, share.Base64().Reveal())
+		*hexes = append(*hexes, share.Hex().Disclose())
+		*base64s = append(*base64s, share.Base64().Disclose())
 		if i >= slot.Threshold || !d.Barrier.Sealed() {
 			continue
 		}

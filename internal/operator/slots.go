@@ -46,9 +46,9 @@ type AddSlotRequest struct {
 
 // AddedSlot is a new key slot with its unseal keys, which are kept nowhere else.
 type AddedSlot struct {
-	ID         string   `json:"id"`
-	Keys       []string `json:"keys,omitempty"`
-	KeysBase64 []string `json:"keys_base64,omitempty"`
+	ID         string          `json:"id"`
+	Keys       []api.Disclosed `json:"keys,omitempty"`
+	KeysBase64 []api.Disclosed `json:"keys_base64,omitempty"`
 }
 
 func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
@@ -67,8 +67,8 @@ func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
 	}
 	out := &AddedSlot{ID: made.ID}
 	for _, share := range made.Handed {
-		out.Keys = append(out.Keys, share.Hex().Reveal())
-		out.KeysBase64 = append(out.KeysBase64, share.Base64().Reveal())
+		out.Keys = append(out.Keys, share.Hex().Disclose())
+		out.KeysBase64 = append(out.KeysBase64, share.Base64().Disclose())
 	}
 	return out, nil
 }

@@ -175,7 +175,7 @@ The key that unseals the store lies in %s.
 Whoever has both that directory and the data can read everything: back them up
 apart, or add unseal keys that people hold (sys/key-slots).
 
-`, made.RootToken, s.config.slotDir())
+`, string(made.RootToken), s.config.slotDir())
 	return err
 }
 

@@ -56,7 +56,7 @@ type LookupAnswer struct {
 	EntityID        string            `json:"entity_id"`
 	ExpireTime      *api.Time         `json:"expire_time"` // null: never
 	ExplicitMaxTTL  api.Duration      `json:"explicit_max_ttl"`
-	ID              api.Secret        `json:"id"`
+	ID              api.Disclosed     `json:"id"`
 	IssueTime       api.Time          `json:"issue_time"`
 	LastRenewal     *api.Time         `json:"last_renewal,omitempty"`
 	LastRenewalTime int64             `json:"last_renewal_time,omitempty"` // Unix seconds
@@ -163,7 +163,7 @@ func (s *Store) ByAccessor(c *api.Call, accessor string) (*Token, error) {
 func (s *Store) describe(c *api.Call, t *Token, text api.Secret) (*LookupAnswer, error) {
 	a := &LookupAnswer{
 		Accessor: t.Accessor, BoundCIDRs: t.BoundCIDRs, CreationTime: t.CreationTime.Unix(), CreationTTL: api.Duration(t.CreationTTL),
-		DisplayName: t.DisplayName, EntityID: t.EntityID, ExplicitMaxTTL: api.Duration(t.ExplicitMaxTTL), ID: text,
+		DisplayName: t.DisplayName, EntityID: t.EntityID, ExplicitMaxTTL: api.Duration(t.ExplicitMaxTTL), ID: text.Disclose(),
 		IssueTime: api.Time{Time: t.CreationTime}, Meta: t.Meta, NumUses: t.NumUses, Orphan: t.Orphan(), Path: t.Path,
 		Policies: full(t.Policies), Renewable: t.Renewable, Role: t.Role, TTL: api.Duration(t.ttlLeft(c.Now)), Type: t.Type,
 	}

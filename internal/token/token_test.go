@@ -16,7 +16,7 @@ func TestRootTokenAnswersAsClientsExpect(t *testing.T) {
 	f := newFixture(t)
 	a := f.describe(f.root)
 	if a.ExpireTime != nil || a.TTL != 0 || a.CreationTTL != 0 || a.Renewable || !a.Orphan || a.Type != Service ||
-		!slices.Equal(a.Policies, []string{"root"}) || a.ID.Reveal() != f.root || a.NumUses != 0 || a.NamespacePath != "" {
+		!slices.Equal(a.Policies, []string{"root"}) || string(a.ID) != f.root || a.NumUses != 0 || a.NamespacePath != "" {
 		t.Fatalf("unexpected answer %+v", a)
 	}
 	f.now = f.now.AddDate(100, 0, 0)
