@@ -152,7 +152,7 @@ func (s *Server) dropLater(kind string) func(*store.Tx, string) error {
 func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	all := map[string]schedule.Handler{
 		jobDropNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.Destroy(ctx, string(j.Data)) },
-		jobRewrap: s.rewrap,
+		jobRewrap:        s.rewrap,
 		jobDropMount: func(ctx context.Context, j *schedule.Job) error {
 			return namespace.DeletePrefix(ctx, h.Data, string(j.Data))
 		},

@@ -35,7 +35,7 @@ func TestCreateAndLookup(t *testing.T) {
 	l := f.describe(text)
 	want := f.now.Add(time.Hour)
 	if l.DisplayName != "token-x-y-z" || l.NumUses != 2 || l.Path != "auth/token/create" || !l.ExpireTime.Equal(want) ||
-		l.TTL.Std() != time.Hour || l.CreationTTL.Std() != time.Hour || l.Meta["k"] != "v" || l.Accessor != a.Accessor || l.ID.Reveal() != text {
+		l.TTL.Std() != time.Hour || l.CreationTTL.Std() != time.Hour || l.Meta["k"] != "v" || l.Accessor != a.Accessor || string(l.ID) != text {
 		t.Fatalf("unexpected answer %+v", l)
 	}
 	f.now = f.now.Add(time.Hour - time.Millisecond)

@@ -32,7 +32,7 @@ type PathRequest struct {
 
 // WriteRequest stores an entry.
 type WriteRequest struct {
-	Path string     `path:"path"`          // Path of the entry.
+	Path string     `path:"path"`            // Path of the entry.
 	Data api.Object `json:"data" api:"body"` // Key-value pairs to store; they replace the entry.
 }
 
