@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"strings"
 	"testing"
 
 	vault "github.com/hashicorp/vault/api"
@@ -231,7 +232,7 @@ func eachClientAlone(t *testing.T, body func(*testing.T, *client)) {
 }
 
 // unique is a name no other test uses.
-func unique(prefix string) string { return prefix + "-" + rand.Text()[:8] }
+func unique(prefix string) string { return prefix + "-" + strings.ToLower(rand.Text()[:8]) }
 
 // mounted enables a secret engine under a name of its own and returns the name.
 func (c *client) mounted(t *testing.T, engine string, options map[string]string) string {
