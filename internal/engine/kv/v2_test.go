@@ -43,7 +43,6 @@ func info(version int, deleted string, destroyed bool) string {
 		`{"created_time":` + at0 + `,"custom_metadata":null,"deletion_time":D,"destroyed":X,"version":V}`)
 }
 
-
 func TestDataAsTheWireHasIt(t *testing.T) {
 	m := open(t, "2", openStore(t))
 	const mismatch = "check-and-set parameter did not match the current version"
