@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -226,14 +227,28 @@ func (r *trial) check(*rapid.T) {
 				r.Fatalf("metadata of %s: %s lacks %s", path, md, part)
 			}
 		}
-		if n := strings.Count(md, `"deletion_time"`); n != len(s.data) {
-			r.Fatalf("%d versions of %s, want %d", n, path, len(s.data))
-		}
+		r.checkHistory(s, md)
 	}
 	if n := len(rows(r.m.TB, r.m.store, prefixPayload)); n != payloads {
 		r.Fatalf("%d payload rows, want %d", n, payloads)
 	}
 	r.checkScan()
+}
+
+// checkHistory compares each version's times.
+func (r *trial) checkHistory(s *ideal, md string) {
+	var got Metadata
+	if err := json.Unmarshal([]byte(md), &got); err != nil {
+		r.Fatal(err)
+	}
+	if len(got.Versions) != len(s.data) {
+		r.Fatalf("%d versions, want %d", len(got.Versions), len(s.data))
+	}
+	for n, h := range got.Versions {
+		if gone := s.gone[int(n)]; !h.DeletionTime.Equal(gone) || h.Destroyed != s.wrecked[int(n)] {
+			r.Fatalf("version %d: %+v, want deletion %v, destroyed %v", n, h, gone, s.wrecked[int(n)])
+		}
+	}
 }
 
 func (r *trial) checkScan() {
