@@ -72,11 +72,11 @@ func appendChildren(names []string, es []Entry, dir string, limit int) (out []st
 	if names == nil {
 		names = make([]string, 0, len(es))
 	}
-	for i := 0; i < len(es); {
+	for i := 0; i < len(es) && (limit <= 0 || len(names) < limit); {
 		name := es[i].Key[len(dir):]
 		slash := strings.IndexByte(name, '/')
 		if slash < 0 {
-			next = es[i].Key + "\x00"
+			next = ""
 			i++
 		} else {
 			name = name[:slash+1]
@@ -84,9 +84,9 @@ func appendChildren(names []string, es []Entry, dir string, limit int) (out []st
 			i += sort.Search(len(es)-i, func(k int) bool { return es[i+k].Key >= next })
 		}
 		names = append(names, name)
-		if limit > 0 && len(names) == limit {
-			break
-		}
+	}
+	if next == "" && len(es) > 0 {
+		next = es[len(es)-1].Key + "\x00"
 	}
 	return names, next
 }

@@ -149,7 +149,9 @@ func (s *secret) hidden(now time.Time) bool {
 func (s *secret) add(v version) *version {
 	s.last++
 	v.number, s.current, s.updated = s.last, s.last, v.created
-	s.versions = append([]version{v}, s.versions...)
+	s.versions = append(s.versions, version{})
+	copy(s.versions[1:], s.versions)
+	s.versions[0] = v
 	return &s.versions[0]
 }
 

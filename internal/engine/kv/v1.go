@@ -3,7 +3,6 @@ package kv
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 
@@ -72,9 +71,7 @@ func slashed(c *api.Call, path string) bool {
 	return path == "" || strings.HasSuffix(c.Path, "/") || strings.HasSuffix(path, "/")
 }
 
-var errDirectory = errors.New("cannot write to a path ending in '/'")
-
-func directory() error { return &api.Error{Kind: api.Invalid, Message: errDirectory.Error()} }
+func directory() error { return api.Errorf(api.Invalid, "cannot write to a path ending in '/'") }
 
 func (v1) read(c *api.Call, r *Read) (*Secret, error) {
 	if slashed(c, r.Path) {
