@@ -46,6 +46,7 @@ var routes = []Route[engine]{
 	Handle(List, "keys", engine.list),
 	Handle(Read, "data/{path...}", engine.read),
 	Handle(Read, "data/config", engine.read2),
+	Handle(Read, "data/{path...}/tune", engine.read),
 }
 
 func (engine) read2(_ *Call, _ *None) (*keyInfo, error) { return nil, nil }
@@ -77,6 +78,8 @@ func TestMatchPicksTheMostSpecificPattern(t *testing.T) {
 		{Read, "data/config", "data/config", 0},
 		{Read, "data/config/x", "data/{path...}", 0},
 		{Read, "data", "data/{path...}", 0},
+		{Read, "data/a/b/tune", "data/{path...}/tune", 0},
+		{Read, "data/tune", "data/{path...}", 0},
 		{Delete, "data/x", "", Unsupported},
 		{Read, "keys/a", "", Unsupported},
 		{Read, "nothing", "", NotFound},
@@ -150,6 +153,27 @@ func TestDecodeDefaultsAndNull(t *testing.T) {
 	}
 }
 
+// A merge patch must tell an explicit null from an absent member.
+func TestDecodeTellsNullFromAbsent(t *testing.T) {
+	type patch struct {
+		A     *int     `json:"a"`
+		B     string   `json:"b"`
+		Nulls []string `json:"-" api:"nulls"`
+	}
+	eps, err := Bind(engine{}, []Route[engine]{Handle(Patch, "x", func(engine, *Call, *patch) (*None, error) { return nil, nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := ParseBody([]byte(`{"a":null,"b":"x","c":null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, unknown, err := eps[0].Decode(&Match{Endpoint: eps[0]}, b)
+	if err != nil || !reflect.DeepEqual(req, &patch{B: "x", Nulls: []string{"a", "c"}}) || !reflect.DeepEqual(unknown, []string{"c"}) {
+		t.Fatalf("%+v, unknown %v, %v", req, unknown, err)
+	}
+}
+
 func TestDecodeErrorsNameTheFieldAndEchoNothing(t *testing.T) {
 	r := router(t)
 	m, err := r.Match(Write, "keys/a")
@@ -209,7 +233,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, out := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %d", s, s, s, s, s, s, s), fmt.Sprintf("%v %+v %#v", holder{s, &s}, holder{s, &s}, holder{s, &s}), string(j)} {
+	for _, out := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %d", s, s, s, s, s, s, s), fmt.Sprintf("%v %+v %#v %s %x", s.Disclose(), s.Disclose(), s.Disclose(), s.Disclose(), s.Disclose()), fmt.Sprintf("%v %+v %#v", holder{s, &s}, holder{s, &s}, holder{s, &s}), string(j)} {
 		if strings.Contains(out, "hunter2") || strings.Contains(out, "68756e") {
 			t.Errorf("leaked: %s", out)
 		}

@@ -158,12 +158,44 @@ func (b Body) Get(name string) jsontext.Value {
 	return nil
 }
 
+// nulls are the names of the members that are null.
+func (b Body) nulls() []string {
+	var out []string
+	for i := range b.members {
+		if b.members[i].value.Kind() == 'n' {
+			out = append(out, b.members[i].name)
+		}
+	}
+	return out
+}
+
 // Names are the members' names in the order they were sent.
 func (b Body) Names() []string {
 	out := make([]string, len(b.members))
 	for i, m := range b.members {
 		out[i] = m.name
 	}
+	return out
+}
+
+// All yields the members as they were sent.
+func (b Body) All(yield func(name string, value jsontext.Value) bool) {
+	for _, m := range b.members {
+		if !yield(m.name, m.value) {
+			return
+		}
+	}
+}
+
+// With is the body with one member set to a JSON value.
+func (b Body) With(name string, value jsontext.Value) Body {
+	out := Body{members: make([]member, 0, len(b.members)+1)}
+	for _, m := range b.members {
+		if m.name != name {
+			out.members = append(out.members, m)
+		}
+	}
+	out.members = append(out.members, member{name, value})
 	return out
 }
 

@@ -20,8 +20,10 @@ type decoder func(raw jsontext.Value, dst reflect.Value) error
 // Decode makes the endpoint's typed request from path parameters and a body,
 // with the leniency that clients of this wire expect: numbers and booleans as
 // texts, texts as numbers, comma lists, durations in several spellings. Absent
-// and null members get the declared default. A path parameter always wins over
-// a member of that name. It returns the names of members the request has no
+// and null members get the declared default; a []string field tagged
+// api:"nulls" gets the names of members that are an explicit null, where a merge
+// patch must tell them from absent ones. A path parameter always wins over a
+// member of that name. It returns the names of members the request has no
 // field for, and Invalid naming the field for a value of the wrong type.
 func (e *Endpoint) Decode(m *Match, body Body) (req any, unknown []string, err error) {
 	v := reflect.New(e.Request.typ)
@@ -39,6 +41,9 @@ func (e *Endpoint) Decode(m *Match, body Body) (req any, unknown []string, err e
 }
 
 func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {
+	if s.nulls != nil {
+		v.FieldByIndex(s.nulls).Set(reflect.ValueOf(body.nulls()))
+	}
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		if f.Whole {

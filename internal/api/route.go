@@ -16,6 +16,7 @@ const (
 	Flat                      // the envelope repeats the response's fields at top level
 	RootOnly                  // exists in the root namespace only
 	Sealed                    // answers also while the server is sealed
+	Hidden                    // left out of the documentation: it answers what the surface does not have
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.
@@ -30,8 +31,8 @@ type Route[E any] struct {
 }
 
 // Handle declares an endpoint: an operation on a path pattern, answered by fn.
-// A pattern has literal segments, {name} for one segment and, last,
-// {name...} for the rest of the path; each placeholder fills the request field
+// A pattern has literal segments, {name} for one segment and, last or before
+// one literal, {name...} for any number of them; each placeholder fills the request field
 // with that path tag. fn returns a nil response for "done, nothing to say".
 func Handle[E, Req, Resp any](op Op, pattern string, fn func(E, *Call, *Req) (*Resp, error), flags ...Flag) Route[E] {
 	r := Route[E]{op: op, pattern: pattern, req: reflect.TypeFor[Req](), resp: reflect.TypeFor[Resp]()}

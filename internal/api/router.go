@@ -129,13 +129,35 @@ func (n *node) matchRest(op Op, path string, m *Match, found *bool) bool {
 	if n.rest == nil {
 		return false
 	}
-	*found = true
+	if n.rest.matchSuffix(op, path, m, found) {
+		return true
+	}
+	*found = *found || n.rest.any
 	e := n.rest.ops[op]
 	if e == nil {
 		return false
 	}
 	m.push(n.rest.param, path)
 	m.Endpoint = e
+	return true
+}
+
+// matchSuffix matches {name...}/literal, whose literal wins over {name...} alone.
+func (n *node) matchSuffix(op Op, path string, m *Match, found *bool) bool {
+	i := strings.LastIndexByte(path, '/')
+	if i <= 0 || n.literal == nil {
+		return false
+	}
+	c := n.literal[path[i+1:]]
+	if c == nil {
+		return false
+	}
+	*found = *found || c.any
+	if c.ops[op] == nil {
+		return false
+	}
+	m.push(n.param, path[:i])
+	m.Endpoint = c.ops[op]
 	return true
 }
 
@@ -190,8 +212,8 @@ func checkPattern(e *Endpoint) error {
 			continue
 		}
 		count++
-		if rest && i != len(segs)-1 {
-			return fmt.Errorf("{%s...} must come last", name)
+		if rest && i < len(segs)-2 {
+			return fmt.Errorf("{%s...} must come last, or before one literal segment", name)
 		}
 		if f := e.Request.field(name); f == nil || !f.InPath {
 			return fmt.Errorf("no request field with path tag %q", name)

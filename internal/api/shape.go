@@ -19,7 +19,7 @@ func shapeOf(t reflect.Type, depth int) *Shape {
 		t = t.Elem()
 	}
 	switch t {
-	case typeSecret, typeObject:
+	case typeSecret, typeObject, typeDisclosed:
 		return &Shape{Hidden: true}
 	case typeTime, typeDuration, typeName:
 		return &Shape{Clear: true}
@@ -41,7 +41,7 @@ func shapeOf(t reflect.Type, depth int) *Shape {
 func structShape(t reflect.Type, depth int) *Shape {
 	s := &Shape{Fields: map[string]*Shape{}}
 	for _, sf := range reflect.VisibleFields(t) {
-		if sf.Anonymous || !sf.IsExported() {
+		if sf.Anonymous || !sf.IsExported() || sf.Tag.Get("api") == "nulls" {
 			continue
 		}
 		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")

@@ -27,12 +27,22 @@ import (
 	"errors"
 )
 
-// Limits that every engine accepts. A commit beyond them may be refused with
-// ErrTooLarge before anything is written.
+// Limits that every engine accepts in full. Every engine refuses a commit beyond
+// them with ErrTooLarge before anything is written, so that what passes on one
+// engine passes on all of them. See Validate.
 const (
 	MaxKeyBytes    = 4 << 10   // longest key, in bytes
 	MaxWrites      = 100       // writes in one commit
-	MaxCommitBytes = 800 << 10 // keys and values of one commit together, in bytes
+	MaxChecks      = 100       // checks in one commit
+	MaxCommitBytes = 800 << 10 // keys and values written by one commit together, in bytes
+)
+
+// Room for the layers between who commits and an engine: views prefix keys, the
+// barrier makes values longer. Engines accept so much beyond the limits, so that a
+// commit within the limits passes through the layers.
+const (
+	LayerKeyBytes   = 128 // added to a key, in bytes
+	LayerWriteBytes = 256 // added to a write, its key included, in bytes
 )
 
 // Errors of the contract. Engines return them wrapped or bare: test with errors.Is.
@@ -44,6 +54,8 @@ var (
 	ErrCompacted = errors.New("store: the requested revision has been compacted")
 	// ErrTooLarge says that a key, or the commit as a whole, is over a limit.
 	ErrTooLarge = errors.New("store: the commit is larger than the store takes")
+	// ErrInvalid says that a commit is malformed: an empty key, or one key written twice.
+	ErrInvalid = errors.New("store: malformed commit")
 	// ErrClosed says that the store has been closed.
 	ErrClosed = errors.New("store: closed")
 	// ErrLocked says that another process holds the data directory.
@@ -109,14 +121,18 @@ type Write struct {
 }
 
 // Change is one commit as Watch reports it: its revision and the keys it wrote
-// or removed, each once, in key order.
+// or removed, each once, in key order. Keys that were removed without having
+// been there may be left out. A Change without keys is a mark of progress: it
+// says that nothing else is to be reported up to Rev.
 type Change struct {
 	Rev  Rev
 	Keys []string
 }
 
 // Feed delivers the commits after a revision, in commit order, none twice and
-// none left out.
+// none left out. A commit is delivered only when it can be read. A feed
+// reaches every revision that Sync returns, by a commit or by a mark of
+// progress, whether or not there is a further commit.
 type Feed interface {
 	// Next waits for the next commit. It returns ctx's error when ctx ends first,
 	// ErrCompacted when the feed fell too far behind, and ErrClosed when the feed
@@ -126,24 +142,31 @@ type Feed interface {
 	Close() error
 }
 
-// Store is an ordered key-value store with revisions. It is safe for
-// concurrent use. All methods are linearizable: an operation sees every commit
-// that was acknowledged before it began.
-type Store interface {
+// Reader is the part of a Store that reads.
+type Reader interface {
 	// Get reads one entry. An absent key is no error: its Rev is 0.
 	Get(ctx context.Context, key string) (Entry, error)
 	// List reads a range in key order, as of one moment.
 	List(ctx context.Context, r Range) ([]Entry, error)
+}
+
+// Store is an ordered key-value store with revisions. It is safe for
+// concurrent use. All methods are linearizable: an operation sees every commit
+// that was acknowledged before it began.
+type Store interface {
+	Reader
 	// Commit makes all writes or none and returns once they are durable.
 	// It writes nothing and returns ErrConflict when a check fails. The keys of
 	// writes must be distinct. A commit without writes judges its checks and
-	// returns the current revision.
+	// returns the current revision; one that only removes absent keys may do so too.
 	Commit(ctx context.Context, checks []Check, writes []Write) (Rev, error)
 	// Watch reports every commit after a revision, across a reopen of the store.
 	// It returns ErrCompacted when the store no longer knows them all.
 	Watch(ctx context.Context, after Rev) (Feed, error)
 	// Sync returns a revision no older than any commit acknowledged, on any node,
-	// before the call.
+	// before the call. It is called once a request: an embedded engine answers from
+	// memory without allocating, a remote one lets concurrent callers share a
+	// round trip (see Shared).
 	Sync(ctx context.Context) (Rev, error)
 	// Close releases the store. Calls in flight may return ErrClosed.
 	Close() error

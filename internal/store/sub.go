@@ -6,8 +6,9 @@ import (
 )
 
 // Sub is the view of s's keys under prefix, with the prefix left out: a Store
-// of its own for a part of the key space. Its Watch reports only commits that
-// touch the prefix. Closing a view does nothing.
+// of its own for a part of the key space. Its Watch reports the commits that
+// touch the prefix, and all others as marks of progress. Closing a view does
+// nothing.
 func Sub(s Store, prefix string) Store {
 	if v, ok := s.(*view); ok {
 		return &view{v.Store, v.prefix + prefix}
@@ -40,6 +41,10 @@ func (v *view) List(ctx context.Context, r Range) ([]Entry, error) {
 }
 
 func (v *view) Commit(ctx context.Context, checks []Check, writes []Write) (Rev, error) {
+	// The prefix would hide from the engine what it refuses.
+	if err := Validate(checks, writes); err != nil {
+		return 0, err
+	}
 	cs := make([]Check, len(checks))
 	for i, c := range checks {
 		cs[i] = Check{Key: v.prefix + c.Key, Rev: c.Rev}
@@ -68,19 +73,15 @@ type viewFeed struct {
 }
 
 func (f *viewFeed) Next(ctx context.Context) (Change, error) {
-	for {
-		c, err := f.Feed.Next(ctx)
-		if err != nil {
-			return Change{}, err
-		}
-		keys := make([]string, 0, len(c.Keys))
-		for _, k := range c.Keys {
-			if strings.HasPrefix(k, f.prefix) {
-				keys = append(keys, k[len(f.prefix):])
-			}
-		}
-		if len(keys) > 0 {
-			return Change{Rev: c.Rev, Keys: keys}, nil
+	c, err := f.Feed.Next(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	var keys []string
+	for _, k := range c.Keys {
+		if strings.HasPrefix(k, f.prefix) {
+			keys = append(keys, k[len(f.prefix):])
 		}
 	}
+	return Change{Rev: c.Rev, Keys: keys}, nil
 }

@@ -1,0 +1,78 @@
+package kv
+
+import (
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+func (v2) list(c *api.Call, r *Browse) (*api.Keys, error) { return children(c, r) }
+func (v2) scan(c *api.Call, r *Browse) (*api.Keys, error) { return descendants(c, r) }
+
+func (v2) listDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
+	keys, err := children(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return detail(c, r.Path, keys)
+}
+
+func (v2) scanDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
+	keys, err := descendants(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return detail(c, r.Path, keys)
+}
+
+// detail adds each secret's metadata; a directory has none. A secret that went
+// away since it was listed is left out.
+func detail(c *api.Call, path string, keys *api.Keys) (*api.Keys, error) {
+	base := strings.TrimPrefix(dir(path), prefixSecret)
+	out := &api.Keys{Keys: keys.Keys[:0], Info: make(map[string]any, len(keys.Keys))}
+	for _, name := range keys.Keys {
+		if strings.HasSuffix(name, "/") {
+			out.Info[name] = struct{}{}
+			out.Keys = append(out.Keys, name)
+			continue
+		}
+		s, err := load(c, base+name)
+		if api.KindOf(err) == api.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Info[name] = metadataOf(s)
+		out.Keys = append(out.Keys, name)
+	}
+	return out, nil
+}
+
+// rootless is the answer for the root of data/, metadata/ and the like, or a
+// directory: there is no secret to read or write.
+func rootless(c *api.Call, path string) error {
+	if path == "" {
+		c.Warn("Non-listing operations on the root of a K/V v2 mount are not supported.")
+	}
+	return api.ErrNotFound()
+}
+
+// Astray is a request to a path that the versioned view does not have.
+type Astray struct {
+	Path string     `path:"path"`            // The path.
+	Data api.Object `json:"data" api:"body"` // What was sent.
+}
+
+// astray tells a client of version 1 that this mount is version 2. A path that
+// version 2 has, but not for this operation, is unsupported.
+func (v2) astray(c *api.Call, r *Astray) (*api.None, error) {
+	first, _, _ := strings.Cut(r.Path, "/")
+	switch first {
+	case "config", "data", "metadata", "delete", "undelete", "destroy", "subkeys", "detailed-metadata":
+		return nil, api.Errorf(api.Unsupported, "unsupported operation")
+	}
+	c.Warn("Invalid path for a versioned K/V secrets engine: this mount is version 2, whose paths begin with data/, metadata/, " +
+		"delete/, undelete/, destroy/ or subkeys/. On the command line, the kv verbs find the right one.")
+	return nil, api.ErrNotFound()
+}

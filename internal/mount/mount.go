@@ -1,0 +1,315 @@
+// Package mount owns the mount tables: which secret engine or auth method
+// answers under which path of which namespace, and with what settings.
+//
+// One mount is one row under its namespace. Its data lies under its identifier,
+// not its path, so a move is one commit and touches no data. A guard row that
+// every change of a table touches keeps two changes from overlapping.
+package mount
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Limits on lease durations when neither mount nor request says otherwise.
+const (
+	SystemDefaultTTL = 768 * time.Hour
+	SystemMaxTTL     = 768 * time.Hour
+)
+
+// remembered bounds how many namespaces' tables a node keeps in mind.
+const remembered = 1024
+
+const authPrefix = "auth/"
+
+// Config is what tune changes.
+type Config struct {
+	DefaultTTL                api.Duration      `json:"default_lease_ttl"`
+	MaxTTL                    api.Duration      `json:"max_lease_ttl"`
+	ForceNoCache              bool              `json:"force_no_cache"`
+	TokenType                 string            `json:"token_type,omitempty"`
+	ListingVisibility         string            `json:"listing_visibility,omitempty"`
+	AuditNonHMACRequestKeys   []string          `json:"audit_non_hmac_request_keys,omitempty"`
+	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys,omitempty"`
+	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
+	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
+	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+}
+
+// Entry is one mount.
+type Entry struct {
+	ID          string            `json:"id"`
+	UUID        string            `json:"uuid"`
+	Accessor    string            `json:"accessor"`
+	Path        string            `json:"path"` // as in a request: secret/, auth/token/
+	Type        string            `json:"type"`
+	Description string            `json:"description"`
+	Options     map[string]string `json:"options"`
+	Config      Config            `json:"config"`
+	Local       bool              `json:"local"`
+	SealWrap    bool              `json:"seal_wrap"`
+	Created     time.Time         `json:"created"`
+	Builtin     bool              `json:"builtin,omitempty"`
+	MovedFrom   string            `json:"moved_from,omitempty"` // path before the last move
+
+	router *api.Router
+}
+
+// Auth reports whether the mount is an auth method.
+func (e *Entry) Auth() bool { return strings.HasPrefix(e.Path, authPrefix) }
+
+// Name is the mount's path within its table: secret/, token/.
+func (e *Entry) Name() string { return strings.TrimPrefix(e.Path, authPrefix) }
+
+// Router finds the mount's endpoints.
+func (e *Entry) Router() *api.Router { return e.router }
+
+// Prefix is where the mount's data lies in the encrypted store.
+func (e *Entry) Prefix(nsID string) string { return nsID + "/m/" + e.ID + "/" }
+
+// TTLs are the effective default and maximum lease durations.
+func (e *Entry) TTLs() (def, most time.Duration) {
+	def, most = SystemDefaultTTL, SystemMaxTTL
+	if e.Config.MaxTTL > 0 {
+		most = e.Config.MaxTTL.Std()
+	}
+	if e.Config.DefaultTTL > 0 {
+		def = e.Config.DefaultTTL.Std()
+	}
+	return min(def, most), most
+}
+
+// API is the mount as handlers see it.
+func (e *Entry) API() api.Mount {
+	def, most := e.TTLs()
+	return api.Mount{ID: e.ID, Accessor: e.Accessor, Path: e.Path, Type: e.Type, Options: e.Options, DefaultTTL: def, MaxTTL: most}
+}
+
+// Table is all mounts of one namespace, immutable.
+type Table struct {
+	byPath map[string]*Entry
+	paths  []string // sorted
+}
+
+// Resolve finds the mount that a namespace-relative path lies in and the rest of
+// the path. A path that names the mount without its slash resolves too.
+func (t *Table) Resolve(path string) (*Entry, string, bool) {
+	for i := 0; i < len(path); i++ {
+		if path[i] != '/' {
+			continue
+		}
+		if e := t.byPath[path[:i+1]]; e != nil {
+			return e, path[i+1:], true
+		}
+	}
+	e := t.byPath[path+"/"]
+	return e, "", e != nil
+}
+
+// Entries are the mounts of one table, in path order.
+func (t *Table) Entries(auth bool) []*Entry {
+	var out []*Entry
+	for _, p := range t.paths {
+		if e := t.byPath[p]; e.Auth() == auth {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Get is the mount at exactly a path, with its slash.
+func (t *Table) Get(path string) *Entry { return t.byPath[path] }
+
+// ByAccessor is the mount with an accessor, or nil.
+func (t *Table) ByAccessor(accessor string) *Entry {
+	for _, e := range t.byPath {
+		if e.Accessor == accessor {
+			return e
+		}
+	}
+	return nil
+}
+
+// Hooks are what the tables ask of the packages beside and above them.
+type Hooks struct {
+	// Taken reports whether a namespace has the path's first segment.
+	Taken func(tx *store.Tx, nsID, path string) (bool, error)
+	// Delete records in the transaction that the data under a prefix of the
+	// encrypted store is to be deleted.
+	Delete func(tx *store.Tx, prefix string) error
+}
+
+// Mounts keeps the tables of all namespaces.
+type Mounts struct {
+	store   store.Store
+	memo    *store.Memo[string, *Table] // by namespace
+	engines map[string]api.Engine       // by key
+	routers map[string]*api.Router
+	hooks   Hooks
+	now     func() time.Time
+}
+
+func engineKey(kind string, auth bool) string {
+	if auth {
+		return authPrefix + kind
+	}
+	return kind
+}
+
+// New makes the tables over the encrypted store. Install must follow before the
+// first use.
+func New(s store.Store, cache *store.Cache, hooks Hooks, now func() time.Time) *Mounts {
+	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, now: now}
+	m.memo = store.NewMemo(cache, remembered, m.load)
+	return m
+}
+
+// Install gives the tables the engines and auth methods that can be mounted. It
+// is called once. It returns an error for a wrong declaration of routes.
+func (m *Mounts) Install(engines []api.Engine) error {
+	for _, e := range engines {
+		key := engineKey(e.Type, e.Auth)
+		m.engines[key] = e
+		for _, version := range []string{"", "1", "2"} {
+			eps := e.Endpoints
+			if e.Variant != nil {
+				eps = e.Variant(map[string]string{"version": version})
+			}
+			r, err := api.NewRouter(eps)
+			if err != nil {
+				return fmt.Errorf("engine %s: %w", key, err)
+			}
+			m.routers[key+"@"+version] = r
+		}
+	}
+	return nil
+}
+
+func (m *Mounts) routerFor(e *Entry) *api.Router {
+	return m.routers[engineKey(e.Type, e.Auth())+"@"+e.Options["version"]]
+}
+
+// Engines are the rows of the engine table, by type.
+func (m *Mounts) Engines() []api.Engine {
+	out := make([]api.Engine, 0, len(m.engines))
+	for _, e := range m.engines {
+		out = append(out, e)
+	}
+	sort.Slice(out, func(i, j int) bool { return engineKey(out[i].Type, out[i].Auth) < engineKey(out[j].Type, out[j].Auth) })
+	return out
+}
+
+func tablePrefix(nsID string) string  { return nsID + "/mount/at/" }
+func rowKey(nsID, path string) string { return tablePrefix(nsID) + path }
+func guardKey(nsID string) string     { return nsID + "/mount/guard" }
+func encode(e *Entry) ([]byte, error) { return json.Marshal(e) }
+func (m *Mounts) known(e *Entry) bool { return m.routerFor(e) != nil }
+func conflicts(a, b string) bool      { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
+func inUse(path string) *api.Error {
+	return api.Errorf(api.Invalid, "path is already in use at %s", path)
+}
+func display(path string) string { return strings.TrimPrefix(path, authPrefix) }
+func protected(path string) bool {
+	return path == "sys/" || path == "cubbyhole/" || path == "identity/"
+}
+func under(path, prefix string) bool { return strings.HasPrefix(path, prefix) }
+func (m *Mounts) touch(tx *store.Tx, ns string) error {
+	_, err := tx.Get(guardKey(ns))
+	tx.Put(guardKey(ns), []byte{1})
+	return err
+}
+
+// Table is the mount table of a namespace.
+func (m *Mounts) Table(ctx context.Context, nsID string) (*Table, error) {
+	return m.memo.Get(ctx, nsID)
+}
+
+func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table, error) {
+	es, err := s.List(ctx, store.Prefix(tablePrefix(nsID)))
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{byPath: make(map[string]*Entry, len(es))}
+	for _, row := range es {
+		e := new(Entry)
+		if err := json.Unmarshal(row.Value, e); err != nil {
+			return nil, fmt.Errorf("mount row %s: %w", row.Key, err)
+		}
+		e.router = m.routerFor(e)
+		t.byPath[e.Path] = e
+		t.paths = append(t.paths, e.Path)
+	}
+	return t, nil
+}
+
+// builtins are the mounts that every namespace has.
+var builtins = []struct{ path, kind, description string }{
+	{"sys/", "system", "system endpoints used for control, policy and debugging"},
+	{"cubbyhole/", "cubbyhole", "per-token private secret storage"},
+	{"auth/token/", "token", "token based credentials"},
+}
+
+// Furnish makes the mounts that every namespace has; it can be repeated.
+func (m *Mounts) Furnish(ctx context.Context, nsID string) error {
+	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
+		for _, b := range builtins {
+			if e, err := tx.Get(rowKey(nsID, b.path)); err != nil || e.Exists() {
+				return err
+			}
+			e := m.entry(b.path, b.kind, b.description)
+			e.Builtin, e.Local = true, b.kind == "cubbyhole"
+			if b.kind == "token" {
+				e.Config.TokenType = "default-service"
+			}
+			row, err := encode(e)
+			if err != nil {
+				return err
+			}
+			tx.Put(rowKey(nsID, b.path), row)
+		}
+		return m.touch(tx, nsID)
+	})
+	return err
+}
+
+func (m *Mounts) entry(path, kind, description string) *Entry {
+	accessor := kind
+	if strings.HasPrefix(path, authPrefix) {
+		accessor = "auth_" + kind
+	}
+	id := newUUID()
+	return &Entry{ID: id[:8] + id[9:13], UUID: id, Accessor: accessor + "_" + id[len(id)-8:], Path: path, Type: kind, Description: description, Created: m.now().UTC()}
+}
+
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// Claim fails when a mount of the namespace conflicts with path and makes the
+// transaction conflict with any change of the table; namespaces use it.
+func (m *Mounts) Claim(tx *store.Tx, nsID, path string) error {
+	if err := m.touch(tx, nsID); err != nil {
+		return err
+	}
+	t, err := m.load(tx.Context(), m.store, nsID)
+	if err != nil {
+		return err
+	}
+	for _, p := range t.paths {
+		if conflicts(p, path) {
+			return api.Errorf(api.Invalid, "new namespace conflicts with existing mount: %s", p)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,336 @@
+package mount
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// Routes are the endpoints under sys/ that manage mounts.
+func Routes() []api.Route[*Mounts] {
+	return []api.Route[*Mounts]{
+		api.Handle(api.Read, "mounts", (*Mounts).listSecrets, api.Flat),
+		api.Handle(api.Read, "mounts/{path...}", (*Mounts).readSecret, api.Flat),
+		api.Handle(api.Write, "mounts/{path...}", (*Mounts).enableSecret),
+		api.Handle(api.Delete, "mounts/{path...}", (*Mounts).disableSecret),
+		api.Handle(api.Read, "mounts/{path...}/tune", (*Mounts).readSecretTune, api.Flat),
+		api.Handle(api.Write, "mounts/{path...}/tune", (*Mounts).tuneSecret),
+		api.Handle(api.Read, "auth", (*Mounts).listAuth, api.Flat),
+		api.Handle(api.Read, "auth/{path...}", (*Mounts).readAuth, api.Flat, api.Sudo),
+		api.Handle(api.Write, "auth/{path...}", (*Mounts).enableAuth, api.Sudo),
+		api.Handle(api.Delete, "auth/{path...}", (*Mounts).disableAuth, api.Sudo),
+		api.Handle(api.Read, "auth/{path...}/tune", (*Mounts).readAuthTune, api.Flat, api.Sudo),
+		api.Handle(api.Write, "auth/{path...}/tune", (*Mounts).tuneAuth, api.Sudo),
+		api.Handle(api.Write, "remount", (*Mounts).remount, api.Flat, api.Sudo),
+		api.Handle(api.Read, "remount/status/{migration_id}", (*Mounts).remountStatus),
+	}
+}
+
+// PathRequest names a mount.
+type PathRequest struct {
+	Path string `path:"path"` // Path the mount answers under.
+}
+
+// EnableRequest adds a mount.
+type EnableRequest struct {
+	Path        string            `path:"path"`                    // Path the mount shall answer under.
+	Type        string            `json:"type"`                    // Type of secret engine or auth method.
+	Description string            `json:"description"`             // What the mount is for.
+	Config      *TuneFields       `json:"config"`                  // Settings, as for tune.
+	Options     map[string]string `json:"options"`                 // Options of the engine, such as version=2.
+	Local       bool              `json:"local"`                   // Kept for compatibility; every mount is visible on every node.
+	SealWrap    bool              `json:"seal_wrap"`               // Kept for compatibility; everything is encrypted alike.
+	Entropy     bool              `json:"external_entropy_access"` // Kept for compatibility.
+	PluginName  string            `json:"plugin_name"`             // Another way to give the type.
+	PluginVer   string            `json:"plugin_version"`          // Kept for compatibility; all engines are built in.
+}
+
+// TuneFields are a mount's settings; an absent field is left as it is.
+type TuneFields struct {
+	DefaultTTL                *api.Duration     `json:"default_lease_ttl"`            // Lease duration when none is asked for; 0: the system's.
+	MaxTTL                    *api.Duration     `json:"max_lease_ttl"`                // Longest lease duration; 0: the system's.
+	ForceNoCache              *bool             `json:"force_no_cache"`               // Kept for compatibility.
+	TokenType                 *string           `json:"token_type"`                   // Type of token that logins get: default-service, default-batch, service or batch.
+	ListingVisibility         *string           `json:"listing_visibility"`           // unauth shows the mount to callers without a token.
+	AuditNonHMACRequestKeys   []string          `json:"audit_non_hmac_request_keys"`  // Kept for compatibility; what the audit log shows follows from types.
+	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys"` // Kept for compatibility; what the audit log shows follows from types.
+	PassthroughRequestHeaders []string          `json:"passthrough_request_headers"`  // Request headers an engine may see.
+	AllowedResponseHeaders    []string          `json:"allowed_response_headers"`     // Response headers an engine may set.
+	UserLockout               map[string]string `json:"user_lockout_config"`          // Lock-out settings of an auth method.
+	PluginVersion             string            `json:"plugin_version"`               // Kept for compatibility; all engines are built in.
+}
+
+// TuneRequest changes a mount's settings.
+type TuneRequest struct {
+	Path string `path:"path"` // Path the mount answers under.
+	TuneFields
+	Description *string           `json:"description"` // What the mount is for.
+	Options     map[string]string `json:"options"`     // Options of the engine; kv takes version.
+}
+
+// Info describes a mount.
+type Info struct {
+	Accessor              string            `json:"accessor"`
+	Config                Config            `json:"config"`
+	DeprecationStatus     string            `json:"deprecation_status"`
+	Description           string            `json:"description"`
+	ExternalEntropyAccess bool              `json:"external_entropy_access"`
+	Local                 bool              `json:"local"`
+	Options               map[string]string `json:"options"`
+	PluginVersion         string            `json:"plugin_version"`
+	RunningPluginVersion  string            `json:"running_plugin_version"`
+	RunningSHA256         string            `json:"running_sha256"`
+	SealWrap              bool              `json:"seal_wrap"`
+	Type                  string            `json:"type"`
+	UUID                  string            `json:"uuid"`
+}
+
+// Describe is the mount as sys/mounts shows it to a namespace.
+func (e *Entry) Describe(nsID string) *Info {
+	kind := e.Type
+	if e.Builtin && nsID != "root" && !e.Auth() {
+		kind = "ns_" + kind
+	}
+	return &Info{Accessor: e.Accessor, Config: e.Config, DeprecationStatus: "supported", Description: e.Description, Local: e.Local,
+		Options: e.Options, RunningPluginVersion: "v1.0.0+builtin.strongroom", SealWrap: e.SealWrap, Type: kind, UUID: e.UUID}
+}
+
+// Tuned is a mount's effective settings.
+type Tuned struct {
+	DefaultTTL                api.Duration      `json:"default_lease_ttl"`
+	Description               string            `json:"description"`
+	ForceNoCache              bool              `json:"force_no_cache"`
+	MaxTTL                    api.Duration      `json:"max_lease_ttl"`
+	Options                   map[string]string `json:"options,omitempty"`
+	TokenType                 string            `json:"token_type,omitempty"`
+	ListingVisibility         string            `json:"listing_visibility,omitempty"`
+	AuditNonHMACRequestKeys   []string          `json:"audit_non_hmac_request_keys,omitempty"`
+	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys,omitempty"`
+	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
+	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
+	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+}
+
+func secretPath(p string) string { return strings.Trim(p, "/") + "/" }
+func authPath(p string) string   { return authPrefix + strings.Trim(p, "/") + "/" }
+
+func (m *Mounts) list(c *api.Call, auth bool) (*map[string]*Info, error) {
+	t, err := m.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*Info{}
+	for _, e := range t.Entries(auth) {
+		out[e.Name()] = e.Describe(c.Namespace.ID)
+	}
+	return &out, nil
+}
+
+func (m *Mounts) listSecrets(c *api.Call, _ *api.None) (*map[string]*Info, error) {
+	return m.list(c, false)
+}
+
+func (m *Mounts) listAuth(c *api.Call, _ *api.None) (*map[string]*Info, error) {
+	return m.list(c, true)
+}
+
+func (m *Mounts) at(c *api.Call, path string) (*Entry, error) {
+	t, err := m.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	if e := t.Get(path); e != nil {
+		return e, nil
+	}
+	return nil, api.Errorf(api.Invalid, "No mount found at %q: no such mount", display(path))
+}
+
+func (m *Mounts) read(c *api.Call, path string) (*Info, error) {
+	e, err := m.at(c, path)
+	if err != nil {
+		return nil, err
+	}
+	return e.Describe(c.Namespace.ID), nil
+}
+
+func (m *Mounts) readSecret(c *api.Call, r *PathRequest) (*Info, error) {
+	return m.read(c, secretPath(r.Path))
+}
+
+func (m *Mounts) readAuth(c *api.Call, r *PathRequest) (*Info, error) {
+	return m.read(c, authPath(r.Path))
+}
+
+func (m *Mounts) enable(c *api.Call, path string, r *EnableRequest) (*api.None, error) {
+	if r.Type == "" || r.Type == "plugin" {
+		r.Type = r.PluginName
+	}
+	e := &Entry{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local, SealWrap: r.SealWrap}
+	if r.Config != nil {
+		r.Config.apply(c, &e.Config)
+	}
+	return nil, m.Enable(c, c.Namespace.ID, e)
+}
+
+func (m *Mounts) enableSecret(c *api.Call, r *EnableRequest) (*api.None, error) {
+	return m.enable(c, secretPath(r.Path), r)
+}
+
+func (m *Mounts) enableAuth(c *api.Call, r *EnableRequest) (*api.None, error) {
+	return m.enable(c, authPath(r.Path), r)
+}
+
+func (m *Mounts) disableSecret(c *api.Call, r *PathRequest) (*api.None, error) {
+	_, err := m.Disable(c, c.Namespace.ID, secretPath(r.Path))
+	return nil, err
+}
+
+func (m *Mounts) disableAuth(c *api.Call, r *PathRequest) (*api.None, error) {
+	_, err := m.Disable(c, c.Namespace.ID, authPath(r.Path))
+	return nil, err
+}
+
+func (m *Mounts) readTune(c *api.Call, path string) (*Tuned, error) {
+	e, err := m.at(c, path)
+	if err != nil {
+		return nil, err
+	}
+	def, most := e.TTLs()
+	k := &e.Config
+	return &Tuned{DefaultTTL: api.Duration(def), MaxTTL: api.Duration(most), Description: e.Description, ForceNoCache: k.ForceNoCache,
+		Options: e.Options, TokenType: k.TokenType, ListingVisibility: k.ListingVisibility, AuditNonHMACRequestKeys: k.AuditNonHMACRequestKeys,
+		AuditNonHMACResponseKeys: k.AuditNonHMACResponseKeys, PassthroughRequestHeaders: k.PassthroughRequestHeaders,
+		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout}, nil
+}
+
+func (m *Mounts) readSecretTune(c *api.Call, r *PathRequest) (*Tuned, error) {
+	return m.readTune(c, secretPath(r.Path))
+}
+
+func (m *Mounts) readAuthTune(c *api.Call, r *PathRequest) (*Tuned, error) {
+	return m.readTune(c, authPath(r.Path))
+}
+
+func set[T any](dst *T, v *T) {
+	if v != nil {
+		*dst = *v
+	}
+}
+
+func setList[T any](dst *[]T, v []T) {
+	if v != nil {
+		*dst = v
+	}
+}
+
+// apply overwrites the settings that are given.
+func (f *TuneFields) apply(c *api.Call, k *Config) {
+	set(&k.DefaultTTL, f.DefaultTTL)
+	set(&k.MaxTTL, f.MaxTTL)
+	set(&k.ForceNoCache, f.ForceNoCache)
+	set(&k.TokenType, f.TokenType)
+	set(&k.ListingVisibility, f.ListingVisibility)
+	setList(&k.AuditNonHMACRequestKeys, f.AuditNonHMACRequestKeys)
+	setList(&k.AuditNonHMACResponseKeys, f.AuditNonHMACResponseKeys)
+	setList(&k.PassthroughRequestHeaders, f.PassthroughRequestHeaders)
+	setList(&k.AllowedResponseHeaders, f.AllowedResponseHeaders)
+	if f.UserLockout != nil {
+		k.UserLockout = f.UserLockout
+	}
+	if len(f.AuditNonHMACRequestKeys)+len(f.AuditNonHMACResponseKeys) > 0 {
+		c.Warn("audit_non_hmac_*_keys are kept but show nothing: what the audit log shows in clear follows from each field's type")
+	}
+}
+
+func (m *Mounts) tune(c *api.Call, path string, r *TuneRequest) (*api.None, error) {
+	return nil, m.change(c, c.Namespace.ID, path, func(e *Entry) error {
+		r.apply(c, &e.Config)
+		set(&e.Description, r.Description)
+		if len(r.Options) == 0 {
+			return checkConfig(&e.Config)
+		}
+		if e.Options["version"] == "2" && r.Options["version"] != "" && r.Options["version"] != "2" {
+			return api.Errorf(api.Invalid, "cannot downgrade mount from version 2")
+		}
+		merged := maps.Clone(e.Options)
+		if merged == nil {
+			merged = map[string]string{}
+		}
+		maps.Copy(merged, r.Options)
+		e.Options = merged
+		return m.checkOptions(e)
+	})
+}
+
+func (m *Mounts) tuneSecret(c *api.Call, r *TuneRequest) (*api.None, error) {
+	return m.tune(c, secretPath(r.Path), r)
+}
+
+func (m *Mounts) tuneAuth(c *api.Call, r *TuneRequest) (*api.None, error) {
+	return m.tune(c, authPath(r.Path), r)
+}
+
+// RemountRequest moves a mount.
+type RemountRequest struct {
+	From string `json:"from"` // Present path of the mount.
+	To   string `json:"to"`   // Path it shall have.
+}
+
+// Migration names a move.
+type Migration struct {
+	ID string `json:"migration_id"`
+}
+
+func (m *Mounts) remount(c *api.Call, r *RemountRequest) (*Migration, error) {
+	if strings.Trim(r.From, "/") == "" || strings.Trim(r.To, "/") == "" {
+		return nil, api.Errorf(api.Invalid, "both from and to must be given")
+	}
+	from, to := secretPath(r.From), secretPath(r.To)
+	if err := m.Move(c, c.Namespace.ID, from, to); err != nil {
+		return nil, err
+	}
+	t, err := m.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	id := newUUID()
+	if e := t.Get(to); e != nil {
+		id = e.UUID
+	}
+	c.Warn("the move is complete: it moves no data")
+	return &Migration{ID: id}, nil
+}
+
+// MigrationRequest names a move.
+type MigrationRequest struct {
+	ID string `path:"migration_id"` // The migration_id that the move answered.
+}
+
+// MigrationStatus is how far a move is.
+type MigrationStatus struct {
+	ID   string        `json:"migration_id"`
+	Info MigrationInfo `json:"migration_info"`
+}
+
+// MigrationInfo is where a move went and its state.
+type MigrationInfo struct {
+	Source string `json:"source_mount"`
+	Target string `json:"target_mount"`
+	Status string `json:"status"`
+}
+
+// remountStatus answers for the mount whose UUID the move answered: a move is
+// one commit, so that one which was answered is complete.
+func (m *Mounts) remountStatus(c *api.Call, r *MigrationRequest) (*MigrationStatus, error) {
+	t, err := m.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range t.byPath {
+		if e.UUID == r.ID {
+			return &MigrationStatus{ID: r.ID, Info: MigrationInfo{Source: e.MovedFrom, Target: e.Path, Status: "success"}}, nil
+		}
+	}
+	return nil, api.ErrNotFound()
+}

@@ -1,0 +1,158 @@
+package namespace
+
+import (
+	"maps"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// Routes are the endpoints under sys/namespaces.
+func Routes() []api.Route[*Registry] {
+	return []api.Route[*Registry]{
+		api.Handle(api.List, "namespaces", (*Registry).list),
+		api.Handle(api.Scan, "namespaces", (*Registry).scan),
+		api.Handle(api.Read, "namespaces/{path...}", (*Registry).read),
+		api.Handle(api.Write, "namespaces/{path...}", (*Registry).write),
+		api.Handle(api.Patch, "namespaces/{path...}", (*Registry).patch),
+		api.Handle(api.Delete, "namespaces/{path...}", (*Registry).remove),
+	}
+}
+
+// PathRequest names a namespace.
+type PathRequest struct {
+	Path string `path:"path"` // Name of the namespace, relative to the one the request is made in.
+}
+
+// WriteRequest creates a namespace or replaces its metadata.
+type WriteRequest struct {
+	Path           string            `path:"path"`            // Name of the namespace, relative to the one the request is made in.
+	CustomMetadata map[string]string `json:"custom_metadata"` // Free key-value pairs kept with the namespace.
+}
+
+// PatchRequest changes single keys of a namespace's metadata.
+type PatchRequest struct {
+	Path           string         `path:"path"`            // Name of the namespace, relative to the one the request is made in.
+	CustomMetadata map[string]any `json:"custom_metadata"` // Keys to set; a null value removes the key.
+}
+
+// Info describes a namespace.
+type Info struct {
+	ID             string            `json:"id"`
+	UUID           string            `json:"uuid"`
+	Path           string            `json:"path"`
+	CustomMetadata map[string]string `json:"custom_metadata"`
+	Tainted        bool              `json:"tainted"` // being deleted
+	Locked         bool              `json:"locked"`
+}
+
+func info(n *Namespace) *Info {
+	md := n.CustomMetadata
+	if md == nil {
+		md = map[string]string{}
+	}
+	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: n.Deleting}
+}
+
+func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
+	kids, err := r.Children(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Keys{Info: map[string]any{}}
+	for _, n := range kids {
+		out.Keys = append(out.Keys, n.Name+"/")
+		out.Info[n.Name+"/"] = info(n)
+	}
+	return out, nil
+}
+
+func (r *Registry) scan(c *api.Call, _ *api.None) (*api.Keys, error) {
+	out := &api.Keys{Info: map[string]any{}}
+	return out, r.walk(c, c.Namespace.ID, "", out)
+}
+
+func (r *Registry) walk(c *api.Call, id, prefix string, out *api.Keys) error {
+	kids, err := r.Children(c, id)
+	if err != nil {
+		return err
+	}
+	for _, n := range kids {
+		key := prefix + n.Name + "/"
+		out.Keys = append(out.Keys, key)
+		out.Info[key] = info(n)
+		if err := r.walk(c, n.ID, key, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
+	parent := &Namespace{ID: c.Namespace.ID, Path: c.Namespace.Path}
+	n, err := r.Find(c, parent, q.Path)
+	if api.KindOf(err) == api.NotFound {
+		return nil, api.ErrNotFound()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n.ID == c.Namespace.ID {
+		return nil, api.ErrNotFound()
+	}
+	return info(n), nil
+}
+
+func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
+	n, err := r.Create(c, c.Namespace, q.Path, q.CustomMetadata)
+	if err != nil {
+		return nil, err
+	}
+	return info(n), nil
+}
+
+func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Info, error) {
+	for k, v := range q.CustomMetadata {
+		if _, ok := v.(string); !ok && v != nil {
+			return nil, api.Errorf(api.Invalid, "custom_metadata: the value of %q must be a text or null", k)
+		}
+	}
+	n, err := r.Describe(c, c.Namespace.ID, q.Path, func(old map[string]string) map[string]string {
+		return merge(old, q.CustomMetadata)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return info(n), nil
+}
+
+func merge(old map[string]string, changes map[string]any) map[string]string {
+	out := maps.Clone(old)
+	if out == nil {
+		out = map[string]string{}
+	}
+	for k, v := range changes {
+		if s, ok := v.(string); ok {
+			out[k] = s
+		} else {
+			delete(out, k)
+		}
+	}
+	return out
+}
+
+// Progress says that a deletion goes on in the background.
+type Progress struct {
+	Status string `json:"status"`
+}
+
+func (r *Registry) remove(c *api.Call, q *PathRequest) (*Progress, error) {
+	found, err := r.Delete(c, c.Namespace.ID, q.Path)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		c.Warn("requested namespace does not exist")
+		return nil, nil
+	}
+	return &Progress{Status: "in-progress"}, nil
+}

@@ -1,0 +1,279 @@
+// Package policies owns the named policies of each namespace: their rows, their
+// endpoints, and the compiled sets that requests are judged by. The language
+// itself is package policy's.
+package policies
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+const (
+	rootName    = "root"
+	defaultName = "default"
+
+	maxPolicyBytes = 256 << 10 // of one policy's text
+	maxSets        = 8192      // compiled sets that are remembered
+)
+
+// row is the stored form of a policy.
+type row struct {
+	Name     string    `json:"name"`
+	Text     string    `json:"policy"`
+	Modified time.Time `json:"modified"`
+	Version  int       `json:"version"`
+}
+
+// Store keeps the policies of all namespaces.
+type Store struct {
+	store store.Store
+	sets  *store.Memo[set, *policy.ACL]
+	now   func() time.Time
+}
+
+// New keeps policies in the encrypted store.
+func New(s store.Store, cache *store.Cache, now func() time.Time) *Store {
+	p := &Store{store: s, now: now}
+	p.sets = store.NewMemo(cache, maxSets, p.compile)
+	return p
+}
+
+// set names a compiled set: a namespace, and names joined with their lengths,
+// so that no two sets have one name (CVE-2026-105820).
+type set struct{ nsID, names string }
+
+func setOf(nsID string, names []string) set {
+	var b strings.Builder
+	for _, n := range names {
+		b.WriteString(strconv.Itoa(len(n)))
+		b.WriteByte(':')
+		b.WriteString(n)
+	}
+	return set{nsID, b.String()}
+}
+
+// members are the names joined in the set.
+func (s set) members() []string {
+	var out []string
+	for rest := s.names; rest != ""; {
+		digits, tail, _ := strings.Cut(rest, ":")
+		n, err := strconv.Atoi(digits)
+		if err != nil || n > len(tail) {
+			return nil
+		}
+		out, rest = append(out, tail[:n]), tail[n:]
+	}
+	return out
+}
+
+func prefix(nsID string) string       { return nsID + "/policy/acl/" }
+func rowKey(nsID, name string) string { return prefix(nsID) + name }
+
+// Furnish writes the default policy of a namespace that is about to exist; it
+// can be repeated.
+func (s *Store) Furnish(ctx context.Context, nsID string) error {
+	_, err := store.Update(ctx, s.store, func(tx *store.Tx) error {
+		if e, err := tx.Get(rowKey(nsID, defaultName)); err != nil || e.Exists() {
+			return err
+		}
+		return put(tx, nsID, &row{Name: defaultName, Text: defaultText, Modified: s.now().UTC(), Version: 1})
+	})
+	return err
+}
+
+func put(tx *store.Tx, nsID string, r *row) error {
+	b, err := json.Marshal(r)
+	tx.Put(rowKey(nsID, r.Name), b)
+	return err
+}
+
+func load(ctx context.Context, s store.Reader, nsID, name string) (*row, error) {
+	e, err := s.Get(ctx, rowKey(nsID, name))
+	if err != nil || !e.Exists() {
+		return nil, err
+	}
+	return decode(e)
+}
+
+func decode(e store.Entry) (*row, error) {
+	r := new(row)
+	if err := json.Unmarshal(e.Value, r); err != nil {
+		return nil, fmt.Errorf("policy row %s: %w", e.Key, err)
+	}
+	return r, nil
+}
+
+// ACL is the compiled set of a namespace's policies with the given names, which
+// must be canonical. A name without a policy adds nothing. The policy root is
+// the root namespace's alone.
+func (s *Store) ACL(ctx context.Context, nsID string, names []string) (*policy.ACL, error) {
+	if nsID == rootName && slices.Contains(names, rootName) {
+		return policy.Root(), nil
+	}
+	acl, err := s.sets.Get(ctx, setOf(nsID, names))
+	if err != nil {
+		return nil, err
+	}
+	if end := acl.Expires(); !end.IsZero() && !s.now().Before(end) {
+		return s.compile(ctx, s.store, setOf(nsID, names))
+	}
+	return acl, nil
+}
+
+func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.ACL, error) {
+	var parsed []*policy.Policy
+	for _, name := range of.members() {
+		p, err := parse(ctx, r, of.nsID, name)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, p)
+	}
+	return policy.Compile(s.now(), parsed...), nil
+}
+
+// parse is a stored policy, or nil when there is none of that name.
+func parse(ctx context.Context, r store.Reader, nsID, name string) (*policy.Policy, error) {
+	stored, err := load(ctx, r, nsID, name)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	p, err := policy.Parse(stored.Name, stored.Text)
+	if err != nil {
+		return nil, fmt.Errorf("stored policy %s: %w", rowKey(nsID, name), err)
+	}
+	return p, nil
+}
+
+// Write creates or replaces a policy.
+func (s *Store) Write(ctx context.Context, nsID, name, text string) error {
+	if name == rootName {
+		return api.Errorf(api.Invalid, "cannot update %q policy", name)
+	}
+	text = plain(text)
+	if strings.TrimSpace(text) == "" {
+		return api.Errorf(api.Invalid, "'policy' parameter not supplied or empty")
+	}
+	if len(text) > maxPolicyBytes {
+		return api.Errorf(api.TooLarge, "policy: longer than %d bytes", maxPolicyBytes)
+	}
+	if _, err := policy.Parse(name, text); err != nil {
+		return api.Errorf(api.Invalid, "failed to parse policy: %v", err)
+	}
+	_, err := store.Update(ctx, s.store, func(tx *store.Tx) error {
+		r := &row{Name: name, Text: text, Modified: s.now().UTC(), Version: 1}
+		e, err := tx.Get(rowKey(nsID, name))
+		if err != nil {
+			return err
+		}
+		if e.Exists() {
+			old, err := decode(e)
+			if err != nil {
+				return err
+			}
+			r.Version = old.Version + 1
+		}
+		return put(tx, nsID, r)
+	})
+	return err
+}
+
+// plain undoes base64, which clients may send a policy in.
+func plain(text string) string {
+	if b, err := base64.StdEncoding.DecodeString(text); err == nil {
+		return string(b)
+	}
+	return text
+}
+
+// Delete removes a policy; one that is absent is no error.
+func (s *Store) Delete(ctx context.Context, nsID, name string) error {
+	switch name {
+	case rootName:
+		return api.Errorf(api.Invalid, "cannot delete %q policy", name)
+	case defaultName:
+		return api.Errorf(api.Invalid, "cannot delete default policy")
+	}
+	_, err := s.store.Commit(ctx, nil, []store.Write{{Key: rowKey(nsID, name), Delete: true}})
+	return err
+}
+
+// rows are the policies of a namespace in name order.
+func (s *Store) rows(ctx context.Context, nsID string, keysOnly bool) ([]store.Entry, error) {
+	r := store.Prefix(prefix(nsID))
+	r.KeysOnly = keysOnly
+	return s.store.List(ctx, r)
+}
+
+// Names are the names of a namespace's policies, in order. The root namespace
+// also names root.
+func (s *Store) Names(ctx context.Context, nsID string) ([]string, error) {
+	es, err := s.rows(ctx, nsID, true)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, 0, len(es)+1)
+	for _, e := range es {
+		out = append(out, strings.TrimPrefix(e.Key, prefix(nsID)))
+	}
+	if nsID == rootName {
+		out = append(out, rootName)
+		slices.Sort(out)
+	}
+	return out, nil
+}
+
+// read is a policy's row; root has an empty text.
+func (s *Store) read(ctx context.Context, nsID, name string) (*row, error) {
+	if name == rootName && nsID == rootName {
+		return &row{Name: rootName}, nil
+	}
+	r, err := load(ctx, s.store, nsID, name)
+	if err == nil && r == nil {
+		return nil, api.ErrNotFound()
+	}
+	return r, err
+}
+
+// defaultText is what every token may do unless it was made without the
+// policy default.
+const defaultText = `# What every token may do for itself. Change it to fit; it cannot be deleted.
+
+# Look itself up, renew itself, revoke itself.
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self"  { capabilities = ["update"] }
+path "auth/token/revoke-self" { capabilities = ["update"] }
+
+# Ask what it may do.
+path "sys/capabilities-self"        { capabilities = ["update"] }
+path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }
+
+# Look up and renew its leases, by their identifiers.
+path "sys/renew"         { capabilities = ["update"] }
+path "sys/leases/renew"  { capabilities = ["update"] }
+path "sys/leases/lookup" { capabilities = ["update"] }
+
+# Keep things in its own cubbyhole.
+path "cubbyhole/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+
+# Wrap answers, and unwrap what it was handed.
+path "sys/wrapping/wrap"   { capabilities = ["update"] }
+path "sys/wrapping/lookup" { capabilities = ["update"] }
+path "sys/wrapping/unwrap" { capabilities = ["update"] }
+
+# Hash and draw random bytes.
+path "sys/tools/hash"     { capabilities = ["update"] }
+path "sys/tools/hash/*"   { capabilities = ["update"] }
+path "sys/tools/random"   { capabilities = ["update"] }
+path "sys/tools/random/*" { capabilities = ["update"] }
+`

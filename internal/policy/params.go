@@ -1,0 +1,253 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// Params gives the top-level parameters of a request, as its handler will
+// receive them. Only rules that have conditions on parameters read them.
+type Params interface {
+	// All yields each parameter. Values are strings, booleans, numbers of any
+	// kind, json.Number, nil, []string, []any, or anything else, which matches
+	// no listed value.
+	All(yield func(name string, value any) bool)
+}
+
+// ParamMap is the simplest Params.
+type ParamMap map[string]any
+
+// All yields each parameter of the map.
+func (m ParamMap) All(yield func(name string, value any) bool) {
+	for name, value := range m {
+		if !yield(name, value) {
+			return
+		}
+	}
+}
+
+func (r *Request) params() iter.Seq2[string, any] {
+	if r.Params == nil {
+		return func(func(string, any) bool) {}
+	}
+	return r.Params.All
+}
+
+// literal is one value listed under a parameter in a policy.
+type literal struct {
+	text   string // the value; of a list, its parts quoted and joined
+	folded string // text, loosely folded
+	list   bool   // a list as a whole
+}
+
+func newLiteral(text string, list bool) literal {
+	return literal{text: text, folded: foldLoose(text), list: list}
+}
+
+// check decides whether the parameters of req meet the limits.
+func (l *limits) check(req *Request) Reason {
+	for _, name := range l.required {
+		if !hasParam(req, name) {
+			return ParameterMissing
+		}
+	}
+	if len(l.denied) == 0 && len(l.allowed) == 0 {
+		return Granted
+	}
+	_, denyAll := l.denied["*"]
+	_, allowRest := l.allowed["*"]
+	for name, value := range req.params() {
+		name = fold(name)
+		if values, listed := l.denied[name]; denyAll || listed && deniedAmong(value, values) {
+			return ParameterDenied
+		}
+		values, listed := l.allowed[name]
+		switch {
+		case len(l.allowed) == 0, !listed && allowRest:
+		case !listed, !allowedAmong(value, values):
+			return ParameterNotAllowed
+		}
+	}
+	return Granted
+}
+
+func hasParam(req *Request, folded string) bool {
+	for name := range req.params() {
+		if fold(name) == folded {
+			return true
+		}
+	}
+	return false
+}
+
+// allowedAmong says whether value is one of those listed; no list allows any.
+func allowedAmong(value any, listed []literal) bool {
+	if len(listed) == 0 {
+		return true
+	}
+	text, list, ok := valueText(value)
+	if !ok {
+		return false
+	}
+	for i := range listed {
+		if listed[i].list == list && listed[i].allows(text) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *literal) allows(text string) bool {
+	if l.list || !globMatch(l.text, text) {
+		return l.text == text
+	}
+	if strings.Contains(l.text, ",") || l.text == text {
+		return true
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		if !globMatch(l.text, strings.TrimSpace(part)) {
+			return false
+		}
+	}
+	return true
+}
+
+// deniedAmong says whether value, or anything within it, is one of those
+// listed, however it is spelled; no list denies any value.
+func deniedAmong(value any, listed []literal) bool {
+	if len(listed) == 0 {
+		return true
+	}
+	text, list, ok := valueText(value)
+	if ok && deniedText(text, list, listed) {
+		return true
+	}
+	switch parts := value.(type) {
+	case []any:
+		for _, part := range parts {
+			if deniedAmong(part, listed) {
+				return true
+			}
+		}
+	case []string:
+		for _, part := range parts {
+			if deniedAmong(part, listed) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func deniedText(text string, list bool, listed []literal) bool {
+	text = foldLoose(text)
+	for i := range listed {
+		if listed[i].list == list && listed[i].denies(text) {
+			return true
+		}
+	}
+	return false
+}
+
+// denies takes a loosely folded text.
+func (l *literal) denies(text string) bool {
+	if l.folded == text {
+		return true
+	}
+	if l.list {
+		return false
+	}
+	if globMatch(l.folded, text) || sameBool(l.folded, text) {
+		return true
+	}
+	if !strings.Contains(text, ",") {
+		return false
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimSpace(part)
+		if globMatch(l.folded, part) || sameBool(l.folded, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameBool says whether listed is a truth value and text is another spelling
+// of it that lenient decoding takes.
+func sameBool(listed, text string) bool {
+	if listed != "true" && listed != "false" {
+		return false
+	}
+	b, err := strconv.ParseBool(text)
+	return err == nil && strconv.FormatBool(b) == listed
+}
+
+// globMatch compares text with a listed value, which may begin or end in "*".
+// A lone "*" is an ordinary value.
+func globMatch(listed, text string) bool {
+	if len(listed) < 2 {
+		return listed == text
+	}
+	tail, anyStart := strings.CutPrefix(listed, "*")
+	body, anyEnd := strings.CutSuffix(tail, "*")
+	switch {
+	case anyStart && anyEnd:
+		return strings.Contains(text, body)
+	case anyStart:
+		return strings.HasSuffix(text, tail)
+	case anyEnd:
+		return strings.HasPrefix(text, body)
+	default:
+		return listed == text
+	}
+}
+
+// valueText gives the text by which a parameter's value is compared: numbers
+// and truth values as they are written, a list with its parts quoted.
+func valueText(value any) (text string, list, ok bool) {
+	switch v := value.(type) {
+	case string:
+		return v, false, true
+	case bool:
+		return strconv.FormatBool(v), false, true
+	case json.Number:
+		return numberText(v.String()), false, true
+	case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+		return numberText(fmt.Sprint(v)), false, true
+	case []string:
+		return listText(len(v), func(i int) any { return v[i] })
+	case []any:
+		return listText(len(v), func(i int) any { return v[i] })
+	}
+	return "", false, false
+}
+
+func listText(n int, at func(int) any) (text string, list, ok bool) {
+	parts := make([]string, n)
+	for i := range parts {
+		part, _, ok := valueText(at(i))
+		if !ok {
+			return "", true, false
+		}
+		parts[i] = strconv.Quote(part)
+	}
+	return "[" + strings.Join(parts, ",") + "]", true, true
+}
+
+// numberText writes equal numbers equally: 5, 5.0 and 0x5 are 5.
+func numberText(s string) string {
+	if n, err := strconv.ParseInt(s, 0, 64); err == nil {
+		return strconv.FormatInt(n, 10)
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return s
+	}
+	if f == float64(int64(f)) && -1<<53 < f && f < 1<<53 {
+		return strconv.FormatInt(int64(f), 10)
+	}
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}

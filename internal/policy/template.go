@@ -1,0 +1,87 @@
+package policy
+
+import (
+	"strings"
+)
+
+// Expand gives the policy with its templated paths filled in. The function is
+// given what stands between the braces, without surrounding space, such as
+// "identity.entity.name", and says whether there is a value.
+//
+// A rule one of whose values is missing is dropped. So is one whose value
+// could widen or move the path: one that is empty, holds "*", "+", "/" or a
+// brace, or makes the path one that Canonical refuses (GHSA-59w7-v8rr-pr4p). If
+// a rule so refused denies, all that begins as its path does before the
+// template is denied in its place, so that no choice of name removes a deny.
+//
+// The policy itself is unchanged; rules without templates are shared.
+func (p *Policy) Expand(value func(template string) (string, bool)) *Policy {
+	out := &Policy{Name: p.Name, Rules: make([]*Rule, 0, len(p.Rules))}
+	for _, r := range p.Rules {
+		if !r.Templated() {
+			out.Rules = append(out.Rules, r)
+			continue
+		}
+		if filled := r.expand(value); filled != nil {
+			out.Rules = append(out.Rules, filled)
+		}
+	}
+	return out
+}
+
+// expand gives the rule with its path filled in, or nil.
+func (r *Rule) expand(value func(string) (string, bool)) *Rule {
+	var b strings.Builder
+	rest, safe := r.Path, true
+	for {
+		before, after, found := strings.Cut(rest, "{{")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		name, tail, closed := strings.Cut(after, "}}")
+		v, ok := value(strings.TrimSpace(name))
+		if !closed || !ok {
+			return nil
+		}
+		safe = safe && v != "" && !strings.ContainsAny(v, "*+/{}")
+		b.WriteString(v)
+		rest = tail
+	}
+	filled := *r
+	filled.Path = b.String()
+	if _, err := Canonical(filled.Path); safe && err == nil {
+		return &filled
+	}
+	if r.Capabilities&Deny == 0 {
+		return nil
+	}
+	filled.Path, _, _ = strings.Cut(r.Path, "{{")
+	filled.Path += "*"
+	return &filled
+}
+
+// templateWellFormed says whether every {{ has its }} and names something of
+// the identity, and the path around them could be a request's.
+func templateWellFormed(path string) bool {
+	var literal strings.Builder
+	for rest := path; ; {
+		before, after, found := strings.Cut(rest, "{{")
+		literal.WriteString(before)
+		if strings.Contains(before, "}}") {
+			return false
+		}
+		if !found {
+			break
+		}
+		name, tail, closed := strings.Cut(after, "}}")
+		name = strings.TrimSpace(name)
+		if !closed || !strings.HasPrefix(name, "identity.") || strings.ContainsAny(name, "{}\n") {
+			return false
+		}
+		literal.WriteByte('x')
+		rest = tail
+	}
+	_, err := Canonical(literal.String())
+	return err == nil && !strings.Contains(literal.String(), "+*")
+}

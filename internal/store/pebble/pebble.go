@@ -1,0 +1,144 @@
+// Package pebble owns the embedded store engine: one directory on one machine,
+// every acknowledged commit on disk, kept by Pebble's log-structured merge tree.
+//
+// One goroutine judges all commits in the order they arrive, so many that wait
+// together cost one write to disk (group commit): while one group is being
+// synced the next is gathered and judged. Readers see only what is durable.
+//
+// An error while writing ends writing: whether a failed sync has reached the
+// disk cannot be known, and asking again may answer wrongly that it has. Every
+// later commit is refused with that error until the store is opened again;
+// reading goes on.
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	crdb "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// recentCommits is how many commits feeds are served from memory; older ones
+// are read from the change log.
+const recentCommits = 2048
+
+// Store is the embedded engine. It implements store.Store.
+type Store struct {
+	db      *crdb.DB
+	lock    *crdb.Lock
+	fs      vfs.FS
+	dir     string
+	log     *engineLog
+	keep    store.Rev // commits the change log keeps
+	noSync  bool
+	history *store.History
+
+	current atomic.Pointer[view] // what readers see; nil once closed
+	views   sync.WaitGroup       // views not yet closed
+
+	queue     chan *request
+	closeOnce sync.Once
+	closeErr  error
+	closing   chan struct{} // closed by Close
+	exited    chan struct{} // closed when the committer has answered everyone
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the store in dir, which is made, with access for the owner alone,
+// when it is absent. It returns store.ErrLocked when another process holds the
+// directory, and refuses, without touching it, a directory that a newer version
+// wrote or that holds something else.
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	lock, err := claim(o.FS, dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(dir, o, lock)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+func open(dir string, o Options, lock *crdb.Lock) (*Store, error) {
+	log := newEngineLog(o.Logger)
+	opts := o.engineOptions(log)
+	opts.Lock = lock
+	db, err := crdb.Open(dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("opening the store in %s: %w", dir, damaged("store", err))
+	}
+	s := &Store{
+		db: db, lock: lock, fs: o.FS, dir: dir, log: log,
+		keep: store.Rev(o.KeepCommits), noSync: o.noSync,
+		queue:   make(chan *request, queueLength),
+		closing: make(chan struct{}), exited: make(chan struct{}),
+	}
+	c, err := s.start()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	go c.run()
+	return s, nil
+}
+
+// start reads where the change log stands and shows the state to readers.
+func (s *Store) start() (*committer, error) {
+	floor, last, err := logBounds(s.db)
+	if err != nil {
+		return nil, fmt.Errorf("opening the store in %s: %w", s.dir, err)
+	}
+	if err := s.log.failure(); err != nil {
+		return nil, err
+	}
+	s.log.setOpened()
+	s.history = store.NewHistory(recentCommits, last)
+	s.publish(last)
+	return newCommitter(s, floor, last), nil
+}
+
+// Sync implements store.Store. It is a read of memory.
+func (s *Store) Sync(ctx context.Context) (store.Rev, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	v := s.current.Load()
+	if v == nil {
+		return 0, store.ErrClosed
+	}
+	return v.rev, nil
+}
+
+// Failure is the error that ended writing, or nil. Commit returns it too.
+func (s *Store) Failure() error { return s.log.failure() }
+
+// Close implements store.Store. Commits in flight are answered first.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Store) close() error {
+	close(s.closing)
+	<-s.exited
+	s.history.Close()
+	s.unpublish()
+	return errors.Join(s.closeEngine(), s.lock.Close())
+}
+
+// closeEngine closes Pebble, except after a fatal error: Pebble then waits for
+// work whose goroutine has ended, and there is nothing it could still save.
+func (s *Store) closeEngine() error {
+	if s.log.failure() != nil {
+		return nil
+	}
+	return s.db.Close()
+}

@@ -1,0 +1,61 @@
+package pebble
+
+import (
+	"sync/atomic"
+
+	crdb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// view is the state up to one durable revision. Pebble shows a batch to readers
+// before it is on disk; reading through views hides it until then, so that
+// nothing served can be lost.
+type view struct {
+	snap *crdb.Snapshot
+	rev  store.Rev
+	refs atomic.Int64 // one for being current, one for each reader
+}
+
+// acquire returns the current view, or nil when the store is closed. The caller
+// must release it.
+func (s *Store) acquire() *view {
+	for {
+		v := s.current.Load()
+		if v == nil {
+			return nil
+		}
+		if n := v.refs.Load(); n > 0 && v.refs.CompareAndSwap(n, n+1) {
+			return v
+		}
+	}
+}
+
+func (s *Store) release(v *view) {
+	if v.refs.Add(-1) > 0 {
+		return
+	}
+	if err := v.snap.Close(); err != nil {
+		s.log.Errorf("closing a snapshot: %v", err)
+	}
+	s.views.Done()
+}
+
+// publish makes everything applied so far what readers see. The caller knows
+// that it is durable, and applies nothing meanwhile.
+func (s *Store) publish(rev store.Rev) {
+	v := &view{snap: s.db.NewSnapshot(), rev: rev}
+	v.refs.Store(1)
+	s.views.Add(1)
+	if old := s.current.Swap(v); old != nil {
+		s.release(old)
+	}
+}
+
+// unpublish takes the current view away and waits for its readers.
+func (s *Store) unpublish() {
+	if old := s.current.Swap(nil); old != nil {
+		s.release(old)
+	}
+	s.views.Wait()
+}
