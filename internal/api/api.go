@@ -20,6 +20,8 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -70,6 +72,7 @@ type Mount struct {
 // Caller is who asks. A call on a public endpoint has the zero Caller.
 type Caller struct {
 	TokenID     string   // storage identity of the token (a keyed hash, not the token)
+	Token       Secret   // the token as it was presented; for the token store's own answers only
 	Accessor    string   // token accessor
 	DisplayName string   // such as token or userpass-alice
 	EntityID    string   // identity entity; empty when there is none
@@ -94,6 +97,7 @@ type Call struct {
 	Remote    netip.Addr  // the client's address; invalid when not known
 
 	warnings []string
+	after    []func() error
 }
 
 // Warn adds a line to the answer's warnings. It must carry no secret value.
@@ -105,7 +109,9 @@ func (c *Call) Warnings() []string { return c.warnings }
 // Keys is the answer to every List and Scan. An empty one is answered as not
 // found, as clients expect.
 type Keys struct {
-	Keys []string `json:"keys"`
+	// Keys are names. They stand in every later request's path, so that hiding
+	// them from the audit log would hide nothing.
+	Keys []string `json:"keys" audit:"clear"`
 	// Info holds what is known of each key, where the endpoint says so.
 	Info map[string]any `json:"key_info,omitempty"`
 }
@@ -137,7 +143,8 @@ type Auth struct {
 	IdentityPolicies []string
 	Metadata         map[string]string
 	TTL              time.Duration
-	MaxTTL           time.Duration // explicit maximum; 0: the mount's
+	MaxTTL           time.Duration // maximum that the role sets; 0: the mount's
+	ExplicitMaxTTL   time.Duration // bound on the whole life, of a periodic token too; 0: none
 	Period           time.Duration
 	Renewable        bool
 	EntityID         string
@@ -152,3 +159,22 @@ type Auth struct {
 // LoginPolicies are names that an auth method attaches; the root policy is
 // never among them.
 func (a *Auth) LoginPolicies() []string { return a.TokenPolicies }
+
+// JSON is an answer without envelope, with a status code of its own.
+func JSON(status int, v any) (*Raw, error) {
+	b, err := json.Marshal(v)
+	return &Raw{ContentType: "application/json", Body: append(b, '\n'), Status: status}, err
+}
+
+// After has fn run once the answer has been written down, before it is sent.
+func (c *Call) After(fn func() error) { c.after = append(c.after, fn) }
+
+// Finish runs what After was given. The gate calls it.
+func (c *Call) Finish() error {
+	var errs []error
+	for _, fn := range c.after {
+		errs = append(errs, fn())
+	}
+	c.after = nil
+	return errors.Join(errs...)
+}

@@ -178,6 +178,27 @@ func (b Body) Names() []string {
 	return out
 }
 
+// All yields the members as they were sent.
+func (b Body) All(yield func(name string, value jsontext.Value) bool) {
+	for _, m := range b.members {
+		if !yield(m.name, m.value) {
+			return
+		}
+	}
+}
+
+// With is the body with one member set to a JSON value.
+func (b Body) With(name string, value jsontext.Value) Body {
+	out := Body{members: make([]member, 0, len(b.members)+1)}
+	for _, m := range b.members {
+		if m.name != name {
+			out.members = append(out.members, m)
+		}
+	}
+	out.members = append(out.members, member{name, value})
+	return out
+}
+
 // Len is the number of members.
 func (b Body) Len() int { return len(b.members) }
 

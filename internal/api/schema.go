@@ -32,6 +32,11 @@ const (
 	KindStructs  // list, or map by name, of nested objects
 )
 
+var kindTexts = [...]string{"string", "bool", "int", "float", "duration", "time", "list of strings", "list of ints", "key=value pairs", "object", "secret", "name", "any", "object", "list of objects"}
+
+// String is the kind as help spells it.
+func (k FieldKind) String() string { return kindTexts[k] }
+
 // Field is one field of a request or response.
 type Field struct {
 	Name       string
@@ -72,16 +77,17 @@ func (s *Schema) isName(param string) bool {
 func (s *Schema) Knows(name string) bool { return s.whole != nil || s.byName[name] != nil }
 
 var (
-	typeDuration = reflect.TypeFor[Duration]()
-	typeTime     = reflect.TypeFor[Time]()
-	typeSecret   = reflect.TypeFor[Secret]()
-	typeObject   = reflect.TypeFor[Object]()
-	typeName     = reflect.TypeFor[Name]()
-	typeStrings  = reflect.TypeFor[[]string]()
-	typeInts     = reflect.TypeFor[[]int]()
-	typePairs    = reflect.TypeFor[map[string]string]()
-	typeRaw      = reflect.TypeFor[Raw]()
-	typeAuth     = reflect.TypeFor[Auth]()
+	typeDuration  = reflect.TypeFor[Duration]()
+	typeTime      = reflect.TypeFor[Time]()
+	typeSecret    = reflect.TypeFor[Secret]()
+	typeDisclosed = reflect.TypeFor[Disclosed]()
+	typeObject    = reflect.TypeFor[Object]()
+	typeName      = reflect.TypeFor[Name]()
+	typeStrings   = reflect.TypeFor[[]string]()
+	typeInts      = reflect.TypeFor[[]int]()
+	typePairs     = reflect.TypeFor[map[string]string]()
+	typeRaw       = reflect.TypeFor[Raw]()
+	typeAuth      = reflect.TypeFor[Auth]()
 )
 
 func schemaOf(t reflect.Type) (*Schema, error) { return buildSchema(t, true, 0) }
@@ -166,7 +172,7 @@ func kindOf(t reflect.Type, request bool, depth int) (FieldKind, *Schema, error)
 		return KindDuration, nil, nil
 	case typeTime, reflect.TypeFor[time.Time]():
 		return KindTime, nil, nil
-	case typeSecret:
+	case typeSecret, typeDisclosed:
 		return KindSecret, nil, nil
 	case typeObject:
 		return KindObject, nil, nil

@@ -44,3 +44,23 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `
 
 // LogValue is [redacted].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Disclosed is a secret that an answer hands to its caller, such as a token's
+// own text or a generated key. It is written to the wire as it is, and hashed in
+// the audit log; a request never carries one.
+type Disclosed string
+
+// Disclose lets a secret out in an answer.
+func (s Secret) Disclose() Disclosed { return Disclosed(s.text) }
+
+// String is [redacted]: only the wire shows the text.
+func (d Disclosed) String() string { return redacted }
+
+// GoString is [redacted].
+func (d Disclosed) GoString() string { return redacted }
+
+// Format prints [redacted] for every verb.
+func (d Disclosed) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue is [redacted].
+func (d Disclosed) LogValue() slog.Value { return slog.StringValue(redacted) }

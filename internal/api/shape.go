@@ -19,7 +19,7 @@ func shapeOf(t reflect.Type, depth int) *Shape {
 		t = t.Elem()
 	}
 	switch t {
-	case typeSecret, typeObject:
+	case typeSecret, typeObject, typeDisclosed:
 		return &Shape{Hidden: true}
 	case typeTime, typeDuration, typeName:
 		return &Shape{Clear: true}

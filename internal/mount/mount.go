@@ -25,6 +25,9 @@ const (
 	SystemMaxTTL     = 768 * time.Hour
 )
 
+// remembered bounds how many namespaces' tables a node keeps in mind.
+const remembered = 1024
+
 const authPrefix = "auth/"
 
 // Config is what tune changes.
@@ -147,8 +150,8 @@ type Hooks struct {
 // Mounts keeps the tables of all namespaces.
 type Mounts struct {
 	store   store.Store
-	memo    *store.Memo[*Table]
-	engines map[string]api.Engine // by key
+	memo    *store.Memo[string, *Table] // by namespace
+	engines map[string]api.Engine       // by key
 	routers map[string]*api.Router
 	hooks   Hooks
 	now     func() time.Time
@@ -161,10 +164,17 @@ func engineKey(kind string, auth bool) string {
 	return kind
 }
 
-// New makes the tables over the encrypted store. The engines' routes are
-// checked now, so that a wrong declaration cannot start a server.
-func New(s store.Store, cache *store.Cache, engines []api.Engine, hooks Hooks, now func() time.Time) (*Mounts, error) {
-	m := &Mounts{store: s, memo: store.NewMemo[*Table](cache, 1024), engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, now: now}
+// New makes the tables over the encrypted store. Install must follow before the
+// first use.
+func New(s store.Store, cache *store.Cache, hooks Hooks, now func() time.Time) *Mounts {
+	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, now: now}
+	m.memo = store.NewMemo(cache, remembered, m.load)
+	return m
+}
+
+// Install gives the tables the engines and auth methods that can be mounted. It
+// is called once. It returns an error for a wrong declaration of routes.
+func (m *Mounts) Install(engines []api.Engine) error {
 	for _, e := range engines {
 		key := engineKey(e.Type, e.Auth)
 		m.engines[key] = e
@@ -175,12 +185,12 @@ func New(s store.Store, cache *store.Cache, engines []api.Engine, hooks Hooks, n
 			}
 			r, err := api.NewRouter(eps)
 			if err != nil {
-				return nil, fmt.Errorf("engine %s: %w", key, err)
+				return fmt.Errorf("engine %s: %w", key, err)
 			}
 			m.routers[key+"@"+version] = r
 		}
 	}
-	return m, nil
+	return nil
 }
 
 func (m *Mounts) routerFor(e *Entry) *api.Router {
@@ -219,14 +229,10 @@ func (m *Mounts) touch(tx *store.Tx, ns string) error {
 
 // Table is the mount table of a namespace.
 func (m *Mounts) Table(ctx context.Context, nsID string) (*Table, error) {
-	prefix := tablePrefix(nsID)
-	return m.memo.Get(ctx, nsID, func(ctx context.Context, s store.Store) (*Table, []string, error) {
-		t, err := m.load(ctx, s, nsID)
-		return t, []string{prefix}, err
-	})
+	return m.memo.Get(ctx, nsID)
 }
 
-func (m *Mounts) load(ctx context.Context, s store.Store, nsID string) (*Table, error) {
+func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table, error) {
 	es, err := s.List(ctx, store.Prefix(tablePrefix(nsID)))
 	if err != nil {
 		return nil, err

@@ -77,24 +77,32 @@ type Hooks struct {
 // Registry finds, makes and destroys namespaces.
 type Registry struct {
 	store store.Store
-	memo  *store.Memo[*Namespace]
+	named *store.Memo[place, *Namespace]
+	byID  *store.Memo[string, *Namespace]
 	keys  Keys
 	hooks Hooks
 	now   func() time.Time
 }
 
+// place is where a namespace stands in the tree.
+type place struct{ parentID, name string }
+
+// remembered bounds how many namespaces a node keeps in mind.
+const remembered = 4096
+
 // New makes a registry over the encrypted store.
 func New(s store.Store, cache *store.Cache, keys Keys, hooks Hooks, now func() time.Time) *Registry {
-	return &Registry{store: s, memo: store.NewMemo[*Namespace](cache, 4096), keys: keys, hooks: hooks, now: now}
+	r := &Registry{store: s, keys: keys, hooks: hooks, now: now}
+	r.named = store.NewMemo(cache, remembered, func(ctx context.Context, s store.Reader, p place) (*Namespace, error) {
+		return load(ctx, s, rowKey(p.parentID, p.name))
+	})
+	r.byID = store.NewMemo(cache, remembered, loadByID)
+	return r
 }
 
 // Child is the namespace called name under parent, or nil.
 func (r *Registry) Child(ctx context.Context, parentID, name string) (*Namespace, error) {
-	key := rowKey(parentID, name)
-	n, err := r.memo.Get(ctx, key, func(ctx context.Context, s store.Store) (*Namespace, []string, error) {
-		n, err := load(ctx, s, key)
-		return n, []string{key}, err
-	})
+	n, err := r.named.Get(ctx, place{parentID, name})
 	if n != nil && n.Name != name {
 		return nil, err
 	}
@@ -106,18 +114,18 @@ func (r *Registry) ByID(ctx context.Context, id string) (*Namespace, error) {
 	if id == RootID {
 		return Root(), nil
 	}
-	return r.memo.Get(ctx, index+id, func(ctx context.Context, s store.Store) (*Namespace, []string, error) {
-		e, err := s.Get(ctx, index+id)
-		if err != nil || !e.Exists() {
-			return nil, []string{index + id}, err
-		}
-		key := string(e.Value)
-		n, err := load(ctx, s, key)
-		return n, []string{index + id, key}, err
-	})
+	return r.byID.Get(ctx, id)
 }
 
-func load(ctx context.Context, s store.Store, key string) (*Namespace, error) {
+func loadByID(ctx context.Context, s store.Reader, id string) (*Namespace, error) {
+	e, err := s.Get(ctx, index+id)
+	if err != nil || !e.Exists() {
+		return nil, err
+	}
+	return load(ctx, s, string(e.Value))
+}
+
+func load(ctx context.Context, s store.Reader, key string) (*Namespace, error) {
 	e, err := s.Get(ctx, key)
 	if err != nil || !e.Exists() {
 		return nil, err

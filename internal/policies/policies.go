@@ -37,13 +37,43 @@ type row struct {
 // Store keeps the policies of all namespaces.
 type Store struct {
 	store store.Store
-	sets  *store.Memo[*policy.ACL]
+	sets  *store.Memo[set, *policy.ACL]
 	now   func() time.Time
 }
 
 // New keeps policies in the encrypted store.
 func New(s store.Store, cache *store.Cache, now func() time.Time) *Store {
-	return &Store{store: s, sets: store.NewMemo[*policy.ACL](cache, maxSets), now: now}
+	p := &Store{store: s, now: now}
+	p.sets = store.NewMemo(cache, maxSets, p.compile)
+	return p
+}
+
+// set names a compiled set: a namespace, and names joined with their lengths,
+// so that no two sets have one name (CVE-2026-105820).
+type set struct{ nsID, names string }
+
+func setOf(nsID string, names []string) set {
+	var b strings.Builder
+	for _, n := range names {
+		b.WriteString(strconv.Itoa(len(n)))
+		b.WriteByte(':')
+		b.WriteString(n)
+	}
+	return set{nsID, b.String()}
+}
+
+// members are the names joined in the set.
+func (s set) members() []string {
+	var out []string
+	for rest := s.names; rest != ""; {
+		digits, tail, _ := strings.Cut(rest, ":")
+		n, err := strconv.Atoi(digits)
+		if err != nil || n > len(tail) {
+			return nil
+		}
+		out, rest = append(out, tail[:n]), tail[n:]
+	}
+	return out
 }
 
 func prefix(nsID string) string       { return nsID + "/policy/acl/" }
@@ -67,7 +97,7 @@ func put(tx *store.Tx, nsID string, r *row) error {
 	return err
 }
 
-func load(ctx context.Context, s store.Store, nsID, name string) (*row, error) {
+func load(ctx context.Context, s store.Reader, nsID, name string) (*row, error) {
 	e, err := s.Get(ctx, rowKey(nsID, name))
 	if err != nil || !e.Exists() {
 		return nil, err
@@ -90,49 +120,39 @@ func (s *Store) ACL(ctx context.Context, nsID string, names []string) (*policy.A
 	if nsID == rootName && slices.Contains(names, rootName) {
 		return policy.Root(), nil
 	}
-	acl, err := s.sets.Get(ctx, setKey(nsID, names), func(ctx context.Context, st store.Store) (*policy.ACL, []string, error) {
-		return s.compile(ctx, st, nsID, names)
-	})
+	acl, err := s.sets.Get(ctx, setOf(nsID, names))
 	if err != nil {
 		return nil, err
 	}
 	if end := acl.Expires(); !end.IsZero() && !s.now().Before(end) {
-		acl, _, err = s.compile(ctx, s.store, nsID, names)
+		return s.compile(ctx, s.store, setOf(nsID, names))
 	}
-	return acl, err
+	return acl, nil
 }
 
-// setKey joins namespace and names with their lengths, so that no two sets
-// have one key (CVE-2026-105820).
-func setKey(nsID string, names []string) string {
-	var b strings.Builder
-	for _, n := range append([]string{nsID}, names...) {
-		b.WriteString(strconv.Itoa(len(n)))
-		b.WriteByte(':')
-		b.WriteString(n)
-	}
-	return b.String()
-}
-
-func (s *Store) compile(ctx context.Context, st store.Store, nsID string, names []string) (*policy.ACL, []string, error) {
-	deps := make([]string, 0, len(names))
-	parsed := make([]*policy.Policy, 0, len(names))
-	for _, name := range names {
-		deps = append(deps, rowKey(nsID, name))
-		r, err := load(ctx, st, nsID, name)
+func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.ACL, error) {
+	var parsed []*policy.Policy
+	for _, name := range of.members() {
+		p, err := parse(ctx, r, of.nsID, name)
 		if err != nil {
-			return nil, nil, err
-		}
-		if r == nil {
-			continue
-		}
-		p, err := policy.Parse(r.Name, r.Text)
-		if err != nil {
-			return nil, nil, fmt.Errorf("stored policy %s: %w", rowKey(nsID, name), err)
+			return nil, err
 		}
 		parsed = append(parsed, p)
 	}
-	return policy.Compile(s.now(), parsed...), deps, nil
+	return policy.Compile(s.now(), parsed...), nil
+}
+
+// parse is a stored policy, or nil when there is none of that name.
+func parse(ctx context.Context, r store.Reader, nsID, name string) (*policy.Policy, error) {
+	stored, err := load(ctx, r, nsID, name)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	p, err := policy.Parse(stored.Name, stored.Text)
+	if err != nil {
+		return nil, fmt.Errorf("stored policy %s: %w", rowKey(nsID, name), err)
+	}
+	return p, nil
 }
 
 // Write creates or replaces a policy.

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,6 +31,7 @@ const (
 	ParameterMissing                  // a required parameter is absent
 	ParameterDenied                   // a parameter is denied, or has a denied value
 	ParameterNotAllowed               // a parameter is not among those allowed, or its value is not
+	PageTooLarge                      // limit is above the rule's page limit, negative or no number
 	BadOperation                      // Op is not one verb
 	Stale                             // a rule has expired: the policies must be compiled again
 )
@@ -44,6 +47,7 @@ var reasonTexts = [...]string{
 	ParameterMissing:    "a required parameter is missing",
 	ParameterDenied:     "a parameter or its value is denied",
 	ParameterNotAllowed: "a parameter or its value is not allowed",
+	PageTooLarge:        "the page limit asked for is not within the rule's",
 	BadOperation:        "the operation is unknown",
 	Stale:               "a rule has expired since the policies were compiled",
 }
@@ -70,8 +74,8 @@ type Decision struct {
 	// policy name and line. Shared: not to be changed.
 	Rules []*Rule
 	// PageLimit is the most entries that a LIST or SCAN page may have; 0 is no
-	// limit. The handler is given the smaller of it and what was asked for; an
-	// absent, zero, negative or unreadable limit asks for all there is.
+	// limit. A limit parameter above it, negative or unreadable has been
+	// refused; one that is absent, empty, zero or "max" means PageLimit.
 	PageLimit int
 	// Filters are templates over .path and .key. A key that LIST or SCAN found
 	// is shown only when, for every template, the path that it gives may be
@@ -121,6 +125,24 @@ func (a *ACL) Capabilities(path string) []string {
 	return []string{"deny"}
 }
 
+// Reaches says whether any rule that grants something could match a path below
+// prefix, which ends in a slash: whether a mount there is worth showing. It is
+// no permission: a rule that ranks higher may still deny.
+func (a *ACL) Reaches(prefix string) bool {
+	switch {
+	case a == nil:
+		return false
+	case a.root:
+		return true
+	}
+	for _, m := range a.rules.all {
+		if m.caps&^Deny != 0 && m.pattern.reaches(prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // judge decides for a rule that matches the path.
 func (m *merged) judge(req *Request) Reason {
 	switch {
@@ -138,20 +160,43 @@ func (m *merged) judge(req *Request) Reason {
 	case Create, Read, Update, Patch:
 		return m.limits.check(req)
 	case List, Scan:
-		if m.limits.pageLimit > 0 && m.limits.requires("limit") && !hasParam(req, "limit") {
-			return ParameterMissing
-		}
+		return m.limits.checkPage(req)
 	}
 	return Granted
 }
 
-func (l *limits) requires(name string) bool {
-	for _, r := range l.required {
-		if r == name {
-			return true
+// checkPage holds where the rule bounds pages: the other conditions on
+// parameters are not for LIST and SCAN.
+func (l *limits) checkPage(req *Request) Reason {
+	if l.pageLimit == 0 {
+		return Granted
+	}
+	given := false
+	for name, value := range req.params() {
+		if fold(name) != "limit" {
+			continue
+		}
+		given = true
+		if !l.pageWithin(value) {
+			return PageTooLarge
 		}
 	}
-	return false
+	if !given && slices.Contains(l.required, "limit") {
+		return ParameterMissing
+	}
+	return Granted
+}
+
+func (l *limits) pageWithin(value any) bool {
+	text, list, ok := valueText(value)
+	if !ok || list {
+		return false
+	}
+	if text == "" || text == "max" {
+		return true
+	}
+	n, err := strconv.Atoi(text)
+	return err == nil && 0 <= n && n <= l.pageLimit
 }
 
 // checkWrap holds for a merged rule too, where the least minimum may be over

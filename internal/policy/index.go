@@ -8,6 +8,7 @@ import (
 // index finds the most specific of a set of merged rules that matches a path.
 // It is immutable once built.
 type index struct {
+	all   []*merged
 	exact map[string]*merged
 	heads []head // sorted by text
 }
@@ -23,7 +24,7 @@ type head struct {
 
 // newIndex takes rules of different paths.
 func newIndex(rules []*merged) index {
-	ix := index{exact: make(map[string]*merged)}
+	ix := index{all: rules, exact: make(map[string]*merged)}
 	byHead := make(map[string][]*merged)
 	for _, m := range rules {
 		if m.pattern.exact() {
@@ -52,7 +53,7 @@ func (ix *index) parentOf(i int) int {
 	return at
 }
 
-func (ix *index) empty() bool { return len(ix.exact) == 0 && len(ix.heads) == 0 }
+func (ix *index) empty() bool { return len(ix.all) == 0 }
 
 // find gives the most specific rule that matches path, or nil.
 func (ix *index) find(path string) *merged {

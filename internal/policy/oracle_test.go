@@ -211,10 +211,16 @@ func oracleList(stanzas []oracleRule, q oracleRequest) (bool, int) {
 		}
 		required = required || slices.Contains(s.required, "limit")
 	}
-	if _, given := q.params["limit"]; page > 0 && required && !given {
-		return false, 0
+	limit, given := q.params["limit"]
+	if page == 0 {
+		return true, 0
 	}
-	return true, page
+	if !given {
+		return !required, page
+	}
+	number, isText := limit.(string)
+	ok := isText && (number == "max" || number == "0" || number == "1" || number == "2" && page == 2)
+	return ok, page
 }
 
 func oracleParams(stanzas []oracleRule, q oracleRequest) bool {
@@ -436,7 +442,7 @@ func drawRequest(t *rapid.T, rules []oracleRule) oracleRequest {
 		"create", "read", "update", "patch", "delete", "list", "scan", "list",
 	}).Draw(t, "verb"), wrap: rapid.IntRange(0, 3).Draw(t, "wrap")}
 	name := rapid.SampledFrom([]string{"p", "q", "limit", "r"})
-	value := rapid.SampledFrom([]any{"x", "y", "xy", "azb", "x,q", "Y ", []any{"w", "x"}, "X,y"})
+	value := rapid.SampledFrom([]any{"x", "y", "xy", "azb", "x,q", "Y ", []any{"w", "x"}, "X,y", "-1", "0", "1", "2", "max"})
 	q.params = rapid.MapOfN(name, value, 0, 2).Draw(t, "params")
 	return q
 }
@@ -468,6 +474,9 @@ func TestDecideAgreesWithOracle(t *testing.T) {
 				WrapTTL: time.Duration(q.wrap) * time.Second,
 			})
 			allowed, page := o.decide(q)
+			if !allowed {
+				page = 0
+			}
 			if d.Allowed != allowed || d.PageLimit != page {
 				t.Fatalf("%+v: decided %v (%v, page %d), the oracle %v (page %d)\n%s",
 					q, d.Allowed, d.Reason, d.PageLimit, allowed, page, source(o.rules))

@@ -102,3 +102,22 @@ func compareBool(a, b bool) int {
 		return -1
 	}
 }
+
+// reaches says whether the pattern matches the directory prefix, with or
+// without its slash, or anything below it.
+func (p *pattern) reaches(prefix string) bool {
+	body := strings.Split(strings.TrimSuffix(p.text, "*"), "/")
+	for i, seg := range strings.Split(strings.TrimSuffix(prefix, "/"), "/") {
+		if i == len(body) {
+			return false
+		}
+		last := i == len(body)-1
+		switch {
+		case p.glob && last:
+			return strings.HasPrefix(seg, body[i])
+		case body[i] != "+" && body[i] != seg:
+			return false
+		}
+	}
+	return true
+}

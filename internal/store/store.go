@@ -37,6 +37,14 @@ const (
 	MaxCommitBytes = 800 << 10 // keys and values written by one commit together, in bytes
 )
 
+// Room for the layers between who commits and an engine: views prefix keys, the
+// barrier makes values longer. Engines accept so much beyond the limits, so that a
+// commit within the limits passes through the layers.
+const (
+	LayerKeyBytes   = 128 // added to a key, in bytes
+	LayerWriteBytes = 256 // added to a write, its key included, in bytes
+)
+
 // Errors of the contract. Engines return them wrapped or bare: test with errors.Is.
 var (
 	// ErrConflict says that a check's revision has moved; nothing was written.

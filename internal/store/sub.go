@@ -41,6 +41,10 @@ func (v *view) List(ctx context.Context, r Range) ([]Entry, error) {
 }
 
 func (v *view) Commit(ctx context.Context, checks []Check, writes []Write) (Rev, error) {
+	// The prefix would hide from the engine what it refuses.
+	if err := Validate(checks, writes); err != nil {
+		return 0, err
+	}
 	cs := make([]Check, len(checks))
 	for i, c := range checks {
 		cs[i] = Check{Key: v.prefix + c.Key, Rev: c.Rev}

@@ -3,7 +3,8 @@ package store
 import "fmt"
 
 // Validate refuses what no engine takes: a malformed commit with ErrInvalid, one
-// beyond the limits with ErrTooLarge. Engines call it before anything else.
+// beyond the limits and the room for layers with ErrTooLarge. Engines call it
+// before anything else.
 func Validate(checks []Check, writes []Write) error {
 	if len(writes) > MaxWrites || len(checks) > MaxChecks {
 		return fmt.Errorf("%w: %d writes and %d checks", ErrTooLarge, len(writes), len(checks))
@@ -23,7 +24,7 @@ func Validate(checks []Check, writes []Write) error {
 		}
 		size += len(w.Key) + len(w.Value)
 	}
-	if size > MaxCommitBytes {
+	if size > MaxCommitBytes+len(writes)*LayerWriteBytes {
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
 	}
 	return nil
@@ -33,7 +34,7 @@ func validateKey(key string) error {
 	if key == "" {
 		return fmt.Errorf("%w: an empty key", ErrInvalid)
 	}
-	if len(key) > MaxKeyBytes {
+	if len(key) > MaxKeyBytes+LayerKeyBytes {
 		return fmt.Errorf("%w: a key of %d bytes", ErrTooLarge, len(key))
 	}
 	return nil

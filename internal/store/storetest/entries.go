@@ -180,10 +180,11 @@ func testLimits(t *testing.T, cfg Config) {
 	long := strings.Repeat("k", store.MaxKeyBytes)
 	big := strings.Repeat("b", store.MaxCommitBytes-len(long))
 	f.want(long, big, f.set(long, big))
+	room := strings.Repeat("r", store.LayerWriteBytes)
 	tooLarge := [][]store.Write{
 		append(writes, put("more", "")),
-		{put(long+"k", "")},
-		{put(long, big+"b")},
+		{put(long+room[:store.LayerKeyBytes]+"k", "")},
+		{put(long, big+room+"b")},
 		{put("k", big), put("l", value)},
 	}
 	for i, writes := range tooLarge {

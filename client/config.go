@@ -1,0 +1,161 @@
+package client
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Defaults that New uses where a Config says nothing.
+const (
+	DefaultAddress     = "https://127.0.0.1:8200"
+	DefaultTimeout     = 60 * time.Second
+	DefaultMaxRetries  = 2
+	DefaultMaxResponse = 64 << 20 // bytes
+)
+
+// Token is a client token. It prints as "[redacted]" in every form; Reveal gives
+// the value.
+type Token string
+
+// Reveal returns the token's value.
+func (t Token) Reveal() string { return string(t) }
+
+// Format implements fmt.Formatter and never prints the value.
+func (t Token) Format(s fmt.State, _ rune) {
+	if t != "" {
+		// fmt.State gives no way to report a failed write.
+		fmt.Fprint(s, redacted)
+	}
+}
+
+// MarshalText implements encoding.TextMarshaler and never gives the value.
+func (t Token) MarshalText() ([]byte, error) {
+	if t == "" {
+		return nil, nil
+	}
+	return []byte(redacted), nil
+}
+
+const redacted = "[redacted]"
+
+// Config says how to reach a server and as whom. Its zero value is usable.
+type Config struct {
+	Address   string // http://, https:// or unix:///path; DefaultAddress when empty
+	Token     Token  // sent as X-Vault-Token
+	Namespace string // sent as X-Vault-Namespace
+	WrapTTL   string // asks for wrapped answers, as "60" or "60s"
+
+	CACert        string // file of PEM certificates to trust instead of the system's
+	CACertPEM     string // the same, inline
+	CAPath        string // directory of PEM files to trust
+	ClientCert    string // file of the PEM client certificate
+	ClientKey     string // file of its PEM key
+	TLSServerName string // name to expect in the server's certificate
+	SkipVerify    bool   // trust any certificate: unsafe
+
+	Timeout     time.Duration // of one attempt; DefaultTimeout when 0, none when negative
+	MaxRetries  int           // of a read; DefaultMaxRetries when 0, none when negative
+	MaxResponse int64         // bytes of an answer's body; DefaultMaxResponse when 0
+	NoRedirects bool          // follow no redirect at all
+
+	Header http.Header // sent with every request
+
+	// Wrap, when set, is put around the transport. It sees every attempt.
+	Wrap func(http.RoundTripper) http.RoundTripper
+	// Wait pauses between attempts; when nil, a timer does. Tests replace it.
+	Wait func(d time.Duration, done <-chan struct{})
+}
+
+// envPrefixes are tried in this order for each variable.
+func envPrefixes() [3]string { return [3]string{"STRONGROOM_", "BAO_", "VAULT_"} }
+
+// LookupEnv returns the value of the first variable that is not empty among
+// STRONGROOM_name, BAO_name and VAULT_name.
+func LookupEnv(getenv func(string) string, name string) string {
+	for _, prefix := range envPrefixes() {
+		if v := getenv(prefix + name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// FromEnv reads a Config from environment variables through getenv (usually
+// os.Getenv). Each is looked for with the prefixes STRONGROOM_, BAO_ and VAULT_,
+// in this order: ADDR, AGENT_ADDR (wins over ADDR), TOKEN, NAMESPACE, WRAP_TTL,
+// CACERT, CACERT_BYTES, CAPATH, CLIENT_CERT, CLIENT_KEY, TLS_SERVER_NAME,
+// SKIP_VERIFY, CLIENT_TIMEOUT (seconds or a duration), MAX_RETRIES and
+// DISABLE_REDIRECTS. The error names the variable that could not be understood.
+func FromEnv(getenv func(string) string) (Config, error) {
+	env := func(name string) string { return LookupEnv(getenv, name) }
+	cfg := Config{
+		Address:       env("ADDR"),
+		Token:         Token(env("TOKEN")),
+		Namespace:     env("NAMESPACE"),
+		WrapTTL:       env("WRAP_TTL"),
+		CACert:        env("CACERT"),
+		CACertPEM:     env("CACERT_BYTES"),
+		CAPath:        env("CAPATH"),
+		ClientCert:    env("CLIENT_CERT"),
+		ClientKey:     env("CLIENT_KEY"),
+		TLSServerName: env("TLS_SERVER_NAME"),
+	}
+	if agent := env("AGENT_ADDR"); agent != "" {
+		cfg.Address = agent
+	}
+	return cfg, cfg.parseEnv(env)
+}
+
+// parseEnv fills the fields that are not text.
+func (cfg *Config) parseEnv(env func(string) string) error {
+	parsers := []struct {
+		name  string
+		parse func(string) error
+	}{
+		{"SKIP_VERIFY", boolInto(&cfg.SkipVerify)},
+		{"DISABLE_REDIRECTS", boolInto(&cfg.NoRedirects)},
+		{"CLIENT_TIMEOUT", durationInto(&cfg.Timeout)},
+		{"MAX_RETRIES", retriesInto(&cfg.MaxRetries)},
+	}
+	for _, p := range parsers {
+		v := env(p.name)
+		if v == "" {
+			continue
+		}
+		if err := p.parse(v); err != nil {
+			return fmt.Errorf("environment variable STRONGROOM_%s (or BAO_%[1]s, VAULT_%[1]s): %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+func boolInto(to *bool) func(string) error {
+	return func(s string) (err error) {
+		*to, err = strconv.ParseBool(s)
+		return err
+	}
+}
+
+func durationInto(to *time.Duration) func(string) error {
+	return func(s string) (err error) {
+		if seconds, err := strconv.Atoi(s); err == nil {
+			*to = time.Duration(seconds) * time.Second
+			return nil
+		}
+		*to, err = time.ParseDuration(s)
+		return err
+	}
+}
+
+// retriesInto maps an explicit 0 to "none", since a Config's 0 means the default.
+func retriesInto(to *int) func(string) error {
+	return func(s string) (err error) {
+		*to, err = strconv.Atoi(s)
+		if *to == 0 {
+			*to = -1
+		}
+		return err
+	}
+}

@@ -1,0 +1,329 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// devicePrefix is where the store keeps declarations, one row each.
+// RowPrefix begins the key of every declaration.
+const RowPrefix = "audit/"
+
+const devicePrefix = RowPrefix
+
+// Devices keeps the declared audit devices in a store and has the broker write
+// to them. Every node holds its own Devices over the same store.
+type Devices struct {
+	store      store.Store
+	env        Env
+	configured []*Declaration
+	broker     *Broker
+
+	mu   sync.Mutex // held while the sinks change
+	open map[string]*opened
+}
+
+// opened is a device that is in use.
+type opened struct {
+	declaration *Declaration
+	rev         store.Rev
+	sink        *Sink
+}
+
+// NewDevices makes the devices of a node: those in the store, and those that
+// its configuration declares. Nothing is opened before the first Reload.
+func NewDevices(s store.Store, env Env, configured []*Declaration, broker *Broker) *Devices {
+	return &Devices{store: s, env: env, configured: configured, broker: broker, open: map[string]*opened{}}
+}
+
+// Start writes down what the configuration declares, so that all nodes hash
+// alike, and opens all devices. It needs an unsealed store, and no request may
+// be served before it has returned.
+func (d *Devices) Start(ctx context.Context) error {
+	for _, c := range d.configured {
+		if _, err := Open(c.keyed(NewKey()), d.env); err != nil {
+			return fmt.Errorf("audit device %q of the configuration: %w", c.Path, err)
+		}
+		if err := d.enrol(ctx, c); err != nil {
+			return err
+		}
+	}
+	return d.Reload(ctx)
+}
+
+// keyed is a configured declaration with a key.
+func (d *Declaration) keyed(k *Key) *Declaration {
+	c := *d
+	c.Key, c.Configured = k, true
+	return &c
+}
+
+// enrol gives a configured device its row unless it has one.
+func (d *Devices) enrol(ctx context.Context, c *Declaration) error {
+	_, err := store.Update(ctx, d.store, func(tx *store.Tx) error {
+		e, err := tx.Get(devicePrefix + c.Path)
+		if err != nil || e.Exists() {
+			return err
+		}
+		n := c.keyed(nil)
+		n.Complete()
+		return put(tx, n)
+	})
+	return err
+}
+
+func put(tx *store.Tx, d *Declaration) error {
+	b, err := d.Encode()
+	if err == nil {
+		tx.Put(devicePrefix+d.Path, b)
+	}
+	return err
+}
+
+// Reload makes the broker's sinks what the store says, as after a change
+// through another node. Devices that have not changed keep their sink. A device
+// that cannot be opened on this node stays, and fails each write.
+func (d *Devices) Reload(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rows, err := d.store.List(ctx, store.Prefix(devicePrefix))
+	if err != nil {
+		return err
+	}
+	next := map[string]*opened{}
+	for _, e := range rows {
+		o, err := d.opened(e)
+		if err != nil {
+			return err
+		}
+		if o != nil {
+			next[o.declaration.Path] = o
+		}
+	}
+	return d.swap(next)
+}
+
+// opened is the device of a row; nil when this node does not use it.
+func (d *Devices) opened(e store.Entry) (*opened, error) {
+	decl, err := DecodeDeclaration(e.Value)
+	if err != nil {
+		return nil, err
+	}
+	if o := d.open[decl.Path]; o != nil && o.rev == e.Rev {
+		return o, nil
+	}
+	if decl.Configured {
+		i := slices.IndexFunc(d.configured, func(c *Declaration) bool { return c.Path == decl.Path })
+		if i < 0 {
+			return nil, nil
+		}
+		accessor := decl.Accessor
+		decl = d.configured[i].keyed(decl.Key)
+		decl.Accessor = accessor
+	}
+	sink, err := Open(decl, d.env)
+	if err != nil {
+		sink = refuse(decl, err)
+	}
+	return &opened{decl, e.Rev, sink}, nil
+}
+
+// swap puts sinks in use and closes those that no longer are.
+func (d *Devices) swap(next map[string]*opened) error {
+	sinks := make([]*Sink, 0, len(next))
+	for _, path := range slices.Sorted(maps.Keys(next)) {
+		sinks = append(sinks, next[path].sink)
+	}
+	d.broker.Replace(sinks, d.env.Headers)
+	old := d.open
+	d.open = next
+	var errs []error
+	for path, o := range old {
+		if n := next[path]; n == nil || n.sink != o.sink {
+			errs = append(errs, o.sink.line.close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close writes what is waiting and closes every sink, as at seal.
+func (d *Devices) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.swap(map[string]*opened{})
+}
+
+// Routes are the endpoints of audit devices, relative to sys/.
+var Routes = []api.Route[*Devices]{
+	api.Handle(api.Read, "audit", (*Devices).List, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Write, "audit/{path...}", (*Devices).Enable, api.Sudo, api.RootOnly),
+	api.Handle(api.Delete, "audit/{path...}", (*Devices).Disable, api.Sudo, api.RootOnly),
+	api.Handle(api.Write, "audit-hash/{path...}", (*Devices).Hash, api.Flat, api.RootOnly),
+}
+
+// Device is how an audit device is listed.
+type Device struct {
+	Description string            `json:"description"` // What it is for.
+	Local       bool              `json:"local"`       // Not replicated.
+	Options     map[string]string `json:"options"`     // As they were given.
+	Path        string            `json:"path"`        // With a trailing slash.
+	Type        string            `json:"type"`        // File, stdout or socket.
+}
+
+// DeviceTable is all audit devices by path.
+type DeviceTable map[string]Device
+
+// List answers with all audit devices.
+func (d *Devices) List(*api.Call, *api.None) (*DeviceTable, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := DeviceTable{}
+	for path, o := range d.open {
+		decl := o.declaration
+		options := decl.Options
+		if options == nil {
+			options = map[string]string{}
+		}
+		out[path] = Device{decl.Description, decl.Local, options, path, decl.Type}
+	}
+	return &out, nil
+}
+
+// EnableDevice enables an audit device.
+type EnableDevice struct {
+	Path        api.Name          `path:"path"`        // Where to enable it.
+	Type        string            `json:"type"`        // File, stdout or socket.
+	Description string            `json:"description"` // What it is for.
+	Options     map[string]string `json:"options"`     // Options of its type.
+	Local       bool              `json:"local"`       // Do not replicate it.
+}
+
+// Enable declares a device, once an entry could be written to it.
+func (d *Devices) Enable(c *api.Call, r *EnableDevice) (*api.None, error) {
+	path, err := devicePath(r.Path)
+	if err != nil {
+		return nil, err
+	}
+	decl := &Declaration{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local}
+	decl.Complete()
+	if err := d.free(decl); err != nil {
+		return nil, err
+	}
+	if err := d.try(c, decl); err != nil {
+		return nil, err
+	}
+	if _, err := store.Update(c, d.store, func(tx *store.Tx) error {
+		e, err := tx.Get(devicePrefix + path)
+		if err != nil {
+			return err
+		}
+		if e.Exists() {
+			return errInUse
+		}
+		return put(tx, decl)
+	}); err != nil {
+		return nil, err
+	}
+	return nil, d.Reload(c)
+}
+
+var errInUse = &api.Error{Kind: api.Conflict, Message: "path already in use"}
+
+// free refuses a path that is taken, and a file that another device writes to:
+// two that do not know of each other would tear each other's lines.
+func (d *Devices) free(decl *Declaration) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[decl.Path] != nil {
+		return errInUse
+	}
+	file := decl.Options["file_path"]
+	for _, o := range d.open {
+		if file != "" && file != "stdout" && o.declaration.Options["file_path"] == file {
+			return invalid("file_path", "is in use by another audit device", "")
+		}
+	}
+	return nil
+}
+
+// try opens a new device for as long as it takes to write an entry to it.
+func (d *Devices) try(c *api.Call, decl *Declaration) error {
+	s, err := Open(decl, d.env)
+	if err != nil {
+		return err
+	}
+	if err := s.probe(c, c.Now, c.RequestID); err != nil {
+		err = errors.Join(err, s.line.close())
+		return &api.Error{Kind: api.Invalid, Message: "the audit device cannot be written: " + cause(err), Err: err}
+	}
+	return s.line.close()
+}
+
+// devicePath is a device's name in its one spelling.
+func devicePath(name api.Name) (string, error) {
+	p := strings.Trim(string(name), "/")
+	for seg := range strings.SplitSeq(p, "/") {
+		if seg == "" || seg == "." || seg == ".." {
+			return "", &api.Error{Kind: api.Invalid, Message: "path: is not a name for an audit device"}
+		}
+	}
+	return p + "/", nil
+}
+
+// DeviceName names an audit device.
+type DeviceName struct {
+	Path api.Name `path:"path"` // Where it is enabled.
+}
+
+// Disable removes a device. One that is not there is no error; one that the
+// configuration declares is removed there.
+func (d *Devices) Disable(c *api.Call, r *DeviceName) (*api.None, error) {
+	path, err := devicePath(r.Path)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(d.configured, func(c *Declaration) bool { return c.Path == path }) {
+		return nil, &api.Error{Kind: api.Invalid, Message: "the audit device is declared in the configuration", Hint: "remove it there"}
+	}
+	if _, err := store.Update(c, d.store, func(tx *store.Tx) error {
+		tx.Delete(devicePrefix + path)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return nil, d.Reload(c)
+}
+
+// HashInput is a text to hash.
+type HashInput struct {
+	Path  api.Name   `path:"path"`                 // The audit device whose key is used.
+	Input api.Secret `json:"input" api:"required"` // The text to hash.
+}
+
+// HashOutput is a text's hash.
+type HashOutput struct {
+	Hash string `json:"hash"` // As entries of the device show the text.
+}
+
+// Hash answers with the hash that a device's entries show for a text.
+func (d *Devices) Hash(_ *api.Call, r *HashInput) (*HashOutput, error) {
+	path, err := devicePath(r.Path)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	o := d.open[path]
+	d.mu.Unlock()
+	if o == nil {
+		return nil, &api.Error{Kind: api.Invalid, Message: "unknown audit device"}
+	}
+	return &HashOutput{o.declaration.Key.Hash([]byte(r.Input.Reveal()))}, nil
+}

@@ -1,0 +1,254 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+)
+
+// node is one node's devices and a way to call their endpoints.
+type node struct {
+	*Devices
+	broker *Broker
+	router *api.Router
+}
+
+func newNode(t *testing.T, s store.Store, dir string, configured ...*Declaration) *node {
+	t.Helper()
+	n := &node{broker: NewBroker()}
+	n.Devices = NewDevices(s, Env{Now: time.Now, Dirs: []string{dir}, Headers: map[string]bool{"x-shown": false}}, configured, n.broker)
+	eps, err := api.Bind(n.Devices, Routes)
+	must(t, err)
+	n.router, err = api.NewRouter(eps)
+	must(t, err)
+	must(t, n.Start(t.Context()))
+	t.Cleanup(func() { must(t, n.Close()) })
+	return n
+}
+
+func (n *node) call(op api.Op, path, body string) (any, error) {
+	m, err := n.router.Match(op, path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := api.ParseBody([]byte(body))
+	if err != nil {
+		return nil, err
+	}
+	req, _, err := m.Endpoint.Decode(&m, b)
+	if err != nil {
+		return nil, err
+	}
+	return m.Endpoint.Invoke(&api.Call{Context: context.Background(), RequestID: "id", Path: m.Path, Now: moment}, req)
+}
+
+func enableBody(path string) string {
+	return fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, path)
+}
+
+func TestDevicesAreEnabledListedHashedAndDisabled(t *testing.T) {
+	dir, s := t.TempDir(), mem.Open()
+	n := newNode(t, s, dir)
+	log := filepath.Join(dir, "a.log")
+	if _, err := n.call(api.Write, "audit/File", fmt.Sprintf(`{"type":"file","description":"d","options":{"file_path":%q,"hmac_accessor":false}}`, log)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(read(t, log), `"path":"sys/audit/test"`) {
+		t.Error("not tried before it was enabled")
+	}
+	got, err := n.call(api.Read, "audit", "")
+	must(t, err)
+	want := &DeviceTable{"file/": {Description: "d", Path: "file/", Type: "file", Options: map[string]string{"file_path": log, "hmac_accessor": "false"}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	wire, err := json.Marshal(got)
+	if err != nil || !strings.HasPrefix(string(wire), `{"file/":{"description":"d","local":false,"options":{"file_path":`) || !strings.HasSuffix(string(wire), `},"path":"file/","type":"file"}}`) {
+		t.Errorf("%s %v", wire, err)
+	}
+	e := n.broker.Entry()
+	e.Request.Data = []byte(`{"a":"hunter2"}`)
+	e.Request.Headers = map[string][]string{"X-Shown": {"v"}, "X-Hidden": {"s3cret"}}
+	must(t, n.broker.LogRequest(t.Context(), moment, e, nil))
+	if got := read(t, log); !strings.Contains(got, `"headers":{"x-shown":["v"]}`) || strings.Contains(got, "s3cret") {
+		t.Error(got)
+	}
+	for _, path := range []string{"audit-hash/file", "audit-hash/file/"} {
+		h, err := n.call(api.Write, path, `{"input":"hunter2"}`)
+		must(t, err)
+		if !strings.Contains(read(t, log), `"a":"`+h.(*HashOutput).Hash+`"`) {
+			t.Errorf("%s is not in the log", h)
+		}
+	}
+	for range 2 {
+		if _, err := n.call(api.Delete, "audit/file", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows, err := s.List(t.Context(), store.Range{}); err != nil || len(rows) != 0 || len(n.broker.Status()) != 0 {
+		t.Errorf("%v %v", rows, err)
+	}
+}
+
+func TestDevicesRefuse(t *testing.T) {
+	dir := t.TempDir()
+	n := newNode(t, mem.Open(), dir, &Declaration{Path: "conf/", Type: "file", Options: map[string]string{"file_path": filepath.Join(dir, "conf.log")}})
+	if _, err := n.call(api.Write, "audit/a", enableBody(filepath.Join(dir, "a.log"))); err != nil {
+		t.Fatal(err)
+	}
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
+	for _, c := range []struct {
+		op         api.Op
+		path, body string
+		kind       api.Kind
+		say        string
+	}{
+		{api.Write, "audit/a", enableBody(filepath.Join(dir, "b.log")), api.Conflict, "path already in use"},
+		{api.Write, "audit/A/", enableBody(filepath.Join(dir, "b.log")), api.Conflict, "path already in use"},
+		{api.Write, "audit/conf", enableBody(filepath.Join(dir, "b.log")), api.Conflict, "path already in use"},
+		{api.Write, "audit/b", enableBody(filepath.Join(dir, "a.log")), api.Invalid, "options.file_path"},
+		{api.Write, "audit/b", enableBody(filepath.Join(dir, "dir")), api.Invalid, "the audit device cannot be written: is a directory"},
+		{api.Write, "audit/b", enableBody("/etc/passwd"), api.Invalid, "options.file_path"},
+		{api.Write, "audit/b", `{"type":"socket","options":{"address":"127.0.0.1:1"}}`, api.Invalid, "the audit device cannot be written: connection refused"},
+		{api.Write, "audit/b", `{"type":"nope"}`, api.Invalid, "type"},
+		{api.Write, "audit//", `{"type":"file"}`, api.Invalid, "path"},
+		{api.Write, "audit/a/../b", `{"type":"file"}`, api.Invalid, "path"},
+		{api.Delete, "audit/conf", ``, api.Invalid, "the audit device is declared in the configuration"},
+		{api.Write, "audit-hash/none", `{"input":"x"}`, api.Invalid, "unknown audit device"},
+		{api.Write, "audit-hash/a", `{}`, api.Invalid, "missing input"},
+	} {
+		if _, err := n.call(c.op, c.path, c.body); api.KindOf(err) != c.kind || !strings.HasPrefix(err.Error(), c.say) {
+			t.Errorf("%s %s %s: %v", c.op, c.path, c.body, err)
+		}
+	}
+	if len(n.broker.Status()) != 2 {
+		t.Errorf("%+v", n.broker.Status())
+	}
+}
+
+func TestNodesShareDevices(t *testing.T) {
+	dir, s := t.TempDir(), mem.Open()
+	declared := func() *Declaration {
+		return &Declaration{Path: "conf/", Type: "file", Options: map[string]string{"file_path": filepath.Join(t.TempDir(), "conf.log")}}
+	}
+	a, b := newNode(t, s, dir, declared()), newNode(t, s, dir, declared())
+	if _, err := a.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "x.log"))); err != nil {
+		t.Fatal(err)
+	}
+	// b has not heard of it yet: the row decides.
+	if _, err := b.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "y.log"))); api.KindOf(err) != api.Conflict {
+		t.Errorf("enabled twice: %v", err)
+	}
+	kept := b.open["conf/"].sink
+	must(t, b.Reload(t.Context()))
+	if b.open["conf/"].sink != kept {
+		t.Error("a device that has not changed was opened again")
+	}
+	for _, path := range []string{"conf", "x"} {
+		ha, err := a.call(api.Write, "audit-hash/"+path, `{"input":"v"}`)
+		must(t, err)
+		hb, err := b.call(api.Write, "audit-hash/"+path, `{"input":"v"}`)
+		if err != nil || !reflect.DeepEqual(ha, hb) {
+			t.Errorf("%s: %v and %v, %v", path, ha, hb, err)
+		}
+	}
+	if a.open["conf/"].declaration.Key.bytes == a.open["x/"].declaration.Key.bytes {
+		t.Error("two devices, one key")
+	}
+	if _, err := a.call(api.Delete, "audit/x", ""); err != nil {
+		t.Fatal(err)
+	}
+	must(t, b.Reload(t.Context()))
+	if len(b.broker.Status()) != 1 {
+		t.Errorf("%+v", b.broker.Status())
+	}
+	// A node that is not configured so does not use what another's configuration declares.
+	if c := newNode(t, s, dir); len(c.broker.Status()) != 0 {
+		t.Errorf("%+v", c.broker.Status())
+	}
+}
+
+// A stored device that this node may not open fails closed, naming itself.
+func TestStoredDeviceThatIsNotAllowedHereFailsClosed(t *testing.T) {
+	dir, s := t.TempDir(), mem.Open()
+	a := newNode(t, s, dir)
+	if _, err := a.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "x.log"))); err != nil {
+		t.Fatal(err)
+	}
+	b := newNode(t, s, t.TempDir())
+	err := b.broker.LogRequest(t.Context(), moment, b.broker.Entry(), nil)
+	if api.KindOf(err) != api.Unavailable || !strings.Contains(err.Error(), `"x/"`) || !strings.Contains(err.Error(), "options.file_path") {
+		t.Error(err)
+	}
+}
+
+func TestDeclarationsKeepTheirKeyToThemselves(t *testing.T) {
+	d := &Declaration{Path: "a/", Type: "file", Options: map[string]string{"file_path": "/x"}, Description: "d"}
+	d.Complete()
+	b, err := d.Encode()
+	must(t, err)
+	got, err := DecodeDeclaration(b)
+	must(t, err)
+	if got.Key.Hash([]byte("x")) != d.Key.Hash([]byte("x")) || got.Accessor != d.Accessor || !reflect.DeepEqual(got.Options, d.Options) {
+		t.Errorf("%+v", got)
+	}
+	k := d.Key.bytes
+	leaks := []string{string(k[:4]), fmt.Sprintf("%x", k[:4]), fmt.Sprintf("%X", k[:4]), fmt.Sprintf("%d %d %d", k[0], k[1], k[2]), fmt.Sprintf("%#x, %#x, %#x", k[0], k[1], k[2])}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%d", "%q"} {
+		for _, v := range []any{d, *d, d.Key} {
+			for _, leak := range leaks {
+				if out := fmt.Sprintf(verb, v); strings.Contains(out, leak) {
+					t.Errorf("%s shows the key: %s", verb, out)
+				}
+			}
+		}
+	}
+	for _, bad := range []string{``, `{}`, `{"key":"AAAA"}`, `{"key":1}`} {
+		if _, err := DecodeDeclaration([]byte(bad)); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+func TestReloadKeepsWhatWorksWhenTheStoreFails(t *testing.T) {
+	dir := t.TempDir()
+	s := mem.Open()
+	n := newNode(t, s, dir)
+	if _, err := n.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "x.log"))); err != nil {
+		t.Fatal(err)
+	}
+	must(t, s.Close())
+	if err := n.Reload(t.Context()); !errors.Is(err, store.ErrClosed) || len(n.broker.Status()) != 1 {
+		t.Error(err)
+	}
+}
+
+func FuzzDecodeDeclaration(f *testing.F) {
+	d := &Declaration{Path: "a/", Type: "file"}
+	d.Complete()
+	b, err := d.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		d, err := DecodeDeclaration(in)
+		if err != nil {
+			return
+		}
+		if _, err := d.Encode(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,247 @@
+package barrier
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// dropped is what the key row of a dropped namespace holds: its id is not used again,
+// since another node may still hold the old key and would write under it.
+const dropped = "\x00dropped"
+
+// spaceAttempts bounds how often a namespace's key is read again because
+// something was evicted meanwhile.
+const spaceAttempts = 50
+
+// AddNamespace gives a namespace its key. It does nothing when the namespace
+// has one, and refuses with ErrNoNamespace an id that was dropped.
+func (b *Barrier) AddNamespace(ctx context.Context, id string) error {
+	s, err := b.current()
+	if err != nil {
+		return err
+	}
+	if id == "" || strings.Contains(id, "/") {
+		return fmt.Errorf("%w: namespace id %q", ErrKey, id)
+	}
+	seed := make([]byte, KeyBytes)
+	defer clear(seed)
+	if _, err := rand.Read(seed); err != nil {
+		return fmt.Errorf("barrier: reading random bytes: %w", err)
+	}
+	value, err := s.sealWrapped(ctx, labelNamespace, namespaceKey(id), seed)
+	if err != nil {
+		return err
+	}
+	_, err = s.phys.Commit(ctx, []store.Check{{Key: namespaceKey(id)}},
+		[]store.Write{{Key: namespaceKey(id), Value: value}})
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("barrier: writing a namespace key: %w", err)
+	}
+	return s.ensureSpace(ctx, id)
+}
+
+// DropNamespace destroys a namespace's key: nobody can read its entries from then
+// on, on this node at once and on others as soon as they see the commit. The
+// entries' bytes stay until they are deleted, which needs no key. The id cannot
+// be used again. Dropping twice is no error. Copies of the store made before hold
+// the key still, wrapped.
+func (b *Barrier) DropNamespace(ctx context.Context, id string) error {
+	s, err := b.current()
+	if err != nil {
+		return err
+	}
+	if id == "" || strings.Contains(id, "/") {
+		return fmt.Errorf("%w: namespace id %q", ErrKey, id)
+	}
+	_, err = s.phys.Commit(ctx, nil, []store.Write{{Key: namespaceKey(id), Value: []byte(dropped)}})
+	if err != nil {
+		return fmt.Errorf("barrier: dropping a namespace key: %w", err)
+	}
+	s.evict(id)
+	return nil
+}
+
+// PurposeKey is a namespace's key for one of the stable purposes. It is derived
+// once and then shared, so it is cheap to ask for with each use; asking each time
+// is how a caller learns that the barrier was sealed or the namespace dropped.
+func (b *Barrier) PurposeKey(ctx context.Context, ns string, l Label) (*Key, error) {
+	s, err := b.current()
+	if err != nil {
+		return nil, err
+	}
+	if k := s.knownPurpose(ns, l); k != nil {
+		return k, nil
+	}
+	if !l.stable() {
+		return nil, fmt.Errorf("barrier: %q is no purpose of a namespace", l)
+	}
+	var k *Key
+	err = s.withSpace(ctx, ns, func(sp *space) (err error) {
+		if k = sp.purposes[l]; k != nil {
+			return nil
+		}
+		if k, err = deriveKey(sp.seed, s.cluster, l, &s.dead); err == nil {
+			sp.purposes[l] = k
+		}
+		return err
+	})
+	return k, err
+}
+
+func (s *session) knownPurpose(ns string, l Label) *Key {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if sp := s.spaces[ns]; sp != nil {
+		return sp.purposes[l]
+	}
+	return nil
+}
+
+// entrySealer is the sealer of a namespace's entries under an epoch; epoch 0
+// is the active one.
+func (s *session) entrySealer(ctx context.Context, ns string, number uint32) (*sealer, error) {
+	if e := s.knownEntry(ns, number); e != nil {
+		return e, nil
+	}
+	if err := s.ensureEpoch(ctx, number); err != nil {
+		return nil, err
+	}
+	var made *sealer
+	err := s.withSpace(ctx, ns, func(sp *space) error {
+		e, err := s.epochLocked(number)
+		if err != nil {
+			return err
+		}
+		secret := append(append(make([]byte, 0, 2*KeyBytes), e.secret...), sp.seed...)
+		defer clear(secret)
+		if made, err = deriveSealer(secret, s.cluster, labelEntry, e.number); err == nil {
+			sp.entries[e.number] = made
+		}
+		return err
+	})
+	return made, err
+}
+
+func (s *session) knownEntry(ns string, number uint32) *sealer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	sp := s.spaces[ns]
+	if sp == nil {
+		return nil
+	}
+	if number == 0 {
+		number = s.ring.active
+	}
+	return sp.entries[number]
+}
+
+// withSpace runs fn, under the session's lock, on a namespace's keys.
+func (s *session) withSpace(ctx context.Context, ns string, fn func(*space) error) error {
+	for range spaceAttempts {
+		if err := s.ensureSpace(ctx, ns); err != nil {
+			return err
+		}
+		if found, err := s.tryWithSpace(ns, fn); found || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %q changes too often", ErrNoNamespace, ns)
+}
+
+func (s *session) tryWithSpace(ns string, fn func(*space) error) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead.Load() {
+		return false, ErrSealed
+	}
+	sp := s.spaces[ns]
+	if sp == nil {
+		return false, nil
+	}
+	return true, fn(sp)
+}
+
+// ensureSpace reads a namespace's key unless it is known.
+func (s *session) ensureSpace(ctx context.Context, ns string) error {
+	for range spaceAttempts {
+		known, seen := s.knownSpace(ns)
+		if known {
+			return nil
+		}
+		seed, err := s.loadSeed(ctx, ns)
+		if err != nil {
+			return err
+		}
+		kept, err := s.keepSpace(ns, seed, seen)
+		clear(seed)
+		if kept || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %q changes too often", ErrNoNamespace, ns)
+}
+
+func (s *session) knownSpace(ns string) (known bool, evictions uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.spaces[ns] != nil, s.evictions
+}
+
+func (s *session) loadSeed(ctx context.Context, ns string) ([]byte, error) {
+	e, err := s.phys.Get(ctx, namespaceKey(ns))
+	if err != nil {
+		return nil, fmt.Errorf("barrier: reading a namespace key: %w", err)
+	}
+	if !e.Exists() || string(e.Value) == dropped {
+		return nil, fmt.Errorf("%w: %q", ErrNoNamespace, ns)
+	}
+	return s.openWrapped(ctx, labelNamespace, e)
+}
+
+// keepSpace remembers a seed, unless something was evicted since it was asked for.
+func (s *session) keepSpace(ns string, seed []byte, evictions uint64) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead.Load() {
+		return false, ErrSealed
+	}
+	if s.evictions != evictions {
+		return false, nil
+	}
+	if s.spaces[ns] != nil {
+		return true, nil
+	}
+	kept, err := s.keys.keep(seed)
+	if err != nil {
+		return false, err
+	}
+	s.spaces[ns] = &space{seed: kept, entries: map[uint32]*sealer{}, purposes: map[Label]*Key{}}
+	return true, nil
+}
+
+// evict forgets a namespace's keys; they are read again when next needed.
+func (s *session) evict(ns string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evictions++
+	if sp := s.spaces[ns]; sp != nil {
+		s.keys.drop(sp.seed)
+		delete(s.spaces, ns)
+	}
+}
+
+// evictAll forgets every namespace's keys.
+func (s *session) evictAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evictions++
+	for _, sp := range s.spaces {
+		s.keys.drop(sp.seed)
+	}
+	clear(s.spaces)
+}

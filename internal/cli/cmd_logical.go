@@ -1,0 +1,333 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+const dataHelp = `Data is given as key=value. A value of @FILE is read from a file, \@x is the
+text @x, and - is read from standard input. An argument @FILE or - by itself is a
+JSON object. A key given again makes a list.`
+
+func readCommand() command {
+	return command{
+		use: "read PATH [KEY=VALUE...]", short: "Read what is at a path",
+		long: "The key=value arguments go into the query. With -format=raw, the server's answer\nis printed as it came.",
+		example: `
+			# the tuning of a mount
+			read sys/mounts/secret/tune
+			# one field, without quotes
+			read -field=version sys/seal-status`,
+		args: atLeast(1), raw: true,
+		complete: completePath,
+		run:      connected(runRead),
+	}
+}
+
+func runRead(c *call, cl *client.Client) error {
+	path := cleanPath(c.args[0])
+	data, err := parsePairs(c.input(), c.args[1:])
+	if err != nil {
+		return err
+	}
+	if f, err := c.format(); err == nil && f == formatRaw {
+		return c.readRaw(cl, path, query(data))
+	}
+	s, err := cl.Read(c.ctx, path, query(data))
+	if err != nil {
+		return notThere(err, "reading", path)
+	}
+	if s == nil {
+		return absent(path)
+	}
+	return c.secret(s)
+}
+
+func (c *call) readRaw(cl *client.Client, path string, q url.Values) error {
+	resp, err := cl.Do(c.ctx, client.Request{Path: path, Query: q})
+	if err != nil {
+		return notThere(err, "reading", path)
+	}
+	return c.println(string(bytes.TrimRight(resp.Body, "\n")))
+}
+
+// query spreads lists over repeated parameters.
+func query(data map[string]any) url.Values {
+	q := url.Values{}
+	for k, v := range data {
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
+		}
+		for _, item := range list {
+			q.Add(k, fmt.Sprint(item))
+		}
+	}
+	return q
+}
+
+// notThere makes a plain "nothing there" of a 404 that says no more.
+func notThere(err error, doing, path string) error {
+	var api *client.Error
+	if errors.As(err, &api) && errors.Is(err, client.ErrNotFound) && len(api.Messages) == 0 {
+		return absent(path)
+	}
+	return failed(err, "%s %s", doing, path)
+}
+
+// writing builds write and patch, which differ in the request only.
+func writing(d command, send func(*client.Client, context.Context, string, any) (*client.Secret, error)) command {
+	var force bool
+	d.args = atLeast(1)
+	d.complete = completePath
+	d.flags = func(f *pflag.FlagSet) {
+		f.BoolVarP(&force, "force", "f", false, "go on without data")
+	}
+	d.run = connected(func(c *call, cl *client.Client) error {
+		path := cleanPath(c.args[0])
+		if len(c.args) == 1 && !force {
+			return &exit{exitLocal, "Error: no data for " + path, "give KEY=VALUE, @FILE or -, or -force to send none"}
+		}
+		data, err := parsePairs(c.input(), c.args[1:])
+		if err != nil {
+			return err
+		}
+		s, err := send(cl, c.ctx, path, data)
+		if err != nil {
+			return failed(err, "writing %s", path)
+		}
+		return c.written(s, "Success! Data written to: %s", path)
+	})
+	return d
+}
+
+// written prints what a write answered, or else that it went well.
+func (c *call) written(s *client.Secret, format string, args ...any) error {
+	if s == nil {
+		if c.flags.field != "" {
+			return c.showField(nil)
+		}
+		return c.say(format, args...)
+	}
+	return c.secret(s)
+}
+
+func writeCommand() command {
+	return writing(command{
+		use: "write PATH [DATA...]", short: "Write data to a path", long: dataHelp,
+		example: `
+			write auth/userpass/users/ann password=- policies=dev,ops
+			# a whole object from a file
+			write secret/data/db @db.json
+			# nothing to send
+			write -force sys/rotate`,
+	}, (*client.Client).Write)
+}
+
+func patchCommand() command {
+	return writing(command{
+		use: "patch PATH [DATA...]", short: "Change some fields of what is at a path",
+		long:    dataHelp + "\n\nFields that are not given stay as they are; null in a JSON object removes one.",
+		example: `patch secret/metadata/db max_versions=5`,
+	}, (*client.Client).Patch)
+}
+
+func listCommand() command {
+	return listing("list", "List the names right below a path", (*client.Client).List)
+}
+
+func scanCommand() command {
+	return listing("scan", "List all names below a path, at any depth", (*client.Client).Scan)
+}
+
+func listing(verb, short string, get func(*client.Client, context.Context, string, client.Page) (*client.Secret, error)) command {
+	var p page
+	return command{
+		use: verb + " PATH", short: short, args: exactly(1), flags: p.flags, complete: completePath,
+		example: verb + " secret/metadata/\n" + verb + " -limit=10 auth/token/accessors",
+		run: connected(func(c *call, cl *client.Client) error {
+			path := cleanPath(c.args[0])
+			s, err := get(cl, c.ctx, path, p.Page)
+			return c.list(s, err, path)
+		}),
+	}
+}
+
+// list prints the names of a list's answer. An empty list exits as absent, and
+// still gives programs an object to read.
+func (c *call) list(s *client.Secret, err error, path string) error {
+	switch {
+	case s != nil && s.WrapInfo != nil:
+		return c.secret(s)
+	case err == nil && len(s.Keys()) > 0:
+		c.warn(s)
+		return c.names(s.Keys())
+	case err != nil:
+		if err = notThere(err, "listing", path); exitText(err) == "" {
+			return err
+		}
+	}
+	if f, err := c.format(); err == nil && f != formatTable {
+		return errors.Join(c.println("{}"), &exit{code: exitServer})
+	}
+	return absent(path)
+}
+
+// exitText is the text of an *exit, or empty for other errors.
+func exitText(err error) string {
+	var e *exit
+	if errors.As(err, &e) {
+		return e.text
+	}
+	return ""
+}
+
+func deleteCommand() command {
+	return command{
+		use: "delete PATH [KEY=VALUE...]", short: "Delete what is at a path",
+		long:    "Deleting what is not there is no error. For versioned secrets see also kv delete.",
+		example: "delete secret/data/db",
+		args:    atLeast(1), complete: completePath,
+		run: connected(func(c *call, cl *client.Client) error {
+			path := cleanPath(c.args[0])
+			data, err := parsePairs(c.input(), c.args[1:])
+			if err != nil {
+				return err
+			}
+			s, err := cl.Delete(c.ctx, path, query(data))
+			if err != nil {
+				return failed(err, "deleting %s", path)
+			}
+			return c.written(s, "Success! Data deleted (if it existed) at: %s", path)
+		}),
+	}
+}
+
+func unwrapCommand() command {
+	return command{
+		use: "unwrap [TOKEN]", short: "Take out what a wrapping token holds, once",
+		long:    "Without TOKEN, the token in force is the wrapping token.",
+		example: "unwrap hvs.CAES…",
+		args:    arity{0, 1},
+		run: connected(func(c *call, cl *client.Client) error {
+			var token client.Token
+			if len(c.args) == 1 {
+				token = client.Token(c.args[0])
+			}
+			s, err := cl.Unwrap(c.ctx, token)
+			if err != nil {
+				return failed(err, "unwrapping")
+			}
+			return c.written(s, "Success! There was nothing inside.")
+		}),
+	}
+}
+
+func pathHelpCommand() command {
+	return command{
+		use: "path-help PATH", short: "Show what the server knows about a path",
+		example: "path-help sys/mounts", args: exactly(1),
+		run: connected(func(c *call, cl *client.Client) error {
+			text, err := cl.Help(c.ctx, cleanPath(c.args[0]))
+			if err != nil {
+				return failed(err, "getting help")
+			}
+			return c.show(map[string]any{"help": text}, map[string]any{"help": text}, func() error {
+				return c.println(text)
+			})
+		}),
+	}
+}
+
+func printCommands() command {
+	return command{
+		use: "print", short: "Print what the program uses", example: "print token",
+		subs: []command{{
+			use: "token", short: "Print the token in force",
+			long:    "It is the environment's, or else the one that login stored.",
+			example: `print token`,
+			run: func(c *call) error {
+				t := c.token()
+				if t == "" {
+					return &exit{exitLocal, "Error: no token is set", fmt.Sprintf("run %q, or set STRONGROOM_TOKEN", c.name+" login")}
+				}
+				return c.println(t.Reveal())
+			},
+		}},
+	}
+}
+
+func leaseCommands() command {
+	return command{
+		use: "lease", short: "Look up, renew and end leases",
+		subs: []command{leaseLookup(), leaseRenew(), leaseRevoke()},
+	}
+}
+
+func leaseLookup() command {
+	return command{
+		use: "lookup LEASE_ID", short: "Tell about a lease", example: "lease lookup database/creds/app/h8N…",
+		args: exactly(1),
+		run: connected(func(c *call, cl *client.Client) error {
+			s, err := cl.Write(c.ctx, "sys/leases/lookup", map[string]any{"lease_id": c.args[0]})
+			if err != nil {
+				return failed(err, "looking up the lease")
+			}
+			return c.secret(s)
+		}),
+	}
+}
+
+func leaseRenew() command {
+	var increment ttl
+	return command{
+		use: "renew LEASE_ID", short: "Make a lease last longer", example: "lease renew -increment=1h database/creds/app/h8N…",
+		args:  exactly(1),
+		flags: func(f *pflag.FlagSet) { f.Var(&increment, "increment", "how much longer to ask for") },
+		run: connected(func(c *call, cl *client.Client) error {
+			s, err := cl.Sys().RenewLease(c.ctx, c.args[0], increment.text)
+			if err != nil {
+				return failed(err, "renewing the lease")
+			}
+			return c.secret(s)
+		}),
+	}
+}
+
+func leaseRevoke() command {
+	var prefix, force, sync bool
+	return command{
+		use: "revoke LEASE_ID", short: "End a lease, or all below a prefix",
+		example: "lease revoke database/creds/app/h8N…\nlease revoke -prefix database/creds/app",
+		args:    exactly(1),
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&prefix, "prefix", false, "end all leases whose id begins so")
+			f.BoolVar(&force, "force", false, "forget the leases even if what they stand for cannot be removed; needs -prefix")
+			f.BoolVar(&sync, "sync", false, "wait until it is done")
+		},
+		run: connected(func(c *call, cl *client.Client) error {
+			path, body := "sys/leases/revoke", map[string]any{"lease_id": c.args[0], "sync": sync}
+			switch {
+			case force && !prefix:
+				return usagef("-force needs -prefix")
+			case force:
+				path, body = client.JoinPath("sys/leases/revoke-force", c.args[0]), nil
+			case prefix:
+				path, body = client.JoinPath("sys/leases/revoke-prefix", c.args[0]), map[string]any{"sync": sync}
+			}
+			_, err := cl.Do(c.ctx, client.Request{Method: http.MethodPut, Path: path, Body: body})
+			if err != nil {
+				return failed(err, "ending the lease")
+			}
+			return c.say("Success! Ended (or is ending): %s", c.args[0])
+		}),
+	}
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+// loginMethod is a way to log in: log takes the mount's path and the key=value
+// arguments, and answers an envelope with a token in it.
+type loginMethod struct {
+	log  func(c *call, cl *client.Client, mount string, args map[string]string) (*client.Secret, error)
+	help string
+}
+
+// loginMethods lists the methods by the type of their mounts.
+func loginMethods() map[string]loginMethod {
+	password := loginMethod{withPassword, "login -method=TYPE username=NAME\nThe password is asked for, unless password=… is given."}
+	fields := loginMethod{withFields, "login -method=TYPE KEY=VALUE...\nThe fields go to the method's login path as they are."}
+	return map[string]loginMethod{
+		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given."},
+		"userpass": password, "ldap": password, "radius": password,
+		"approle": fields, "jwt": fields, "cert": fields, "kubernetes": fields,
+	}
+}
+
+type loginFlags struct {
+	method, path                string
+	noStore, noPrint, tokenOnly bool
+}
+
+func (l *loginFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&l.method, "method", "token", "`type` of the auth method")
+	f.StringVar(&l.path, "path", "", "`path` the method is enabled at; its type when not given")
+	f.BoolVar(&l.noStore, "no-store", false, "do not store the token")
+	f.BoolVar(&l.noPrint, "no-print", false, "do not print the token")
+	f.BoolVar(&l.tokenOnly, "token-only", false, "print the token alone and do not store it")
+}
+
+func loginCommand() command {
+	var l loginFlags
+	return command{
+		use: "login [TOKEN | KEY=VALUE...]", short: "Get a token and keep it for later commands", args: atLeast(0),
+		long: "The token is kept in ~/" + tokenFile + ", readable by you alone. What is not given is\n" +
+			"asked for, hidden.",
+		example: `
+			login
+			login -method=userpass username=ann
+			# a token for a script
+			login -token-only -method=approle role_id=ci secret_id=@secret-id`,
+		flags: l.register,
+		run: connected(func(c *call, cl *client.Client) error {
+			s, err := c.login(cl, l)
+			if err != nil {
+				return failed(err, "logging in")
+			}
+			return c.loggedIn(s, l)
+		}),
+	}
+}
+
+func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, error) {
+	method, ok := loginMethods()[l.method]
+	if !ok {
+		return nil, usagef("-method=%s: want one of %s", l.method, strings.Join(sortedKeys(loginMethods()), ", "))
+	}
+	if l.method == "token" && len(c.args) == 1 && !strings.Contains(c.args[0], "=") && c.args[0] != "-" {
+		c.args = []string{"token=" + c.args[0]}
+	}
+	args, err := parseStringPairs(c.input(), c.args)
+	if err != nil {
+		return nil, err
+	}
+	mount := l.path
+	if mount == "" {
+		mount = l.method
+	}
+	s, err := method.log(c, cl.WithToken(""), cleanPath(mount), args)
+	if err == nil && s != nil && s.WrapInfo != nil && !l.noStore && !l.tokenOnly {
+		s, err = cl.Unwrap(c.ctx, client.Token(s.WrapInfo.Token))
+	}
+	if err == nil && (s == nil || (s.Auth == nil && s.WrapInfo == nil)) {
+		err = errors.New("the server's answer has no token")
+	}
+	return s, err
+}
+
+// loggedIn stores and prints the token as the flags say.
+func (c *call) loggedIn(s *client.Secret, l loginFlags) error {
+	switch {
+	case l.tokenOnly:
+		c.flags.field = "token"
+		if s.Auth == nil {
+			c.flags.field = "wrapping_token"
+		}
+	case s.Auth == nil:
+		// A wrapped token was asked for: there is nothing to store yet.
+	case l.noStore:
+		fmt.Fprintln(c.stderr, "warning: the token was not stored: set STRONGROOM_TOKEN to it")
+	default:
+		if err := c.storeToken(client.Token(s.Auth.ClientToken)); err != nil {
+			return err
+		}
+		if client.LookupEnv(c.getenv, "TOKEN") != "" {
+			fmt.Fprintln(c.stderr, "warning: a token in the environment wins over the one just stored: unset STRONGROOM_TOKEN, BAO_TOKEN and VAULT_TOKEN")
+		}
+	}
+	if l.noPrint {
+		return nil
+	}
+	if f, err := c.format(); err == nil && f == formatTable && c.flags.field == "" && !l.noStore {
+		if err := c.println("Success! You are logged in, and later commands use this token.\n"); err != nil {
+			return err
+		}
+	}
+	return c.secret(s)
+}
+
+// withToken checks a token that is known already.
+func withToken(c *call, cl *client.Client, _ string, args map[string]string) (*client.Secret, error) {
+	token := args["token"]
+	if token == "" {
+		var err error
+		if token, err = c.askSecret("Token"); err != nil {
+			return nil, err
+		}
+	}
+	info, err := cl.WithToken(client.Token(token)).WithWrapTTL("").Tokens().LookupSelf(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &client.Secret{Auth: &client.Auth{
+		ClientToken: token, Accessor: info.Accessor, Policies: info.Policies, TokenPolicies: info.Policies,
+		Metadata: info.Metadata, LeaseDuration: info.TTL, Renewable: info.Renewable,
+		EntityID: info.EntityID, Orphan: info.Orphan,
+	}}, nil
+}
+
+// withPassword is the login of methods that know people by name and password.
+func withPassword(c *call, cl *client.Client, mount string, args map[string]string) (*client.Secret, error) {
+	name := args["username"]
+	if name == "" {
+		name = c.getenv("USER")
+	}
+	if name == "" || strings.Contains(name, "/") {
+		return nil, usagef("username=NAME is needed")
+	}
+	password, ok := args["password"]
+	if !ok {
+		var err error
+		if password, err = c.askSecret("Password"); err != nil {
+			return nil, err
+		}
+	}
+	body := map[string]any{}
+	for k, v := range args {
+		if k != "username" {
+			body[k] = v
+		}
+	}
+	body["password"] = password
+	return cl.Write(c.ctx, client.JoinPath("auth", mount, "login", name), body)
+}
+
+// withFields is the login of methods that take what they need as fields.
+func withFields(c *call, cl *client.Client, mount string, args map[string]string) (*client.Secret, error) {
+	return cl.Write(c.ctx, client.JoinPath("auth", mount, "login"), args)
+}

@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+func operatorCommands() command {
+	return command{
+		use: "operator", short: "Initialise, unseal, seal and rotate keys",
+		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate()},
+	}
+}
+
+// sealReport is a seal status with what people also want to see of the cluster.
+type sealReport struct {
+	client.SealStatus
+	HAEnabled     bool   `json:"ha_enabled"`
+	IsSelf        bool   `json:"is_self,omitempty"`
+	LeaderAddress string `json:"leader_address,omitempty"`
+}
+
+func statusCommand() command {
+	return command{
+		use: "status", short: "Show whether the server is sealed",
+		long:    "The exit code is 0 when it is unsealed, 2 when it is sealed, 1 on any error.",
+		example: "status -format=json",
+		run: connected(func(c *call, cl *client.Client) error {
+			// A sealed server knows no namespaces.
+			cl = cl.WithNamespace("")
+			s, err := cl.Sys().SealStatus(c.ctx)
+			if err != nil {
+				return local(failed(err, "asking for the seal status"))
+			}
+			if err := c.sealStatus(cl, s); err != nil {
+				return local(err)
+			}
+			if s.Sealed {
+				return &exit{code: exitServer}
+			}
+			return nil
+		}),
+	}
+}
+
+func (c *call) sealStatus(cl *client.Client, s *client.SealStatus) error {
+	report := sealReport{SealStatus: *s}
+	leader, err := cl.Sys().Leader(c.ctx)
+	switch {
+	case err == nil:
+		report.HAEnabled, report.IsSelf, report.LeaderAddress = leader.HAEnabled, leader.IsSelf, leader.LeaderAddress
+	case !s.Sealed && s.Initialized:
+		return failed(err, "asking for the leader")
+	}
+	fields, err := toMap(report)
+	if err != nil {
+		return err
+	}
+	return c.show(report, fields, func() error { return c.rows(sealRows(report)) })
+}
+
+func sealRows(s sealReport) [][]string {
+	rows := [][]string{
+		{"Seal Type", s.Type}, {"Initialized", fmt.Sprint(s.Initialized)}, {"Sealed", fmt.Sprint(s.Sealed)},
+	}
+	if s.RecoverySeal {
+		rows = append(rows, []string{"Total Recovery Shares", fmt.Sprint(s.Shares)})
+	} else {
+		rows = append(rows, []string{"Total Shares", fmt.Sprint(s.Shares)})
+	}
+	rows = append(rows, []string{"Threshold", fmt.Sprint(s.Threshold)})
+	if s.Sealed {
+		rows = append(rows,
+			[]string{"Unseal Progress", fmt.Sprintf("%d/%d", s.Progress, s.Threshold)},
+			[]string{"Unseal Nonce", s.Nonce})
+	}
+	if s.Migration {
+		rows = append(rows, []string{"Seal Migration in Progress", "true"})
+	}
+	rows = append(rows, present("Version", s.Version, "Commit Date", s.CommitDate, "Build Date", s.BuildDate,
+		"Storage Type", s.StorageType, "Cluster Name", s.ClusterName, "Cluster ID", s.ClusterID)...)
+	rows = append(rows, []string{"HA Enabled", fmt.Sprint(s.HAEnabled)})
+	if !s.HAEnabled || s.Sealed {
+		return rows
+	}
+	mode := "standby"
+	if s.IsSelf {
+		mode = "active"
+	}
+	return append(rows, present("HA Mode", mode, "Active Node Address", s.LeaderAddress)...)
+}
+
+// present makes rows of names and values, leaving empty values out.
+func present(namesAndValues ...string) [][]string {
+	var rows [][]string
+	for i := 0; i+1 < len(namesAndValues); i += 2 {
+		if namesAndValues[i+1] != "" {
+			rows = append(rows, namesAndValues[i:i+2])
+		}
+	}
+	return rows
+}
+
+func operatorInit() command {
+	req := client.InitRequest{SecretShares: 5, SecretThreshold: 3}
+	var status bool
+	return command{
+		use: "init", short: "Initialise a new store and print its keys",
+		long: "The key shares and the first root token are shown this once. Give the shares to\n" +
+			"different people: -key-threshold of them unseal the server.",
+		example: "operator init -key-shares=5 -key-threshold=3\noperator init -status",
+		flags: func(f *pflag.FlagSet) {
+			f.IntVarP(&req.SecretShares, "key-shares", "n", req.SecretShares, "`number` of key shares to make")
+			f.IntVarP(&req.SecretThreshold, "key-threshold", "t", req.SecretThreshold, "`number` of shares that unseal")
+			f.IntVar(&req.RecoveryShares, "recovery-shares", 0, "`number` of recovery shares, for a server that unseals itself")
+			f.IntVar(&req.RecoveryThreshold, "recovery-threshold", 0, "`number` of recovery shares needed")
+			f.BoolVar(&status, "status", false, "tell whether the store is initialised: exit code 0 if it is, 2 if not, 1 on errors")
+		},
+		run: connected(func(c *call, cl *client.Client) error {
+			if status {
+				return c.initStatus(cl)
+			}
+			out, err := cl.Sys().Init(c.ctx, req)
+			if err != nil {
+				return failed(err, "initialising")
+			}
+			return c.initialized(req, out)
+		}),
+	}
+}
+
+func (c *call) initStatus(cl *client.Client) error {
+	done, err := cl.Sys().Initialized(c.ctx)
+	if err != nil {
+		return local(failed(err, "asking whether the store is initialised"))
+	}
+	v := map[string]any{"Initialized": done} // spelt so by the dialect's other programs
+	err = c.show(v, v, func() error {
+		if done {
+			return c.println("The store is initialised")
+		}
+		return c.println("The store is not initialised")
+	})
+	if err == nil && !done {
+		return &exit{code: exitServer}
+	}
+	return err
+}
+
+// machineInit is what programs read after an init.
+type machineInit struct {
+	UnsealKeysB64     []string `json:"unseal_keys_b64"`
+	UnsealKeysHex     []string `json:"unseal_keys_hex"`
+	UnsealShares      int      `json:"unseal_shares"`
+	UnsealThreshold   int      `json:"unseal_threshold"`
+	RecoveryKeysB64   []string `json:"recovery_keys_b64"`
+	RecoveryKeysHex   []string `json:"recovery_keys_hex"`
+	RecoveryShares    int      `json:"recovery_keys_shares"`
+	RecoveryThreshold int      `json:"recovery_keys_threshold"`
+	RootToken         string   `json:"root_token"`
+}
+
+func (c *call) initialized(req client.InitRequest, out *client.InitResponse) error {
+	// Appending to an empty list makes programs read [] rather than null.
+	m := machineInit{
+		UnsealKeysB64: append([]string{}, out.KeysBase64...), UnsealKeysHex: append([]string{}, out.Keys...),
+		UnsealShares: req.SecretShares, UnsealThreshold: req.SecretThreshold,
+		RecoveryKeysB64: append([]string{}, out.RecoveryKeysB64...), RecoveryKeysHex: append([]string{}, out.RecoveryKeys...),
+		RecoveryShares: req.RecoveryShares, RecoveryThreshold: req.RecoveryThreshold,
+		RootToken: out.RootToken,
+	}
+	fields, err := toMap(m)
+	if err != nil {
+		return err
+	}
+	return c.show(m, fields, func() error { return c.println(initText(m)) })
+}
+
+func initText(m machineInit) string {
+	text := ""
+	for i, key := range m.UnsealKeysB64 {
+		text += fmt.Sprintf("Unseal Key %d: %s\n", i+1, key)
+	}
+	for i, key := range m.RecoveryKeysB64 {
+		text += fmt.Sprintf("Recovery Key %d: %s\n", i+1, key)
+	}
+	text += fmt.Sprintf("\nInitial Root Token: %s\n", m.RootToken)
+	if len(m.UnsealKeysB64) == 0 {
+		return text + "\nThe store is initialised. The server unseals itself."
+	}
+	return text + fmt.Sprintf("\nThe store is initialised and sealed. Any %d of these %d key shares unseal it, now and\n"+
+		"after each restart. Nobody can show them again: hand them to their keepers, and\n"+
+		"keep none of this output.", m.UnsealThreshold, m.UnsealShares)
+}
+
+func operatorUnseal() command {
+	var reset bool
+	return command{
+		use: "unseal [KEY]", short: "Give one key share to unseal the server", args: arity{0, 1},
+		long:    "Without KEY it is asked for, hidden. Prefer that: arguments stay in the shell's\nhistory.",
+		example: "operator unseal",
+		flags:   func(f *pflag.FlagSet) { f.BoolVar(&reset, "reset", false, "forget the shares given so far") },
+		run: connected(func(c *call, cl *client.Client) error {
+			s, err := c.unseal(cl, reset)
+			if err != nil {
+				return failed(err, "unsealing")
+			}
+			return c.sealStatus(cl, s)
+		}),
+	}
+}
+
+func (c *call) unseal(cl *client.Client, reset bool) (*client.SealStatus, error) {
+	if reset {
+		return cl.Sys().ResetUnseal(c.ctx)
+	}
+	var key string
+	var err error
+	if len(c.args) == 1 && c.args[0] != "-" {
+		key = c.args[0]
+	} else if key, err = c.askSecret("Unseal key"); err != nil {
+		return nil, err
+	}
+	return cl.Sys().Unseal(c.ctx, key)
+}
+
+func operatorSeal() command {
+	return command{
+		use: "seal", short: "Seal the server", example: "operator seal",
+		long: "It forgets its keys and answers nothing until it is unsealed.",
+		run: connected(func(c *call, cl *client.Client) error {
+			if err := cl.Sys().Seal(c.ctx); err != nil {
+				return failed(err, "sealing")
+			}
+			return c.say("Success! The server is sealed.")
+		}),
+	}
+}
+
+func operatorKeyStatus() command {
+	return command{
+		use: "key-status", short: "Tell about the encryption key in use", example: "operator key-status",
+		run: connected(func(c *call, cl *client.Client) error { return c.keyStatus(cl, "") }),
+	}
+}
+
+func operatorRotate() command {
+	return command{
+		use: "rotate", short: "Start using a new encryption key", example: "operator rotate",
+		long: "What is stored stays readable with the keys it was written with.",
+		run: connected(func(c *call, cl *client.Client) error {
+			if err := cl.Sys().Rotate(c.ctx); err != nil {
+				return failed(err, "rotating the key")
+			}
+			return c.keyStatus(cl, "Success! A new key is in use.\n\n")
+		}),
+	}
+}
+
+func (c *call) keyStatus(cl *client.Client, before string) error {
+	k, err := cl.Sys().KeyStatus(c.ctx)
+	if err != nil {
+		return failed(err, "asking for the key's status")
+	}
+	fields, err := toMap(k)
+	if err != nil {
+		return err
+	}
+	return c.show(k, fields, func() error {
+		return c.println(before + columns([][]string{
+			{"Key Term", fmt.Sprint(k.Term)},
+			{"Install Time", k.InstallTime.UTC().Format(time.RFC822)},
+			{"Encryption Count", fmt.Sprint(k.Encryptions)},
+		}))
+	})
+}

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+// dryRun is the flag of commands that destroy much at once.
+type dryRun struct{ on bool }
+
+func (d *dryRun) flag(f *pflag.FlagSet) {
+	f.BoolVar(&d.on, "dry-run", false, "show what would go, and change nothing")
+}
+
+// wouldGo shows what a command would remove, and the parts that go with it.
+func (c *call) wouldGo(what, parts string, names []string) error {
+	v := map[string]any{"would_remove": what, parts: names}
+	return c.show(v, v, func() error {
+		text := "Would remove " + what
+		if n := len(names); n > 0 {
+			shown := strings.Join(names[:min(n, 20)], ", ")
+			if n > 20 {
+				shown += fmt.Sprintf(" and %d more", n-20)
+			}
+			text += fmt.Sprintf(", with its %s: %s", parts, shown)
+		}
+		return c.println(text + ". Nothing was changed.")
+	})
+}
+
+// orEmpty takes "nothing is there" for an empty list.
+func orEmpty(names []string, err error) ([]string, error) {
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, nil
+	}
+	return names, err
+}

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+// mountLookup is where a path's mount is looked up; the server refuses that when
+// the token may do nothing at the path itself.
+const mountLookup = "sys/internal/ui/mounts/"
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitLocal  = 1
+	exitServer = 2
+)
+
+// exit ends the program with a code. An empty text prints nothing.
+type exit struct {
+	code int
+	text string
+	hint string
+}
+
+func (e *exit) Error() string { return e.text }
+
+// local makes the exit code 1 whatever err is, for the commands whose 2 has a
+// meaning of its own.
+func local(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &localError{err}
+}
+
+type localError struct{ err error }
+
+func (l *localError) Error() string { return l.err.Error() }
+func (l *localError) Unwrap() error { return l.err }
+
+// usagef is a mistake in how the program was called.
+func usagef(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
+// absent says that nothing is at path.
+func absent(path string) error {
+	return &exit{code: exitServer, text: "No value found at " + path}
+}
+
+// failed names what was being done when err came, and leaves nil alone.
+func failed(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{what: fmt.Sprintf(format, args...), err: err}
+}
+
+type failure struct {
+	what string
+	err  error
+}
+
+func (f *failure) Error() string { return f.what + ": " + f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func exitCode(err error) int {
+	var e *exit
+	var api *client.Error
+	var transport *client.TransportError
+	var here *localError
+	var shown *shownRequest
+	switch {
+	case err == nil, errors.As(err, &shown):
+		return exitOK
+	case errors.As(err, &here):
+		return exitLocal
+	case errors.As(err, &e):
+		return e.code
+	case errors.As(err, &api), errors.As(err, &transport):
+		return exitServer
+	}
+	return exitLocal
+}
+
+// report prints what failed on one line, then the server's own words, then what
+// can be done about it.
+func (a *app) report(err error) {
+	var shown *shownRequest
+	if errors.As(err, &shown) {
+		fmt.Fprintln(a.stdout, shown.text)
+		return
+	}
+	if text := headline(err); text != "" {
+		fmt.Fprintln(a.stderr, text)
+	}
+	var api *client.Error
+	if errors.As(err, &api) {
+		for _, m := range api.Messages {
+			fmt.Fprintln(a.stderr, "  * "+strings.ReplaceAll(strings.TrimSpace(m), "\n", "\n    "))
+		}
+		if api.RequestID != "" {
+			fmt.Fprintln(a.stderr, "  request id "+api.RequestID)
+		}
+	}
+	if hint := a.hint(err); hint != "" {
+		fmt.Fprintln(a.stderr, "hint: "+hint)
+	}
+}
+
+// headline leaves out what report prints on lines of its own.
+func headline(err error) string {
+	var api *client.Error
+	var what *failure
+	switch {
+	case errors.As(err, &api) && errors.As(err, &what):
+		return fmt.Sprintf("Error %s: %s", what.what, api.Summary())
+	case errors.As(err, &api):
+		return "Error: " + api.Summary()
+	case errors.As(err, &what):
+		return "Error " + err.Error()
+	}
+	var e *exit
+	if errors.As(err, &e) {
+		return e.text
+	}
+	return "Error: " + err.Error()
+}
+
+// hint is a remedy for the commonest failures, or empty.
+func (a *app) hint(err error) string {
+	var e *exit
+	if errors.As(err, &e) {
+		return e.hint
+	}
+	var api *client.Error
+	if errors.As(err, &api) {
+		return a.apiHint(api)
+	}
+	return a.transportHint(err)
+}
+
+func (a *app) apiHint(err *client.Error) string {
+	switch {
+	case errors.Is(err, client.ErrForbidden):
+		if a.token() == "" {
+			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
+		}
+		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
+			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
+		}
+		return fmt.Sprintf("see what your token may do there: %s token capabilities %s",
+			a.name, strings.TrimPrefix(err.Path, mountLookup))
+	case mentions(err.Messages, "sealed"):
+		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
+	case mentions(err.Messages, "not initialized"):
+		return fmt.Sprintf("the store is new: run %q once", a.name+" operator init")
+	case mentions(err.Messages, "HTTP request to an HTTPS server"):
+		return a.schemeHint("https")
+	case errors.Is(err, client.ErrRateLimited):
+		return "the server limits how often you may ask: wait and try again"
+	}
+	return ""
+}
+
+// mentions looks into the server's words only to choose a hint, never to decide.
+func mentions(messages []string, word string) bool {
+	return strings.Contains(strings.ToLower(strings.Join(messages, "\n")), strings.ToLower(word))
+}
+
+func (a *app) transportHint(err error) string {
+	var transport *client.TransportError
+	if !errors.As(err, &transport) {
+		return ""
+	}
+	var dns *net.DNSError
+	var unknownCA x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("no server listens at %s: start one with %q, or set STRONGROOM_ADDR",
+			transport.Address, a.name+" dev")
+	case errors.As(err, &unknownCA):
+		return "the server's certificate is not signed by an authority known here: name its CA's file in STRONGROOM_CACERT or -ca-cert"
+	case errors.As(err, &wrongName):
+		return "the certificate is for another name: use that name in STRONGROOM_ADDR, or give it in -tls-server-name"
+	case errors.As(err, &dns):
+		return "the name in STRONGROOM_ADDR is not known here: check its spelling"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return a.schemeHint("http")
+	case errors.Is(err, client.ErrRedirect):
+		return "set STRONGROOM_ADDR to the address it points to, if you trust that"
+	}
+	return ""
+}
+
+func (a *app) schemeHint(want string) string {
+	cfg, err := a.config()
+	if err != nil {
+		return ""
+	}
+	_, host, _ := strings.Cut(cfg.Address, "://")
+	return fmt.Sprintf("the server speaks %s there: export STRONGROOM_ADDR=%s://%s", want, want, host)
+}

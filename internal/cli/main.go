@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// app is one run of the program: where it reads and writes, and the flags every
+// command takes.
+type app struct {
+	name   string // as the program was called
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	getenv func(string) string
+	flags  globals
+}
+
+// Main runs the program with args, of which the first is the program's name, and
+// returns its exit code. The extra commands are added beside this package's own.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string, extra ...*cobra.Command) int {
+	return Run(context.Background(), args, stdin, stdout, stderr, getenv, extra...)
+}
+
+// Run is Main with a context, which ends requests under way when it is done.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string, extra ...*cobra.Command) int {
+	a := &app{name: programName(args), stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}
+	root := a.root()
+	root.AddCommand(extra...)
+	root.SetArgs(rewrite(root, args[min(1, len(args)):]))
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		a.report(err)
+	}
+	return exitCode(err)
+}
+
+func programName(args []string) string {
+	if len(args) == 0 {
+		return "strongroom"
+	}
+	return strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+}

@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+// Output formats.
+const (
+	formatTable = "table"
+	formatJSON  = "json"
+	formatYAML  = "yaml"
+	formatRaw   = "raw"
+)
+
+// format is the output format in force.
+func (a *app) format() (string, error) {
+	name := a.flags.format
+	if name == "" {
+		name = client.LookupEnv(a.getenv, "FORMAT")
+	}
+	switch strings.ToLower(name) {
+	case "", formatTable, "pretty":
+		return formatTable, nil
+	case formatJSON:
+		return formatJSON, nil
+	case formatYAML, "yml":
+		return formatYAML, nil
+	case formatRaw:
+		return formatRaw, nil
+	}
+	return "", usagef("-format=%s: want table, json, yaml or raw", name)
+}
+
+// show prints v as JSON or YAML, or calls table for people. With -field, it
+// prints that field of fields.
+func (c *call) show(v any, fields map[string]any, table func() error) error {
+	if c.flags.field != "" {
+		return c.showField(fields)
+	}
+	format, err := c.format()
+	if err != nil {
+		return err
+	}
+	if format == formatTable {
+		return table()
+	}
+	return c.encode(format, v)
+}
+
+func (c *call) encode(format string, v any) error {
+	text, err := encode(format, v)
+	if err != nil {
+		return err
+	}
+	return c.println(text)
+}
+
+func encode(format string, v any) (string, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return "", err
+	}
+	if format == formatJSON {
+		return strings.TrimSpace(b.String()), nil
+	}
+	text, err := yaml.JSONToYAML(b.Bytes())
+	return strings.TrimSpace(string(text)), err
+}
+
+func (c *call) println(text string) error {
+	_, err := fmt.Fprintln(c.stdout, text)
+	return err
+}
+
+// say tells people how it went. Programs, which asked for another format than the
+// table, have the exit code.
+func (c *call) say(format string, args ...any) error {
+	if f, err := c.format(); err != nil || f != formatTable {
+		return err
+	}
+	return c.println(fmt.Sprintf(format, args...))
+}
+
+// showField prints one field bare: its text without quotes, durations in seconds,
+// and without a line's end when no person reads it.
+func (c *call) showField(fields map[string]any) error {
+	v, ok := fields[c.flags.field]
+	if !ok || v == nil {
+		return &exit{
+			code: exitLocal,
+			text: fmt.Sprintf("Field %q is not in the answer", c.flags.field),
+			hint: "it has " + strings.Join(sortedKeys(fields), ", "),
+		}
+	}
+	format, err := c.format()
+	if err != nil {
+		return err
+	}
+	if format == formatJSON || format == formatYAML {
+		return c.encode(format, v)
+	}
+	text := bare(v)
+	if c.onTerminal() {
+		text += "\n"
+	}
+	_, err = fmt.Fprint(c.stdout, text)
+	return err
+}
+
+// secret prints an envelope.
+func (c *call) secret(s *client.Secret) error {
+	return c.show(s, secretFields(s), func() error {
+		c.warn(s)
+		return c.rows(secretRows(s))
+	})
+}
+
+// warn prints the server's warnings beside the output.
+func (c *call) warn(s *client.Secret) {
+	if s == nil {
+		return
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintln(c.stderr, "warning: "+w)
+	}
+}
+
+// object prints a flat object.
+func (c *call) object(v any) error {
+	m, err := toMap(v)
+	if err != nil {
+		return err
+	}
+	return c.show(v, m, func() error { return c.rows(mapRows(m)) })
+}
+
+// names prints a list of names.
+func (c *call) names(names []string) error {
+	slices.Sort(names)
+	return c.show(names, map[string]any{"keys": names}, func() error {
+		rows := [][]string{}
+		for _, n := range names {
+			rows = append(rows, []string{n})
+		}
+		return c.table([]string{"Keys"}, rows)
+	})
+}
+
+// rows prints keys and values under their header; nothing when there are none.
+func (c *call) rows(rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	return c.table([]string{"Key", "Value"}, rows)
+}
+
+func (c *call) table(header []string, rows [][]string) error {
+	return c.println(table(header, rows))
+}
+
+// toMap gives v's JSON form as a map with exact numbers.
+func toMap(v any) (map[string]any, error) {
+	if m, ok := v.(map[string]any); ok {
+		return m, nil
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]any
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	err = d.Decode(&m)
+	return m, err
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

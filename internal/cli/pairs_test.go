@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParsePairs(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	object := filepath.Join(dir, "o.json")
+	for name, text := range map[string]string{file: "from file\n", object: `{"n": 12345678901234567890, "x": "object"}`} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	big := json.Number("12345678901234567890")
+	for _, tc := range []struct {
+		name, stdin string
+		args        []string
+		want        map[string]any
+	}{
+		{"nothing", "", nil, map[string]any{}},
+		{"an empty argument", "", []string{""}, map[string]any{}},
+		{"plain", "", []string{"a=1", "b=x=y", "c="}, map[string]any{"a": "1", "b": "x=y", "c": ""}},
+		{"a value keeps its spaces", "", []string{"a= x "}, map[string]any{"a": " x "}},
+		{"a list", "", []string{"a=1", "a=2", "a=3"}, map[string]any{"a": []any{"1", "2", "3"}}},
+		{"a file keeps its last newline", "", []string{"a=@" + file}, map[string]any{"a": "from file\n"}},
+		{"an escaped at", "", []string{`a=\@x`}, map[string]any{"a": "@x"}},
+		{"a backslash alone", "", []string{`a=\x`}, map[string]any{"a": `\x`}},
+		{"standard input as value", "hi\n", []string{"a=-"}, map[string]any{"a": "hi\n"}},
+		{"a dash within", "", []string{"a=-x"}, map[string]any{"a": "-x"}},
+		{"an object on standard input", `{"a": {"b": [1]}}`, []string{"-", "c=2"},
+			map[string]any{"a": map[string]any{"b": []any{json.Number("1")}}, "c": "2"}},
+		{"an object in a file", "", []string{"@" + object}, map[string]any{"n": big, "x": "object"}},
+		{"a later object wins", "", []string{"x=1", "@" + object}, map[string]any{"n": big, "x": "object"}},
+	} {
+		got, err := parsePairs(strings.NewReader(tc.stdin), tc.args)
+		if err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %v, %v; want %v", tc.name, got, err, tc.want)
+		}
+	}
+}
+
+func TestParsePairsRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name, stdin string
+		args        []string
+	}{
+		{"no equals sign", "", []string{"hunter2"}},
+		{"a missing file", "", []string{"a=@/nowhere/at/all"}},
+		{"standard input twice", "hunter2", []string{"a=-", "b=-"}},
+		{"an array", `["hunter2"]`, []string{"-"}},
+		{"two values", `{"a":"hunter2"} {"b":1}`, []string{"-"}},
+		{"half an object", `{"a":"hunter2"`, []string{"-"}},
+		{"rubbish", `hunter2`, []string{"-"}},
+		{"nothing", ``, []string{"-"}},
+	} {
+		got, err := parsePairs(strings.NewReader(tc.stdin), tc.args)
+		if err == nil {
+			t.Errorf("%s: accepted as %v", tc.name, got)
+		} else if tc.stdin != "" && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error shows the value: %v", tc.name, err)
+		}
+	}
+	if _, err := parsePairs(nil, []string{"a=-"}); err == nil {
+		t.Error("standard input was read with -non-interactive")
+	}
+	if got, err := parseStringPairs(nil, []string{"a=1", "a=2"}); err == nil {
+		t.Errorf("a list was taken for a text: %v", got)
+	}
+}
+
+func FuzzParsePairs(f *testing.F) {
+	f.Add("a=1", `{"x":1}`)
+	f.Add("-", `{"x":[1,{"y":null}]}`)
+	f.Add(`a=\@b`, "")
+	f.Fuzz(func(t *testing.T, arg, stdin string) {
+		if strings.Contains(arg, "@") && !strings.Contains(arg, `\@`) {
+			return // would read files
+		}
+		data, err := parsePairs(strings.NewReader(stdin), []string{arg})
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(data); err != nil {
+			t.Fatalf("%q gives what cannot be sent: %v", arg, err)
+		}
+		key, value, ok := strings.Cut(arg, "=")
+		if ok && value != "-" && !strings.HasPrefix(value, `\@`) && data[key] != value {
+			t.Fatalf("%q gives %v", arg, data)
+		}
+	})
+}

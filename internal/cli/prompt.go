@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// input is standard input for data, or nil with -non-interactive.
+func (a *app) input() io.Reader {
+	if a.flags.nonInteractive {
+		return nil
+	}
+	return a.stdin
+}
+
+// askSecret reads one line. On a terminal it asks for it and shows no echo.
+func (a *app) askSecret(what string) (string, error) {
+	if a.flags.nonInteractive {
+		return "", usagef("%s is needed, and -non-interactive forbids asking", what)
+	}
+	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintf(a.stderr, "%s (will be hidden): ", what)
+		defer fmt.Fprintln(a.stderr)
+		return readHidden(int(f.Fd()))
+	}
+	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	line = strings.TrimSpace(line)
+	if line == "" {
+		return "", usagef("%s is needed: nothing came on standard input", what)
+	}
+	return line, nil
+}
+
+// readHidden reads a line without echo. An interrupt must not leave the terminal
+// without echo, as it would if it simply ended the program.
+func readHidden(fd int) (string, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt)
+	defer signal.Stop(interrupt)
+	type line struct {
+		raw []byte
+		err error
+	}
+	read := make(chan line, 1)
+	go func() {
+		raw, err := term.ReadPassword(fd)
+		read <- line{raw, err}
+	}()
+	select {
+	case l := <-read:
+		return strings.TrimSpace(string(l.raw)), l.err
+	case <-interrupt:
+		return "", errors.Join(&exit{code: exitLocal, text: "Interrupted"}, term.Restore(fd, before))
+	}
+}
+
+// onTerminal tells whether people, rather than a pipe, read the output.
+func (a *app) onTerminal() bool {
+	f, ok := a.stdout.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

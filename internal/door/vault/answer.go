@@ -1,0 +1,183 @@
+package vault
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/gate"
+)
+
+// statuses is the one place where kinds of error become status codes.
+var statuses = [...]int{
+	api.Internal:    http.StatusInternalServerError,
+	api.Invalid:     http.StatusBadRequest,
+	api.NotFound:    http.StatusNotFound,
+	api.Denied:      http.StatusForbidden,
+	api.Conflict:    http.StatusBadRequest,
+	api.Unsupported: http.StatusMethodNotAllowed,
+	api.TooLarge:    http.StatusRequestEntityTooLarge,
+	api.TooMany:     http.StatusTooManyRequests,
+	api.Unavailable: http.StatusServiceUnavailable,
+	api.MediaType:   http.StatusUnsupportedMediaType,
+}
+
+// Header values that every answer shares.
+var (
+	jsonType  = []string{"application/json"}
+	noStore   = []string{"no-store"}
+	transport = []string{"max-age=31536000; includeSubDomains"}
+)
+
+// write sends the gate's answer.
+func write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Strict-Transport-Security"] = jsonType, noStore, transport
+	h["X-Request-Id"] = []string{resp.RequestID}
+	if ns := r.Header["X-Vault-Namespace"]; len(ns) > 0 {
+		h["X-Vault-Namespace"] = ns[:1]
+	}
+	status, body := render(resp)
+	if resp.Raw != nil && resp.Raw.ContentType != "" {
+		h["Content-Type"] = []string{resp.Raw.ContentType}
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		if resp.Err != nil {
+			h["Retry-After"] = []string{"1"}
+		}
+	}
+	w.WriteHeader(status)
+	if len(body) > 0 {
+		w.Write(body) // a client that is gone does not hear of it
+	}
+}
+
+// render is the status and body of an answer.
+func render(resp *gate.Response) (int, []byte) {
+	switch {
+	case resp.Err != nil:
+		return renderError(resp)
+	case resp.Raw != nil:
+		if resp.Raw.Status == 0 {
+			return http.StatusOK, resp.Raw.Body
+		}
+		return resp.Raw.Status, resp.Raw.Body
+	case resp.Data == nil && resp.Auth == nil && len(resp.Warnings) == 0:
+		return http.StatusNoContent, nil
+	case resp.Flags&api.Bare != 0 && resp.Data != nil:
+		return http.StatusOK, append(resp.Data, '\n')
+	}
+	return http.StatusOK, envelope(resp, resp.Data)
+}
+
+func renderError(resp *gate.Response) (int, []byte) {
+	var e *api.Error
+	if !errors.As(resp.Err, &e) || e.Kind == api.Internal {
+		return http.StatusInternalServerError, errorBody("internal error; the server's log has the cause under request id " + resp.RequestID)
+	}
+	status := statuses[e.Kind]
+	if e.Kind == api.NotFound && (resp.ErrData != nil || (len(resp.Warnings) > 0 && e.Message == "")) {
+		return status, envelope(resp, resp.ErrData)
+	}
+	if e.Kind == api.Unsupported || e.Kind == api.NotFound && e.Message == "" {
+		return status, errorBody()
+	}
+	return status, errorBody(e.Error())
+}
+
+func errorBody(messages ...string) []byte {
+	if messages == nil {
+		messages = []string{}
+	}
+	b, err := json.Marshal(struct {
+		Errors []string `json:"errors"`
+	}{messages})
+	if err != nil {
+		return []byte(`{"errors":["internal error"]}`)
+	}
+	return append(b, '\n')
+}
+
+// envelope wraps data as clients expect, fields in the order they are sent by
+// the servers those clients know.
+func envelope(resp *gate.Response, data []byte) []byte {
+	b := make([]byte, 0, len(data)*2+320)
+	b = append(b, '{')
+	if resp.Flags&api.Flat != 0 && len(data) > 2 {
+		b = append(append(b, data[1:len(data)-1]...), ',')
+	}
+	b = append(b, `"request_id":"`...)
+	b = append(b, resp.RequestID...)
+	b = append(b, `","lease_id":"","renewable":false,"lease_duration":`...)
+	b = strconv.AppendInt(b, int64(resp.LeaseDuration/time.Second), 10)
+	b = append(b, `,"data":`...)
+	if data == nil {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, data...)
+	}
+	b = append(b, `,"wrap_info":null,"warnings":`...)
+	b = appendTexts(b, resp.Warnings)
+	b = append(b, `,"auth":`...)
+	b = appendAuth(b, resp.Auth)
+	b = append(b, `,"mount_type":`...)
+	b = appendText(b, resp.MountType)
+	return append(b, "}\n"...)
+}
+
+func appendText(b []byte, s string) []byte {
+	out, err := jsontext.AppendQuote(b, s)
+	if err != nil { // not UTF-8: what was wrong in it is replaced by U+FFFD
+		return append(b, `""`...)
+	}
+	return out
+}
+
+func appendTexts(b []byte, list []string) []byte {
+	if len(list) == 0 {
+		return append(b, "null"...)
+	}
+	b = append(b, '[')
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, s)
+	}
+	return append(b, ']')
+}
+
+// authBlock is the form of an answer to a login or a token's creation. It is
+// the one place where a new token leaves the server.
+type authBlock struct {
+	ClientToken      string            `json:"client_token"`
+	Accessor         string            `json:"accessor"`
+	Policies         []string          `json:"policies"`
+	TokenPolicies    []string          `json:"token_policies"`
+	IdentityPolicies []string          `json:"identity_policies,omitempty"`
+	Metadata         map[string]string `json:"metadata"`
+	LeaseDuration    int64             `json:"lease_duration"`
+	Renewable        bool              `json:"renewable"`
+	EntityID         string            `json:"entity_id"`
+	TokenType        string            `json:"token_type"`
+	Orphan           bool              `json:"orphan"`
+	MFA              any               `json:"mfa_requirement"`
+	NumUses          int               `json:"num_uses"`
+}
+
+func appendAuth(b []byte, a *api.Auth) []byte {
+	if a == nil {
+		return append(b, "null"...)
+	}
+	out, err := json.Marshal(authBlock{a.ClientToken.Reveal(), a.Accessor, a.Policies, a.TokenPolicies, a.IdentityPolicies, a.Metadata,
+		int64(a.TTL / time.Second), a.Renewable, a.EntityID, a.TokenType, a.Orphan, nil, a.NumUses})
+	if err != nil {
+		return append(b, "null"...)
+	}
+	return append(b, out...)
+}

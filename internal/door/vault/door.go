@@ -1,0 +1,227 @@
+// Package vault is the door that speaks the HTTP API of HashiCorp Vault and
+// OpenBao. It turns a request of that dialect into the gate's and the gate's
+// answer into that dialect's, and knows nothing of what lies behind the gate.
+package vault
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/gate"
+)
+
+// Limits on a request's body, in bytes.
+const (
+	MaxBody          = 32 << 20 // with a token
+	MaxAnonymousBody = 64 << 10 // without one
+)
+
+const prefix = "/v1/"
+
+// Door is the http.Handler of the dialect.
+type Door struct{ gate *gate.Gate }
+
+// New makes the door to a gate.
+func New(g *gate.Gate) *Door { return &Door{gate: g} }
+
+// ServeHTTP answers one request.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req, err := d.read(w, r)
+	if err != nil {
+		resp := &gate.Response{RequestID: req.ID, Err: err}
+		write(w, r, resp)
+		return
+	}
+	write(w, r, d.gate.Serve(r.Context(), req))
+}
+
+// read turns the HTTP request into the gate's.
+func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, error) {
+	req := &gate.Request{ID: newUUID(), Namespace: r.Header.Get("X-Vault-Namespace"), Headers: r.Header, Token: tokenOf(r)}
+	path, ok := strings.CutPrefix(r.URL.Path, prefix)
+	if !ok {
+		return req, &api.Error{Kind: api.NotFound, Message: "no such page", Hint: "the API is below /v1/"}
+	}
+	req.Path = path
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		req.Remote = ap
+	}
+	var err error
+	if req.WrapTTL, err = api.ParseDuration(r.Header.Get("X-Vault-Wrap-TTL")); err != nil || req.WrapTTL < 0 {
+		return req, api.Errorf(api.Invalid, "X-Vault-Wrap-TTL: not a duration such as 60 or 5m")
+	}
+	var query url.Values
+	if r.URL.RawQuery != "" {
+		if query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+			return req, api.Errorf(api.Invalid, "the query is malformed")
+		}
+	}
+	if err := operation(req, r, query); err != nil {
+		return req, err
+	}
+	return req, d.body(w, r, req, query)
+}
+
+// tokenOf is the caller's token: X-Vault-Token, or a bearer token.
+func tokenOf(r *http.Request) api.Secret {
+	if t := r.Header.Get("X-Vault-Token"); t != "" {
+		return api.NewSecret(t)
+	}
+	t, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if len(t) == len(r.Header.Get("Authorization")) {
+		return api.Secret{}
+	}
+	return api.NewSecret(strings.TrimSpace(t))
+}
+
+// operation reads the verb, with list=true and scan=true as other spellings.
+func operation(req *gate.Request, r *http.Request, query url.Values) error {
+	list, err := flag(query, "list")
+	if err != nil {
+		return err
+	}
+	scan, err := flag(query, "scan")
+	if err != nil {
+		return err
+	}
+	help, err := flag(query, "help")
+	if err != nil {
+		return err
+	}
+	switch r.Method {
+	case http.MethodGet:
+		req.Op, req.Help = api.Read, help
+		if list {
+			req.Op = api.List
+		} else if scan {
+			req.Op = api.Scan
+		}
+	case http.MethodHead:
+		if req.Op = api.Read; req.Path != "sys/health" {
+			return &api.Error{Kind: api.Unsupported}
+		}
+	case http.MethodPost, http.MethodPut:
+		req.Op = api.Write
+	case http.MethodPatch:
+		req.Op = api.Patch
+	case http.MethodDelete:
+		req.Op = api.Delete
+	case "LIST":
+		req.Op = api.List
+	case "SCAN":
+		req.Op = api.Scan
+	default:
+		return &api.Error{Kind: api.Unsupported}
+	}
+	return nil
+}
+
+func flag(query url.Values, name string) (bool, error) {
+	v := query.Get(name)
+	if v == "" {
+		return false, nil
+	}
+	delete(query, name)
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, api.Errorf(api.Invalid, "%s: must be true or false", name)
+	}
+	return b, nil
+}
+
+// body reads the parameters: those of the query for verbs without a body, else
+// the body's. The size is bounded before anything is parsed.
+func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, query url.Values) (err error) {
+	if req.Op != api.Write && req.Op != api.Patch {
+		if len(query) > 0 {
+			req.Body, err = api.QueryBody(query)
+		}
+		return err
+	}
+	if req.Op == api.Patch && !mergePatch(r.Header.Get("Content-Type")) {
+		return &api.Error{Kind: api.MediaType, Message: "PATCH requires Content-Type of application/merge-patch+json"}
+	}
+	raw, err := readBody(w, r, req)
+	if err != nil {
+		return err
+	}
+	if isForm(r.Header.Get("Content-Type"), raw) {
+		values, err := url.ParseQuery(string(raw))
+		if err != nil {
+			return api.Errorf(api.Invalid, "the form is malformed")
+		}
+		req.Body, err = api.QueryBody(values)
+		return err
+	}
+	req.Body, err = api.ParseBody(raw)
+	return err
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, req *gate.Request) ([]byte, error) {
+	limit := int64(MaxBody)
+	if req.Token.Empty() {
+		limit = MaxAnonymousBody
+	}
+	tooLarge := &api.Error{Kind: api.TooLarge, Message: "the request body is larger than " + strconv.FormatInt(limit>>10, 10) + " KiB"}
+	if r.ContentLength > limit {
+		w.Header()["Connection"] = []string{"close"}
+		return nil, tooLarge
+	}
+	body := http.MaxBytesReader(w, r.Body, limit)
+	if n := r.ContentLength; n >= 0 && n <= 64<<10 {
+		raw := make([]byte, n)
+		_, err := io.ReadFull(body, raw)
+		return raw, readError(err, tooLarge)
+	}
+	raw, err := io.ReadAll(body)
+	return raw, readError(err, tooLarge)
+}
+
+func readError(err error, tooLarge *api.Error) error {
+	var over *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &over):
+		return tooLarge
+	}
+	return &api.Error{Kind: api.Invalid, Message: "the request body could not be read", Err: err}
+}
+
+func mergePatch(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t == "application/merge-patch+json"
+}
+
+// isForm tells a form from JSON that a client has labelled as one.
+func isForm(contentType string, body []byte) bool {
+	if !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
+		return false
+	}
+	body = bytes.TrimLeft(body, " \t\r\n")
+	return len(body) > 0 && body[0] != '{' && body[0] != '['
+}
+
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	var out [36]byte
+	hex.Encode(out[:8], b[:4])
+	hex.Encode(out[9:13], b[4:6])
+	hex.Encode(out[14:18], b[6:8])
+	hex.Encode(out[19:23], b[8:10])
+	hex.Encode(out[24:], b[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}

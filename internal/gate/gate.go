@@ -1,0 +1,137 @@
+// Package gate owns the way of a request: every request of every door takes
+// the same steps in the same order, so that no engine can forget one.
+//
+// The steps: make sure that what this node remembers is fresh; find namespace,
+// mount and endpoint; identify the caller; authorise by policy; write the
+// request down; call the handler; write the answer down; answer. A request is
+// written down before it is acted on and its answer before it is sent; if it
+// cannot be, it is refused.
+//
+// A caller learns the same "permission denied" from having no token, a bad
+// token or too few rights, whether or not what was asked for exists.
+package gate
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// Request is what a door hands in. The door has bounded and parsed the body;
+// nothing in it has been judged yet.
+type Request struct {
+	ID        string // UUID that names the request in logs and answers
+	Namespace string // path of the namespace, from the root; may be empty
+	Path      string // below the namespace, not yet canonical; may begin with further namespaces
+	Op        api.Op
+	Body      api.Body
+	Token     api.Secret
+	Remote    netip.AddrPort
+	Headers   http.Header
+	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
+	Help      bool          // asks for the endpoint's help instead of its answer
+}
+
+// Response is the answer for the door to put into its dialect's form.
+type Response struct {
+	RequestID     string
+	Namespace     string // path of the namespace it ran in
+	MountType     string
+	Flags         api.Flag
+	Data          []byte // the handler's answer as JSON; nil: it had nothing to say
+	Raw           *api.Raw
+	Auth          *api.Auth
+	LeaseDuration time.Duration
+	Warnings      []string
+	Err           error  // an *api.Error, or internal
+	ErrData       []byte // JSON that accompanies the error; nil: none
+}
+
+// Gate takes requests while the server is sealed and open.
+type Gate struct {
+	sealed *api.Router // endpoints that answer in either state
+	house  atomic.Pointer[House]
+	log    *slog.Logger
+	now    func() time.Time
+	ready  func() bool // the store has been initialised
+}
+
+// New makes a gate of the endpoints that answer also while the server is
+// sealed; their patterns are relative to sys/.
+func New(sealed *api.Router, initialised func() bool, log *slog.Logger, now func() time.Time) *Gate {
+	return &Gate{sealed: sealed, log: log, now: now, ready: initialised}
+}
+
+// House is everything that a request needs once the server is unsealed.
+type House struct {
+	Cache      *store.Cache
+	Data       store.Store // the encrypted store
+	Namespaces *namespace.Registry
+	Mounts     *mount.Mounts
+	Policies   *policies.Store
+	Tokens     *token.Store
+	Audit      *audit.Broker
+}
+
+// Open lets requests into a house; nil closes the gate.
+func (g *Gate) Open(h *House) { g.house.Store(h) }
+
+// errSealed is what every request meets while the server is sealed.
+func (g *Gate) errSealed() *api.Error {
+	if !g.ready() {
+		return &api.Error{Kind: api.Unavailable, Message: "Vault is not initialized", Hint: "run: strongroom operator init"}
+	}
+	return &api.Error{Kind: api.Unavailable, Message: "Vault is sealed", Hint: "run: strongroom operator unseal"}
+}
+
+// Serve takes one request through all steps.
+func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
+	if resp := g.serveSealed(ctx, r); resp != nil {
+		return resp
+	}
+	h := g.house.Load()
+	if h == nil {
+		return &Response{RequestID: r.ID, Err: g.errSealed()}
+	}
+	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr()}
+	if err := p.run(); err != nil {
+		p.fail(err)
+	}
+	p.resp.Warnings = p.call.Warnings()
+	return p.resp
+}
+
+// serveSealed answers the few endpoints that need neither store nor token.
+func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
+	rest, ok := strings.CutPrefix(r.Path, "sys/")
+	if !ok || strings.Trim(r.Namespace, "/") != "" || r.Help {
+		return nil
+	}
+	m, err := g.sealed.Match(r.Op, rest)
+	if err != nil {
+		return nil
+	}
+	p := &passage{gate: g, r: r, match: m, resp: &Response{RequestID: r.ID, Flags: m.Endpoint.Flags}}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), Path: m.Path}
+	if err := p.decode(); err == nil {
+		err = p.dispatch()
+		p.note(err)
+	} else {
+		p.fail(err)
+	}
+	p.resp.Warnings = p.call.Warnings()
+	return p.resp
+}

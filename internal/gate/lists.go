@@ -1,0 +1,87 @@
+package gate
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
+)
+
+// limit holds a LIST or SCAN to the page size that the policy allows: an
+// absent, zero, negative or larger limit becomes the policy's.
+func (p *passage) limit() error {
+	most := p.decision.PageLimit
+	if most <= 0 || (p.r.Op != api.List && p.r.Op != api.Scan) {
+		return nil
+	}
+	if !p.match.Endpoint.Request.Knows("limit") {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy limits pages here, and this list has none"}
+	}
+	asked := strings.Trim(string(p.r.Body.Get("limit")), `"`)
+	if n, err := strconv.Atoi(asked); err == nil && n > 0 && n <= most {
+		return nil
+	}
+	p.r.Body = p.r.Body.With("limit", jsontext.Value(strconv.Itoa(most)))
+	return p.decode()
+}
+
+// filter leaves only the keys that the policy's filters let the caller see.
+func (p *passage) filter(keys *api.Keys) error {
+	if len(p.decision.Filters) == 0 {
+		return nil
+	}
+	kept := keys.Keys[:0]
+	for _, k := range keys.Keys {
+		if p.visible(k) {
+			kept = append(kept, k)
+		} else {
+			delete(keys.Info, k)
+		}
+	}
+	keys.Keys = kept
+	return nil
+}
+
+func (p *passage) visible(key string) bool {
+	dir := p.judged(strings.TrimSuffix(p.path, "/") + "/")
+	for _, f := range p.decision.Filters {
+		path, err := policy.Canonical(expandFilter(f, dir, key))
+		if err != nil {
+			return false
+		}
+		verb := policy.Read
+		if strings.HasSuffix(path, "/") {
+			verb = policy.List
+		}
+		if !p.acl.Decide(policy.Request{Path: path, Op: verb, Now: p.call.Now}).Allowed {
+			return false
+		}
+	}
+	return true
+}
+
+// expandFilter fills {{ .path }} and {{ .key }} in; anything else in braces
+// stays, and such a path matches no rule.
+func expandFilter(f, dir, key string) string {
+	var b strings.Builder
+	for {
+		before, after, ok := strings.Cut(f, "{{")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		name, rest, _ := strings.Cut(after, "}}")
+		switch strings.TrimSpace(name) {
+		case ".path":
+			b.WriteString(dir)
+		case ".key":
+			b.WriteString(key)
+		default:
+			b.WriteString("{{" + name + "}}")
+		}
+		f = rest
+	}
+}

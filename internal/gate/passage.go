@@ -1,0 +1,417 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// passage is one request's way through the gate.
+type passage struct {
+	gate  *Gate
+	house *House
+	r     *Request
+	call  api.Call
+	resp  *Response
+
+	path     string // canonical, relative to the namespace
+	ns       *namespace.Namespace
+	mount    *mount.Entry
+	match    api.Match
+	lost     error // why no endpoint was found
+	token    *token.Token
+	spent    bool  // this is the token's last use
+	req      any   // decoded
+	misread  error // why the body did not decode
+	decision policy.Decision
+	acl      *policy.ACL
+	result   any
+}
+
+// run takes the steps in their order.
+func (p *passage) run() error {
+	if _, err := p.house.Cache.Fresh(p.call); err != nil {
+		return fmt.Errorf("learning the store's revision: %w", err)
+	}
+	if err := p.locate(); err != nil {
+		return err
+	}
+	refused := p.identify()
+	if refused != nil && api.KindOf(refused) != api.Denied {
+		return refused
+	}
+	if p.lost == nil {
+		p.misread = p.decode()
+	}
+	if refused == nil {
+		refused = p.authorise()
+	}
+	return p.audited(refused)
+}
+
+// locate finds namespace, mount and endpoint. What is wrong with the path's form
+// is told at once; what does not exist only to those who may ask.
+func (p *passage) locate() error {
+	path, err := policy.Canonical(p.r.Path)
+	if err != nil {
+		return &api.Error{Kind: api.Invalid, Message: "the path is not in canonical form", Hint: reasonOf(err), Err: err}
+	}
+	p.path = path
+	ns, err := p.house.Namespaces.Find(p.call, namespace.Root(), p.r.Namespace)
+	if err != nil {
+		p.lost = err
+		return ignoreNotFound(err)
+	}
+	if err := p.descend(ns); err != nil {
+		return err
+	}
+	p.resp.Namespace = p.ns.Path
+	p.call.Namespace = p.ns.API()
+	return nil
+}
+
+func reasonOf(err error) string {
+	var pe *policy.PathError
+	if errors.As(err, &pe) {
+		return pe.Error()
+	}
+	return ""
+}
+
+func ignoreNotFound(err error) error {
+	if api.KindOf(err) == api.NotFound {
+		return nil
+	}
+	return err
+}
+
+// descend finds the mount, in the namespace itself or, when it has none for the
+// path, in the namespaces that the path begins with.
+func (p *passage) descend(ns *namespace.Namespace) error {
+	found, err := p.resolve(ns, p.path)
+	if err != nil || found {
+		return err
+	}
+	deeper, rest, err := p.house.Namespaces.Descend(p.call, ns, p.path)
+	if err != nil {
+		return err
+	}
+	if deeper.ID == ns.ID {
+		p.ns, p.lost = ns, noRoute()
+		return nil
+	}
+	p.path = rest
+	found, err = p.resolve(deeper, rest)
+	if err == nil && !found {
+		p.ns, p.lost = deeper, noRoute()
+	}
+	return err
+}
+
+func noRoute() *api.Error {
+	return &api.Error{Kind: api.NotFound, Message: "no handler for route. route entry not found.", Hint: "list what is mounted with: strongroom secrets list"}
+}
+
+func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
+	table, err := p.house.Mounts.Table(p.call, ns.ID)
+	if err != nil {
+		return false, err
+	}
+	entry, rest, ok := table.Resolve(path)
+	if !ok {
+		return false, nil
+	}
+	p.ns, p.mount = ns, entry
+	p.call.Mount = entry.API()
+	p.call.Store = store.Sub(p.house.Data, entry.Prefix(ns.ID))
+	p.resp.MountType = entry.Type
+	if entry.Router() == nil {
+		p.lost = &api.Error{Kind: api.Unsupported, Message: "this version has no engine of the mount's type"}
+		return true, nil
+	}
+	p.match, p.lost = entry.Router().Match(p.r.Op, rest)
+	if api.KindOf(p.lost) == api.Invalid {
+		return true, p.lost
+	}
+	if p.lost == nil {
+		p.path, p.call.Path = entry.Path+p.match.Path, p.match.Path
+		p.resp.Flags = p.match.Endpoint.Flags
+		if p.match.Endpoint.Has(api.RootOnly) && ns.ID != namespace.RootID {
+			p.lost = &api.Error{Kind: api.Invalid, Message: "operation unavailable in namespaces", Hint: "ask in the root namespace"}
+		}
+	}
+	return true, nil
+}
+
+func (p *passage) public() bool { return p.lost == nil && p.match.Endpoint.Has(api.Public) }
+
+// identify finds the token's owner. Public endpoints need none.
+func (p *passage) identify() error {
+	if p.public() {
+		return nil
+	}
+	if p.r.Token.Empty() {
+		return api.ErrDenied()
+	}
+	t, err := p.house.Tokens.Lookup(p.call, p.r.Token.Reveal(), p.call.Now)
+	if err != nil {
+		return err
+	}
+	owner, err := p.house.Namespaces.ByID(p.call, t.NamespaceID)
+	if err != nil {
+		return err
+	}
+	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
+		return api.ErrDenied()
+	}
+	if p.spent, err = p.house.Tokens.Use(p.call, t); err != nil {
+		return err
+	}
+	p.token = t
+	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
+		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == token.Batch}
+	if p.mount != nil && p.mount.Builtin {
+		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
+	}
+	p.acl, err = p.house.Policies.ACL(p.call, t.NamespaceID, t.Policies)
+	return err
+}
+
+// decode makes the typed request.
+func (p *passage) decode() error {
+	req, unknown, err := p.match.Endpoint.Decode(&p.match, p.r.Body)
+	if err != nil {
+		return err
+	}
+	p.req = req
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		p.call.Warn("Endpoint ignored these unrecognized parameters: [" + strings.Join(unknown, " ") + "]")
+	}
+	return nil
+}
+
+// authorise asks the policies. It returns Denied before anything that would
+// tell whether the thing exists.
+func (p *passage) authorise() error {
+	if p.public() {
+		return p.misread
+	}
+	if p.ns == nil {
+		return p.lost
+	}
+	verb, failed := p.verb()
+	path := p.judged(p.path)
+	p.decision = p.acl.Decide(policy.Request{Path: path, Op: verb, Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now})
+	p.call.Caller.Root, p.call.Caller.Sudo = p.decision.Root, p.decision.Sudo
+	switch {
+	case !p.decision.Allowed:
+		return api.ErrDenied()
+	case p.lost != nil:
+		return p.lost
+	case p.match.Endpoint.Has(api.Sudo) && !p.decision.Sudo:
+		return api.ErrDenied()
+	case p.misread != nil:
+		return p.misread
+	}
+	return failed
+}
+
+// judged is a path of the request's namespace as the caller's policies name it:
+// from the namespace of the token.
+func (p *passage) judged(path string) string {
+	return strings.TrimPrefix(p.ns.Path, p.call.Caller.Namespace.Path) + path
+}
+
+var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Update, api.Patch: policy.Patch,
+	api.Delete: policy.Delete, api.List: policy.List, api.Scan: policy.Scan}
+
+// verb is the capability that the request needs.
+func (p *passage) verb() (policy.Capabilities, error) {
+	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
+		return verbs[p.r.Op], nil
+	}
+	exists, err := p.match.Endpoint.Exists(&p.call, p.req)
+	if err == nil && !exists {
+		return policy.Create, nil
+	}
+	return policy.Update, err
+}
+
+// params shows a body to the policies.
+type params struct{ body api.Body }
+
+// All yields each member's value.
+func (q params) All(yield func(string, any) bool) {
+	for name, raw := range q.body.All {
+		var v any
+		if err := json.Unmarshal(raw, &v); err != nil {
+			v = struct{}{} // matches no listed value
+		}
+		if !yield(name, v) {
+			return
+		}
+	}
+}
+
+// audited writes the request down, has it answered unless refused, and writes
+// the answer down.
+func (p *passage) audited(refused error) error {
+	e := p.house.Audit.Entry()
+	defer e.Release()
+	p.describe(e, refused)
+	if err := p.house.Audit.LogRequest(p.call, p.call.Now, e, refused); err != nil {
+		return err
+	}
+	err := refused
+	if err == nil {
+		err = p.answer()
+	}
+	if p.spent {
+		err = errors.Join(err, p.house.Tokens.Revoke(p.call, p.token.NamespaceID, p.token.ID))
+	}
+	p.note(err)
+	if err := p.house.Audit.LogResponse(context.WithoutCancel(p.call), p.gate.now(), e, p.logged(err)); err != nil {
+		p.resp.ErrData = nil
+		return err
+	}
+	return p.call.Finish()
+}
+
+func (p *passage) answer() error {
+	if p.r.Help {
+		p.resp.Flags = api.Bare
+		p.resp.Data = helpFor(p.mount, p.match.Endpoint)
+		return nil
+	}
+	if p.r.WrapTTL != 0 {
+		return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}
+	}
+	if err := p.limit(); err != nil {
+		return err
+	}
+	return p.dispatch()
+}
+
+// dispatch calls the handler. A handler that panics is an internal error.
+func (p *passage) dispatch() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.gate.log.Error("handler panicked", slog.String("request_id", p.r.ID), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("handler panicked (%T)", v)
+		}
+	}()
+	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
+	if err != nil {
+		return err
+	}
+	return p.render()
+}
+
+// render gives the handler's answer its form on the wire.
+func (p *passage) render() (err error) {
+	switch v := p.result.(type) {
+	case nil:
+	case *api.Raw:
+		p.resp.Raw = v
+	case *api.Auth:
+		p.resp.Auth = v
+	case *api.Keys:
+		if err := p.filter(v); err != nil {
+			return err
+		}
+		if len(v.Keys) == 0 {
+			return api.ErrNotFound()
+		}
+		p.resp.Data, err = marshal(v)
+	default:
+		p.resp.Data, err = marshal(v)
+		if l, ok := v.(api.Hint); ok {
+			p.resp.LeaseDuration = l.LeaseDuration()
+		}
+	}
+	return err
+}
+
+func marshal(v any) ([]byte, error) {
+	if a, ok := v.(api.Appender); ok {
+		return a.AppendJSON(make([]byte, 0, 512)), nil
+	}
+	return json.Marshal(v)
+}
+
+// note puts a failure into the answer.
+func (p *passage) note(err error) {
+	if err != nil {
+		p.fail(err)
+	}
+}
+
+func (p *passage) fail(err error) {
+	p.resp.Err = err
+	p.resp.Data, p.resp.Raw, p.resp.Auth = nil, nil, nil
+	var e *api.Error
+	switch {
+	case errors.As(err, &e):
+		if e.Data != nil {
+			if b, merr := marshal(e.Data); merr == nil {
+				p.resp.ErrData = b
+			}
+		}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
+	case p.gate.house.Load() == nil && p.house != nil:
+		p.resp.Err = p.gate.errSealed()
+	default:
+		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
+	}
+}
+
+// describe fills in the audit entry.
+func (p *passage) describe(e *audit.Entry, refused error) {
+	a, q := &e.Auth, &e.Request
+	a.Judged, a.Allowed = p.token != nil, refused == nil
+	if t := p.token; t != nil {
+		a.ClientToken, a.Accessor, a.DisplayName = p.r.Token, t.Accessor, t.DisplayName
+		a.Policies, a.TokenPolicies, a.Metadata = t.Policies, t.Policies, t.Meta
+		a.EntityID, a.TokenType, a.TTL, a.IssueTime = t.EntityID, t.Type, t.TTL, t.CreationTime
+		for _, rule := range p.decision.Rules {
+			if refused == nil {
+				a.Granting = append(a.Granting, audit.Grant{Name: rule.Policy, Namespace: p.call.Caller.Namespace})
+			}
+		}
+	}
+	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, p.path
+	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
+	if p.r.Body.Len() > 0 {
+		q.Data = p.r.Body.AppendJSON(nil)
+	}
+	if p.req != nil && p.misread == nil {
+		q.Shape = p.match.Endpoint.Request.Shape
+	}
+}
+
+// logged is the answer as the audit log sees it.
+func (p *passage) logged(err error) *audit.Response {
+	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, Warnings: p.call.Warnings(), Err: p.resp.Err}
+	if err != nil {
+		out.Data = p.resp.ErrData
+	}
+	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil {
+		out.Shape = p.match.Endpoint.Response.Shape
+	}
+	return out
+}

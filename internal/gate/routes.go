@@ -1,0 +1,190 @@
+package gate
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// Routes are the endpoints under sys/ that answer what a caller may do and see.
+func Routes() []api.Route[*House] {
+	return []api.Route[*House]{
+		api.Handle(api.Write, "capabilities", (*House).capabilities, api.Flat),
+		api.Handle(api.Write, "capabilities-self", (*House).capabilitiesSelf, api.Flat),
+		api.Handle(api.Write, "capabilities-accessor", (*House).capabilitiesAccessor, api.Flat),
+		api.Handle(api.Read, "internal/ui/mounts", (*House).visibleMounts),
+		api.Handle(api.Read, "internal/ui/mounts/{path...}", (*House).visibleMount),
+	}
+}
+
+// CapabilitiesRequest asks what a token may do.
+type CapabilitiesRequest struct {
+	Token api.Secret `json:"token"`                               // The token; empty for the caller's own on capabilities-self.
+	Paths []string   `json:"paths" audit:"clear"`                 // Paths to ask about.
+	Path  []string   `json:"path" api:"deprecated" audit:"clear"` // Older name of paths.
+}
+
+// AccessorRequest asks what the token with an accessor may do.
+type AccessorRequest struct {
+	Accessor string   `json:"accessor"`                            // Accessor of the token.
+	Paths    []string `json:"paths" audit:"clear"`                 // Paths to ask about.
+	Path     []string `json:"path" api:"deprecated" audit:"clear"` // Older name of paths.
+}
+
+func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
+	if q.Token.Empty() {
+		return nil, api.Errorf(api.Invalid, "missing token")
+	}
+	t, err := h.Tokens.Lookup(c, q.Token.Reveal(), c.Now)
+	if err != nil {
+		if api.KindOf(err) == api.Denied {
+			return nil, api.Errorf(api.Invalid, "invalid token")
+		}
+		return nil, err
+	}
+	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
+}
+
+func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
+	if !q.Token.Empty() {
+		t, err := h.Tokens.Lookup(c, q.Token.Reveal(), c.Now)
+		if err != nil || t.ID != c.Caller.TokenID {
+			return nil, api.ErrDenied()
+		}
+	}
+	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, append(q.Paths, q.Path...))
+}
+
+func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[string][]string, error) {
+	if q.Accessor == "" {
+		return nil, api.Errorf(api.Invalid, "missing accessor")
+	}
+	t, err := h.Tokens.ByAccessor(c, q.Accessor)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return nil, api.Errorf(api.Invalid, "invalid accessor")
+	}
+	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
+}
+
+func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string) (*map[string][]string, error) {
+	owner, err := h.Namespaces.ByID(c, t.NamespaceID)
+	if err != nil {
+		return nil, err
+	}
+	if owner == nil || !strings.HasPrefix(c.Namespace.Path, owner.Path) {
+		return nil, api.Errorf(api.Invalid, "invalid token")
+	}
+	return h.capabilitiesWith(c, owner.API(), t.Policies, paths)
+}
+
+func (h *House) capabilitiesWith(c *api.Call, owner api.Namespace, names, paths []string) (*map[string][]string, error) {
+	if len(paths) == 0 {
+		return nil, api.Errorf(api.Invalid, "paths: must name at least one path")
+	}
+	acl, err := h.Policies.ACL(c, owner.ID, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string][]string, len(paths)+1)
+	for _, p := range paths {
+		canonical, err := policy.Canonical(strings.TrimPrefix(p, "/"))
+		if err != nil {
+			return nil, api.Errorf(api.Invalid, "paths: one is not in canonical form: %v", err)
+		}
+		out[p] = acl.Capabilities(strings.TrimPrefix(c.Namespace.Path, owner.Path) + canonical)
+	}
+	if len(paths) == 1 {
+		out["capabilities"] = out[paths[0]]
+	}
+	return &out, nil
+}
+
+// VisibleMounts are the mounts that the caller's policies reach into.
+type VisibleMounts struct {
+	Auth   map[string]*mount.Info `json:"auth"`
+	Secret map[string]*mount.Info `json:"secret"`
+}
+
+// acl is the caller's policies and the prefix of paths in the call's namespace.
+func (h *House) acl(c *api.Call) (*policy.ACL, string, error) {
+	acl, err := h.Policies.ACL(c, c.Caller.Namespace.ID, c.Caller.Policies)
+	return acl, strings.TrimPrefix(c.Namespace.Path, c.Caller.Namespace.Path), err
+}
+
+func (h *House) visibleMounts(c *api.Call, _ *api.None) (*VisibleMounts, error) {
+	acl, prefix, err := h.acl(c)
+	if err != nil {
+		return nil, err
+	}
+	table, err := h.Mounts.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &VisibleMounts{Auth: map[string]*mount.Info{}, Secret: map[string]*mount.Info{}}
+	for _, auth := range []bool{true, false} {
+		for _, e := range table.Entries(auth) {
+			if e.Config.ListingVisibility != "unauth" && !acl.Reaches(prefix+e.Path) {
+				continue
+			}
+			if auth {
+				out.Auth[e.Name()] = e.Describe(c.Namespace.ID)
+			} else {
+				out.Secret[e.Name()] = e.Describe(c.Namespace.ID)
+			}
+		}
+	}
+	return out, nil
+}
+
+// VisibleMount is the mount that a path lies in.
+type VisibleMount struct {
+	mount.Info
+	Path string `json:"path"`
+}
+
+func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, error) {
+	acl, prefix, err := h.acl(c)
+	if err != nil {
+		return nil, err
+	}
+	table, err := h.Mounts.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	e, _, ok := table.Resolve(q.Path)
+	if !ok || !acl.Reaches(prefix+e.Path) {
+		return nil, &api.Error{Kind: api.Denied, Message: "preflight capability check returned 403, please ensure client's policies grant access to the path"}
+	}
+	return &VisibleMount{Info: *e.Describe(c.Namespace.ID), Path: e.Path}, nil
+}
+
+// helpFor describes an endpoint for path-help.
+func helpFor(e *mount.Entry, ep *api.Endpoint) []byte {
+	var text strings.Builder
+	text.WriteString("Request:  " + ep.Op.String() + " " + e.Path + ep.Pattern + "\n")
+	if len(ep.Request.Fields) > 0 {
+		text.WriteString("\nParameters:\n")
+	}
+	for _, f := range ep.Request.Fields {
+		text.WriteString("\n  " + f.Name + " (" + f.Kind.String() + ")")
+		if f.Required {
+			text.WriteString(" required")
+		}
+		if f.Default != "" {
+			text.WriteString(" default: " + f.Default)
+		}
+		text.WriteString("\n")
+	}
+	b, err := json.Marshal(map[string]any{"help": text.String(), "see_also": nil, "openapi": nil})
+	if err != nil {
+		return nil
+	}
+	return b
+}

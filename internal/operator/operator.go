@@ -1,0 +1,391 @@
+// Package operator owns what the people who run a server ask of it: to be
+// initialised, unsealed and sealed, whether it is well, its key slots and the
+// rotation of its keys.
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/seal"
+)
+
+// Defaults and bounds of a set of shares.
+const (
+	DefaultShares    = 5
+	DefaultThreshold = 3
+	maxShares        = 255
+)
+
+// Desk answers the operator. Its fields are set once, before the first request.
+type Desk struct {
+	Seal    *seal.Manager
+	Barrier *barrier.Barrier
+	// Open lets requests in after the barrier was unsealed; Shut keeps them out
+	// again and seals it.
+	Open func(ctx context.Context) error
+	Shut func(ctx context.Context) error
+	// IssueRoot makes a root token.
+	IssueRoot func(ctx context.Context) (*api.Auth, error)
+	// RewrapLater records the job that moves all entries to the newest key.
+	RewrapLater func(ctx context.Context) error
+	// LocalSlot says that the configuration names a local key slot: an
+	// initialised server unseals itself.
+	LocalSlot bool
+
+	Version     string // as clients gate their features by
+	ClusterName string
+	StorageType string
+	Address     string // where clients reach this node
+
+	mu sync.Mutex // held while the server is initialised, unsealed or sealed
+}
+
+// Routes are the endpoints of the operator, relative to sys/.
+func Routes() []api.Route[*Desk] {
+	return append(SealedRoutes(),
+		api.Handle(api.Write, "seal", (*Desk).seal, api.Sudo, api.RootOnly),
+		api.Handle(api.Read, "key-status", (*Desk).keyStatus, api.Flat, api.RootOnly),
+		api.Handle(api.Write, "rotate", (*Desk).rotate, api.Sudo, api.RootOnly),
+		api.Handle(api.Write, "rotate/keyring", (*Desk).rotate, api.Sudo, api.RootOnly),
+		api.Handle(api.Read, "ha-status", (*Desk).haStatus, api.Flat, api.RootOnly),
+		api.Handle(api.List, "key-slots", (*Desk).listSlots, api.Sudo, api.RootOnly),
+		api.Handle(api.Write, "key-slots", (*Desk).addSlot, api.Sudo, api.RootOnly),
+		api.Handle(api.Delete, "key-slots/{id}", (*Desk).removeSlot, api.Sudo, api.RootOnly),
+		api.Handle(api.Write, "key-slots/{id}/test", (*Desk).testSlot, api.Sudo, api.RootOnly),
+	)
+}
+
+// SealedRoutes are the endpoints that answer also while the server is sealed.
+func SealedRoutes() []api.Route[*Desk] {
+	return []api.Route[*Desk]{
+		api.Handle(api.Read, "init", (*Desk).initStatus, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Write, "init", (*Desk).initialise, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Read, "seal-status", (*Desk).sealStatus, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Write, "unseal", (*Desk).unseal, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Read, "health", (*Desk).health, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Read, "leader", (*Desk).leader, api.Public, api.Sealed, api.Bare),
+	}
+}
+
+// InitStatus says whether the server has been initialised.
+type InitStatus struct {
+	Initialized bool `json:"initialized"`
+}
+
+func (d *Desk) initStatus(c *api.Call, _ *api.None) (*InitStatus, error) {
+	done, err := d.Seal.Initialized(c)
+	return &InitStatus{done}, err
+}
+
+// InitRequest initialises a server: it makes the root key and the key slots.
+type InitRequest struct {
+	Shares            int      `json:"secret_shares"`      // How many unseal keys to make.
+	Threshold         int      `json:"secret_threshold"`   // How many of them unseal.
+	StoredShares      int      `json:"stored_shares"`      // Kept for compatibility.
+	RecoveryShares    int      `json:"recovery_shares"`    // With a local key slot: how many keys to make that unseal besides it.
+	RecoveryThreshold int      `json:"recovery_threshold"` // How many of those unseal.
+	PGPKeys           []string `json:"pgp_keys"`           // Keys to encrypt the unseal keys for; not supported yet.
+	RecoveryPGPKeys   []string `json:"recovery_pgp_keys"`  // Keys to encrypt the recovery keys for; not supported yet.
+	RootTokenPGPKey   string   `json:"root_token_pgp_key"` // Key to encrypt the root token for; not supported yet.
+}
+
+// InitAnswer is the keys and the token that an initialisation made. They are
+// kept nowhere else.
+type InitAnswer struct {
+	Keys               []api.Disclosed `json:"keys,omitempty"`
+	KeysBase64         []api.Disclosed `json:"keys_base64,omitempty"`
+	RecoveryKeys       []api.Disclosed `json:"recovery_keys,omitempty"`
+	RecoveryKeysBase64 []api.Disclosed `json:"recovery_keys_base64,omitempty"`
+	RootToken          api.Disclosed   `json:"root_token"`
+}
+
+func checkShares(shares, threshold int, field string) error {
+	switch {
+	case shares < 1 || shares > maxShares:
+		return api.Errorf(api.Invalid, "%s_shares: must be between 1 and %d", field, maxShares)
+	case threshold < 1 || threshold > shares:
+		return api.Errorf(api.Invalid, "%s_threshold: must be between 1 and %s_shares", field, field)
+	case shares > 1 && threshold == 1:
+		return &api.Error{Kind: api.Invalid, Message: field + "_threshold: must be greater than one for multiple shares", Hint: "use one share, or a threshold of two or more"}
+	}
+	return nil
+}
+
+// slots are the key slots that a request asks for.
+func (d *Desk) slots(q *InitRequest) ([]seal.SlotSpec, error) {
+	if len(q.PGPKeys)+len(q.RecoveryPGPKeys) > 0 || q.RootTokenPGPKey != "" {
+		return nil, api.Errorf(api.Unsupported, "pgp_keys: encrypting shares is not supported")
+	}
+	if !d.LocalSlot {
+		spec := seal.SlotSpec{Kind: seal.KindShamir, Name: "unseal keys", Shares: q.Shares, Threshold: q.Threshold}
+		return []seal.SlotSpec{spec}, checkShares(q.Shares, q.Threshold, "secret")
+	}
+	specs := []seal.SlotSpec{{Kind: seal.KindFile, Name: "local file"}}
+	if q.RecoveryShares == 0 && q.RecoveryThreshold == 0 {
+		return specs, nil
+	}
+	specs = append(specs, seal.SlotSpec{Kind: seal.KindShamir, Name: "recovery keys", Shares: q.RecoveryShares, Threshold: q.RecoveryThreshold})
+	return specs, checkShares(q.RecoveryShares, q.RecoveryThreshold, "recovery")
+}
+
+func (d *Desk) initialise(c *api.Call, q *InitRequest) (*InitAnswer, error) {
+	specs, err := d.slots(q)
+	if err != nil {
+		return nil, err
+	}
+	return d.Initialise(c, specs)
+}
+
+// Initialise makes a cluster with the given key slots and its root token. With
+// a slot that needs no people the server is open afterwards, else sealed.
+func (d *Desk) Initialise(ctx context.Context, specs []seal.SlotSpec) (*InitAnswer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	made, err := d.Seal.Init(ctx, seal.InitConfig{Slots: specs})
+	if errors.Is(err, barrier.ErrInitialized) {
+		return nil, api.Errorf(api.Invalid, "Vault is already initialized")
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer := &InitAnswer{}
+	for _, slot := range made {
+		if err := d.take(ctx, slot, answer); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.Open(ctx); err != nil {
+		return nil, err
+	}
+	root, err := d.IssueRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer.RootToken = root.ClientToken.Disclose()
+	if !d.LocalSlot {
+		return answer, d.Shut(ctx)
+	}
+	return answer, nil
+}
+
+// take puts a new slot's shares into the answer and unseals with it.
+func (d *Desk) take(ctx context.Context, slot seal.NewSlot, answer *InitAnswer) error {
+	if slot.Kind != seal.KindShamir {
+		return d.Seal.Unseal(ctx)
+	}
+	hexes, base64s := &answer.Keys, &answer.KeysBase64
+	if d.LocalSlot {
+		hexes, base64s = &answer.RecoveryKeys, &answer.RecoveryKeysBase64
+	}
+	for i, share := range slot.Handed {
+		*hexes = append(*hexes, share.Hex().Disclose())
+		*base64s = append(*base64s, share.Base64().Disclose())
+		if i >= slot.Threshold || !d.Barrier.Sealed() {
+			continue
+		}
+		if _, err := d.Seal.SubmitShare(ctx, share.Base64()); err != nil {
+			return fmt.Errorf("trying the new unseal keys: %w", err)
+		}
+	}
+	return nil
+}
+
+// SealStatus is how far the server is from being unsealed.
+type SealStatus struct {
+	Type         string `json:"type"`
+	Initialized  bool   `json:"initialized"`
+	Sealed       bool   `json:"sealed"`
+	Threshold    int    `json:"t"`
+	Shares       int    `json:"n"`
+	Progress     int    `json:"progress"`
+	Nonce        string `json:"nonce"`
+	Version      string `json:"version"`
+	BuildDate    string `json:"build_date"`
+	Migration    bool   `json:"migration"`
+	ClusterName  string `json:"cluster_name,omitempty"`
+	ClusterID    string `json:"cluster_id,omitempty"`
+	RecoverySeal bool   `json:"recovery_seal"`
+	StorageType  string `json:"storage_type"`
+}
+
+func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
+	s := &SealStatus{Type: seal.KindShamir, Sealed: true, Version: d.Version, StorageType: d.StorageType, RecoverySeal: d.LocalSlot}
+	if d.LocalSlot {
+		s.Type = seal.KindFile
+	}
+	var err error
+	if s.Initialized, err = d.Seal.Initialized(ctx); err != nil || !s.Initialized {
+		return s, err
+	}
+	p, err := d.Seal.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Sealed, s.Threshold, s.Shares, s.Progress, s.Nonce = p.Sealed, p.Threshold, p.Shares, p.Progress, p.Nonce
+	if !s.Sealed {
+		s.ClusterName, s.ClusterID = d.ClusterName, d.Barrier.ClusterID()
+		s.Progress, s.Nonce = 0, ""
+	}
+	return s, nil
+}
+
+func (d *Desk) sealStatus(c *api.Call, _ *api.None) (*SealStatus, error) { return d.status(c) }
+
+// UnsealRequest hands in one unseal key.
+type UnsealRequest struct {
+	Key     api.Secret `json:"key"`     // An unseal key, in base64 or hexadecimal.
+	Reset   bool       `json:"reset"`   // Forget the keys handed in so far.
+	Migrate bool       `json:"migrate"` // Kept for compatibility.
+}
+
+func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if q.Reset {
+		d.Seal.ResetUnseal()
+		return d.status(c)
+	}
+	if q.Key.Empty() {
+		return nil, api.Errorf(api.Invalid, "'key' must be specified in request body as JSON, or 'reset' set to true")
+	}
+	if done, err := d.Seal.Initialized(c); err != nil || !done {
+		return nil, errors.Join(err, api.Errorf(api.Invalid, "Vault is not initialized"))
+	}
+	if !d.Barrier.Sealed() {
+		return d.status(c)
+	}
+	if _, err := d.Seal.SubmitShare(c, q.Key); err != nil {
+		return nil, shareError(err)
+	}
+	if !d.Barrier.Sealed() {
+		if err := d.Open(c); err != nil {
+			return nil, errors.Join(err, d.Shut(c))
+		}
+	}
+	return d.status(c)
+}
+
+// shareError tells the operator what is wrong with a share.
+func shareError(err error) error {
+	for _, known := range []error{seal.ErrShare, seal.ErrWrongShare, seal.ErrUnknownSet} {
+		if errors.Is(err, known) {
+			return &api.Error{Kind: api.Invalid, Message: err.Error(), Hint: "check the key for a typing error, or hand in another one"}
+		}
+	}
+	return err
+}
+
+// seal seals once the answer has been written down: from then on nothing else
+// is answered.
+func (d *Desk) seal(c *api.Call, _ *api.None) (*api.None, error) {
+	c.After(func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.Shut(context.WithoutCancel(c))
+	})
+	return nil, nil
+}
+
+// HealthRequest asks how the server is; the numbers replace status codes.
+type HealthRequest struct {
+	StandbyOK     bool `json:"standbyok"`                 // Kept for compatibility; every node is active.
+	PerfStandbyOK bool `json:"perfstandbyok"`             // Kept for compatibility; every node is active.
+	ActiveCode    int  `json:"activecode" default:"200"`  // Status code of a healthy server.
+	StandbyCode   int  `json:"standbycode" default:"429"` // Kept for compatibility; every node is active.
+	SealedCode    int  `json:"sealedcode" default:"503"`  // Status code of a sealed server.
+	UninitCode    int  `json:"uninitcode" default:"501"`  // Status code of a server that has not been initialised.
+}
+
+// Health is how the server is.
+type Health struct {
+	Initialized bool   `json:"initialized"`
+	Sealed      bool   `json:"sealed"`
+	Standby     bool   `json:"standby"`
+	Performance bool   `json:"performance_standby"`
+	PerfMode    string `json:"replication_performance_mode"`
+	DRMode      string `json:"replication_dr_mode"`
+	ServerTime  int64  `json:"server_time_utc"` // seconds since 1970
+	Version     string `json:"version"`
+	ClusterName string `json:"cluster_name,omitempty"`
+	ClusterID   string `json:"cluster_id,omitempty"`
+}
+
+// HealthRaw is a Health with the status code that load balancers read.
+func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
+	for _, code := range []int{q.ActiveCode, q.SealedCode, q.UninitCode, q.StandbyCode} {
+		if code < 200 || code > 599 {
+			return nil, api.Errorf(api.Invalid, "a status code must be between 200 and 599")
+		}
+	}
+	s, err := d.status(c)
+	if err != nil {
+		return nil, &api.Error{Kind: api.Unavailable, Message: "the store cannot be read", Err: err}
+	}
+	h := &Health{Initialized: s.Initialized, Sealed: s.Sealed, PerfMode: "disabled", DRMode: "disabled", ServerTime: c.Now.Unix(),
+		Version: d.Version, ClusterName: s.ClusterName, ClusterID: s.ClusterID}
+	code := q.ActiveCode
+	switch {
+	case !s.Initialized:
+		code = q.UninitCode
+	case s.Sealed:
+		code = q.SealedCode
+	}
+	return api.JSON(code, h)
+}
+
+// Leader is who serves: every node does.
+type Leader struct {
+	HAEnabled      bool   `json:"ha_enabled"`
+	IsSelf         bool   `json:"is_self"`
+	Address        string `json:"leader_address"`
+	ClusterAddress string `json:"leader_cluster_address"`
+	Standby        bool   `json:"performance_standby"`
+	LastWAL        int64  `json:"performance_standby_last_remote_wal"`
+}
+
+func (d *Desk) leader(_ *api.Call, _ *api.None) (*Leader, error) {
+	return &Leader{IsSelf: true, Address: d.Address}, nil
+}
+
+// HAStatus lists the nodes.
+type HAStatus struct {
+	Nodes []Node `json:"nodes"`
+}
+
+// Node is one server of a fleet.
+type Node struct {
+	Hostname   string    `json:"hostname"`
+	APIAddress string    `json:"api_address"`
+	Cluster    string    `json:"cluster_address"`
+	Active     bool      `json:"active_node"`
+	LastEcho   *api.Time `json:"last_echo"`
+	Version    string    `json:"version"`
+}
+
+func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
+	return &HAStatus{Nodes: []Node{{APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
+}
+
+// KeyStatus is the key ring's newest epoch.
+type KeyStatus struct {
+	Encryptions uint64   `json:"encryptions"`
+	InstallTime api.Time `json:"install_time"`
+	Term        uint32   `json:"term"`
+}
+
+func (d *Desk) keyStatus(*api.Call, *api.None) (*KeyStatus, error) {
+	s := d.Barrier.Status()
+	return &KeyStatus{InstallTime: api.Time{Time: s.Installed}, Term: s.Epoch}, nil
+}
+
+func (d *Desk) rotate(c *api.Call, _ *api.None) (*api.None, error) {
+	if err := d.Barrier.Rotate(c); err != nil {
+		return nil, err
+	}
+	return nil, d.RewrapLater(c)
+}

@@ -1,0 +1,111 @@
+package operator
+
+import (
+	"errors"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/seal"
+)
+
+// SlotInfo describes a key slot.
+type SlotInfo struct {
+	Kind      string   `json:"kind"`
+	Name      string   `json:"name"`
+	Created   api.Time `json:"created_time"`
+	Shares    int      `json:"secret_shares,omitempty"`
+	Threshold int      `json:"secret_threshold,omitempty"`
+}
+
+func slotInfo(s *seal.Slot) SlotInfo {
+	return SlotInfo{Kind: s.Kind, Name: s.Name, Created: api.Time{Time: s.Created}, Shares: s.Shares, Threshold: s.Threshold}
+}
+
+func (d *Desk) listSlots(c *api.Call, _ *api.None) (*api.Keys, error) {
+	slots, err := d.Seal.ListSlots(c)
+	if slots == nil && err != nil {
+		return nil, err
+	}
+	if err != nil {
+		c.Warn("a key slot is damaged: " + err.Error())
+	}
+	out := &api.Keys{Info: map[string]any{}}
+	for i := range slots {
+		out.Keys = append(out.Keys, slots[i].ID)
+		out.Info[slots[i].ID] = slotInfo(&slots[i])
+	}
+	return out, nil
+}
+
+// AddSlotRequest adds a way to unseal.
+type AddSlotRequest struct {
+	Kind      string `json:"kind"`             // Kind of key slot: shamir or file.
+	Name      string `json:"name"`             // What people call it.
+	Shares    int    `json:"secret_shares"`    // Of a shamir slot: how many unseal keys to make.
+	Threshold int    `json:"secret_threshold"` // Of a shamir slot: how many of them unseal.
+}
+
+// AddedSlot is a new key slot with its unseal keys, which are kept nowhere else.
+type AddedSlot struct {
+	ID         string          `json:"id"`
+	Keys       []api.Disclosed `json:"keys,omitempty"`
+	KeysBase64 []api.Disclosed `json:"keys_base64,omitempty"`
+}
+
+func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
+	switch q.Kind {
+	case seal.KindShamir:
+		if err := checkShares(q.Shares, q.Threshold, "secret"); err != nil {
+			return nil, err
+		}
+	case seal.KindFile:
+	default:
+		return nil, api.Errorf(api.Invalid, "kind: must be %s or %s", seal.KindShamir, seal.KindFile)
+	}
+	made, err := d.Seal.AddSlot(c, seal.SlotSpec{Kind: q.Kind, Name: q.Name, Shares: q.Shares, Threshold: q.Threshold})
+	if err != nil {
+		return nil, err
+	}
+	out := &AddedSlot{ID: made.ID}
+	for _, share := range made.Handed {
+		out.Keys = append(out.Keys, share.Hex().Disclose())
+		out.KeysBase64 = append(out.KeysBase64, share.Base64().Disclose())
+	}
+	return out, nil
+}
+
+// SlotRequest names a key slot.
+type SlotRequest struct {
+	ID string `path:"id"` // Identifier of the key slot.
+}
+
+func slotError(err error) error {
+	switch {
+	case errors.Is(err, seal.ErrNoSlot):
+		return api.ErrNotFound()
+	case errors.Is(err, seal.ErrLastSlot):
+		return &api.Error{Kind: api.Invalid, Message: "the last key slot cannot be removed", Hint: "add another one first"}
+	}
+	return err
+}
+
+func (d *Desk) removeSlot(c *api.Call, q *SlotRequest) (*api.None, error) {
+	return nil, slotError(d.Seal.RemoveSlot(c, q.ID))
+}
+
+// TestSlotRequest tries a key slot without unsealing.
+type TestSlotRequest struct {
+	ID   string   `path:"id"`   // Identifier of the key slot.
+	Keys []string `json:"keys"` // Of a shamir slot: enough of its unseal keys.
+}
+
+func (d *Desk) testSlot(c *api.Call, q *TestSlotRequest) (*api.None, error) {
+	shares := make([]api.Secret, len(q.Keys))
+	for i, k := range q.Keys {
+		shares[i] = api.NewSecret(k)
+	}
+	err := d.Seal.TestSlot(c, q.ID, shares...)
+	if err == nil {
+		return nil, nil
+	}
+	return nil, shareError(slotError(err))
+}

@@ -1,0 +1,437 @@
+// Package seal owns what unseals the barrier: key slots, each of which wraps the
+// root key on its own, as LUKS does. Any one of them unseals; they are added,
+// removed and tested while the server runs, and lie in the store, so that
+// every copy of it carries them. The last one cannot be removed.
+package seal
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Errors of the manager. Test with errors.Is. Those of the barrier pass through:
+// ErrSealed, ErrInitialized, ErrNotInitialized.
+var (
+	// ErrLastSlot says that the slot is the only one.
+	ErrLastSlot = errors.New("seal: the last key slot cannot be removed")
+	// ErrNoSlot says that there is no slot with the given id.
+	ErrNoSlot = errors.New("seal: no such key slot")
+	// ErrDirectory says that the stored list of key slots is not as the holders
+	// of the root key made it.
+	ErrDirectory = errors.New("seal: the list of key slots was changed by somebody else")
+	// ErrSlotKey says that a slot opens, but holds another root key.
+	ErrSlotKey = errors.New("seal: the key slot holds another root key")
+)
+
+// changeAttempts bounds how often a change of the slots is tried again when
+// another node changes them at the same time.
+const changeAttempts = 20
+
+// Manager unseals a barrier and keeps its key slots. It is safe for concurrent use.
+type Manager struct {
+	barrier *barrier.Barrier
+	phys    store.Store
+	kinds   Kinds
+	now     func() time.Time
+
+	mu       sync.Mutex
+	attempts map[string]*attempt // by slot id
+}
+
+// NewManager is a manager of b's slots. phys is the store below b, now the clock
+// that dates slots.
+func NewManager(b *barrier.Barrier, phys store.Store, kinds Kinds, now func() time.Time) *Manager {
+	return &Manager{barrier: b, phys: phys, kinds: kinds, now: now, attempts: map[string]*attempt{}}
+}
+
+// InitConfig says which slots a new cluster begins with; at least one.
+type InitConfig struct {
+	Slots []SlotSpec
+}
+
+// NewSlot is a slot just made, with the shares to hand out: they are kept nowhere.
+type NewSlot struct {
+	Slot
+	Handed []Share
+}
+
+// draft is a slot that is not yet stored.
+type draft struct {
+	header
+	created Created
+}
+
+// Initialized reports whether the store holds a key ring and so key slots.
+func (m *Manager) Initialized(ctx context.Context) (bool, error) {
+	return m.barrier.Initialized(ctx)
+}
+
+// Init makes the root key, the key ring and the first slots, all in one commit.
+// The barrier stays sealed. Of many who initialize at once exactly one succeeds
+// and the others get barrier.ErrInitialized; any other error from the store leaves
+// it open whether it was done: ask Initialized.
+func (m *Manager) Init(ctx context.Context, cfg InitConfig) ([]NewSlot, error) {
+	if done, err := m.Initialized(ctx); err != nil {
+		return nil, err
+	} else if done {
+		return nil, barrier.ErrInitialized
+	}
+	if len(cfg.Slots) == 0 {
+		return nil, errors.New("seal: a cluster begins with at least one key slot")
+	}
+	drafts, err := m.draftAll(ctx, cfg.Slots)
+	defer wipe(drafts)
+	if err != nil {
+		return nil, errors.Join(err, m.forget(ctx, drafts))
+	}
+	err = m.initialize(ctx, drafts)
+	if errors.Is(err, barrier.ErrInitialized) {
+		return nil, errors.Join(err, m.forget(ctx, drafts))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.handOut(drafts)
+}
+
+func (m *Manager) initialize(ctx context.Context, drafts []draft) error {
+	root := make([]byte, barrier.KeyBytes)
+	defer clear(root)
+	if _, err := rand.Read(root); err != nil {
+		return fmt.Errorf("seal: reading random bytes: %w", err)
+	}
+	return m.barrier.Initialize(ctx, root, func(cluster string) ([]store.Write, error) {
+		d := &directory{}
+		for _, s := range drafts {
+			d.Slots = append(d.Slots, s.ID)
+		}
+		first, err := d.write(root, cluster)
+		writes := []store.Write{first}
+		for _, s := range drafts {
+			w, wrapErr := wrapSlot(s.header, s.created.Key, cluster, root)
+			writes, err = append(writes, w), errors.Join(err, wrapErr)
+		}
+		return writes, err
+	})
+}
+
+// draftAll creates what the specs ask for; after an error, what it had made.
+func (m *Manager) draftAll(ctx context.Context, specs []SlotSpec) ([]draft, error) {
+	var drafts []draft
+	for _, spec := range specs {
+		d, err := m.draft(ctx, spec)
+		if err != nil {
+			return drafts, err
+		}
+		drafts = append(drafts, d)
+	}
+	return drafts, nil
+}
+
+func (m *Manager) draft(ctx context.Context, spec SlotSpec) (draft, error) {
+	kind, err := m.kinds.find(spec.Kind)
+	if err != nil {
+		return draft{}, err
+	}
+	id, err := newSlotID()
+	if err != nil {
+		return draft{}, err
+	}
+	created, err := kind.Create(ctx, id, spec)
+	if err != nil {
+		return draft{}, err
+	}
+	h := header{ID: id, Kind: spec.Kind, Name: spec.Name, Created: m.now().UTC(), Params: created.Params}
+	return draft{h, created}, nil
+}
+
+// forget destroys what drafts that were not stored keep outside the store.
+func (m *Manager) forget(ctx context.Context, drafts []draft) error {
+	var failed error
+	for _, d := range drafts {
+		if f, ok := m.kinds[d.Kind].(Forgetter); ok {
+			failed = errors.Join(failed, f.Forget(ctx, d.Params))
+		}
+	}
+	return failed
+}
+
+func wipe(drafts []draft) {
+	for _, d := range drafts {
+		clear(d.created.Key)
+	}
+}
+
+func (m *Manager) handOut(drafts []draft) ([]NewSlot, error) {
+	made := make([]NewSlot, len(drafts))
+	for i, d := range drafts {
+		slot, err := m.describe(d.header)
+		if err != nil {
+			return nil, err
+		}
+		made[i] = NewSlot{Slot: slot, Handed: d.created.Shares}
+	}
+	return made, nil
+}
+
+func (m *Manager) describe(h header) (Slot, error) {
+	s := Slot{ID: h.ID, Kind: h.Kind, Name: h.Name, Created: h.Created}
+	g, ok := m.kinds[h.Kind].(Gatherer)
+	if !ok {
+		return s, nil
+	}
+	var err error
+	if s.Shares, s.Threshold, err = g.Size(h.Params); err != nil {
+		return s, &barrier.DamagedError{Key: slotPrefix + h.ID, Reason: err.Error()}
+	}
+	return s, nil
+}
+
+// ListSlots is every slot, in the order they were made. Damaged slots do not
+// hide the others: they are left out and named in the error, a
+// *barrier.DamagedError for each.
+func (m *Manager) ListSlots(ctx context.Context) ([]Slot, error) {
+	_, rows, damaged, err := m.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slots := make([]Slot, 0, len(rows))
+	for _, r := range rows {
+		s, err := m.describe(r.header)
+		damaged = errors.Join(damaged, err)
+		slots = append(slots, s)
+	}
+	return slots, damaged
+}
+
+// read is the directory and the slots it lists that can be read; damaged joins
+// what is wrong with the others.
+func (m *Manager) read(ctx context.Context) (d *directory, rows []*slotRow, damaged, err error) {
+	e, err := m.phys.Get(ctx, directoryKey)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("seal: reading the list of key slots: %w", err)
+	}
+	if !e.Exists() {
+		return nil, nil, nil, barrier.ErrNotInitialized
+	}
+	if d, err = decodeDirectory(e); err != nil {
+		return nil, nil, nil, err
+	}
+	for _, id := range d.Slots {
+		e, err := m.phys.Get(ctx, slotPrefix+id)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("seal: reading a key slot: %w", err)
+		}
+		if r, bad := decodeSlot(e); bad != nil {
+			damaged = errors.Join(damaged, bad)
+		} else {
+			rows = append(rows, r)
+		}
+	}
+	return d, rows, damaged, nil
+}
+
+// AddSlot makes a further slot. The barrier must be unsealed.
+func (m *Manager) AddSlot(ctx context.Context, spec SlotSpec) (NewSlot, error) {
+	if m.barrier.Sealed() {
+		return NewSlot{}, barrier.ErrSealed
+	}
+	made, err := m.draft(ctx, spec)
+	if err != nil {
+		return NewSlot{}, err
+	}
+	drafts := []draft{made}
+	defer wipe(drafts)
+	err = m.change(ctx, func(d *directory, cluster string, root []byte) ([]store.Check, store.Write, error) {
+		d.Slots = append(d.Slots, made.ID)
+		w, err := wrapSlot(made.header, made.created.Key, cluster, root)
+		return []store.Check{{Key: w.Key}}, w, err
+	})
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, ErrDirectory) || errors.Is(err, barrier.ErrSealed) {
+		return NewSlot{}, errors.Join(err, m.forget(ctx, drafts)) // nothing was written
+	}
+	if err != nil {
+		return NewSlot{}, err
+	}
+	out, err := m.handOut(drafts)
+	if err != nil {
+		return NewSlot{}, err
+	}
+	return out[0], nil
+}
+
+// RemoveSlot removes a slot, and what it keeps outside the store. It refuses
+// the last one with ErrLastSlot. Who has copied the store and holds the slot's key
+// can still unseal the copy. The barrier must be unsealed.
+func (m *Manager) RemoveSlot(ctx context.Context, id string) error {
+	if m.barrier.Sealed() {
+		return barrier.ErrSealed
+	}
+	row, err := m.slot(ctx, id)
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return err // a damaged slot can be removed like any other
+	}
+	err = m.change(ctx, func(d *directory, _ string, _ []byte) ([]store.Check, store.Write, error) {
+		at := slices.Index(d.Slots, id)
+		if at < 0 {
+			return nil, store.Write{}, fmt.Errorf("%w: %q", ErrNoSlot, id)
+		}
+		if len(d.Slots) == 1 {
+			return nil, store.Write{}, ErrLastSlot
+		}
+		d.Slots = slices.Delete(d.Slots, at, at+1)
+		return nil, store.Write{Key: slotPrefix + id, Delete: true}, nil
+	})
+	if err != nil || row == nil {
+		return err
+	}
+	return m.forget(ctx, []draft{{header: row.header}})
+}
+
+// slot reads one slot that the directory lists.
+func (m *Manager) slot(ctx context.Context, id string) (*slotRow, error) {
+	e, err := m.phys.Get(ctx, slotPrefix+id)
+	if err != nil {
+		return nil, fmt.Errorf("seal: reading a key slot: %w", err)
+	}
+	if !e.Exists() {
+		return nil, fmt.Errorf("%w: %q", ErrNoSlot, id)
+	}
+	return decodeSlot(e)
+}
+
+// edit changes the directory and gives the slot's write that goes with it.
+type edit func(d *directory, cluster string, root []byte) ([]store.Check, store.Write, error)
+
+// change applies an edit to the directory and one slot in a single commit.
+func (m *Manager) change(ctx context.Context, fn edit) error {
+	var err error
+	for range changeAttempts {
+		if err = m.changeOnce(ctx, fn); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("seal: changing the key slots: %w", err)
+}
+
+func (m *Manager) changeOnce(ctx context.Context, fn edit) error {
+	e, err := m.phys.Get(ctx, directoryKey)
+	if err != nil {
+		return fmt.Errorf("seal: reading the list of key slots: %w", err)
+	}
+	d, err := decodeDirectory(e)
+	if err != nil {
+		return err
+	}
+	cluster := m.barrier.ClusterID()
+	checks := []store.Check{{Key: directoryKey, Rev: d.rev}}
+	var writes []store.Write
+	err = m.barrier.UseRootKey(func(root []byte) error {
+		if err := d.verify(root, cluster); err != nil {
+			return err
+		}
+		more, slot, err := fn(d, cluster, root)
+		if err != nil {
+			return err
+		}
+		list, err := d.write(root, cluster)
+		checks, writes = append(checks, more...), []store.Write{list, slot}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = m.phys.Commit(ctx, checks, writes)
+	return err
+}
+
+// verify reports with ErrDirectory a list that the root key's holders did not make.
+func (d *directory) verify(root []byte, cluster string) error {
+	code, err := d.code(root, cluster)
+	if err != nil {
+		return err
+	}
+	if subtle.ConstantTimeCompare(code, d.Code) != 1 {
+		return ErrDirectory
+	}
+	return nil
+}
+
+// TestSlot sees whether a slot would unseal, without changing anything: by
+// itself, or with as many of its shares as it needs. nil means that it would.
+// The barrier must be unsealed.
+func (m *Manager) TestSlot(ctx context.Context, id string, shares ...api.Secret) error {
+	if m.barrier.Sealed() {
+		return barrier.ErrSealed
+	}
+	row, err := m.slot(ctx, id)
+	if err != nil {
+		return err
+	}
+	key, err := m.slotKey(ctx, row.header, shares)
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	found, err := row.unwrap(key, m.barrier.ClusterID())
+	if err != nil {
+		return err
+	}
+	defer clear(found)
+	return m.barrier.UseRootKey(func(root []byte) error {
+		if subtle.ConstantTimeCompare(found, root) != 1 {
+			return ErrSlotKey
+		}
+		return nil
+	})
+}
+
+// slotKey gets a slot's key, from shares where people hold it.
+func (m *Manager) slotKey(ctx context.Context, h header, texts []api.Secret) ([]byte, error) {
+	kind, err := m.kinds.find(h.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if o, ok := kind.(Opener); ok {
+		return o.Recover(ctx, h.Params)
+	}
+	g, ok := kind.(Gatherer)
+	if !ok {
+		return nil, fmt.Errorf("seal: a slot of kind %q cannot be opened", h.Kind)
+	}
+	shares, err := acceptAll(g, h.Params, texts)
+	if err != nil {
+		return nil, err
+	}
+	return g.Combine(h.Params, shares)
+}
+
+func acceptAll(g Gatherer, params json.RawMessage, texts []api.Secret) ([]Share, error) {
+	var shares []Share
+	for _, text := range texts {
+		s, err := ParseShare(text)
+		if err != nil {
+			return nil, err
+		}
+		ok, err := g.Accept(params, s)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: number %d", ErrUnknownSet, s.index)
+		}
+		shares = append(shares, s)
+	}
+	return shares, nil
+}

@@ -1,0 +1,213 @@
+package seal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
+)
+
+// Progress says how far unsealing with shares has come.
+type Progress struct {
+	Sealed    bool   // whether the barrier is sealed still
+	Slot      string // id of the slot whose shares are gathered; empty when there is none
+	Shares    int    // shares its set has
+	Threshold int    // shares needed
+	Progress  int    // different shares handed in so far
+	Nonce     string // names this attempt, 32 hexadecimal digits; empty before the first share
+}
+
+// attempt is the shares of one slot handed in so far.
+type attempt struct {
+	nonce  string
+	shares []Share
+}
+
+// Unseal opens the barrier by a slot that needs no people; the first that works
+// is enough. It returns why each of them did not; and ErrSealed when there is
+// none, so that people have to hand in shares.
+func (m *Manager) Unseal(ctx context.Context) error {
+	if !m.barrier.Sealed() {
+		return nil
+	}
+	_, rows, failed, err := m.read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		opener, ok := m.kinds[r.Kind].(Opener)
+		if !ok {
+			continue
+		}
+		key, err := opener.Recover(ctx, r.Params)
+		if err == nil {
+			err = m.open(ctx, r, key)
+		}
+		if err == nil {
+			return nil
+		}
+		failed = errors.Join(failed, fmt.Errorf("seal: key slot %s (%s): %w", r.ID, r.Kind, err))
+	}
+	if failed == nil {
+		return fmt.Errorf("%w: every key slot needs shares that people hold", barrier.ErrSealed)
+	}
+	return failed
+}
+
+// open unwraps the root key with a slot's key, wipes both, and unseals. The list
+// of slots must be as the root key's holders made it.
+func (m *Manager) open(ctx context.Context, r *slotRow, slotKey []byte) error {
+	defer clear(slotKey)
+	cluster, err := m.barrier.ReadClusterID(ctx)
+	if err != nil {
+		return err
+	}
+	root, err := r.unwrap(slotKey, cluster)
+	if err != nil {
+		return err
+	}
+	defer clear(root)
+	d, _, _, err := m.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.verify(root, cluster); err != nil {
+		return err
+	}
+	return m.barrier.Unseal(ctx, root)
+}
+
+// Status is how far unsealing has come: of the slot that shares were handed in
+// for, else of the first slot with shares.
+func (m *Manager) Status(ctx context.Context) (Progress, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, rows, damaged, err := m.read(ctx)
+	if err != nil {
+		return Progress{Sealed: m.barrier.Sealed()}, err
+	}
+	var first *slotRow
+	for _, r := range rows {
+		if _, ok := m.kinds[r.Kind].(Gatherer); !ok {
+			continue
+		}
+		if first == nil || m.attempts[first.ID] == nil && m.attempts[r.ID] != nil {
+			first = r
+		}
+	}
+	if first == nil {
+		return Progress{Sealed: m.barrier.Sealed()}, damaged
+	}
+	return m.progress(first)
+}
+
+func (m *Manager) progress(r *slotRow) (Progress, error) {
+	s, err := m.describe(r.header)
+	p := Progress{Sealed: m.barrier.Sealed(), Slot: s.ID, Shares: s.Shares, Threshold: s.Threshold}
+	if a := m.attempts[r.ID]; a != nil {
+		p.Progress, p.Nonce = len(a.shares), a.nonce
+	}
+	return p, err
+}
+
+// SubmitShare hands in one share, and unseals when it completes a slot's set. A
+// share that is mistyped is ErrShare, one that is not as it was made
+// ErrWrongShare with its number, one that no slot knows ErrUnknownSet; none of them
+// disturbs the attempt. Handing one in twice counts once. On an unsealed barrier
+// it does nothing.
+func (m *Manager) SubmitShare(ctx context.Context, text api.Secret) (Progress, error) {
+	s, err := ParseShare(text)
+	if err != nil {
+		return Progress{Sealed: m.barrier.Sealed()}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	row, err := m.slotOf(ctx, s)
+	if err != nil {
+		return Progress{Sealed: m.barrier.Sealed()}, err
+	}
+	if !m.barrier.Sealed() {
+		return m.progress(row)
+	}
+	if err := m.gather(row.ID, s); err != nil {
+		return Progress{Sealed: true}, err
+	}
+	p, err := m.progress(row)
+	if err != nil || p.Progress < p.Threshold {
+		return p, err
+	}
+	return m.complete(ctx, row)
+}
+
+// slotOf finds the slot that takes a share.
+func (m *Manager) slotOf(ctx context.Context, s Share) (*slotRow, error) {
+	_, rows, damaged, err := m.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		g, ok := m.kinds[r.Kind].(Gatherer)
+		if !ok {
+			continue
+		}
+		if ok, err := g.Accept(r.Params, s); ok || err != nil {
+			return r, err
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("%w: number %d", ErrUnknownSet, s.index), damaged)
+}
+
+// gather adds a share to its slot's attempt.
+func (m *Manager) gather(slot string, s Share) error {
+	a := m.attempts[slot]
+	if a == nil {
+		nonce := make([]byte, 16)
+		if _, err := rand.Read(nonce); err != nil {
+			return fmt.Errorf("seal: reading random bytes: %w", err)
+		}
+		a = &attempt{nonce: hex.EncodeToString(nonce)}
+		m.attempts[slot] = a
+	}
+	for _, known := range a.shares {
+		if known.index == s.index {
+			return nil
+		}
+	}
+	a.shares = append(a.shares, s)
+	return nil
+}
+
+// complete unseals with a full set and ends every attempt, whatever comes of it.
+func (m *Manager) complete(ctx context.Context, r *slotRow) (Progress, error) {
+	key, err := m.kinds[r.Kind].(Gatherer).Combine(r.Params, m.attempts[r.ID].shares)
+	m.reset()
+	if err == nil {
+		err = m.open(ctx, r, key)
+	}
+	p, progressErr := m.progress(r)
+	return p, errors.Join(err, progressErr)
+}
+
+// ResetUnseal forgets the shares handed in so far.
+func (m *Manager) ResetUnseal() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reset()
+}
+
+func (m *Manager) reset() {
+	for _, a := range m.attempts {
+		clear(a.shares)
+	}
+	clear(m.attempts)
+}
+
+// Seal seals the barrier and forgets shares handed in.
+func (m *Manager) Seal() error {
+	m.ResetUnseal()
+	return m.barrier.Seal()
+}

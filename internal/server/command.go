@@ -1,0 +1,201 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// flags are what the server's commands take.
+type flags struct {
+	configs   []string
+	data      string
+	listen    []string
+	certFile  string
+	keyFile   string
+	logLevel  string
+	logFormat string
+	dev       bool
+	devToken  string
+	devListen string
+	devKVv1   bool
+	exitOnErr bool
+}
+
+// Commands are the commands that run a server.
+func Commands() []*cobra.Command { return []*cobra.Command{serverCommand(), devCommand()} }
+
+func serverCommand() *cobra.Command {
+	f := &flags{}
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Run a server",
+		Long: `Run a server.
+
+With -data the server keeps its store in that directory. Its first start makes
+the store, unseals it by a key in DIR/keys, and prints the root token once.
+With -config the configuration says what to do; unless it names a key slot
+(seal "file" {}) the server waits for operator init, as Vault does.`,
+		Example: `  strongroom server -data=DIR -listen=127.0.0.1:8200
+  strongroom server -data=DIR -listen=0.0.0.0:8200 -tls-cert=cert.pem -tls-key=key.pem
+  strongroom server -config=strongroom.hcl
+  strongroom server -dev -dev-root-token-id=root`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServer(cmd, f) },
+	}
+	fs := c.Flags()
+	fs.StringArrayVar(&f.configs, "config", nil, "configuration `FILE` in HCL or JSON; may be repeated")
+	fs.StringVar(&f.data, "data", "", "`DIR` of the embedded store")
+	fs.StringArrayVar(&f.listen, "listen", nil, "`ADDR` to listen on; may be repeated (default "+DefaultAddress+")")
+	fs.StringVar(&f.certFile, "tls-cert", "", "certificate `FILE` in PEM, for all -listen addresses")
+	fs.StringVar(&f.keyFile, "tls-key", "", "private key `FILE` in PEM, for all -listen addresses")
+	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
+	fs.StringVar(&f.logFormat, "log-format", "", "standard or json (default standard)")
+	fs.BoolVar(&f.dev, "dev", false, "run a development server in memory")
+	fs.StringVar(&f.devToken, "dev-root-token-id", "", "root `TOKEN` of the development server")
+	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
+	fs.BoolVar(&f.devKVv1, "dev-kv-v1", false, "mount secret/ as KV version 1")
+	fs.BoolVar(&f.exitOnErr, "exit-on-core-shutdown", false, "accepted for compatibility")
+	return c
+}
+
+func devCommand() *cobra.Command {
+	f := &flags{dev: true}
+	c := &cobra.Command{
+		Use:     "dev",
+		Short:   "Run a development server in memory",
+		Long:    "Run a server whose store is in memory, unsealed, with secret/ mounted as KV version 2.\nEverything is gone when it ends.",
+		Example: "  strongroom dev\n  strongroom dev -listen=127.0.0.1:8201 -root-token=root",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runServer(cmd, f) },
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.devListen, "listen", "", "`ADDR` to listen on (default "+DefaultAddress+")")
+	fs.StringVar(&f.devToken, "root-token", "", "root `TOKEN` (default: one is made and printed)")
+	fs.BoolVar(&f.devKVv1, "kv-v1", false, "mount secret/ as KV version 1")
+	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
+	return c
+}
+
+// config is the configuration that the flags ask for.
+func (f *flags) config() (*Config, error) {
+	c, err := LoadConfig(f.configs...)
+	if err != nil {
+		return nil, err
+	}
+	if f.dev {
+		return c, f.devConfig(c)
+	}
+	if len(f.configs) == 0 {
+		if f.data == "" {
+			return nil, errors.New("say where the data shall be: -data=DIR, or -config=FILE, or -dev for a server in memory")
+		}
+		c.LocalSlot = true
+	}
+	if f.data != "" {
+		c.DataDir = f.data
+	}
+	for _, a := range f.listen {
+		c.Listeners = append(c.Listeners, Listener{Address: a, CertFile: f.certFile, KeyFile: f.keyFile})
+	}
+	if len(c.Listeners) == 0 {
+		c.Listeners = []Listener{{Address: DefaultAddress, CertFile: f.certFile, KeyFile: f.keyFile}}
+	}
+	f.logging(c)
+	return c, nil
+}
+
+func (f *flags) logging(c *Config) {
+	if f.logLevel != "" {
+		c.LogLevel = f.logLevel
+	}
+	if f.logFormat != "" {
+		c.LogFormat = f.logFormat
+	}
+}
+
+func (f *flags) devConfig(c *Config) error {
+	if f.data != "" {
+		return errors.New("-dev keeps everything in memory: leave -data out")
+	}
+	address := f.devListen
+	if address == "" {
+		address = DefaultAddress
+	}
+	if f.devToken == "" {
+		token, err := randomToken()
+		if err != nil {
+			return err
+		}
+		f.devToken = token
+	}
+	c.DataDir, c.LocalSlot, c.SlotPath = "", false, ""
+	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
+	c.DevRoot, c.DevKVv1 = api.NewSecret(f.devToken), f.devKVv1
+	f.logging(c)
+	return nil
+}
+
+// runServer runs until it is told to end.
+func runServer(cmd *cobra.Command, f *flags) error {
+	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	log := NewLogger(c, cmd.ErrOrStderr())
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := Open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	if err != nil {
+		return err
+	}
+	go s.reopenOnHangup(ctx)
+	if err := c.writePID(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	err = s.Serve(ctx, func(addresses []string) {
+		fmt.Fprintf(cmd.OutOrStdout(), "Strongroom listens on %s\n\n    export VAULT_ADDR=%s\n\n", strings.Join(addresses, ", "), addresses[0])
+	})
+	return errors.Join(err, s.Close(), c.removePID())
+}
+
+// reopenOnHangup opens audit files anew at each SIGHUP.
+func (s *Server) reopenOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			if err := s.Reopen(); err != nil {
+				s.log.Error("reopening audit files", "error", err)
+			}
+		}
+	}
+}
+
+func (c *Config) writePID() error {
+	if c.PIDFile == "" {
+		return nil
+	}
+	return os.WriteFile(c.PIDFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644)
+}
+
+func (c *Config) removePID() error {
+	if c.PIDFile == "" {
+		return nil
+	}
+	return os.Remove(c.PIDFile)
+}

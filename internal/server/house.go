@@ -1,0 +1,289 @@
+package server
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
+	"github.com/strongroom/strongroom/internal/engine/kv"
+	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// Kinds of scheduled work that the server itself takes care of.
+const (
+	jobDropNamespace = "namespace-delete"
+	jobDropMount     = "mount-delete"
+	jobRewrap        = "rewrap"
+)
+
+// house is an unsealed server's domain objects and what runs beside them.
+type house struct {
+	gate.House
+	devices *audit.Devices
+	stop    context.CancelFunc
+	work    sync.WaitGroup
+}
+
+// buildHouse wires the domain packages over an unsealed barrier. Everything a
+// reader wants to know about who depends on whom stands in this function and
+// the two below it.
+func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, error) {
+	cache, err := store.NewCache(ctx, s.barrier)
+	if err != nil {
+		return nil, fmt.Errorf("following the store: %w", err)
+	}
+	h := &house{}
+	h.Cache, h.Data, h.Audit = cache, s.barrier, audit.NewBroker()
+	h.Policies = policies.New(s.barrier, cache, s.now)
+	h.Namespaces = namespace.New(s.barrier, cache, s.barrier, namespace.Hooks{
+		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
+		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
+		Delete:  s.dropLater(jobDropNamespace),
+	}, s.now)
+	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
+		Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole}})
+	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
+		audit.Env{Now: s.now, Stdout: s.stdout, Dirs: s.config.AuditDirs, AllowRaw: s.config.RawAudit}, s.config.Audit, h.Audit)
+	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount)}, s.now)
+	engines, err := s.engines(h, desk)
+	if err == nil {
+		err = h.Mounts.Install(engines)
+	}
+	if err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	return h, nil
+}
+
+// engines is the table of everything that can be mounted.
+func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
+	sys, err := s.systemEndpoints(h, desk)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := api.Bind(h.Tokens, token.Routes)
+	if err != nil {
+		return nil, err
+	}
+	kvEngine, err := kv.Engine()
+	if err != nil {
+		return nil, err
+	}
+	cubby, err := cubbyhole.Engine()
+	return []api.Engine{
+		{Type: "system", Description: "System endpoints.", Endpoints: sys},
+		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
+		cubby,
+		kvEngine,
+	}, err
+}
+
+// systemEndpoints is everything under sys/.
+func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint, error) {
+	var all []*api.Endpoint
+	var errs []error
+	add := func(eps []*api.Endpoint, err error) {
+		all, errs = append(all, eps...), append(errs, err)
+	}
+	add(api.Bind(&h.House, gate.Routes()))
+	add(api.Bind(h.Policies, policies.Routes()))
+	add(api.Bind(h.Namespaces, namespace.Routes()))
+	add(api.Bind(h.devices, audit.Routes))
+	add(api.Bind(desk, operator.Routes()))
+	add(api.Bind(h.Mounts, mount.Routes()))
+	return all, errors.Join(errs...)
+}
+
+// furnish gives a namespace the mounts and policies that each one has.
+func (h *house) furnish(ctx context.Context, nsID string) error {
+	return errors.Join(h.Mounts.Furnish(ctx, nsID), h.Policies.Furnish(ctx, nsID))
+}
+
+// limits are the lifetimes that a mount gives to tokens.
+func (h *house) limits(ctx context.Context, nsID, path string) (token.Limits, error) {
+	table, err := h.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return token.Limits{}, err
+	}
+	e, _, ok := table.Resolve(path)
+	if !ok {
+		return token.Limits{Default: mount.SystemDefaultTTL, Max: mount.SystemMaxTTL}, nil
+	}
+	def, most := e.TTLs()
+	return token.Limits{Default: def, Max: most}, nil
+}
+
+// clearCubbyhole removes what a token kept for itself.
+func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error {
+	table, err := h.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return err
+	}
+	e := table.Get("cubbyhole/")
+	if e == nil {
+		return nil
+	}
+	return namespace.DeletePrefix(ctx, h.Data, e.Prefix(nsID)+cubbyhole.Prefix(tokenID))
+}
+
+// dropLater records a job whose argument is a namespace or a prefix of keys.
+func (s *Server) dropLater(kind string) func(*store.Tx, string) error {
+	return func(tx *store.Tx, what string) error {
+		return schedule.Add(tx, schedule.Item{Namespace: namespace.RootID, At: s.now(), Kind: kind,
+			ID: hex.EncodeToString([]byte(what)), Data: []byte(what)})
+	}
+}
+
+// jobs are the handlers of scheduled work.
+func (s *Server) jobs(h *house) map[string]schedule.Handler {
+	all := map[string]schedule.Handler{
+		jobDropNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.Destroy(ctx, string(j.Data)) },
+		jobRewrap:        s.rewrap,
+		jobDropMount: func(ctx context.Context, j *schedule.Job) error {
+			return namespace.DeletePrefix(ctx, h.Data, string(j.Data))
+		},
+	}
+	for kind, handler := range h.Tokens.Jobs() {
+		all[kind] = handler
+	}
+	return all
+}
+
+// rewrapLater records the job that moves all entries to the newest key.
+func (s *Server) rewrapLater(ctx context.Context) error {
+	_, err := store.Update(ctx, s.barrier, func(tx *store.Tx) error {
+		return schedule.Add(tx, schedule.Item{Namespace: namespace.RootID, At: s.now(), Kind: jobRewrap, ID: jobRewrap})
+	})
+	return err
+}
+
+func (s *Server) rewrap(ctx context.Context, _ *schedule.Job) error {
+	return s.barrier.Rewrap(ctx, func(p barrier.Progress) {
+		s.log.Debug("moving entries to the newest key", slog.Any("progress", p))
+	})
+}
+
+// start opens the audit devices and lets scheduled work run.
+func (h *house) start(s *Server) error {
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	if err := h.devices.Start(ctx); err != nil {
+		stop()
+		return err
+	}
+	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Failed: func(it schedule.Item, err error) {
+		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
+	}}
+	h.work.Go(func() {
+		if err := runner.Run(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("scheduled work has ended", slog.Any("error", err))
+		}
+	})
+	h.work.Go(func() { s.watchDevices(ctx, h) })
+	return nil
+}
+
+// watchDevices opens and closes audit devices as their declarations change on
+// any node.
+func (s *Server) watchDevices(ctx context.Context, h *house) {
+	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.RowPrefix)
+	for ctx.Err() == nil {
+		rev, err := view.Sync(ctx)
+		if err == nil {
+			err = s.followDevices(ctx, h, view, rev)
+		}
+		if ctx.Err() == nil && err != nil {
+			s.log.Warn("following audit devices", slog.Any("error", err))
+		}
+	}
+}
+
+func (s *Server) followDevices(ctx context.Context, h *house, view store.Store, rev store.Rev) error {
+	feed, err := view.Watch(ctx, rev)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, feed.Close()) }()
+	for {
+		if _, err := feed.Next(ctx); err != nil {
+			return err
+		}
+		if err := h.devices.Reload(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// close ends what start began.
+func (h *house) close() error {
+	if h.stop != nil {
+		h.stop()
+	}
+	h.work.Wait()
+	return errors.Join(h.devices.Close(), h.Cache.Close())
+}
+
+// keys gives tokens their cryptography.
+type keys struct{ barrier *barrier.Barrier }
+
+// TokenHash is the keyed hash of a token's or accessor's text, in hex.
+func (k keys) TokenHash(ctx context.Context, nsID, text string) (string, error) {
+	key, err := k.barrier.PurposeKey(ctx, nsID, barrier.TokenHash)
+	if err != nil {
+		return "", err
+	}
+	var sum [32]byte
+	out, err := key.HMAC(sum[:0], []byte(text))
+	return hex.EncodeToString(out), err
+}
+
+// batchContext is bound into every batch token.
+const batchContext = "batch token"
+
+// SealBatch encrypts a batch token's content.
+func (k keys) SealBatch(ctx context.Context, nsID string, plaintext []byte) ([]byte, error) {
+	key, err := k.barrier.PurposeKey(ctx, nsID, barrier.BatchToken)
+	if err != nil {
+		return nil, err
+	}
+	return key.Seal(plaintext, batchContext)
+}
+
+// OpenBatch undoes SealBatch.
+func (k keys) OpenBatch(ctx context.Context, nsID string, blob []byte) ([]byte, error) {
+	key, err := k.barrier.PurposeKey(ctx, nsID, barrier.BatchToken)
+	if err != nil {
+		return nil, err
+	}
+	out, err := key.Open(blob, batchContext)
+	if errors.Is(err, barrier.ErrOpen) {
+		return nil, token.ErrBatch
+	}
+	return out, err
+}
+
+// paths tells tokens where namespaces are.
+type paths struct{ registry *namespace.Registry }
+
+// Path is a namespace's path.
+func (p paths) Path(ctx context.Context, id string) (string, bool, error) {
+	n, err := p.registry.ByID(ctx, id)
+	if err != nil || n == nil || n.Deleting {
+		return "", false, err
+	}
+	return n.Path, true, nil
+}

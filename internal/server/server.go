@@ -1,0 +1,298 @@
+// Package server owns a running Strongroom: its configuration, the wiring of
+// all other packages, its listeners and its end. It is the only package that
+// names all the others.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/door/vault"
+	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/seal"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/store/pebble"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// Version is what the server says it is. Clients of the Vault API gate their
+// features by it, so it names the version of that API which it speaks.
+const Version = "1.17.0"
+
+// Server is one node.
+type Server struct {
+	config  *Config
+	log     *slog.Logger
+	stdout  io.Writer
+	now     func() time.Time
+	phys    store.Store
+	barrier *barrier.Barrier
+	seal    *seal.Manager
+	desk    *operator.Desk
+	gate    *gate.Gate
+	door    *vault.Door
+
+	mu    sync.Mutex // held while the house changes
+	house *house     // nil while sealed
+}
+
+// Open opens the store and, where a key slot allows it, unseals. The server
+// answers requests through Handler from then on.
+func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, now func() time.Time) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, log: log, stdout: stdout, now: now}
+	var err error
+	if s.phys, err = c.openStore(log); err != nil {
+		return nil, err
+	}
+	s.barrier = barrier.New(s.phys, now)
+	s.seal = seal.NewManager(s.barrier, s.phys, seal.Kinds{seal.KindShamir: seal.Shamir{}, seal.KindFile: seal.File{Dir: c.slotDir()}}, now)
+	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
+		LocalSlot: c.LocalSlot, Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address()}
+	if err := s.openGate(); err != nil {
+		return nil, errors.Join(err, s.barrier.Close())
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (c *Config) openStore(log *slog.Logger) (store.Store, error) {
+	if c.DataDir == "" {
+		return mem.Open(), nil
+	}
+	st, err := pebble.Open(filepath.Join(c.DataDir, "store"), pebble.Options{Logger: log})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
+	}
+	return st, err
+}
+
+// slotDir is where local key slots keep their files.
+func (c *Config) slotDir() string {
+	if c.SlotPath != "" {
+		return c.SlotPath
+	}
+	return filepath.Join(c.DataDir, "keys")
+}
+
+func (c *Config) storageType() string {
+	if c.DataDir == "" {
+		return "inmem"
+	}
+	return "pebble"
+}
+
+func (c *Config) clusterName() string {
+	if c.ClusterName != "" {
+		return c.ClusterName
+	}
+	return "strongroom"
+}
+
+// address is the first listener's URL.
+func (c *Config) address() string {
+	if len(c.Listeners) == 0 {
+		return ""
+	}
+	if c.Listeners[0].CertFile == "" {
+		return "http://" + c.Listeners[0].Address
+	}
+	return "https://" + c.Listeners[0].Address
+}
+
+func (s *Server) openGate() error {
+	eps, err := api.Bind(s.desk, operator.SealedRoutes())
+	if err != nil {
+		return err
+	}
+	router, err := api.NewRouter(eps)
+	if err != nil {
+		return err
+	}
+	initialised := func() bool {
+		done, err := s.seal.Initialized(context.Background())
+		return done || err != nil
+	}
+	s.gate = gate.New(router, initialised, s.log, s.now)
+	s.door = vault.New(s.gate)
+	return nil
+}
+
+// begin brings the server as far as it can come without people.
+func (s *Server) begin(ctx context.Context) error {
+	done, err := s.seal.Initialized(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !s.config.DevRoot.Empty():
+		return s.beginDev(ctx)
+	case !done && s.config.LocalSlot:
+		return s.beginFirst(ctx)
+	case !done:
+		s.log.Info("the server has not been initialised", slog.String("hint", "run: strongroom operator init"))
+		return nil
+	}
+	if err := s.seal.Unseal(ctx); err != nil {
+		if s.config.LocalSlot {
+			return fmt.Errorf("unsealing by the local key slot: %w", err)
+		}
+		s.log.Info("the server is sealed", slog.String("hint", "run: strongroom operator unseal"))
+		return nil
+	}
+	return s.open(ctx)
+}
+
+// beginFirst initialises a server that unseals itself, and prints the root
+// token, once.
+func (s *Server) beginFirst(ctx context.Context) error {
+	made, err := s.desk.Initialise(ctx, []seal.SlotSpec{{Kind: seal.KindFile, Name: "local file"}})
+	if err != nil {
+		return fmt.Errorf("first start: %w", err)
+	}
+	_, err = fmt.Fprintf(s.stdout, `This is the first start: the store has been made and is encrypted.
+
+Root token: %s
+
+It is shown this once. Keep it safe, and make lesser tokens for daily work.
+The key that unseals the store lies in %s.
+Whoever has both that directory and the data can read everything: back them up
+apart, or add unseal keys that people hold (sys/key-slots).
+
+`, string(made.RootToken), s.config.slotDir())
+	return err
+}
+
+// beginDev makes a server in memory with a known root token.
+func (s *Server) beginDev(ctx context.Context) error {
+	specs := []seal.SlotSpec{{Kind: seal.KindShamir, Name: "development", Shares: 1, Threshold: 1}}
+	made, err := s.seal.Init(ctx, seal.InitConfig{Slots: specs})
+	if err != nil {
+		return err
+	}
+	unsealKey := made[0].Handed[0].Base64()
+	if _, err := s.seal.SubmitShare(ctx, unsealKey); err != nil {
+		return err
+	}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	h := s.house
+	if _, err := h.Tokens.Issue(ctx, token.Spec{Namespace: namespace.RootID, Root: true, ID: s.config.DevRoot, Path: "auth/token/root", Auth: api.Auth{DisplayName: "token"}}); err != nil {
+		return err
+	}
+	version := "2"
+	if s.config.DevKVv1 {
+		version = "1"
+	}
+	err = h.Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv", Description: "key/value secret storage", Options: map[string]string{"version": version}})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.stdout, "Development server: everything is in memory and gone when it ends.\n\nUnseal Key: %s\nRoot Token: %s\n\n", unsealKey.Reveal(), s.config.DevRoot.Reveal())
+	return err
+}
+
+// open builds the house over the unsealed barrier and lets requests in.
+func (s *Server) open(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.house != nil {
+		return nil
+	}
+	h, err := s.buildHouse(ctx, s.desk)
+	if err != nil {
+		return err
+	}
+	if err := s.furnishRoot(ctx, h); err != nil {
+		return errors.Join(err, h.Cache.Close())
+	}
+	if err := h.start(s); err != nil {
+		return errors.Join(err, h.close())
+	}
+	s.house = h
+	s.gate.Open(&h.House)
+	s.log.Info("the server is unsealed and serves")
+	return nil
+}
+
+// furnishRoot makes the root namespace's key, mounts and policies on the first
+// opening.
+func (s *Server) furnishRoot(ctx context.Context, h *house) error {
+	if err := s.barrier.AddNamespace(ctx, namespace.RootID); err != nil {
+		return err
+	}
+	return h.furnish(ctx, namespace.RootID)
+}
+
+// shut keeps requests out and seals.
+func (s *Server) shut(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gate.Open(nil)
+	var err error
+	if s.house != nil {
+		err = s.house.close()
+		s.house = nil
+		s.log.Info("the server is sealed")
+	}
+	return errors.Join(err, s.seal.Seal())
+}
+
+func (s *Server) issueRoot(ctx context.Context) (*api.Auth, error) {
+	s.mu.Lock()
+	h := s.house
+	s.mu.Unlock()
+	if h == nil {
+		return nil, barrier.ErrSealed
+	}
+	return h.Tokens.Issue(ctx, token.Spec{Namespace: namespace.RootID, Root: true, Path: "auth/token/root", Auth: api.Auth{DisplayName: "root"}})
+}
+
+// Reopen opens log and audit files anew, after they were rotated.
+func (s *Server) Reopen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.house == nil {
+		return nil
+	}
+	return s.house.Audit.Reopen()
+}
+
+// Close seals the server and closes its store.
+func (s *Server) Close() error {
+	return errors.Join(s.shut(context.Background()), s.phys.Close())
+}
+
+// NewLogger is the server's log on w.
+func NewLogger(c *Config, w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	switch c.LogLevel {
+	case "trace", "debug":
+		level = slog.LevelDebug
+	case "warn":
+		level = slog.LevelWarn
+	case "error":
+		level = slog.LevelError
+	}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,228 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Spec asks for a token that no other token is the parent of: a login's, or a
+// root token's.
+type Spec struct {
+	Auth      api.Auth // what the auth method answered; TTL 0: the mount's default
+	Namespace string   // identifier
+	Path      string   // of the login, such as auth/userpass/login/alice
+	Mount     Limits   // of the auth method's mount; zero fields: the server's
+	// Root makes a root token, which with TTL 0 never expires. It is for
+	// initialisation and for the ceremony that replaces a lost root token; nothing
+	// else can attach the root policy.
+	Root bool
+	ID   api.Secret   // the token's text, when the operator names it
+	Now  time.Time    // zero: the clock's
+	Warn func(string) // told of limits that were applied; nil: nobody
+}
+
+// Issue makes a token and answers with its text, which cannot be had again. It
+// refuses the root policy, in any spelling, unless the Spec says Root.
+func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
+	if sp.Now.IsZero() {
+		sp.Now = s.Now()
+	}
+	policies, err := sp.policies()
+	if err != nil {
+		return nil, err
+	}
+	t := &Token{
+		NamespaceID:     sp.Namespace,
+		Type:            Service,
+		Policies:        policies,
+		NoDefaultPolicy: sp.Auth.NoDefaultPolicy,
+		Path:            sp.Path,
+		DisplayName:     sp.Auth.DisplayName,
+		Meta:            sp.Auth.Metadata,
+		EntityID:        sp.Auth.EntityID,
+		BoundCIDRs:      sp.Auth.BoundCIDRs,
+		CreationTime:    sp.Now,
+		Renewable:       sp.Auth.Renewable,
+		Period:          sp.Auth.Period,
+		ExplicitMaxTTL:  sp.Auth.ExplicitMaxTTL,
+		MaxTTL:          sp.Auth.MaxTTL,
+		NumUses:         sp.Auth.NumUses,
+	}
+	if sp.Auth.TokenType == Batch {
+		t.Type, t.Renewable = Batch, false
+	}
+	if err := s.setLoginTTL(t, sp); err != nil {
+		return nil, err
+	}
+	text, err := s.create(ctx, t, sp.ID)
+	if err != nil {
+		return nil, err
+	}
+	return t.auth(text), nil
+}
+
+func (sp Spec) policies() ([]string, error) {
+	if sp.Root {
+		return []string{rootPolicy}, nil
+	}
+	names, err := canonical(sp.Auth.TokenPolicies)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 1 && names[0] == rootPolicy {
+		return nil, api.Errorf(api.Invalid, "auth methods cannot create root tokens")
+	}
+	if !sp.Auth.NoDefaultPolicy {
+		names = withDefault(names)
+	}
+	return names, nil
+}
+
+func (s *Store) setLoginTTL(t *Token, sp Spec) error {
+	if sp.Root && sp.Auth.TTL == 0 && sp.Auth.Period == 0 && sp.Auth.ExplicitMaxTTL == 0 {
+		t.Renewable = false
+		return nil
+	}
+	tm := terms{
+		Limits: s.limits(api.Mount{DefaultTTL: sp.Mount.Default, MaxTTL: sp.Mount.Max}), usual: sp.Auth.TTL, period: t.Period,
+		roleMax: t.MaxTTL, explicit: t.ExplicitMaxTTL, issued: sp.Now, nowIs: sp.Now, warn: sp.Warn,
+	}
+	ttl, err := tm.resolve()
+	if err != nil {
+		return err
+	}
+	t.live(ttl, sp.Now)
+	t.CreationTTL = ttl
+	return nil
+}
+
+// live sets a token's expiry.
+func (t *Token) live(ttl time.Duration, now time.Time) {
+	t.TTL, t.ExpireTime = ttl, now.Add(ttl)
+}
+
+// auth is the answer that hands a token out.
+func (t *Token) auth(text string) *api.Auth {
+	return &api.Auth{
+		ClientToken:     api.NewSecret(text),
+		Accessor:        t.Accessor,
+		Policies:        t.Policies,
+		TokenPolicies:   t.Policies,
+		Metadata:        t.Meta,
+		TTL:             t.TTL,
+		MaxTTL:          t.MaxTTL,
+		ExplicitMaxTTL:  t.ExplicitMaxTTL,
+		Period:          t.Period,
+		Renewable:       t.Renewable,
+		EntityID:        t.EntityID,
+		TokenType:       t.Type,
+		Orphan:          t.Orphan(),
+		NumUses:         t.NumUses,
+		DisplayName:     t.DisplayName,
+		NoDefaultPolicy: t.NoDefaultPolicy,
+		BoundCIDRs:      t.BoundCIDRs,
+	}
+}
+
+// create makes a token whose content is decided and returns its text.
+func (s *Store) create(ctx context.Context, t *Token, custom api.Secret) (string, error) {
+	if err := t.check(); err != nil {
+		return "", err
+	}
+	if t.Type == Batch {
+		return s.createBatch(ctx, t)
+	}
+	text := newText(t.NamespaceID)
+	if !custom.Empty() {
+		if err := checkCustom(custom.Reveal()); err != nil {
+			return "", api.Errorf(api.Invalid, "%v", err)
+		}
+		text = custom.Reveal()
+	}
+	var err error
+	if t.ID, err = s.Keys.TokenHash(ctx, t.NamespaceID, text); err != nil {
+		return "", fmt.Errorf("token: hash: %w", err)
+	}
+	t.Accessor = newAccessor(t.NamespaceID)
+	accessor, err := s.Keys.TokenHash(ctx, t.NamespaceID, t.Accessor)
+	if err != nil {
+		return "", fmt.Errorf("token: hash: %w", err)
+	}
+	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return t.insert(tx, accessor) })
+	return text, err
+}
+
+// check refuses content that no path may ask for.
+func (t *Token) check() error {
+	if t.Type == Batch {
+		if t.Root() {
+			return api.Errorf(api.Invalid, "batch tokens cannot be root tokens")
+		}
+		if t.NumUses != 0 || t.Period != 0 || t.ExplicitMaxTTL != 0 || t.ExpireTime.IsZero() {
+			return api.Errorf(api.Invalid, "batch tokens cannot have a use limit, a period or an explicit maximum TTL")
+		}
+	}
+	for _, c := range t.BoundCIDRs {
+		if _, err := parseCIDR(c); err != nil {
+			return api.Errorf(api.Invalid, "bound_cidrs: not an address or a range of addresses")
+		}
+	}
+	return nil
+}
+
+// insert writes a service token and all that indexes it. A parent must be alive
+// at that very moment, so that none is added to a tree that is being revoked.
+func (t *Token) insert(tx *store.Tx, accessor string) error {
+	old, err := tx.Get(t.key().String())
+	if err != nil {
+		return err
+	}
+	if old.Exists() {
+		return api.Errorf(api.Invalid, "cannot create a token with a duplicate ID")
+	}
+	if !t.Orphan() {
+		p, err := read(tx, t.parent())
+		if err != nil {
+			return err
+		}
+		if p == nil || !p.Alive(t.CreationTime) {
+			return errNoParent()
+		}
+		tx.Put(t.key().link(t.parent()), []byte{})
+	}
+	if err := setDue(tx, t, t.ExpireTime); err != nil {
+		return err
+	}
+	value, err := json.Marshal(accessorRow{t.Accessor, t.ID})
+	if err != nil {
+		return fmt.Errorf("token: encode accessor: %w", err)
+	}
+	tx.Put(accessorKey(t.NamespaceID, accessor), value)
+	return write(tx, t)
+}
+
+func errNoParent() error {
+	return api.Errorf(api.Invalid, "parent token lookup failed: no parent found")
+}
+
+// createBatch seals a batch token's content into its text.
+func (s *Store) createBatch(ctx context.Context, t *Token) (string, error) {
+	plain, err := json.Marshal(t)
+	if err != nil {
+		return "", fmt.Errorf("token: encode batch token: %w", err)
+	}
+	blob, err := s.Keys.SealBatch(ctx, t.NamespaceID, plain)
+	if err != nil {
+		return "", fmt.Errorf("token: seal batch token: %w", err)
+	}
+	text := batchText(blob, t.NamespaceID)
+	if len(text) > maxTextLen {
+		return "", &api.Error{Kind: api.TooLarge, Message: "a batch token cannot hold so much metadata"}
+	}
+	return text, nil
+}

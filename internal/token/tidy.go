@@ -1,0 +1,82 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+const kindTidy = "token-tidy"
+
+// Tidy has the schedule go through the namespace's rows and put right what
+// meddling with the store or a restored part of it may have left behind.
+func (s *Store) Tidy(c *api.Call, _ *api.None) (*api.None, error) {
+	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
+		return schedule.Add(tx, schedule.Item{Namespace: c.Namespace.ID, At: c.Now, Kind: kindTidy, ID: "rows"})
+	})
+	if err == nil {
+		c.Warn("Tidy operation successfully started. Any information from the operation will be printed to the server logs.")
+	}
+	return nil, err
+}
+
+// tidy removes accessors without a token and revokes tokens that should have
+// been revoked.
+func (s *Store) tidy(ctx context.Context, job *schedule.Job) error {
+	ns := job.Namespace
+	return errors.Join(
+		s.each(ctx, accessorKey(ns, ""), func(e store.Entry) error { return s.tidyAccessor(ctx, ns, e) }),
+		s.each(ctx, rowKey{ns, ""}.String(), func(e store.Entry) error { return s.tidyToken(ctx, ns, e) }),
+	)
+}
+
+// each visits the entries with a prefix, a page at a time.
+func (s *Store) each(ctx context.Context, prefix string, visit func(store.Entry) error) error {
+	r := store.Prefix(prefix)
+	r.Limit = 256
+	for {
+		es, err := s.Store.List(ctx, r)
+		if err != nil {
+			return fmt.Errorf("token: tidy: %w", err)
+		}
+		for _, e := range es {
+			if err := visit(e); err != nil {
+				return err
+			}
+		}
+		if len(es) < r.Limit {
+			return nil
+		}
+		r = r.After(es[len(es)-1].Key)
+	}
+}
+
+func (s *Store) tidyAccessor(ctx context.Context, ns string, e store.Entry) error {
+	var row accessorRow
+	if err := json.Unmarshal(e.Value, &row); err != nil {
+		return fmt.Errorf("token: accessor cannot be read: %w", store.ErrCorrupt)
+	}
+	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		t, err := read(tx, rowKey{ns, row.TokenID})
+		if err != nil || t != nil {
+			return err
+		}
+		tx.Delete(e.Key)
+		return nil
+	})
+	return err
+}
+
+func (s *Store) tidyToken(ctx context.Context, ns string, e store.Entry) error {
+	k := rowKey{ns, e.Key[len(rowKey{ns, ""}.String()):]}
+	t, err := decodeToken(k, e.Value)
+	if err != nil || t.Alive(s.Now()) {
+		return err
+	}
+	return s.revoke(ctx, k, false)
+}
