@@ -313,7 +313,7 @@ func TestTokenIsNeverPrinted(t *testing.T) {
 	secret := &Secret{Auth: &Auth{ClientToken: "hunter2"}, Data: map[string]any{"p": "hunter2"}}
 	things := []any{
 		cfg, &cfg, c, *c, cfg.Token, &cfg.Token, c.Tokens(), c.KV2("secret"), secret, secret.Auth,
-		&WrapInfo{Token: "hunter2"}, TokenInfo{ID: "hunter2"}, InitResponse{RootToken: "hunter2"},
+		KVSecret{Data: map[string]any{"p": "hunter2"}}, &WrapInfo{Token: "hunter2"}, TokenInfo{ID: "hunter2"}, InitResponse{RootToken: "hunter2"},
 		read(t.Context(), c),
 	}
 	for _, thing := range things {

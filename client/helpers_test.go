@@ -98,7 +98,21 @@ func TestKVSecretDecodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.Data["k"] != "v" || s.Metadata.Version != 7 || !s.Metadata.DeletionTime.IsZero() || s.Metadata.CreatedTime.Year() != 2026 {
-		t.Errorf("%+v", *s)
+		t.Errorf("%+v %+v", s.Data, s.Metadata)
+	}
+}
+
+func TestKVMetadataDecodes(t *testing.T) {
+	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		reply(w, 200, `{"data":{"current_version":2,"custom_metadata":{"owner":"ann"},"delete_version_after":"0s",
+			"versions":{"2":{"created_time":"2026-01-02T03:04:05Z","deletion_time":"2026-02-02T00:00:00Z","destroyed":true}}}}`)
+	}, nil)
+	m, err := c.KV2("secret").Metadata(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := m.Versions[2]; v.Version != 2 || v.DeletionTime.Month() != 2 || !v.Destroyed || m.Custom["owner"] != "ann" {
+		t.Errorf("%+v", m)
 	}
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -66,17 +67,22 @@ type KVSecret struct {
 	Metadata KVVersion      `json:"metadata"`
 }
 
+// Format implements fmt.Formatter; it prints no value.
+func (s KVSecret) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "secret(version %d)", s.Metadata.Version)
+}
+
 // KVMetadata tells about a secret and all its versions.
 type KVMetadata struct {
-	CASRequired        bool                 `json:"cas_required"`
-	CreatedTime        time.Time            `json:"created_time"`
-	UpdatedTime        time.Time            `json:"updated_time"`
-	CurrentVersion     int                  `json:"current_version"`
-	OldestVersion      int                  `json:"oldest_version"`
-	MaxVersions        int                  `json:"max_versions"`         // 0 means the mount's
-	DeleteVersionAfter string               `json:"delete_version_after"` // a duration, "0s" for never
-	Custom             map[string]any       `json:"custom_metadata"`
-	Versions           map[string]KVVersion `json:"versions"` // by number
+	CASRequired        bool              `json:"cas_required"`
+	CreatedTime        time.Time         `json:"created_time"`
+	UpdatedTime        time.Time         `json:"updated_time"`
+	CurrentVersion     int               `json:"current_version"`
+	OldestVersion      int               `json:"oldest_version"`
+	MaxVersions        int               `json:"max_versions"`         // 0 means the mount's
+	DeleteVersionAfter string            `json:"delete_version_after"` // a duration, "0s" for never
+	Custom             map[string]any    `json:"custom_metadata"`
+	Versions           map[int]KVVersion `json:"versions"` // by number
 }
 
 // OptionalTime is a time that the dialect writes as "" when there is none.
@@ -194,6 +200,10 @@ func (kv KV2) Metadata(ctx context.Context, path string) (*KVMetadata, error) {
 	var out KVMetadata
 	if err := kv.c.data(ctx, Request{Path: JoinPath(kv.mount, "metadata", path)}, &out); err != nil {
 		return nil, err
+	}
+	for number, v := range out.Versions {
+		v.Version = number // which the answer has as the key alone
+		out.Versions[number] = v
 	}
 	return &out, nil
 }

@@ -1,6 +1,9 @@
 package cli
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // data wraps an object in the dialect's envelope.
 func data(object string) answer {
@@ -14,20 +17,17 @@ func refused(status int, message string) answer {
 
 // cannedAnswers are those of a server with a KV mount of each version.
 func cannedAnswers() map[string]answer {
+	all := kvAnswers()
+	maps.Copy(all, otherAnswers())
+	return all
+}
+
+func kvAnswers() map[string]answer {
 	v2 := data(`{"path":"secret/","type":"kv","options":{"version":"2"}}`)
 	v1 := data(`{"path":"old/","type":"kv","options":null}`)
 	done := answer{204, ""}
 	version := `{"created_time":"2026-01-02T03:04:05Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":7}`
 	deleted := `{"created_time":"2026-01-02T03:04:05Z","deletion_time":"2026-02-02T03:04:05Z","destroyed":false,"version":6}`
-	auth := answer{200, `{"request_id":"r-2","data":null,"auth":{"client_token":"s.new","accessor":"acc",
-		"policies":["default","ci"],"token_policies":["default","ci"],"identity_policies":[],"metadata":{"who":"ann"},
-		"lease_duration":5400,"renewable":true,"orphan":false}}`}
-	lookup := `{"id":"s.mine","accessor":"acc","ttl":3600,"creation_ttl":86400,"policies":["default"],"meta":null,"renewable":true}`
-	mounts := `{"secret/":{"type":"kv","accessor":"kv_1","description":"the team's","options":{"version":"2"},"uuid":"u-1",
-		"config":{"default_lease_ttl":0,"max_lease_ttl":7200,"force_no_cache":false},"local":false,"seal_wrap":false},
-		"sys/":{"type":"system","accessor":"system_1","description":"","options":null,"config":{"default_lease_ttl":0}}}`
-	sealed := `{"type":"shamir","initialized":true,"sealed":true,"t":3,"n":5,"progress":1,"nonce":"abc","version":"1.2.3"}`
-	namespace := data(`{"id":"n1","path":"team/","custom_metadata":{"owner":"ann"}}`)
 	return map[string]answer{
 		"GET sys/internal/ui/mounts/secret/a":    v2,
 		"GET sys/internal/ui/mounts/secret/gone": v2,
@@ -60,7 +60,21 @@ func cannedAnswers() map[string]answer {
 		"PUT old/a":                             done,
 		"DELETE old/a":                          done,
 		"PUT sys/mounts/old/tune":               done,
+	}
+}
 
+func otherAnswers() map[string]answer {
+	done := answer{204, ""}
+	auth := answer{200, `{"request_id":"r-2","data":null,"auth":{"client_token":"s.new","accessor":"acc",
+		"policies":["default","ci"],"token_policies":["default","ci"],"identity_policies":[],"metadata":{"who":"ann"},
+		"lease_duration":5400,"renewable":true,"orphan":false}}`}
+	lookup := `{"id":"s.mine","accessor":"acc","ttl":3600,"creation_ttl":86400,"policies":["default"],"meta":null,"renewable":true}`
+	mounts := `{"secret/":{"type":"kv","accessor":"kv_1","description":"the team's","options":{"version":"2"},"uuid":"u-1",
+		"config":{"default_lease_ttl":0,"max_lease_ttl":7200,"force_no_cache":false},"local":false,"seal_wrap":false},
+		"sys/":{"type":"system","accessor":"system_1","description":"","options":null,"config":{"default_lease_ttl":0}}}`
+	sealed := `{"type":"shamir","initialized":true,"sealed":true,"t":3,"n":5,"progress":1,"nonce":"abc","version":"1.2.3"}`
+	namespace := data(`{"id":"n1","path":"team/","custom_metadata":{"owner":"ann"}}`)
+	return map[string]answer{
 		"GET sys/mounts/secret/tune": {200, `{"data":{"default_lease_ttl":2764800,"max_lease_ttl":5400},"warnings":["be careful"]}`},
 		"GET wrapped": {200, `{"data":null,"wrap_info":{"token":"s.wrap","accessor":"wacc","ttl":60,
 			"creation_time":"2026-01-02T03:04:05Z","creation_path":"wrapped"}}`},

@@ -48,7 +48,11 @@ func (t kvTarget) at(kind string) string {
 // on builds the run of a command on one KV path.
 func (k *kvAt) on(run func(*call, *client.Client, kvTarget) error) func(*call) error {
 	return connected(func(c *call, cl *client.Client) error {
-		t, err := k.resolve(c.ctx, cl, cleanPath(c.args[0]))
+		path := ""
+		if len(c.args) > 0 {
+			path = cleanPath(c.args[0])
+		}
+		t, err := k.resolve(c.ctx, cl, path)
 		if err != nil {
 			return err
 		}
@@ -400,9 +404,16 @@ func kvListing(verb, short string, recursive *bool) command {
 	var at kvAt
 	var p page
 	return command{
-		use: verb + " PATH", short: short, args: exactly(1),
-		example:  "kv " + verb + " secret\nkv " + verb + " -mount=secret team/",
-		flags:    func(f *pflag.FlagSet) { at.flags(f); p.flags(f) },
+		use: verb + " [PATH]", short: short, args: arity{0, 1},
+		long:    "With -mount, PATH may be left out: the list then begins at the top.",
+		example: "kv " + verb + " secret\nkv " + verb + " -mount=secret team/",
+		flags:   func(f *pflag.FlagSet) { at.flags(f); p.flags(f) },
+		check: func(c *call) error {
+			if len(c.args) == 0 && at.mount == "" {
+				return usagef("a path or -mount is needed")
+			}
+			return nil
+		},
 		complete: at.complete,
 		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
 			get := cl.List

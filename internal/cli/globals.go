@@ -12,13 +12,14 @@ import (
 
 // globals are the flags every command takes.
 type globals struct {
-	address, namespace, ns          string
+	address, agentAddress           string
+	namespace, ns                   string
 	caCert, caPath                  string
 	clientCert, clientKey           string
 	tlsServerName                   string
 	tlsSkipVerify, disableRedirects bool
 	wrapTTL                         ttl
-	headers                         []string
+	headers, mfa                    []string
 	outputCurl, outputPolicy        bool
 	nonInteractive, policyOverride  bool
 	format, field                   string
@@ -26,6 +27,7 @@ type globals struct {
 
 func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVar(&g.address, "address", "", "server `URL`, http://, https:// or unix:// (STRONGROOM_ADDR)")
+	f.StringVar(&g.agentAddress, "agent-address", "", "`URL` of an agent to go through (STRONGROOM_AGENT_ADDR)")
 	f.StringVar(&g.namespace, "namespace", "", "`namespace` to work in (STRONGROOM_NAMESPACE)")
 	f.StringVar(&g.ns, "ns", "", "short for -namespace")
 	f.StringVar(&g.caCert, "ca-cert", "", "`file` with the CA certificate to trust (STRONGROOM_CACERT)")
@@ -37,6 +39,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.BoolVar(&g.disableRedirects, "disable-redirects", false, "follow no redirect")
 	f.Var(&g.wrapTTL, "wrap-ttl", "wrap the answer for this `duration`, as 60 or 5m")
 	f.StringArrayVar(&g.headers, "header", nil, "header to send, as `name=value`; may be repeated")
+	f.StringArrayVar(&g.mfa, "mfa", nil, "second factor to send, as `method:passcode`; may be repeated")
 	f.BoolVar(&g.outputCurl, "output-curl-string", false, "print the request as a curl command instead of sending it")
 	f.BoolVar(&g.outputPolicy, "output-policy", false, "print the policy the request needs instead of sending it")
 	f.BoolVar(&g.nonInteractive, "non-interactive", false, "never ask, never read standard input")
@@ -56,7 +59,7 @@ func (a *app) config() (client.Config, error) {
 		to   *string
 		flag string
 	}{
-		{&cfg.Address, g.address}, {&cfg.Namespace, g.ns}, {&cfg.Namespace, g.namespace},
+		{&cfg.Address, g.address}, {&cfg.Address, g.agentAddress}, {&cfg.Namespace, g.ns}, {&cfg.Namespace, g.namespace},
 		{&cfg.CACert, g.caCert}, {&cfg.CAPath, g.caPath}, {&cfg.ClientCert, g.clientCert},
 		{&cfg.ClientKey, g.clientKey}, {&cfg.TLSServerName, g.tlsServerName}, {&cfg.WrapTTL, g.wrapTTL.text},
 	} {
@@ -77,6 +80,9 @@ func (g *globals) header() (http.Header, error) {
 	h := http.Header{}
 	if g.policyOverride {
 		h.Set("X-Vault-Policy-Override", "true")
+	}
+	for _, factor := range g.mfa {
+		h.Add("X-Vault-MFA", factor)
 	}
 	for _, pair := range g.headers {
 		name, value, ok := strings.Cut(pair, "=")

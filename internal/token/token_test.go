@@ -51,7 +51,7 @@ func TestLookupByAccessorHidesTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := resp.(*LookupAnswer); !l.ID.Empty() || l.Accessor != a.Accessor {
+	if l := resp.(*LookupAnswer); l.ID != "" || l.Accessor != a.Accessor {
 		t.Fatalf("unexpected answer %+v", l)
 	}
 	keys, _, err := f.do(f.root, api.List, "accessors", "")

@@ -4,6 +4,7 @@ package cubbyhole
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -69,10 +70,9 @@ func (v *Value) MarshalJSON() ([]byte, error) { return v.Data.MarshalJSON() }
 // AppendJSON appends the value's members.
 func (v *Value) AppendJSON(dst []byte) []byte { return append(dst, v.Data...) }
 
-// Prefix is where a token's entries lie in the mount's storage; what revokes the
-// token removes them. The identity is spelled so that it holds no slash: one
-// token's prefix never begins another's.
-func Prefix(tokenID string) string { return hex.EncodeToString([]byte(tokenID)) + "/" }
+// home is the storage prefix of a token. The identity is spelled so that it
+// holds no slash: one token's prefix never begins another's.
+func home(tokenID string) string { return hex.EncodeToString([]byte(tokenID)) + "/" }
 
 // place is the prefix of the caller's cubbyhole. A batch token has none: it is
 // kept nowhere, so nothing could be removed with it.
@@ -83,7 +83,7 @@ func place(c *api.Call) (string, error) {
 	case c.Caller.Batch:
 		return "", api.Errorf(api.Invalid, "cubbyhole operations are only supported by service tokens")
 	}
-	return Prefix(c.Caller.TokenID), nil
+	return home(c.Caller.TokenID), nil
 }
 
 // key is the storage key of a value. ok is false for a path that names none: it
@@ -167,4 +167,27 @@ func (engine) list(c *api.Call, r *Browse) (*api.Keys, error) {
 	}
 	names, err := store.Children(c, c.Store, dir, r.After, max(0, r.Limit))
 	return &api.Keys{Keys: names}, err
+}
+
+// Erase removes all that a token keeps in the engine's store. What revokes the
+// token calls it; it may be repeated, and a token without anything is no error.
+func Erase(ctx context.Context, s store.Store, tokenID string) error {
+	r := store.Prefix(home(tokenID))
+	r.KeysOnly, r.Limit = true, store.MaxWrites
+	for {
+		es, err := s.List(ctx, r)
+		if err != nil {
+			return fmt.Errorf("emptying a cubbyhole: %w", err)
+		}
+		if len(es) == 0 {
+			return nil
+		}
+		ws := make([]store.Write, len(es))
+		for i, e := range es {
+			ws[i] = store.Write{Key: e.Key, Delete: true}
+		}
+		if _, err := s.Commit(ctx, nil, ws); err != nil {
+			return fmt.Errorf("emptying a cubbyhole: %w", err)
+		}
+	}
 }

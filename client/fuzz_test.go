@@ -1,0 +1,43 @@
+package client
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// FuzzAddress checks that what is accepted as an address leads requests to its
+// own host and nowhere else, whatever their path.
+func FuzzAddress(f *testing.F) {
+	f.Add("https://127.0.0.1:8200", "secret/data/a")
+	f.Add("unix:///run/s", "a b%2e?x#y")
+	f.Add("http://[::1]:1/prefix/", "//elsewhere/x")
+	f.Fuzz(func(t *testing.T, address, path string) {
+		c, err := New(Config{Address: address})
+		if err != nil {
+			return
+		}
+		req, err := c.NewRequest(t.Context(), Request{Path: path})
+		if err != nil {
+			return
+		}
+		if req.URL.Scheme != c.base.Scheme || req.URL.Host != c.base.Host || req.URL.RawQuery != "" {
+			t.Fatalf("%q with path %q goes to %s", address, path, req.URL)
+		}
+		if !strings.HasPrefix(req.URL.Path, c.base.Path+"/v1/") {
+			t.Fatalf("%q with path %q goes to %s", address, path, req.URL)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("3", "")
+	f.Add("Wed, 21 Oct 2015 07:28:04 GMT", "Wed, 21 Oct 2015 07:28:00 GMT")
+	f.Add("-1", "x")
+	f.Fuzz(func(t *testing.T, after, date string) {
+		h := http.Header{"Retry-After": {after}, "Date": {date}}
+		if d := pause(0, h); d < 0 || d > maxWait {
+			t.Fatalf("Retry-After %q at %q waits %v", after, date, d)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+// Package compat drives the real server with the unmodified Go clients of Vault and OpenBao, over everything Strongroom
+// claims to answer as they do: what the helpers of those clients ask for, what they parse out of answers, and what they make
+// of errors, of empty lists, of second calls and of what is gone.
+package compat
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/strongroom/strongroom/test/process"
+)
+
+// rootToken is the root token of every server these tests start in memory.
+const rootToken = "root"
+
+// world is what one run of the tests shares: the binary, built once, and one server in memory, which tests that neither seal
+// nor cripple it share by working on mounts, policies and tokens of their own.
+var world struct {
+	bin    string
+	shared *process.Server
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "compat")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if world.bin, err = process.Build(dir); err != nil {
+		return 1, err
+	}
+	if world.shared, err = process.Dev(world.bin, rootToken); err != nil {
+		return 1, err
+	}
+	code = m.Run()
+	return code, world.shared.Kill()
+}
+
+// devServer starts a server in memory that the test has for itself.
+func devServer(t *testing.T) *process.Server {
+	t.Helper()
+	s, err := process.Dev(world.bin, rootToken)
+	return owned(t, s, err)
+}
+
+// owned ends the server with the test, printing what it said where the test failed.
+func owned(t *testing.T, s *process.Server, err error) *process.Server {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Kill(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("the server said:\n%s", s.Output())
+		}
+	})
+	return s
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// score is how much of one group answers.
+type score struct {
+	operations, answered int
+	params, known        int
+	missing              []string // missing says in words what does not answer or is of another type.
+}
+
+func percent(part, whole int) float64 {
+	if whole == 0 {
+		return 100
+	}
+	return 100 * float64(part) / float64(whole)
+}
+
+// compare scores what a server says it serves against the table, group by group. Mounts gives the path at which a group's
+// engine is mounted.
+func compare(table []operation, have served, mounts map[string]string) map[string]*score {
+	scores := map[string]*score{}
+	for _, op := range table {
+		s := scores[op.group]
+		if s == nil {
+			s = &score{}
+			scores[op.group] = s
+		}
+		s.add(op, have[spelling(op.method, mountedPath(op, mounts))])
+	}
+	return scores
+}
+
+// mountedPath replaces {mount} by the mount of the operation's group.
+func mountedPath(op operation, mounts map[string]string) string {
+	mount, known := mounts[op.group]
+	if !known {
+		return op.path
+	}
+	path := strings.Replace(op.path, "/v1/auth/{mount}/", "/v1/"+mount+"/", 1)
+	return strings.Replace(path, "/v1/{mount}/", "/v1/"+mount+"/", 1)
+}
+
+// add counts one operation of the table; kinds is nil where the server lacks it.
+func (s *score) add(op operation, kinds map[string]string) {
+	s.operations++
+	s.params += len(op.params)
+	if kinds == nil {
+		s.missing = append(s.missing, op.method+" "+op.path)
+		return
+	}
+	s.answered++
+	for _, p := range op.params {
+		have, known := kinds[p.in+"="+p.name]
+		switch {
+		case !known && p.in != "path":
+			s.missing = append(s.missing, fmt.Sprintf("%s %s: %s parameter %s (%s)", op.method, op.path, p.in, p.name, p.kind))
+		case known && !alike(p.kind, have):
+			s.missing = append(s.missing, fmt.Sprintf("%s %s: %s parameter %s is %s, want %s", op.method, op.path, p.in, p.name, have, p.kind))
+		default:
+			s.known++
+		}
+	}
+}
+
+// alike reports whether a type serves clients made for the other: formats of one JSON type are, and so is a duration, which
+// is taken as a number of seconds and as text wherever it stands. A path parameter is known by its place, so its name may
+// differ.
+func alike(want, have string) bool {
+	if isDuration(want) && isDuration(have) {
+		return true
+	}
+	w, _, _ := strings.Cut(want, ":")
+	h, _, _ := strings.Cut(have, ":")
+	return w == h
+}
+
+func isDuration(kind string) bool { return kind == "integer:seconds" || kind == "string:duration" }
+
+// groups are the names of the groups, the largest first.
+func groups(scores map[string]*score) []string {
+	return slices.SortedFunc(maps.Keys(scores), func(a, b string) int {
+		return cmp.Or(cmp.Compare(scores[b].operations, scores[a].operations), strings.Compare(a, b))
+	})
+}
+
+// report prints the scores, and with missing also what each group lacks.
+func report(w io.Writer, scores map[string]*score, missing bool) {
+	var all score
+	fmt.Fprintf(w, "%-20s %22s %22s\n", "group", "operations", "parameters")
+	line := func(name string, s *score) {
+		fmt.Fprintf(w, "%-20s %5d of %4d  %6.1f%% %5d of %4d  %6.1f%%\n", name,
+			s.answered, s.operations, percent(s.answered, s.operations), s.known, s.params, percent(s.known, s.params))
+	}
+	for _, name := range groups(scores) {
+		s := scores[name]
+		line(name, s)
+		all.operations, all.answered = all.operations+s.operations, all.answered+s.answered
+		all.params, all.known = all.params+s.params, all.known+s.known
+		for _, m := range s.missing {
+			if missing {
+				fmt.Fprintln(w, "  lacks", m)
+			}
+		}
+	}
+	line("all", &all)
+}

@@ -1,0 +1,216 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/strongroom/strongroom/test/process"
+)
+
+// session is what a script has running: a server, and a listener that takes audit records.
+type session struct {
+	env    *testscript.Env
+	server *process.Server
+	sink   net.Listener
+	conns  chan net.Conn
+}
+
+type sessionKey struct{}
+
+func of(ts *testscript.TestScript) *session { return ts.Value(sessionKey{}).(*session) }
+
+func (s *session) close() {
+	if s.server != nil {
+		if err := s.server.Kill(); err != nil {
+			s.env.T().Log(err)
+		}
+	}
+	s.hangUp()
+}
+
+// commands are those that scripts have beside testscript's own:
+//
+//	server dev                     start `strongroom dev`, with the root token "root"
+//	server start DIR [FLAG...]     start `strongroom server` on a data directory; a root token it prints becomes $ROOT
+//	server kill | stop             end the server with SIGKILL, or cleanly
+//	server said REGEXP             match what the server has printed
+//	exits CODE PROGRAM [ARG...]    run a program that must end with that status
+//	http METHOD PATH [BODY]        make a request with $STRONGROOM_TOKEN; the status and the body become standard output
+//	await STATUS METHOD PATH       make a request again and again, for ten seconds at most, until it has that status
+//	capture NAME [REGEXP]          set $NAME to standard output, or to the first group of the expression in it
+//	sink up | down                 listen for audit records at $SINK, or stop
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand,
+	}
+}
+
+// need ends the script where a command is used wrongly.
+func need(ts *testscript.TestScript, neg bool, args []string, least int, usage string) {
+	if neg || len(args) < least {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "server dev | start DIR [FLAG...] | kill | stop | said REGEXP")
+	s := of(ts)
+	switch args[0] {
+	case "dev":
+		s.start(ts, "dev", "-root-token=root")
+		ts.Setenv("STRONGROOM_TOKEN", "root")
+	case "start":
+		need(ts, neg, args, 2, "server start DIR [FLAG...]")
+		s.start(ts, append([]string{"server", "-data=" + ts.MkAbs(args[1])}, args[2:]...)...)
+		if token := s.server.RootToken(); token != "" {
+			ts.Setenv("ROOT", token)
+			ts.Setenv("STRONGROOM_TOKEN", token)
+		}
+	case "kill":
+		ts.Check(s.server.Kill())
+		s.server = nil
+	case "stop":
+		ts.Check(s.server.Stop())
+		s.server = nil
+	case "said":
+		need(ts, neg, args, 2, "server said REGEXP")
+		if !regexp.MustCompile(args[1]).MatchString(s.server.Output()) {
+			ts.Fatalf("the server did not say %s, but:\n%s", args[1], s.server.Output())
+		}
+	}
+}
+
+func (s *session) start(ts *testscript.TestScript, args ...string) {
+	if s.server != nil {
+		ts.Fatalf("a server is running already")
+	}
+	addr, err := process.FreeAddr()
+	ts.Check(err)
+	server, err := process.StartIn(ts.Getenv("WORK"), s.env.Vars, addr, bin, append(args, "-listen="+addr)...)
+	ts.Check(err)
+	s.server = server
+	ts.Setenv("STRONGROOM_ADDR", server.URL)
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "exits CODE PROGRAM [ARG...]")
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("ended with status %d, want %s", got, args[0])
+	}
+}
+
+// ask makes one request and returns its status and body.
+func ask(ts *testscript.TestScript, method, path, body string) (int, string) {
+	req, err := http.NewRequest(method, ts.Getenv("STRONGROOM_ADDR")+path, strings.NewReader(body))
+	ts.Check(err)
+	req.Header.Set("X-Vault-Token", ts.Getenv("STRONGROOM_TOKEN"))
+	client := http.Client{Timeout: 20 * time.Second}
+	resp, err := client.Do(req)
+	ts.Check(err)
+	text, err := io.ReadAll(resp.Body)
+	ts.Check(errors.Join(err, resp.Body.Close()))
+	return resp.StatusCode, string(text)
+}
+
+func httpCommand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "http METHOD PATH [BODY]")
+	status, body := ask(ts, args[0], args[1], strings.Join(args[2:], " "))
+	_, err := fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, strings.TrimSpace(body))
+	ts.Check(err)
+}
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 3, "await STATUS METHOD PATH")
+	deadline, tick := time.After(10*time.Second), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, body := ask(ts, args[1], args[2], "")
+		if strconv.Itoa(status) == args[0] {
+			_, err := fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, strings.TrimSpace(body))
+			ts.Check(err)
+			return
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("still status %d after ten seconds, want %s: %s", status, args[0], body)
+		case <-tick.C:
+		}
+	}
+}
+
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "capture NAME [REGEXP]")
+	text := strings.TrimSpace(ts.ReadFile("stdout"))
+	if len(args) > 1 {
+		m := regexp.MustCompile(args[1]).FindStringSubmatch(text)
+		if len(m) < 2 {
+			ts.Fatalf("%s has no group that matches %q", args[1], text)
+		}
+		text = m[1]
+	}
+	ts.Setenv(args[0], text)
+}
+
+func sinkCommand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "sink up | down")
+	s := of(ts)
+	if args[0] == "down" {
+		s.hangUp()
+		return
+	}
+	addr := ts.Getenv("SINK")
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	ts.Check(err)
+	s.sink, s.conns = l, make(chan net.Conn, 100)
+	go drain(l, s.conns)
+	ts.Setenv("SINK", l.Addr().String())
+}
+
+// drain takes connections and throws away what they bring, until the listener closes.
+func drain(l net.Listener, conns chan<- net.Conn) {
+	defer close(conns)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conns <- conn
+		go io.Copy(io.Discard, conn)
+	}
+}
+
+// hangUp closes the listener and every connection it took.
+func (s *session) hangUp() {
+	if s.sink == nil {
+		return
+	}
+	closing := s.sink.Close()
+	for conn := range s.conns {
+		closing = errors.Join(closing, conn.Close())
+	}
+	if closing != nil {
+		s.env.T().Log(closing)
+	}
+	s.sink = nil
+}

@@ -1,0 +1,63 @@
+// Package script runs sessions of the real binary as people have them in a terminal: each testdata/*.txtar is a script of
+// commands with what they print and how they end. See commands_test.go for the commands that scripts have beside testscript's
+// own.
+package script
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/strongroom/strongroom/test/process"
+)
+
+// bin is the binary under test, built once.
+var bin string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "script")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if bin, err = process.Build(dir); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// patience bounds all scripts together, so that a command that never ends is told as such.
+const patience = 3 * time.Minute
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Deadline:            time.Now().Add(patience),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("PATH", filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
+			s := &session{env: env}
+			env.Values[sessionKey{}] = s
+			env.Defer(s.close)
+			return nil
+		},
+		Cmds: commands(),
+	})
+}
