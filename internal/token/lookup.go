@@ -77,6 +77,7 @@ func (s *Store) Use(ctx context.Context, t *Token) (last bool, err error) {
 		return false, nil
 	}
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		last = false // an attempt that lost may have set it
 		now, err := read(tx, t.key())
 		if err != nil {
 			return err
@@ -85,7 +86,6 @@ func (s *Store) Use(ctx context.Context, t *Token) (last bool, err error) {
 			return api.ErrDenied()
 		}
 		if now.NumUses--; now.NumUses > 0 {
-			last = false
 			return write(tx, now)
 		}
 		// Should the caller die before it revokes, the schedule does.
