@@ -159,3 +159,10 @@ func TestGlob(t *testing.T) {
 		}
 	}
 }
+
+func TestGlobsDoNotMeanRoot(t *testing.T) {
+	r := &Role{AllowedPoliciesGlob: []string{"*", "r*", "root"}}
+	if r.allows("root", true) || !r.allows("roots", true) {
+		t.Error("a glob allows the root policy, or nothing")
+	}
+}
