@@ -137,7 +137,7 @@ func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error 
 	if e == nil {
 		return nil
 	}
-	return namespace.DeletePrefix(ctx, h.Data, e.Prefix(nsID)+cubbyhole.Prefix(tokenID))
+	return cubbyhole.Erase(ctx, store.Sub(h.Data, e.Prefix(nsID)), tokenID)
 }
 
 // dropLater records a job whose argument is a namespace or a prefix of keys.
