@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the benchmark start the test binary as the bare handler, as it starts itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "-serve-bare=") {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestShortRun runs the whole benchmark in small, so that it works on the day it is wanted.
+func TestShortRun(t *testing.T) {
+	o := options{clients: []int{1, 4}, rounds: 1, each: 50 * time.Millisecond, json: true}
+	var out bytes.Buffer
+	if err := o.run(&out); err != nil {
+		t.Fatal(err)
+	}
+	var results []result
+	if err := json.Unmarshal(out.Bytes(), &results); err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != len(workloads)*len(o.clients) {
+		t.Fatalf("%d rows, want %d", len(results), len(workloads)*len(o.clients))
+	}
+	for _, r := range results {
+		for _, name := range []string{"strongroom", "bare"} {
+			if m := r.By[name]; m.Throughput <= 0 || m.CPU <= 0 || m.P50 <= 0 || m.P99 < m.P50 {
+				t.Errorf("%s at %d clients: %s gives %+v", r.Workload, r.Clients, name, m)
+			}
+		}
+		ours, bare := r.By["strongroom"].Size, r.By["bare"].Size
+		if difference := ours - bare; difference < -20 || difference > 20 {
+			t.Errorf("%s: the bare handler answers %d bytes, the server %d", r.Workload, bare, ours)
+		}
+	}
+	if rows := strings.Count(markdown(results), "\n"); rows != len(results)+2 {
+		t.Errorf("the table has %d lines, want %d", rows, len(results)+2)
+	}
+}
+
+// TestMeters checks the meters against this process.
+func TestMeters(t *testing.T) {
+	if mib, err := resident(os.Getpid()); err != nil || mib < 1 || mib > 4096 {
+		t.Errorf("resident memory of this test is %v MiB, %v", mib, err)
+	}
+	before, err := cpuTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
+	}
+	after, err := cpuTime(os.Getpid())
+	if used := after - before; err != nil || used < 10*time.Millisecond {
+		t.Errorf("20 ms of work count as %v, %v", used, err)
+	}
+}

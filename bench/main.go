@@ -1,0 +1,99 @@
+// Command bench measures the real server over real HTTP on loopback: KV v2 read, write and LIST of 1,000 keys, token create
+// and look-up, at 1, 16 and 64 clients, with a file audit device on and every commit on disk. A bare net/http handler that
+// decodes the same requests and encodes the same answers runs in a process of its own and is measured in turns with the server, so that
+// both meet the same noise; each figure is the median of the rounds.
+//
+// The server's CPU per request is the time its process spent in user and system mode (its POSIX process CPU clock, which the
+// kernel counts in nanoseconds over all threads) divided by the requests answered meanwhile. The load comes from this process
+// and is not in it.
+//
+// With -peer-addr, -peer-pid and -peer-token any other Vault-compatible server is measured in the same turns; its audit
+// device must be set up beforehand. With -memory it reports the server's memory instead: idle, and after storing many
+// secrets and tokens.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	bare      string // bare is the address to serve the bare handler at; empty to measure.
+	clients   []int
+	rounds    int
+	each      time.Duration
+	peer      target
+	json      bool
+	memory    bool
+	memoryNum int
+}
+
+func main() {
+	o := options{clients: []int{1, 16, 64}, peer: target{name: "peer"}}
+	flag.StringVar(&o.bare, "serve-bare", "", "serve the bare handler at this address (the benchmark starts itself so)")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement")
+	flag.DurationVar(&o.each, "each", time.Second, "length of a round")
+	flag.StringVar(&o.peer.addr, "peer-addr", "", "host:port of another Vault-compatible server to measure beside")
+	flag.IntVar(&o.peer.pid, "peer-pid", 0, "its process id")
+	flag.StringVar(&o.peer.token, "peer-token", "root", "a token that may do anything there")
+	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
+	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
+	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores")
+	flag.Parse()
+	if err := o.run(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func (o *options) run(w io.Writer) (err error) {
+	if o.bare != "" {
+		return serveBare(o.bare)
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	server, err := startServer(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Kill()) }()
+	if o.memory {
+		return reportMemory(w, server, dir, o.memoryNum)
+	}
+	bare, err := startBare()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bare.Kill()) }()
+	targets := []*target{
+		{name: "strongroom", addr: server.Addr, token: server.RootToken(), pid: server.PID()},
+		{name: "bare", addr: bare.Addr, pid: bare.PID(), bare: true},
+	}
+	if o.peer.addr != "" {
+		targets = append(targets, &o.peer)
+	}
+	results, err := o.measure(targets)
+	if err != nil {
+		return err
+	}
+	return o.print(w, results)
+}
+
+func (o *options) print(w io.Writer, results []result) error {
+	if o.json {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(results)
+	}
+	_, err := io.WriteString(w, markdown(results))
+	return err
+}

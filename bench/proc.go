@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/strongroom/strongroom/test/process"
+)
+
+// cpuTime is the user and system time that all threads of a process have used, from its POSIX CPU clock (clock_getcpuclockid(3)):
+// the clock's id is the complement of the process id, shifted by three, with the scheduler's clock in the low bits.
+func cpuTime(pid int) (time.Duration, error) {
+	const schedulerClock = 2
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|schedulerClock, &ts); err != nil {
+		return 0, fmt.Errorf("reading the CPU clock of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// resident is a process's resident memory in MiB.
+func resident(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(string(text), "VmRSS:")
+	var kib float64
+	if _, err := fmt.Sscanf(rest, "%f", &kib); err != nil || !found {
+		return 0, fmt.Errorf("process %d tells no resident memory: %w", pid, err)
+	}
+	return kib / 1024, nil
+}
+
+// settle is how long memory is left to come to rest, so that the runtime can give back what it does not use.
+const settle = 10 * time.Second
+
+// reportMemory prints the server's memory when idle, and with num secrets and num tokens.
+func reportMemory(w io.Writer, server *process.Server, dir string, num int) error {
+	t := &target{name: "strongroom", addr: server.Addr, token: server.RootToken(), pid: server.PID()}
+	<-time.After(settle)
+	idle, err := resident(t.pid)
+	if err != nil {
+		return err
+	}
+	if err := t.prepare(); err != nil {
+		return err
+	}
+	if err := fill(t, num); err != nil {
+		return err
+	}
+	full, err := resident(t.pid)
+	if err != nil {
+		return err
+	}
+	<-time.After(settle)
+	rested, err := resident(t.pid)
+	if err != nil {
+		return err
+	}
+	disk, err := diskUse(filepath.Join(dir, "data"))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "| state | resident memory | data on disk |\n|---|---|---|\n| idle | %.0f MiB | |\n"+
+		"| %d secrets and %d tokens, just stored | %.0f MiB | %.0f MiB |\n| the same, %v later | %.0f MiB | |\n",
+		idle, num, num, full, disk, settle, rested)
+	return err
+}
+
+// fill writes num secrets and makes num tokens, from 16 clients.
+func fill(t *target, num int) error {
+	const clients = 16
+	errs := make([]error, clients)
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := c; i < num && errs[c] == nil; i += clients {
+				if _, errs[c] = t.call("POST", fmt.Sprintf("/v1/bench/data/many/%d", i), payload); errs[c] == nil {
+					_, errs[c] = t.call("POST", "/v1/auth/token/create", create)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// diskUse is the size of all files below a directory in MiB.
+func diskUse(dir string) (float64, error) {
+	var bytes int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
+	return float64(bytes) / (1 << 20), err
+}
