@@ -22,7 +22,7 @@ func startServer(dir string) (*process.Server, error) {
 		return nil, err
 	}
 	t := &target{addr: server.Addr, token: server.RootToken()}
-	body := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
+	body := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "data", "audit", "audit.log"))
 	if _, err := t.call("PUT", "/v1/sys/audit/file", body); err != nil {
 		return nil, fmt.Errorf("%w (%v)", err, server.Kill())
 	}
