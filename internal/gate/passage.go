@@ -157,13 +157,17 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 }
 
 // find is where the path lands. Help is about all operations on a path, so that
-// it finds a path that has any.
+// it finds a path that has any which is documented.
 func (p *passage) find(router *api.Router, rest string) (api.Match, error) {
 	m, err := router.Match(p.r.Op, rest)
-	for op := api.Read; p.r.Help && api.KindOf(err) == api.Unsupported && op <= api.Scan; op++ {
+	for op := api.Read; p.r.Help && op <= api.Scan && undocumented(&m, err); op++ {
 		m, err = router.Match(op, rest)
 	}
 	return m, err
+}
+
+func undocumented(m *api.Match, err error) bool {
+	return api.KindOf(err) == api.Unsupported || err == nil && m.Endpoint.Has(api.Hidden)
 }
 
 // public reports whether no policy is asked: the endpoint needs no token, or
