@@ -43,7 +43,7 @@ type passage struct {
 
 // run takes the steps in their order.
 func (p *passage) run() error {
-	if _, err := p.house.Cache.Fresh(p.call); err != nil {
+	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
 	if err := p.locate(); err != nil {
@@ -70,7 +70,7 @@ func (p *passage) locate() error {
 		return &api.Error{Kind: api.Invalid, Message: "the path is not in canonical form", Hint: reasonOf(err), Err: err}
 	}
 	p.path = path
-	ns, err := p.house.Namespaces.Find(p.call, namespace.Root(), p.r.Namespace)
+	ns, err := p.house.Namespaces.Find(&p.call, p.house.Namespaces.Root(), p.r.Namespace)
 	if err != nil {
 		p.lost = err
 		return ignoreNotFound(err)
@@ -105,7 +105,7 @@ func (p *passage) descend(ns *namespace.Namespace) error {
 	if err != nil || found {
 		return err
 	}
-	deeper, rest, err := p.house.Namespaces.Descend(p.call, ns, p.path)
+	deeper, rest, err := p.house.Namespaces.Descend(&p.call, ns, p.path)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func noRoute() *api.Error {
 }
 
 func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
-	table, err := p.house.Mounts.Table(p.call, ns.ID)
+	table, err := p.house.Mounts.Table(&p.call, ns.ID)
 	if err != nil {
 		return false, err
 	}
@@ -182,18 +182,18 @@ func (p *passage) identify() error {
 	if p.r.Token.Empty() {
 		return api.ErrDenied()
 	}
-	t, err := p.house.Tokens.Lookup(p.call, p.r.Token.Reveal(), p.call.Now)
+	t, err := p.house.Tokens.Lookup(&p.call, p.r.Token.Reveal(), p.call.Now)
 	if err != nil {
 		return err
 	}
-	owner, err := p.house.Namespaces.ByID(p.call, t.NamespaceID)
+	owner, err := p.house.Namespaces.ByID(&p.call, t.NamespaceID)
 	if err != nil {
 		return err
 	}
 	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
 		return api.ErrDenied()
 	}
-	if p.spent, err = p.house.Tokens.Use(p.call, t); err != nil {
+	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
 		return err
 	}
 	p.token = t
@@ -202,7 +202,7 @@ func (p *passage) identify() error {
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl, err = p.house.Policies.ACL(p.call, t.NamespaceID, t.Policies)
+	p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies)
 	return err
 }
 
@@ -289,7 +289,7 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := p.house.Audit.LogRequest(p.call, p.call.Now, e, refused); err != nil {
+	if err := p.house.Audit.LogRequest(&p.call, p.call.Now, e, refused); err != nil {
 		return err
 	}
 	err := refused
@@ -297,10 +297,10 @@ func (p *passage) audited(refused error) error {
 		err = p.answer()
 	}
 	if p.spent {
-		err = errors.Join(err, p.house.Tokens.Revoke(p.call, p.token.NamespaceID, p.token.ID))
+		err = errors.Join(err, p.house.Tokens.Revoke(&p.call, p.token.NamespaceID, p.token.ID))
 	}
 	p.note(err)
-	if err := p.house.Audit.LogResponse(context.WithoutCancel(p.call), p.gate.now(), e, p.logged(err)); err != nil {
+	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
 		p.resp.ErrData = nil
 		return err
 	}

@@ -76,6 +76,7 @@ type Hooks struct {
 
 // Registry finds, makes and destroys namespaces.
 type Registry struct {
+	root  *Namespace
 	store store.Store
 	named *store.Memo[place, *Namespace]
 	byID  *store.Memo[string, *Namespace]
@@ -92,7 +93,7 @@ const remembered = 4096
 
 // New makes a registry over the encrypted store.
 func New(s store.Store, cache *store.Cache, keys Keys, hooks Hooks, now func() time.Time) *Registry {
-	r := &Registry{store: s, keys: keys, hooks: hooks, now: now}
+	r := &Registry{root: Root(), store: s, keys: keys, hooks: hooks, now: now}
 	r.named = store.NewMemo(cache, remembered, func(ctx context.Context, s store.Reader, p place) (*Namespace, error) {
 		return load(ctx, s, rowKey(p.parentID, p.name))
 	})
@@ -112,7 +113,7 @@ func (r *Registry) Child(ctx context.Context, parentID, name string) (*Namespace
 // ByID is the namespace with an identifier, or nil.
 func (r *Registry) ByID(ctx context.Context, id string) (*Namespace, error) {
 	if id == RootID {
-		return Root(), nil
+		return r.root, nil
 	}
 	return r.byID.Get(ctx, id)
 }
@@ -140,6 +141,9 @@ func decode(e store.Entry) (*Namespace, error) {
 	}
 	return n, nil
 }
+
+// Root is the root namespace.
+func (r *Registry) Root() *Namespace { return r.root }
 
 // Find walks a namespace path such as "a/b" from a namespace; the empty path is
 // that namespace itself. It returns NotFound when a step does not exist or is

@@ -222,8 +222,12 @@ func (s *Server) followDevices(ctx context.Context, h *house, view store.Store, 
 	}
 	defer func() { err = errors.Join(err, feed.Close()) }()
 	for {
-		if _, err := feed.Next(ctx); err != nil {
+		change, err := feed.Next(ctx)
+		if err != nil {
 			return err
+		}
+		if len(change.Keys) == 0 {
+			continue // a commit that is about something else
 		}
 		if err := h.devices.Reload(ctx); err != nil {
 			return err
