@@ -53,7 +53,7 @@ func (p *passage) run() error {
 	if refused != nil && api.KindOf(refused) != api.Denied {
 		return refused
 	}
-	if p.lost == nil {
+	if p.lost == nil && !p.r.Help {
 		p.misread = p.decode()
 	}
 	if refused == nil {
@@ -142,7 +142,7 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		p.lost = &api.Error{Kind: api.Unsupported, Message: "this version has no engine of the mount's type"}
 		return true, nil
 	}
-	p.match, p.lost = entry.Router().Match(p.r.Op, rest)
+	p.match, p.lost = p.find(entry.Router(), rest)
 	if api.KindOf(p.lost) == api.Invalid {
 		return true, p.lost
 	}
@@ -154,6 +154,20 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// find is where the path lands. Help is about all operations on a path, so that
+// it finds a path that has any which is documented.
+func (p *passage) find(router *api.Router, rest string) (api.Match, error) {
+	m, err := router.Match(p.r.Op, rest)
+	for op := api.Read; p.r.Help && op <= api.Scan && undocumented(&m, err); op++ {
+		m, err = router.Match(op, rest)
+	}
+	return m, err
+}
+
+func undocumented(m *api.Match, err error) bool {
+	return api.KindOf(err) == api.Unsupported || err == nil && m.Endpoint.Has(api.Hidden)
 }
 
 // public reports whether no policy is asked: the endpoint needs no token, or
@@ -293,11 +307,11 @@ func (p *passage) audited(refused error) error {
 	return p.call.Finish()
 }
 
-func (p *passage) answer() error {
+func (p *passage) answer() (err error) {
 	if p.r.Help {
 		p.resp.Flags = api.Bare
-		p.resp.Data = helpFor(p.mount, p.match.Endpoint)
-		return nil
+		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
+		return err
 	}
 	if p.r.WrapTTL != 0 {
 		return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}

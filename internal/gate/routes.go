@@ -1,7 +1,7 @@
 package gate
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -169,26 +169,18 @@ func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, 
 	return &VisibleMount{Info: *e.Describe(c.Namespace.ID), Path: e.Path}, nil
 }
 
-// helpFor describes an endpoint for path-help.
-func helpFor(e *mount.Entry, ep *api.Endpoint) []byte {
-	var text strings.Builder
-	text.WriteString("Request:  " + ep.Op.String() + " " + e.Path + ep.Pattern + "\n")
-	if len(ep.Request.Fields) > 0 {
-		text.WriteString("\nParameters:\n")
-	}
-	for _, f := range ep.Request.Fields {
-		text.WriteString("\n  " + f.Name + " (" + f.Kind.String() + ")")
-		if f.Required {
-			text.WriteString(" required")
-		}
-		if f.Default != "" {
-			text.WriteString(" default: " + f.Default)
-		}
-		text.WriteString("\n")
-	}
-	b, err := json.Marshal(map[string]any{"help": text.String(), "see_also": nil, "openapi": nil})
+// Reachable are the mounts of the call's namespace that its caller's policies
+// reach into, and those that every namespace has.
+func (h *House) Reachable(c *api.Call) ([]*mount.Entry, error) {
+	acl, prefix, err := h.acl(c)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return b
+	table, err := h.Mounts.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(append(table.Entries(false), table.Entries(true)...), func(e *mount.Entry) bool {
+		return !e.Builtin && !acl.Reaches(prefix+e.Path)
+	}), nil
 }
