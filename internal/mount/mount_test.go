@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 func (f *fixture) on(t *testing.T, path, kind string) error {
@@ -148,8 +149,31 @@ func TestBuiltins(t *testing.T) {
 			t.Errorf("%s %s: %v", try.op, try.path, err)
 		}
 	}
-	if err := f.Furnish(t.Context(), "root"); err != nil {
+}
+
+// Furnish adds what is missing and leaves the rest as it is.
+func TestFurnishAgain(t *testing.T) {
+	f := fixtureFor(t)
+	rows := func() string {
+		es, err := f.store.List(t.Context(), store.Prefix(tablePrefix("root")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		for _, e := range es {
+			all.Write(e.Value)
+		}
+		return all.String()
+	}
+	first := rows()
+	if err := f.Furnish(t.Context(), "root"); err != nil || rows() != first {
+		t.Fatalf("%v; it was %s and is %s", err, first, rows())
+	}
+	if _, err := f.store.Commit(t.Context(), nil, []store.Write{{Key: rowKey("root", "cubbyhole/"), Delete: true}}); err != nil {
 		t.Fatal(err)
+	}
+	if err := f.Furnish(t.Context(), "root"); err != nil || strings.Count(rows(), `"builtin":true`) != len(builtins) {
+		t.Fatalf("%v; %s", err, rows())
 	}
 }
 

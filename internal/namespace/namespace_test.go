@@ -107,7 +107,7 @@ func TestDeletingIsGone(t *testing.T) {
 			t.Fatal(found, err)
 		}
 	}
-	if jobs := n.keys(spaceJobs); len(jobs) != 1 || n.find("a") != nil {
+	if jobs := n.keys(spaceJobs); len(jobs) != 1 || n.recorded != 1 || n.find("a") != nil {
 		t.Fatalf("jobs %v, still found: %v", jobs, n.find("a"))
 	}
 	_, err := n.spaces.Create(t.Context(), atRoot, "a", nil)
@@ -138,6 +138,47 @@ func TestDestroySparesTheNext(t *testing.T) {
 	}
 	if got := n.find("a"); got == nil || got.ID != next.ID {
 		t.Fatalf("the name belongs to %+v", got)
+	}
+}
+
+// Of two nodes that destroy one namespace, the slower spares its successor.
+func TestSlowDestroySparesTheNext(t *testing.T) {
+	n := newNode(t, mem.Open())
+	old := n.create(atRoot, "a")
+	_, err := n.spaces.Delete(t.Context(), namespace.RootID, "a")
+	n.must(err)
+	n.dropping = func() {
+		n.must(n.runJobs())
+		n.create(atRoot, "a")
+	}
+	n.must(n.spaces.Destroy(t.Context(), old.ID))
+	if got := n.find("a"); got == nil || got.ID == old.ID {
+		t.Fatalf("the name belongs to %+v", got)
+	}
+}
+
+// A namespace deleted while it is being made does not come to life, whether or
+// not its destruction has begun.
+func TestDeletedWhileBeingMade(t *testing.T) {
+	for _, destroyed := range []bool{false, true} {
+		n := newNode(t, mem.Open())
+		n.furnishing = func() {
+			if n.find("a") != nil {
+				t.Error("it can be found before it is made")
+			}
+			_, err := n.spaces.Delete(t.Context(), namespace.RootID, "a")
+			n.must(err)
+			if destroyed {
+				n.must(n.runJobs())
+			}
+		}
+		_, err := n.spaces.Create(t.Context(), atRoot, "a", nil)
+		wantKind(t, err, api.Conflict)
+		n.must(n.runJobs())
+		n.onlyOf()
+		if n.find("a") != nil {
+			t.Fatal("it lives")
+		}
 	}
 }
 
@@ -310,6 +351,15 @@ func TestRaceForAName(t *testing.T) {
 			func() error { return two.enable(namespace.RootID, "TEAM/a/") },
 		))
 	}
+}
+
+func TestChildMadeDuringDelete(t *testing.T) {
+	n := newNode(t, mem.Open())
+	a := n.create(atRoot, "a")
+	n.deleting = func() { n.create(a.API(), "b") }
+	_, err := n.spaces.Delete(t.Context(), namespace.RootID, "a")
+	wantKind(t, err, api.Invalid)
+	n.usable("a/b")
 }
 
 // A child is never made in a parent that is deleted at the same time.

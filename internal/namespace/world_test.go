@@ -56,7 +56,28 @@ type node struct {
 	cache  *store.Cache
 	spaces *namespace.Registry
 	mounts *mount.Mounts
+
+	recorded   int    // jobs that deletions recorded
+	furnishing func() // called while a namespace is being made; nil: nothing
+	dropping   func() // called while a namespace is being destroyed; nil: nothing
 }
+
+// call runs a test's interruption, once.
+func call(fn *func()) {
+	if f := *fn; f != nil {
+		*fn = nil
+		f()
+	}
+}
+
+// DropNamespace implements namespace.Keys.
+func (n *node) DropNamespace(ctx context.Context, id string) error {
+	call(&n.dropping)
+	return n.bar.DropNamespace(ctx, id)
+}
+
+// AddNamespace implements namespace.Keys.
+func (n *node) AddNamespace(ctx context.Context, id string) error { return n.bar.AddNamespace(ctx, id) }
 
 // Rows that stand for the scheduled work of a server.
 const (
@@ -96,10 +117,17 @@ func newNode(t testing.TB, phys store.Store) *node {
 	var err error
 	n.cache, err = store.NewCache(context.Background(), n.bar)
 	n.must(err)
-	n.spaces = namespace.New(n.bar, n.cache, n.bar, namespace.Hooks{
-		Claim:   func(tx *store.Tx, parent, path string) error { return n.mounts.Claim(tx, parent, path) },
-		Furnish: func(ctx context.Context, id string) error { return n.mounts.Furnish(ctx, id) },
-		Delete:  record(spaceJobs),
+	n.spaces = namespace.New(n.bar, n.cache, n, namespace.Hooks{
+		Claim: func(tx *store.Tx, parent, path string) error { return n.mounts.Claim(tx, parent, path) },
+		Furnish: func(ctx context.Context, id string) error {
+			call(&n.furnishing)
+			return n.mounts.Furnish(ctx, id)
+		},
+		Delete: func(tx *store.Tx, id string) error {
+			n.recorded++
+			call(&n.deleting)
+			return record(spaceJobs)(tx, id)
+		},
 	}, testClock)
 	n.mounts = mount.New(n.bar, n.cache, mount.Hooks{Taken: n.spaces.Taken, Delete: record(mountJobs)}, testClock)
 	n.must(n.mounts.Install([]api.Engine{{Type: "kv"}, {Type: "system"}, {Type: "cubbyhole"}, {Type: "token", Auth: true}, {Type: "userpass", Auth: true}}))
