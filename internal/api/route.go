@@ -6,7 +6,7 @@ import (
 )
 
 // Flag marks what is special about an endpoint.
-type Flag uint8
+type Flag uint16
 
 // The flags.
 const (
@@ -16,6 +16,7 @@ const (
 	Flat                      // the envelope repeats the response's fields at top level
 	RootOnly                  // exists in the root namespace only
 	Sealed                    // answers also while the server is sealed
+	Open                      // takes a token but asks no policy: the handler decides what is shown
 	Hidden                    // left out of the documentation: it answers what the surface does not have
 )
 

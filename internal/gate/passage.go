@@ -156,11 +156,13 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 	return true, nil
 }
 
-func (p *passage) public() bool { return p.lost == nil && p.match.Endpoint.Has(api.Public) }
+// public reports whether no policy is asked: the endpoint needs no token, or
+// decides for itself what a token shows.
+func (p *passage) public() bool { return p.lost == nil && p.match.Endpoint.Has(api.Public|api.Open) }
 
 // identify finds the token's owner. Public endpoints need none.
 func (p *passage) identify() error {
-	if p.public() {
+	if p.public() && (p.r.Token.Empty() || p.match.Endpoint.Has(api.Public)) {
 		return nil
 	}
 	if p.r.Token.Empty() {

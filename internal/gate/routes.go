@@ -16,8 +16,8 @@ func Routes() []api.Route[*House] {
 		api.Handle(api.Write, "capabilities", (*House).capabilities, api.Flat),
 		api.Handle(api.Write, "capabilities-self", (*House).capabilitiesSelf, api.Flat),
 		api.Handle(api.Write, "capabilities-accessor", (*House).capabilitiesAccessor, api.Flat),
-		api.Handle(api.Read, "internal/ui/mounts", (*House).visibleMounts),
-		api.Handle(api.Read, "internal/ui/mounts/{path...}", (*House).visibleMount),
+		api.Handle(api.Read, "internal/ui/mounts", (*House).visibleMounts, api.Open),
+		api.Handle(api.Read, "internal/ui/mounts/{path...}", (*House).visibleMount, api.Open),
 	}
 }
 
@@ -113,7 +113,11 @@ type VisibleMounts struct {
 }
 
 // acl is the caller's policies and the prefix of paths in the call's namespace.
+// Who has no token has no policies.
 func (h *House) acl(c *api.Call) (*policy.ACL, string, error) {
+	if c.Caller.Namespace.ID == "" {
+		return nil, "", nil
+	}
 	acl, err := h.Policies.ACL(c, c.Caller.Namespace.ID, c.Caller.Policies)
 	return acl, strings.TrimPrefix(c.Namespace.Path, c.Caller.Namespace.Path), err
 }

@@ -215,7 +215,7 @@ func (m *Mounts) Move(ctx context.Context, nsID, from, to string) error {
 		return api.Errorf(api.Invalid, "to: a secret engine cannot become an auth method, nor the other way round")
 	}
 	if err := checkPath(to); err != nil {
-		return err
+		return api.Errorf(api.Invalid, "cannot remount to %q: it is reserved, or not a mount's path", display(to))
 	}
 	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
 		if err := m.vacant(tx, nsID, to, from); err != nil {

@@ -174,6 +174,9 @@ func (m *Mounts) enable(c *api.Call, path string, r *EnableRequest) (*api.None, 
 }
 
 func (m *Mounts) enableSecret(c *api.Call, r *EnableRequest) (*api.None, error) {
+	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
+		return nil, api.Errorf(api.Invalid, "cannot mount below %q: auth methods are enabled through sys/auth", authPrefix)
+	}
 	return m.enable(c, secretPath(r.Path), r)
 }
 
@@ -182,6 +185,9 @@ func (m *Mounts) enableAuth(c *api.Call, r *EnableRequest) (*api.None, error) {
 }
 
 func (m *Mounts) disableSecret(c *api.Call, r *PathRequest) (*api.None, error) {
+	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
+		return nil, api.Errorf(api.Invalid, "cannot unmount %q: auth methods are disabled through sys/auth", authPrefix)
+	}
 	_, err := m.Disable(c, c.Namespace.ID, secretPath(r.Path))
 	return nil, err
 }
@@ -263,8 +269,14 @@ func (m *Mounts) tune(c *api.Call, path string, r *TuneRequest) (*api.None, erro
 	})
 }
 
+// tuneSecret also tunes auth methods, as clients do, under their full path; that
+// needs sudo as sys/auth does.
 func (m *Mounts) tuneSecret(c *api.Call, r *TuneRequest) (*api.None, error) {
-	return m.tune(c, secretPath(r.Path), r)
+	path := secretPath(r.Path)
+	if strings.HasPrefix(path, authPrefix) && !c.Caller.Sudo {
+		return nil, api.ErrDenied()
+	}
+	return m.tune(c, path, r)
 }
 
 func (m *Mounts) tuneAuth(c *api.Call, r *TuneRequest) (*api.None, error) {
@@ -290,7 +302,7 @@ func (m *Mounts) remount(c *api.Call, r *RemountRequest) (*Migration, error) {
 	if err := m.Move(c, c.Namespace.ID, from, to); err != nil {
 		return nil, err
 	}
-	t, err := m.Table(c, c.Namespace.ID)
+	t, err := m.load(c, m.store, c.Namespace.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -227,6 +227,9 @@ func (r *Registry) Create(ctx context.Context, parent api.Namespace, name string
 	if err != nil {
 		return nil, err
 	}
+	if existing != nil && existing.Deleting {
+		return nil, &api.Error{Kind: api.Conflict, Message: "the namespace is being deleted", Hint: "try again when it is gone"}
+	}
 	if existing != nil && existing.Name != name {
 		return nil, api.Errorf(api.Conflict, "a namespace whose name differs only by case exists")
 	}

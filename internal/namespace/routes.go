@@ -2,6 +2,8 @@ package namespace
 
 import (
 	"maps"
+	"path"
+	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
 )
@@ -88,16 +90,20 @@ func (r *Registry) walk(c *api.Call, id, prefix string, out *api.Keys) error {
 }
 
 func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
-	parent := &Namespace{ID: c.Namespace.ID, Path: c.Namespace.Path}
-	n, err := r.Find(c, parent, q.Path)
+	dir, name := path.Split(strings.TrimSuffix(q.Path, "/"))
+	parent, err := r.Find(c, &Namespace{ID: c.Namespace.ID, Path: c.Namespace.Path}, dir)
 	if api.KindOf(err) == api.NotFound {
 		return nil, api.ErrNotFound()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if n.ID == c.Namespace.ID {
+	n, err := r.Child(c, parent.ID, name)
+	if err == nil && n == nil {
 		return nil, api.ErrNotFound()
+	}
+	if err != nil {
+		return nil, err
 	}
 	return info(n), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ type flags struct {
 	listen    []string
 	certFile  string
 	keyFile   string
+	auditDirs []string
 	logLevel  string
 	logFormat string
 	dev       bool
@@ -59,6 +61,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringArrayVar(&f.listen, "listen", nil, "`ADDR` to listen on; may be repeated (default "+DefaultAddress+")")
 	fs.StringVar(&f.certFile, "tls-cert", "", "certificate `FILE` in PEM, for all -listen addresses")
 	fs.StringVar(&f.keyFile, "tls-key", "", "private key `FILE` in PEM, for all -listen addresses")
+	fs.StringArrayVar(&f.auditDirs, "audit-dir", nil, "`DIR` below which audit files may be declared through the API; may be repeated (default DIR/audit of -data)")
 	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
 	fs.StringVar(&f.logFormat, "log-format", "", "standard or json (default standard)")
 	fs.BoolVar(&f.dev, "dev", false, "run a development server in memory")
@@ -111,6 +114,10 @@ func (f *flags) config() (*Config, error) {
 	if len(c.Listeners) == 0 {
 		c.Listeners = []Listener{{Address: DefaultAddress, CertFile: f.certFile, KeyFile: f.keyFile}}
 	}
+	c.AuditDirs = append(c.AuditDirs, f.auditDirs...)
+	if len(c.AuditDirs) == 0 && c.DataDir != "" {
+		c.AuditDirs = []string{filepath.Join(c.DataDir, "audit")}
+	}
 	f.logging(c)
 	return c, nil
 }
@@ -140,6 +147,7 @@ func (f *flags) devConfig(c *Config) error {
 		f.devToken = token
 	}
 	c.DataDir, c.LocalSlot, c.SlotPath = "", false, ""
+	c.AuditDirs = append(c.AuditDirs, append(f.auditDirs, os.TempDir())...)
 	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
 	c.DevRoot, c.DevKVv1 = api.NewSecret(f.devToken), f.devKVv1
 	f.logging(c)

@@ -62,7 +62,7 @@ func TestAuditDevices(t *testing.T) {
 		err := c.sys.EnableAuditWithOptions(name, &vault.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": file}})
 		refused(t, err, 400, "path already in use")
 		err = c.sys.EnableAuditWithOptions("other", &vault.EnableAuditOptions{Type: "nosuch"})
-		refused(t, err, 400, "nosuch")
+		refused(t, err, 400, "type")
 		err = c.sys.EnableAuditWithOptions("other", &vault.EnableAuditOptions{Type: "file"})
 		refused(t, err, 400, "file_path")
 		ok(t, c.sys.DisableAudit(name))

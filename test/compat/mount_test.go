@@ -51,7 +51,7 @@ func TestMountsOfTheStart(t *testing.T) {
 
 func TestMountRefusals(t *testing.T) {
 	eachClient(t, func(t *testing.T, c *client) {
-		refused(t, c.sys.Mount(unique("x"), &vault.MountInput{Type: "nosuch"}), 400, "nosuch")
+		refused(t, c.sys.Mount(unique("x"), &vault.MountInput{Type: "nosuch"}), 400, "plugin not found in the catalog")
 		refused(t, c.sys.Mount("sys/x", &vault.MountInput{Type: "kv"}), 400, "cannot mount")
 		refused(t, c.sys.Mount("auth/x", &vault.MountInput{Type: "kv"}), 400, "cannot mount")
 		refused(t, c.sys.Unmount("sys"), 400, "")
@@ -126,7 +126,7 @@ func TestAuthMounts(t *testing.T) {
 		method := must(c.sys.ListAuth())(t)["token/"]
 		equal(t, "type", method.Type, "token")
 		equal(t, "token type", method.Config.TokenType, "default-service")
-		refused(t, c.sys.EnableAuthWithOptions(unique("x"), &vault.EnableAuthOptions{Type: "nosuch"}), 400, "nosuch")
+		refused(t, c.sys.EnableAuthWithOptions(unique("x"), &vault.EnableAuthOptions{Type: "nosuch"}), 400, "plugin not found in the catalog")
 		refused(t, c.sys.EnableAuthWithOptions("token", &vault.EnableAuthOptions{Type: "token"}), 400, "")
 		refused(t, c.sys.DisableAuth("token"), 400, "token credential backend cannot be disabled")
 		ok(t, c.sys.DisableAuth(unique("none")))

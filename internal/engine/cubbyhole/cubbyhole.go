@@ -81,7 +81,7 @@ func place(c *api.Call) (string, error) {
 	case c.Caller.TokenID == "":
 		return "", api.ErrDenied()
 	case c.Caller.Batch:
-		return "", api.Errorf(api.Invalid, "a batch token has no cubbyhole")
+		return "", api.Errorf(api.Invalid, "cubbyhole operations are only supported by service tokens")
 	}
 	return home(c.Caller.TokenID), nil
 }

@@ -52,7 +52,7 @@ func detail(c *api.Call, path string, keys *api.Keys) (*api.Keys, error) {
 // rootless is the answer for the root of data/, metadata/ and the like, or a
 // directory: there is no secret to read or write.
 func rootless(c *api.Call, path string) error {
-	if path == "" {
+	if path == "" && !strings.HasSuffix(c.Path, "/") {
 		c.Warn("Non-listing operations on the root of a K/V v2 mount are not supported.")
 	}
 	return api.ErrNotFound()

@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -125,10 +126,10 @@ func (v2) writeData(c *api.Call, r *WriteData) (*VersionInfo, error) {
 // target refuses to write where no secret can be.
 func target(c *api.Call, path string) error {
 	switch {
+	case strings.HasSuffix(c.Path, "/"):
+		return directory()
 	case path == "":
 		return rootless(c, path)
-	case slashed(c, path):
-		return directory()
 	}
 	return nil
 }
@@ -221,7 +222,8 @@ func patchOnce(c *api.Call, r *PatchData, patch []byte) (*VersionInfo, error) {
 		return nil, err
 	}
 	if body == nil {
-		return nil, unreadable(&Data{Metadata: versionInfo(&s, &v)})
+		info := versionInfo(&s, &v)
+		return nil, unreadable(&info)
 	}
 	if string(patch) == "null" {
 		patch = []byte("{}")

@@ -71,7 +71,7 @@ func TestDataAsTheWireHasIt(t *testing.T) {
 		{"GET data/a", `{"version":"x"}`, api.Invalid, "", ""},
 		{"DELETE data/a", "", success, "", ""},
 		{"GET data/a", "", api.NotFound, `{"data":null,"metadata":` + info(5, at0, false) + `}`, ""},
-		{"PATCH data/a", `{"data":{"q":1}}`, api.NotFound, `{"data":null,"metadata":` + info(5, at0, false) + `}`, ""},
+		{"PATCH data/a", `{"data":{"q":1}}`, api.NotFound, info(5, at0, false), ""},
 		{"GET subkeys/a", "", api.NotFound, `{"subkeys":null,"metadata":` + info(5, at0, false) + `}`, ""},
 		{"POST undelete/a", `{"versions":[5]}`, success, "", ""},
 		{"GET data/a", "", success, `{"data":{},"metadata":` + info(5, "", false) + `}`, ""},
@@ -193,7 +193,8 @@ func TestPatch(t *testing.T) {
 		{"PATCH data/p", `{"data":{}}`, api.Invalid, "", "check-and-set parameter required for this call"},
 		{"POST data/p", `{"data":{}}`, api.Invalid, "", "check-and-set parameter required for this call"},
 		{"PATCH data/p", `{"data":{},"options":{"cas":4}}`, success, info(5, "", false), ""},
-		{"PATCH data/", `{"data":{}}`, api.NotFound, "", ""},
+		{"PATCH data", `{"data":{}}`, api.NotFound, "", ""},
+		{"PATCH data/", `{"data":{}}`, api.Invalid, "", "cannot write to a path ending in '/'"},
 	})
 }
 
@@ -289,7 +290,9 @@ func TestWrongPathsOfVersionTwo(t *testing.T) {
 			t.Errorf("%s: %+v", request, a)
 		}
 	}
-	if a := m.do("GET data", ""); a.kind != api.NotFound || len(a.warnings) != 1 {
-		t.Errorf("read of the root: %+v", a)
+	for request, warnings := range map[string]int{"GET data": 1, "GET data/": 0, "GET metadata": 1, "POST data": 1, "GET subkeys/": 0} {
+		if a := m.do(request, `{"data":{}}`); a.kind != api.NotFound || len(a.warnings) != warnings {
+			t.Errorf("%s: %+v", request, a)
+		}
 	}
 }
