@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -80,7 +81,25 @@ func (c *Config) openStore(log *slog.Logger) (store.Store, error) {
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
 	}
-	return st, err
+	if err != nil {
+		return nil, err
+	}
+	return st, c.makeAuditDirs()
+}
+
+// makeAuditDirs makes the directories for audit files that lie in the data
+// directory; others are the operator's to make.
+func (c *Config) makeAuditDirs() error {
+	for _, d := range c.AuditDirs {
+		rel, err := filepath.Rel(c.DataDir, d)
+		if err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("directory for audit files: %w", err)
+		}
+	}
+	return nil
 }
 
 // slotDir is where local key slots keep their files.

@@ -33,7 +33,8 @@ const (
 	defaultCacheBytes    = 32 << 20
 	defaultMemTableBytes = 8 << 20
 	defaultKeepCommits   = 100_000
-	bloomBitsPerKey      = 10 // one false positive in a hundred look-ups of absent keys
+	openTables           = 500 // table files kept open
+	bloomBitsPerKey      = 10  // one false positive in a hundred look-ups of absent keys
 )
 
 func (o Options) withDefaults() Options {
@@ -60,7 +61,6 @@ func (o Options) withDefaults() Options {
 // sync offsets in the log, so damage to it is told from its ordinary end.
 func (o Options) engineOptions(log *engineLog) *crdb.Options {
 	out := &crdb.Options{
-		FS:                          o.FS,
 		CacheSize:                   o.CacheBytes,
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 3,

@@ -67,7 +67,7 @@ func damaged(what string, err error) error {
 	if crdb.IsCorruptionError(err) && !errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%w: %q: %w", store.ErrCorrupt, what, err)
 	}
-	return fmt.Errorf("store: reading %q: %w", what, err)
+	return fmt.Errorf("store: %q: %w", what, err)
 }
 
 // List implements store.Store.
