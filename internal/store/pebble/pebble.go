@@ -83,7 +83,7 @@ func open(dir string, o Options, lock *crdb.Lock) (*Store, error) {
 	}
 	s := &Store{
 		db: db, lock: lock, fs: o.FS, dir: dir, log: log,
-		keep: store.Rev(o.KeepCommits), noSync: o.noSync,
+		keep: store.Rev(o.KeepCommits), noSync: o.noSync || neverSync,
 		queue:   make(chan *request, queueLength),
 		closing: make(chan struct{}), exited: make(chan struct{}),
 	}
