@@ -46,4 +46,3 @@ func garbagePercent(live uint64) int {
 	}
 	return int(min(mostPercent, max(leastPercent, garbageBytes*100/live)))
 }
-
