@@ -42,7 +42,8 @@ type passage struct {
 }
 
 // run takes the steps in their order.
-func (p *passage) run() error {
+func (p *passage) run() (err error) {
+	defer p.recovered(&err)
 	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
@@ -72,7 +73,7 @@ func (p *passage) locate() error {
 	p.path = path
 	ns, err := p.house.Namespaces.Find(&p.call, p.house.Namespaces.Root(), p.r.Namespace)
 	if err != nil {
-		p.lost = err
+		p.lost = err // the namespace stays unknown: nowhere decides who is told
 		return ignoreNotFound(err)
 	}
 	if err := p.descend(ns); err != nil {
@@ -143,9 +144,6 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		return true, nil
 	}
 	p.match, p.lost = p.find(entry.Router(), rest)
-	if api.KindOf(p.lost) == api.Invalid {
-		return true, p.lost
-	}
 	if p.lost == nil {
 		p.path, p.call.Path = entry.Path+p.match.Path, p.match.Path
 		p.resp.Flags = p.match.Endpoint.Flags
@@ -171,8 +169,11 @@ func undocumented(m *api.Match, err error) bool {
 }
 
 // public reports whether no policy is asked: the endpoint needs no token, or
-// decides for itself what a token shows.
-func (p *passage) public() bool { return p.lost == nil && p.match.Endpoint.Has(api.Public|api.Open) }
+// decides for itself what a token shows. That a name in its path is malformed
+// does not change that.
+func (p *passage) public() bool {
+	return p.match.Endpoint != nil && p.match.Endpoint.Has(api.Public|api.Open) && (p.lost == nil || api.KindOf(p.lost) == api.Invalid)
+}
 
 // identify finds the token's owner. Public endpoints need none.
 func (p *passage) identify() error {
@@ -224,10 +225,13 @@ func (p *passage) decode() error {
 // tell whether the thing exists.
 func (p *passage) authorise() error {
 	if p.public() {
+		if p.lost != nil {
+			return p.lost
+		}
 		return p.misread
 	}
 	if p.ns == nil {
-		return p.lost
+		return p.nowhere()
 	}
 	verb, failed := p.verb()
 	path := p.judged(p.path)
@@ -246,6 +250,20 @@ func (p *passage) authorise() error {
 	return failed
 }
 
+// nowhere answers a request in a namespace that does not exist. Only who could
+// do in it what is asked, if it existed, is told that it does not.
+func (p *passage) nowhere() error {
+	full, inside := strings.CutPrefix(strings.Trim(p.r.Namespace, "/")+"/"+p.path, p.call.Caller.Namespace.Path)
+	path, err := policy.Canonical(full)
+	if err != nil || !inside {
+		return api.ErrDenied()
+	}
+	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		return api.ErrDenied()
+	}
+	return p.lost
+}
+
 // judged is a path of the request's namespace as the caller's policies name it:
 // from the namespace of the token.
 func (p *passage) judged(path string) string {
@@ -256,7 +274,9 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 	api.Delete: policy.Delete, api.List: policy.List, api.Scan: policy.Scan}
 
 // verb is the capability that the request needs.
-func (p *passage) verb() (policy.Capabilities, error) {
+func (p *passage) verb() (verb policy.Capabilities, err error) {
+	verb = policy.Update
+	defer p.recovered(&err)
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return verbs[p.r.Op], nil
 	}
@@ -297,7 +317,7 @@ func (p *passage) audited(refused error) error {
 		err = p.answer()
 	}
 	if p.spent {
-		err = errors.Join(err, p.house.Tokens.Revoke(&p.call, p.token.NamespaceID, p.token.ID))
+		p.retire()
 	}
 	p.note(err)
 	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
@@ -307,14 +327,22 @@ func (p *passage) audited(refused error) error {
 	return p.call.Finish()
 }
 
+// retire revokes the token whose last use this was. It is dead already: should
+// this fail, the schedule clears it away.
+func (p *passage) retire() {
+	if err := p.house.Tokens.Revoke(context.WithoutCancel(&p.call), p.token.NamespaceID, p.token.ID); err != nil {
+		p.gate.log.Warn("clearing a used-up token away", slog.String("request_id", p.r.ID), slog.Any("error", err))
+	}
+}
+
 func (p *passage) answer() (err error) {
+	if p.r.WrapTTL != 0 {
+		return errWrap()
+	}
 	if p.r.Help {
 		p.resp.Flags = api.Bare
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
 		return err
-	}
-	if p.r.WrapTTL != 0 {
-		return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}
 	}
 	if err := p.limit(); err != nil {
 		return err
@@ -322,14 +350,23 @@ func (p *passage) answer() (err error) {
 	return p.dispatch()
 }
 
-// dispatch calls the handler. A handler that panics is an internal error.
+// errWrap refuses what would else be answered in the clear.
+func errWrap() *api.Error {
+	return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}
+}
+
+// recovered, deferred, makes a panic an internal error. The log gets the place
+// and never the value, which may hold what was asked for.
+func (p *passage) recovered(err *error) {
+	if v := recover(); v != nil {
+		p.gate.log.Error("handler panicked", slog.String("request_id", p.r.ID), slog.String("stack", string(debug.Stack())))
+		*err = fmt.Errorf("handler panicked (%T)", v)
+	}
+}
+
+// dispatch calls the handler.
 func (p *passage) dispatch() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.gate.log.Error("handler panicked", slog.String("request_id", p.r.ID), slog.String("stack", string(debug.Stack())))
-			err = fmt.Errorf("handler panicked (%T)", v)
-		}
-	}()
+	defer p.recovered(&err)
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
 	if err != nil {
 		return err
@@ -339,6 +376,9 @@ func (p *passage) dispatch() (err error) {
 
 // render gives the handler's answer its form on the wire.
 func (p *passage) render() (err error) {
+	if _, ok := p.result.(*api.Keys); !ok && len(p.decision.Filters) > 0 {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy filters keys here, and this answer cannot be filtered"}
+	}
 	switch v := p.result.(type) {
 	case nil:
 	case *api.Raw:
@@ -381,7 +421,7 @@ func (p *passage) fail(err error) {
 	p.resp.Data, p.resp.Raw, p.resp.Auth = nil, nil, nil
 	var e *api.Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e.Kind != api.Internal:
 		if e.Data != nil {
 			if b, merr := marshal(e.Data); merr == nil {
 				p.resp.ErrData = b

@@ -46,7 +46,7 @@ func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][
 		}
 		return nil, err
 	}
-	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
+	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid token")
 }
 
 func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
@@ -70,16 +70,18 @@ func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[stri
 	if t == nil {
 		return nil, api.Errorf(api.Invalid, "invalid accessor")
 	}
-	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
+	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid accessor")
 }
 
-func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string) (*map[string][]string, error) {
+// capabilitiesOf answers for a token that can act in the call's namespace. Any
+// other is refused as one that does not exist.
+func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string, refusal string) (*map[string][]string, error) {
 	owner, err := h.Namespaces.ByID(c, t.NamespaceID)
 	if err != nil {
 		return nil, err
 	}
 	if owner == nil || !strings.HasPrefix(c.Namespace.Path, owner.Path) {
-		return nil, api.Errorf(api.Invalid, "invalid token")
+		return nil, api.Errorf(api.Invalid, "%s", refusal)
 	}
 	return h.capabilitiesWith(c, owner.API(), t.Policies, paths)
 }

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/strongroom/strongroom/test/process"
@@ -47,11 +48,14 @@ func run(m *testing.M) (code int, err error) {
 	return code, world.shared.Kill()
 }
 
-// devServer starts a server in memory that the test has for itself.
-func devServer(t *testing.T) *process.Server {
+// devServer starts a server in memory that the test has for itself, and that may write audit files below the directory.
+func devServer(t *testing.T) (s *process.Server, auditDir string) {
 	t.Helper()
-	s, err := process.Dev(world.bin, rootToken)
-	return owned(t, s, err)
+	auditDir = t.TempDir()
+	config := filepath.Join(t.TempDir(), "config.hcl")
+	ok(t, os.WriteFile(config, fmt.Appendf(nil, "audit_directory = %q\n", auditDir), 0o600))
+	s, err := process.DevConfigured(world.bin, rootToken, config)
+	return owned(t, s, err), auditDir
 }
 
 // owned ends the server with the test, printing what it said where the test failed.

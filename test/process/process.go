@@ -68,6 +68,15 @@ func Dev(bin, token string) (*Server, error) {
 	return Start(addr, bin, "dev", "-listen="+addr, "-root-token="+token)
 }
 
+// DevConfigured starts the same with the flags of Vault's development server, which also takes a configuration file.
+func DevConfigured(bin, token, config string) (*Server, error) {
+	addr, err := FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	return Start(addr, bin, "server", "-dev", "-dev-root-token-id="+token, "-dev-listen-address="+addr, "-config="+config)
+}
+
 // Durable starts `strongroom server` on the data directory, with any further flags.
 func Durable(bin, data string, flags ...string) (*Server, error) {
 	addr, err := FreeAddr()

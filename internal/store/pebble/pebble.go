@@ -41,6 +41,7 @@ type Store struct {
 
 	current atomic.Pointer[view] // what readers see; nil once closed
 	views   sync.WaitGroup       // views not yet closed
+	listers listers
 
 	queue     chan *request
 	closeOnce sync.Once
@@ -82,7 +83,7 @@ func open(dir string, o Options, lock *crdb.Lock) (*Store, error) {
 	}
 	s := &Store{
 		db: db, lock: lock, fs: o.FS, dir: dir, log: log,
-		keep: store.Rev(o.KeepCommits), noSync: o.noSync,
+		keep: store.Rev(o.KeepCommits), noSync: o.noSync || neverSync,
 		queue:   make(chan *request, queueLength),
 		closing: make(chan struct{}), exited: make(chan struct{}),
 	}
