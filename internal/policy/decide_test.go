@@ -45,6 +45,10 @@ func TestCapabilities(t *testing.T) {
 		{"fewer plus segments win", priority, "kv/a/b/d", "update"},
 		{"only prefix", priority, "kv/z", "update"},
 		{"later wildcard wins", `path "kv/a/+" { capabilities = ["read"] } path "kv/+/b" { capabilities = ["list"] }`, "kv/a/b", "read"},
+		{"longer wins", `path "kv/+/a*" { capabilities = ["list"] } path "kv/+/ab*" { capabilities = ["read"] }`, "kv/x/abc", "read"},
+		{"longer wins over later in the alphabet", `path "kv/+/b/+" { capabilities = ["list"] } path "kv/+/+/ccc" { capabilities = ["read"] }`, "kv/a/b/ccc", "read"},
+		{"plus that begins a segment is a character", `path "kv/+x" { capabilities = ["read"] }`, "kv/+x", "read"},
+		{"later in the alphabet wins", `path "kv/+/b/+" { capabilities = ["read"] } path "kv/+/+/c" { capabilities = ["list"] }`, "kv/a/b/c", "read"},
 		{"longer prefix wins", `path "kv/a*" { capabilities = ["read"] } path "kv/*" { capabilities = ["list"] }`, "kv/ab", "read"},
 		{"exact wins", `path "kv/ab" { capabilities = ["read"] } path "kv/a*" { capabilities = ["list"] }`, "kv/ab", "read"},
 		{"legacy write", legacy, "kv/w", "create delete list read update"},
@@ -54,6 +58,9 @@ func TestCapabilities(t *testing.T) {
 		{"no capabilities", `path "kv/foo" {}`, "kv/foo", "deny"},
 		{"no rule", legacy, "kv/other", "deny"},
 		{"stanzas of one path add up", `path "kv/foo" { capabilities = ["read"] } path "kv/foo" { capabilities = ["update"] }`, "kv/foo", "read update"},
+		{"deny beats another stanza", `path "kv/foo" { capabilities = ["read"] } path "kv/foo" { capabilities = ["deny"] }`, "kv/foo", "deny"},
+		{"exact directory beats a deny below it", `path "kv/a" { capabilities = ["list"] } path "kv/a/*" { capabilities = ["deny"] }`, "kv/a/", "list"},
+		{"exact path beats a deny of its kind", `path "kv/a" { capabilities = ["list"] } path "kv/a*" { capabilities = ["deny"] }`, "kv/a", "list"},
 		{"deny beats the rest", `path "kv/foo" { capabilities = ["read", "deny", "sudo"] }`, "kv/foo", "deny"},
 		{"plus is a whole segment", `path "kv/fo+" { capabilities = ["read"] }`, "kv/foo", "deny"},
 		{"plus inside is a character", `path "kv/fo+" { capabilities = ["read"] }`, "kv/fo+", "read"},
@@ -202,6 +209,11 @@ path "kv/*" {
 	if d.PageLimit != 5 || !slices.Equal(d.Filters, []string{"{{ .path }}{{ .key }}", "x/{{ .key }}"}) {
 		t.Errorf("page %d, filters %v", d.PageLimit, d.Filters)
 	}
+	denies := compile(t, `path "kv/*" { capabilities = ["read"] }`, `path "kv/Foo" { capabilities = ["deny", "read"] }`, `path "kv/foo" { capabilities = ["deny"] }`)
+	d = denies.Decide(Request{Path: "kv/FOO", Op: Read})
+	if d.Reason != Denied || d.Capabilities != Deny || len(d.Rules) != 2 || d.Rules[0].Capabilities != Deny {
+		t.Errorf("folded deny: %+v", d)
+	}
 	root := Root().Decide(Request{Path: "sys/raw/x", Op: Delete})
 	if !root.Allowed || !root.Sudo || !root.Root || root.Reason != RootGranted {
 		t.Errorf("root: %+v", root)
@@ -251,6 +263,10 @@ path "kv/b" {
 	}
 	if r := read(before, "kv/b", end); r != Stale {
 		t.Errorf("compiled before the end, asked at it: %v", r)
+	}
+	slices.Reverse(p.Rules)
+	if e := Compile(end.Add(-time.Second), p).Expires(); !e.Equal(end) {
+		t.Errorf("in the other order, expires %v", e)
 	}
 	after := Compile(end, p)
 	if r := read(after, "kv/a", end); r != NoRule {
