@@ -106,6 +106,9 @@ func TestGHSA_59w7_v8rr_pr4p(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !p.Templated() || p.Expand(func(string) (string, bool) { return "x", true }).Templated() {
+		t.Error("the policy is not templated, or still is once expanded")
+	}
 	with := func(name string) *ACL {
 		return Compile(time.Time{}, p.Expand(func(template string) (string, bool) {
 			return name, template == "identity.entity.name"
