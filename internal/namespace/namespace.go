@@ -351,7 +351,7 @@ func (r *Registry) finish(ctx context.Context, n *Namespace) (*Namespace, error)
 		if out, err = rowOf(tx, n.rowKey()); err != nil {
 			return err
 		}
-		if out == nil || false {
+		if out == nil || out.ID != n.ID || out.Deleting {
 			return errOvertaken()
 		}
 		out.Making = false

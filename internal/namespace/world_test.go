@@ -59,6 +59,7 @@ type node struct {
 
 	recorded   int    // jobs that deletions recorded
 	furnishing func() // called while a namespace is being made; nil: nothing
+	deleting   func() // called before a deletion is committed; nil: nothing
 	dropping   func() // called while a namespace is being destroyed; nil: nothing
 }
 
