@@ -203,7 +203,7 @@ func decodeString(raw jsontext.Value, dst reflect.Value) error {
 
 func decodeSecret(raw jsontext.Value, dst reflect.Value) error {
 	s, err := text(raw)
-	dst.Set(reflect.ValueOf(Secret{s}))
+	dst.Set(reflect.ValueOf(NewSecret(s)))
 	return err
 }
 

@@ -80,6 +80,7 @@ type InitStatus struct {
 	Initialized bool `json:"initialized"`
 }
 
+// initStatus says whether the server has been initialised.
 func (d *Desk) initStatus(c *api.Call, _ *api.None) (*InitStatus, error) {
 	done, err := d.Seal.Initialized(c)
 	return &InitStatus{done}, err
@@ -136,6 +137,7 @@ func (d *Desk) slots(q *InitRequest) ([]seal.SlotSpec, error) {
 	return specs, checkShares(q.RecoveryShares, q.RecoveryThreshold, "recovery")
 }
 
+// initialise makes the root key, the key slots and a root token. It works once.
 func (d *Desk) initialise(c *api.Call, q *InitRequest) (*InitAnswer, error) {
 	specs, err := d.slots(q)
 	if err != nil {
@@ -265,6 +267,8 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 	return s, nil
 }
 
+// sealStatus says whether the server is sealed, and how many unseal keys it has
+// been given.
 func (d *Desk) sealStatus(c *api.Call, _ *api.None) (*SealStatus, error) { return d.status(c) }
 
 // UnsealRequest hands in one unseal key.
@@ -274,6 +278,7 @@ type UnsealRequest struct {
 	Migrate bool       `json:"migrate"` // Kept for compatibility.
 }
 
+// unseal takes an unseal key. The server opens with the last that is needed.
 func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -390,6 +395,8 @@ type Leader struct {
 	LastWAL        int64  `json:"performance_standby_last_remote_wal"`
 }
 
+// leader says which node leads. Every node serves everything, so each one names
+// itself.
 func (d *Desk) leader(_ *api.Call, _ *api.None) (*Leader, error) {
 	return &Leader{IsSelf: true, Address: d.Address}, nil
 }
@@ -409,6 +416,7 @@ type Node struct {
 	Version    string    `json:"version"`
 }
 
+// haStatus lists the nodes that this one knows of.
 func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
 	return &HAStatus{Nodes: []Node{{APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
 }
@@ -420,11 +428,14 @@ type KeyStatus struct {
 	Term        uint32   `json:"term"`
 }
 
+// keyStatus says which key encrypts what is written now, and since when.
 func (d *Desk) keyStatus(*api.Call, *api.None) (*KeyStatus, error) {
 	s := d.Barrier.Status()
 	return &KeyStatus{InstallTime: api.Time{Time: s.Installed}, Term: s.Epoch}, nil
 }
 
+// rotate makes a new key for what is written from now on, and moves older
+// entries to it in the background.
 func (d *Desk) rotate(c *api.Call, _ *api.None) (*api.None, error) {
 	if err := d.Barrier.Rotate(c); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ func slotInfo(s *seal.Slot) SlotInfo {
 	return SlotInfo{Kind: s.Kind, Name: s.Name, Created: api.Time{Time: s.Created}, Shares: s.Shares, Threshold: s.Threshold}
 }
 
+// listSlots lists the key slots, each of which unseals on its own.
 func (d *Desk) listSlots(c *api.Call, _ *api.None) (*api.Keys, error) {
 	slots, err := d.Seal.ListSlots(c)
 	if slots == nil && err != nil {
@@ -57,6 +58,7 @@ type AddedSlot struct {
 	KeysBase64 []api.Disclosed `json:"keys_base64,omitempty"`
 }
 
+// addSlot adds a key slot and answers what unseals by it, this once.
 func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
 	switch q.Kind {
 	case seal.KindShamir:
@@ -102,6 +104,7 @@ func slotError(err error) error {
 	return err
 }
 
+// removeSlot removes a key slot. The last one stays.
 func (d *Desk) removeSlot(c *api.Call, q *SlotRequest) (*api.None, error) {
 	return nil, slotError(d.Seal.RemoveSlot(c, q.ID))
 }
@@ -112,6 +115,7 @@ type TestSlotRequest struct {
 	Keys []string `json:"keys"` // Of a shamir slot: enough of its unseal keys.
 }
 
+// testSlot tries a key slot without unsealing anything.
 func (d *Desk) testSlot(c *api.Call, q *TestSlotRequest) (*api.None, error) {
 	shares := make([]api.Secret, len(q.Keys))
 	for i, k := range q.Keys {
