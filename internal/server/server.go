@@ -225,6 +225,9 @@ func (s *Server) firstToken(ctx context.Context) error {
 	if err != nil || done {
 		return err
 	}
+	if err := s.mountSecret(ctx, "2"); err != nil && api.KindOf(err) != api.Invalid { // Invalid: it is there already
+		return err
+	}
 	root, err := s.issueRoot(ctx)
 	if err != nil {
 		return err
@@ -271,12 +274,17 @@ func (s *Server) beginDev(ctx context.Context) error {
 	if s.config.DevKVv1 {
 		version = "1"
 	}
-	err = h.Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv", Description: "key/value secret storage", Options: map[string]string{"version": version}})
-	if err != nil {
+	if err := s.mountSecret(ctx, version); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.stdout, "Development server: everything is in memory and gone when it ends.\n\nUnseal Key: %s\nRoot Token: %s\n\n", unsealKey.Reveal(), s.config.DevRoot.Reveal())
 	return err
+}
+
+// mountSecret mounts the key-value store that every tutorial begins with.
+func (s *Server) mountSecret(ctx context.Context, version string) error {
+	return s.house.Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv",
+		Description: "key/value secret storage", Options: map[string]string{"version": version}})
 }
 
 // open builds the house over the unsealed barrier and lets requests in.
