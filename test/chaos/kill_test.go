@@ -70,6 +70,7 @@ func life(t *testing.T, program, data, token string, l *ledger, lasts time.Durat
 	}
 	c := newClient(s.URL, token)
 	lost = c.losses(t, l)
+	l.power(true)
 	finished := make(chan error, 1)
 	go func() { finished <- c.load(l) }()
 	<-time.After(lasts)
