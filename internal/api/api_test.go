@@ -303,3 +303,19 @@ func FuzzParseDuration(f *testing.F) {
 		}
 	})
 }
+
+// Documentation finds a handler's comment by this name, and tells an answer
+// without fields from none.
+func TestEndpointsKnowTheirHandlerAndForm(t *testing.T) {
+	m, err := router(t).Match(Read, "data/x")
+	if err != nil || m.Endpoint.Handler != "api.engine.read" || m.Endpoint.Answer != Data {
+		t.Fatalf("%+v, %v", m.Endpoint, err)
+	}
+	login := func(*engine, *Call, *None) (*Auth, error) { return nil, nil }
+	eps, err := Bind(&engine{}, []Route[*engine]{Handle(Write, "login", login), Handle(Delete, "x", (*engine).drop)})
+	if err != nil || eps[0].Answer != Login || eps[1].Answer != Nothing || eps[1].Handler != "api.engine.drop" {
+		t.Fatalf("%+v, %v", eps, err)
+	}
+}
+
+func (*engine) drop(*Call, *None) (*None, error) { return nil, nil }

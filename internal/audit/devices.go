@@ -154,11 +154,17 @@ func (d *Devices) swap(next map[string]*opened) error {
 	return errors.Join(errs...)
 }
 
-// Close writes what is waiting and closes every sink, as at seal.
+// Close writes what is waiting and closes every sink, as at seal. The broker
+// keeps them: a request that is still under way is refused, not left out.
 func (d *Devices) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.swap(map[string]*opened{})
+	var errs []error
+	for _, o := range d.open {
+		errs = append(errs, o.sink.line.close())
+	}
+	clear(d.open)
+	return errors.Join(errs...)
 }
 
 // Routes are the endpoints of audit devices, relative to sys/.

@@ -83,6 +83,8 @@ type House struct {
 	Policies   *policies.Store
 	Tokens     *token.Store
 	Audit      *audit.Broker
+	// Help describes, as JSON, what answers on a path pattern of a mount.
+	Help func(m *mount.Entry, pattern string) ([]byte, error)
 }
 
 // Open lets requests into a house; nil closes the gate.
@@ -117,7 +119,7 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 // serveSealed answers the few endpoints that need neither store nor token.
 func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
 	rest, ok := strings.CutPrefix(r.Path, "sys/")
-	if !ok || strings.Trim(r.Namespace, "/") != "" || r.Help {
+	if !ok || !inRoot(r.Namespace) || r.Help {
 		return nil
 	}
 	m, err := g.sealed.Match(r.Op, rest)
@@ -126,12 +128,38 @@ func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
 	}
 	p := &passage{gate: g, r: r, match: m, resp: &Response{RequestID: r.ID, Flags: m.Endpoint.Flags}}
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), Path: m.Path}
-	if err := p.decode(); err == nil {
-		err = p.dispatch()
-		p.note(err)
-	} else {
-		p.fail(err)
-	}
+	p.note(p.serveBare())
 	p.resp.Warnings = p.call.Warnings()
 	return p.resp
+}
+
+// inRoot reports whether a namespace's path is the root namespace's.
+func inRoot(path string) bool {
+	path = strings.Trim(path, "/")
+	return path == "" || path == namespace.RootID
+}
+
+// serveBare answers without any step but the handler.
+func (p *passage) serveBare() error {
+	if p.r.WrapTTL != 0 {
+		return errWrap()
+	}
+	if err := p.decode(); err != nil {
+		return err
+	}
+	return p.dispatch()
+}
+
+// Knows reports whether a token may be used at this moment from an address, so
+// that a door takes a large body only from who has one. It is no authorisation.
+func (g *Gate) Knows(ctx context.Context, text api.Secret, from netip.Addr) bool {
+	h := g.house.Load()
+	if h == nil || text.Empty() {
+		return false
+	}
+	if _, err := h.Cache.Fresh(ctx); err != nil {
+		return false
+	}
+	t, err := h.Tokens.Lookup(ctx, text.Reveal(), g.now())
+	return err == nil && t.AllowedFrom(from)
 }

@@ -25,7 +25,9 @@ func (p *passage) limit() error {
 		return nil
 	}
 	p.r.Body = p.r.Body.With("limit", jsontext.Value(strconv.Itoa(most)))
-	return p.decode()
+	var err error
+	p.req, _, err = p.match.Endpoint.Decode(&p.match, p.r.Body)
+	return err
 }
 
 // filter leaves only the keys that the policy's filters let the caller see.

@@ -42,8 +42,9 @@ type passage struct {
 }
 
 // run takes the steps in their order.
-func (p *passage) run() error {
-	if _, err := p.house.Cache.Fresh(p.call); err != nil {
+func (p *passage) run() (err error) {
+	defer p.recovered(&err)
+	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
 	if err := p.locate(); err != nil {
@@ -53,7 +54,7 @@ func (p *passage) run() error {
 	if refused != nil && api.KindOf(refused) != api.Denied {
 		return refused
 	}
-	if p.lost == nil {
+	if p.lost == nil && !p.r.Help {
 		p.misread = p.decode()
 	}
 	if refused == nil {
@@ -70,9 +71,9 @@ func (p *passage) locate() error {
 		return &api.Error{Kind: api.Invalid, Message: "the path is not in canonical form", Hint: reasonOf(err), Err: err}
 	}
 	p.path = path
-	ns, err := p.house.Namespaces.Find(p.call, namespace.Root(), p.r.Namespace)
+	ns, err := p.house.Namespaces.Find(&p.call, p.house.Namespaces.Root(), p.r.Namespace)
 	if err != nil {
-		p.lost = err
+		p.lost = err // the namespace stays unknown: nowhere decides who is told
 		return ignoreNotFound(err)
 	}
 	if err := p.descend(ns); err != nil {
@@ -105,7 +106,7 @@ func (p *passage) descend(ns *namespace.Namespace) error {
 	if err != nil || found {
 		return err
 	}
-	deeper, rest, err := p.house.Namespaces.Descend(p.call, ns, p.path)
+	deeper, rest, err := p.house.Namespaces.Descend(&p.call, ns, p.path)
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func noRoute() *api.Error {
 }
 
 func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
-	table, err := p.house.Mounts.Table(p.call, ns.ID)
+	table, err := p.house.Mounts.Table(&p.call, ns.ID)
 	if err != nil {
 		return false, err
 	}
@@ -142,10 +143,7 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		p.lost = &api.Error{Kind: api.Unsupported, Message: "this version has no engine of the mount's type"}
 		return true, nil
 	}
-	p.match, p.lost = entry.Router().Match(p.r.Op, rest)
-	if api.KindOf(p.lost) == api.Invalid {
-		return true, p.lost
-	}
+	p.match, p.lost = p.find(entry.Router(), rest)
 	if p.lost == nil {
 		p.path, p.call.Path = entry.Path+p.match.Path, p.match.Path
 		p.resp.Flags = p.match.Endpoint.Flags
@@ -156,9 +154,26 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 	return true, nil
 }
 
+// find is where the path lands. Help is about all operations on a path, so that
+// it finds a path that has any which is documented.
+func (p *passage) find(router *api.Router, rest string) (api.Match, error) {
+	m, err := router.Match(p.r.Op, rest)
+	for op := api.Read; p.r.Help && op <= api.Scan && undocumented(&m, err); op++ {
+		m, err = router.Match(op, rest)
+	}
+	return m, err
+}
+
+func undocumented(m *api.Match, err error) bool {
+	return api.KindOf(err) == api.Unsupported || err == nil && m.Endpoint.Has(api.Hidden)
+}
+
 // public reports whether no policy is asked: the endpoint needs no token, or
-// decides for itself what a token shows.
-func (p *passage) public() bool { return p.lost == nil && p.match.Endpoint.Has(api.Public|api.Open) }
+// decides for itself what a token shows. That a name in its path is malformed
+// does not change that.
+func (p *passage) public() bool {
+	return p.match.Endpoint != nil && p.match.Endpoint.Has(api.Public|api.Open) && (p.lost == nil || api.KindOf(p.lost) == api.Invalid)
+}
 
 // identify finds the token's owner. Public endpoints need none.
 func (p *passage) identify() error {
@@ -168,18 +183,18 @@ func (p *passage) identify() error {
 	if p.r.Token.Empty() {
 		return api.ErrDenied()
 	}
-	t, err := p.house.Tokens.Lookup(p.call, p.r.Token.Reveal(), p.call.Now)
+	t, err := p.house.Tokens.Lookup(&p.call, p.r.Token.Reveal(), p.call.Now)
 	if err != nil {
 		return err
 	}
-	owner, err := p.house.Namespaces.ByID(p.call, t.NamespaceID)
+	owner, err := p.house.Namespaces.ByID(&p.call, t.NamespaceID)
 	if err != nil {
 		return err
 	}
 	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
 		return api.ErrDenied()
 	}
-	if p.spent, err = p.house.Tokens.Use(p.call, t); err != nil {
+	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
 		return err
 	}
 	p.token = t
@@ -188,7 +203,7 @@ func (p *passage) identify() error {
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl, err = p.house.Policies.ACL(p.call, t.NamespaceID, t.Policies)
+	p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies)
 	return err
 }
 
@@ -210,10 +225,13 @@ func (p *passage) decode() error {
 // tell whether the thing exists.
 func (p *passage) authorise() error {
 	if p.public() {
+		if p.lost != nil {
+			return p.lost
+		}
 		return p.misread
 	}
 	if p.ns == nil {
-		return p.lost
+		return p.nowhere()
 	}
 	verb, failed := p.verb()
 	path := p.judged(p.path)
@@ -232,6 +250,20 @@ func (p *passage) authorise() error {
 	return failed
 }
 
+// nowhere answers a request in a namespace that does not exist. Only who could
+// do in it what is asked, if it existed, is told that it does not.
+func (p *passage) nowhere() error {
+	full, inside := strings.CutPrefix(strings.Trim(p.r.Namespace, "/")+"/"+p.path, p.call.Caller.Namespace.Path)
+	path, err := policy.Canonical(full)
+	if err != nil || !inside {
+		return api.ErrDenied()
+	}
+	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		return api.ErrDenied()
+	}
+	return p.lost
+}
+
 // judged is a path of the request's namespace as the caller's policies name it:
 // from the namespace of the token.
 func (p *passage) judged(path string) string {
@@ -242,7 +274,9 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 	api.Delete: policy.Delete, api.List: policy.List, api.Scan: policy.Scan}
 
 // verb is the capability that the request needs.
-func (p *passage) verb() (policy.Capabilities, error) {
+func (p *passage) verb() (verb policy.Capabilities, err error) {
+	verb = policy.Update
+	defer p.recovered(&err)
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return verbs[p.r.Op], nil
 	}
@@ -275,7 +309,7 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := p.house.Audit.LogRequest(p.call, p.call.Now, e, refused); err != nil {
+	if err := p.house.Audit.LogRequest(&p.call, p.call.Now, e, refused); err != nil {
 		return err
 	}
 	err := refused
@@ -283,24 +317,32 @@ func (p *passage) audited(refused error) error {
 		err = p.answer()
 	}
 	if p.spent {
-		err = errors.Join(err, p.house.Tokens.Revoke(p.call, p.token.NamespaceID, p.token.ID))
+		p.retire()
 	}
 	p.note(err)
-	if err := p.house.Audit.LogResponse(context.WithoutCancel(p.call), p.gate.now(), e, p.logged(err)); err != nil {
+	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
 		p.resp.ErrData = nil
 		return err
 	}
 	return p.call.Finish()
 }
 
-func (p *passage) answer() error {
+// retire revokes the token whose last use this was. It is dead already: should
+// this fail, the schedule clears it away.
+func (p *passage) retire() {
+	if err := p.house.Tokens.Revoke(context.WithoutCancel(&p.call), p.token.NamespaceID, p.token.ID); err != nil {
+		p.gate.log.Warn("clearing a used-up token away", slog.String("request_id", p.r.ID), slog.Any("error", err))
+	}
+}
+
+func (p *passage) answer() (err error) {
+	if p.r.WrapTTL != 0 {
+		return errWrap()
+	}
 	if p.r.Help {
 		p.resp.Flags = api.Bare
-		p.resp.Data = helpFor(p.mount, p.match.Endpoint)
-		return nil
-	}
-	if p.r.WrapTTL != 0 {
-		return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}
+		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
+		return err
 	}
 	if err := p.limit(); err != nil {
 		return err
@@ -308,14 +350,23 @@ func (p *passage) answer() error {
 	return p.dispatch()
 }
 
-// dispatch calls the handler. A handler that panics is an internal error.
+// errWrap refuses what would else be answered in the clear.
+func errWrap() *api.Error {
+	return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}
+}
+
+// recovered, deferred, makes a panic an internal error. The log gets the place
+// and never the value, which may hold what was asked for.
+func (p *passage) recovered(err *error) {
+	if v := recover(); v != nil {
+		p.gate.log.Error("handler panicked", slog.String("request_id", p.r.ID), slog.String("stack", string(debug.Stack())))
+		*err = fmt.Errorf("handler panicked (%T)", v)
+	}
+}
+
+// dispatch calls the handler.
 func (p *passage) dispatch() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.gate.log.Error("handler panicked", slog.String("request_id", p.r.ID), slog.String("stack", string(debug.Stack())))
-			err = fmt.Errorf("handler panicked (%T)", v)
-		}
-	}()
+	defer p.recovered(&err)
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
 	if err != nil {
 		return err
@@ -325,6 +376,9 @@ func (p *passage) dispatch() (err error) {
 
 // render gives the handler's answer its form on the wire.
 func (p *passage) render() (err error) {
+	if _, ok := p.result.(*api.Keys); !ok && len(p.decision.Filters) > 0 {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy filters keys here, and this answer cannot be filtered"}
+	}
 	switch v := p.result.(type) {
 	case nil:
 	case *api.Raw:
@@ -367,7 +421,7 @@ func (p *passage) fail(err error) {
 	p.resp.Data, p.resp.Raw, p.resp.Auth = nil, nil, nil
 	var e *api.Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e.Kind != api.Internal:
 		if e.Data != nil {
 			if b, merr := marshal(e.Data); merr == nil {
 				p.resp.ErrData = b

@@ -1,7 +1,7 @@
 package gate
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -46,7 +46,7 @@ func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][
 		}
 		return nil, err
 	}
-	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
+	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid token")
 }
 
 func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
@@ -70,16 +70,18 @@ func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[stri
 	if t == nil {
 		return nil, api.Errorf(api.Invalid, "invalid accessor")
 	}
-	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...))
+	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid accessor")
 }
 
-func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string) (*map[string][]string, error) {
+// capabilitiesOf answers for a token that can act in the call's namespace. Any
+// other is refused as one that does not exist.
+func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string, refusal string) (*map[string][]string, error) {
 	owner, err := h.Namespaces.ByID(c, t.NamespaceID)
 	if err != nil {
 		return nil, err
 	}
 	if owner == nil || !strings.HasPrefix(c.Namespace.Path, owner.Path) {
-		return nil, api.Errorf(api.Invalid, "invalid token")
+		return nil, api.Errorf(api.Invalid, "%s", refusal)
 	}
 	return h.capabilitiesWith(c, owner.API(), t.Policies, paths)
 }
@@ -169,26 +171,18 @@ func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, 
 	return &VisibleMount{Info: *e.Describe(c.Namespace.ID), Path: e.Path}, nil
 }
 
-// helpFor describes an endpoint for path-help.
-func helpFor(e *mount.Entry, ep *api.Endpoint) []byte {
-	var text strings.Builder
-	text.WriteString("Request:  " + ep.Op.String() + " " + e.Path + ep.Pattern + "\n")
-	if len(ep.Request.Fields) > 0 {
-		text.WriteString("\nParameters:\n")
-	}
-	for _, f := range ep.Request.Fields {
-		text.WriteString("\n  " + f.Name + " (" + f.Kind.String() + ")")
-		if f.Required {
-			text.WriteString(" required")
-		}
-		if f.Default != "" {
-			text.WriteString(" default: " + f.Default)
-		}
-		text.WriteString("\n")
-	}
-	b, err := json.Marshal(map[string]any{"help": text.String(), "see_also": nil, "openapi": nil})
+// Reachable are the mounts of the call's namespace that its caller's policies
+// reach into, and those that every namespace has.
+func (h *House) Reachable(c *api.Call) ([]*mount.Entry, error) {
+	acl, prefix, err := h.acl(c)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return b
+	table, err := h.Mounts.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(append(table.Entries(false), table.Entries(true)...), func(e *mount.Entry) bool {
+		return !e.Builtin && !acl.Reaches(prefix+e.Path)
+	}), nil
 }

@@ -37,13 +37,21 @@ type PatchRequest struct {
 	CustomMetadata map[string]any `json:"custom_metadata"` // Keys to set; a null value removes the key.
 }
 
+// named refuses a request that names no namespace.
+func named(path string) error {
+	if path == "" {
+		return &api.Error{Kind: api.Unsupported}
+	}
+	return nil
+}
+
 // Info describes a namespace.
 type Info struct {
 	ID             string            `json:"id"`
 	UUID           string            `json:"uuid"`
 	Path           string            `json:"path"`
 	CustomMetadata map[string]string `json:"custom_metadata"`
-	Tainted        bool              `json:"tainted"` // being deleted
+	Tainted        bool              `json:"tainted"` // being deleted, or not yet complete
 	Locked         bool              `json:"locked"`
 }
 
@@ -52,7 +60,7 @@ func info(n *Namespace) *Info {
 	if md == nil {
 		md = map[string]string{}
 	}
-	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: n.Deleting}
+	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live()}
 }
 
 func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
@@ -109,6 +117,9 @@ func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
 }
 
 func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
 	n, err := r.Create(c, c.Namespace, q.Path, q.CustomMetadata)
 	if err != nil {
 		return nil, err
@@ -117,9 +128,12 @@ func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
 }
 
 func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Info, error) {
-	for k, v := range q.CustomMetadata {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
+	for _, v := range q.CustomMetadata {
 		if _, ok := v.(string); !ok && v != nil {
-			return nil, api.Errorf(api.Invalid, "custom_metadata: the value of %q must be a text or null", k)
+			return nil, api.Errorf(api.Invalid, "custom_metadata: every value must be a text or null")
 		}
 	}
 	n, err := r.Describe(c, c.Namespace.ID, q.Path, func(old map[string]string) map[string]string {
@@ -152,6 +166,9 @@ type Progress struct {
 }
 
 func (r *Registry) remove(c *api.Call, q *PathRequest) (*Progress, error) {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
 	found, err := r.Delete(c, c.Namespace.ID, q.Path)
 	if err != nil {
 		return nil, err

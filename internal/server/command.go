@@ -168,6 +168,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	go s.reopenOnHangup(ctx)
+	go tuneGarbage(ctx, os.Getenv)
 	if err := c.writePID(); err != nil {
 		return errors.Join(err, s.Close())
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
@@ -34,6 +35,7 @@ const (
 type house struct {
 	gate.House
 	devices *audit.Devices
+	book    reference.Book
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -61,7 +63,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount)}, s.now)
 	engines, err := s.engines(h, desk)
 	if err == nil {
-		err = h.Mounts.Install(engines)
+		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
 	}
 	if err != nil {
 		return nil, errors.Join(err, cache.Close())
@@ -105,6 +107,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
+	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }
 
@@ -219,8 +222,12 @@ func (s *Server) followDevices(ctx context.Context, h *house, view store.Store, 
 	}
 	defer func() { err = errors.Join(err, feed.Close()) }()
 	for {
-		if _, err := feed.Next(ctx); err != nil {
+		change, err := feed.Next(ctx)
+		if err != nil {
 			return err
+		}
+		if len(change.Keys) == 0 {
+			continue // a commit that is about something else
 		}
 		if err := h.devices.Reload(ctx); err != nil {
 			return err

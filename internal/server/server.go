@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -283,6 +284,9 @@ func (s *Server) issueRoot(ctx context.Context) (*api.Auth, error) {
 	}
 	return h.Tokens.Issue(ctx, token.Spec{Namespace: namespace.RootID, Root: true, Path: "auth/token/root", Auth: api.Auth{DisplayName: "root"}})
 }
+
+// Handler answers requests as Serve does, for a listener that is not ours.
+func (s *Server) Handler() http.Handler { return s.door }
 
 // Reopen opens log and audit files anew, after they were rotated.
 func (s *Server) Reopen() error {

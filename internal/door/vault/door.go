@@ -22,8 +22,8 @@ import (
 
 // Limits on a request's body, in bytes.
 const (
-	MaxBody          = 32 << 20 // with a token
-	MaxAnonymousBody = 64 << 10 // without one
+	MaxBody          = 32 << 20 // with a token that may be used
+	MaxAnonymousBody = 64 << 10 // without a good one
 )
 
 const prefix = "/v1/"
@@ -72,16 +72,17 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, erro
 	return req, d.body(w, r, req, query)
 }
 
-// tokenOf is the caller's token: X-Vault-Token, or a bearer token.
+// tokenOf is the caller's token: X-Vault-Token, or the first bearer token.
 func tokenOf(r *http.Request) api.Secret {
 	if t := r.Header.Get("X-Vault-Token"); t != "" {
 		return api.NewSecret(t)
 	}
-	t, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if len(t) == len(r.Header.Get("Authorization")) {
-		return api.Secret{}
+	for _, v := range r.Header["Authorization"] {
+		if t, ok := strings.CutPrefix(v, "Bearer "); ok {
+			return api.NewSecret(strings.TrimSpace(t))
+		}
 	}
-	return api.NewSecret(strings.TrimSpace(t))
+	return api.Secret{}
 }
 
 // operation reads the verb, with list=true and scan=true as other spellings.
@@ -126,17 +127,24 @@ func operation(req *gate.Request, r *http.Request, query url.Values) error {
 	return nil
 }
 
+// flag takes a truth value out of the query. One that is repeated must say the
+// same each time, so that nobody on the way can have read another verb.
 func flag(query url.Values, name string) (bool, error) {
-	v := query.Get(name)
-	if v == "" {
+	vs := query[name]
+	delete(query, name)
+	if len(vs) == 0 || len(vs) == 1 && vs[0] == "" {
 		return false, nil
 	}
-	delete(query, name)
-	b, err := strconv.ParseBool(v)
+	first, err := strconv.ParseBool(vs[0])
+	for _, v := range vs[1:] {
+		if b, e := strconv.ParseBool(v); e != nil || b != first {
+			err = strconv.ErrSyntax
+		}
+	}
 	if err != nil {
 		return false, api.Errorf(api.Invalid, "%s: must be true or false", name)
 	}
-	return b, nil
+	return first, nil
 }
 
 // body reads the parameters: those of the query for verbs without a body, else
@@ -151,7 +159,7 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 	if req.Op == api.Patch && !mergePatch(r.Header.Get("Content-Type")) {
 		return &api.Error{Kind: api.MediaType, Message: "PATCH requires Content-Type of application/merge-patch+json"}
 	}
-	raw, err := readBody(w, r, req)
+	raw, err := d.readBody(w, r, req)
 	if err != nil {
 		return err
 	}
@@ -167,18 +175,25 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 	return err
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, req *gate.Request) ([]byte, error) {
-	limit := int64(MaxBody)
-	if req.Token.Empty() {
-		limit = MaxAnonymousBody
+// most is how large a body may be. A token is looked at only where that
+// matters; a bad one is worth as much as none.
+func (d *Door) most(r *http.Request, req *gate.Request) int64 {
+	n := r.ContentLength
+	if n >= 0 && n <= MaxAnonymousBody || !d.gate.Knows(r.Context(), req.Token, req.Remote.Addr()) {
+		return MaxAnonymousBody
 	}
+	return MaxBody
+}
+
+func (d *Door) readBody(w http.ResponseWriter, r *http.Request, req *gate.Request) ([]byte, error) {
+	limit := d.most(r, req)
 	tooLarge := &api.Error{Kind: api.TooLarge, Message: "the request body is larger than " + strconv.FormatInt(limit>>10, 10) + " KiB"}
 	if r.ContentLength > limit {
 		w.Header()["Connection"] = []string{"close"}
 		return nil, tooLarge
 	}
 	body := http.MaxBytesReader(w, r.Body, limit)
-	if n := r.ContentLength; n >= 0 && n <= 64<<10 {
+	if n := r.ContentLength; n >= 0 && n <= MaxAnonymousBody {
 		raw := make([]byte, n)
 		_, err := io.ReadFull(body, raw)
 		return raw, readError(err, tooLarge)

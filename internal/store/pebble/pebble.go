@@ -41,6 +41,7 @@ type Store struct {
 
 	current atomic.Pointer[view] // what readers see; nil once closed
 	views   sync.WaitGroup       // views not yet closed
+	listers listers
 
 	queue     chan *request
 	closeOnce sync.Once
