@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,27 +21,16 @@ var (
 var bin, control string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "chaos")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	if bin, err = process.Build(dir); err != nil {
-		return 1, err
-	}
-	if control, err = process.Build(dir, "nosync"); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	process.Main(func(dir string) (int, error) {
+		var err error
+		if bin, err = process.Build(dir); err != nil {
+			return 1, err
+		}
+		if control, err = process.Build(dir, "nosync"); err != nil {
+			return 1, err
+		}
+		return m.Run(), nil
+	})
 }
 
 // moments draws how long the server lives each time.
@@ -70,6 +58,7 @@ func life(t *testing.T, program, data, token string, l *ledger, lasts time.Durat
 	}
 	c := newClient(s.URL, token)
 	lost = c.losses(t, l)
+	l.power(true)
 	finished := make(chan error, 1)
 	go func() { finished <- c.load(l) }()
 	<-time.After(lasts)

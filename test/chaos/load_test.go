@@ -22,6 +22,7 @@ type ledger struct {
 	asked  map[string]int  // asked is the last number sent, acknowledged or not.
 	tokens map[string]bool // tokens are those the server gave out.
 	total  int
+	off    bool // off is set once the power is gone.
 }
 
 func newLedger() *ledger {
@@ -37,17 +38,28 @@ func (l *ledger) next(secret string) int {
 }
 
 func (l *ledger) ack(secret string, n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.acked[secret] = n
-	l.total++
+	l.acknowledged(func() { l.acked[secret] = n })
 }
 
 func (l *ledger) ackToken(token string) {
+	l.acknowledged(func() { l.tokens[token] = true })
+}
+
+func (l *ledger) acknowledged(note func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tokens[token] = true
-	l.total++
+	if !l.off {
+		note()
+		l.total++
+	}
+}
+
+// power says whether there is power. Without it nothing counts as acknowledged: the process outlives the disk it is cut off
+// from by a moment, in which the kernel may call a sync done that was under way, but a machine without power says nothing.
+func (l *ledger) power(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = !on
 }
 
 // client speaks to one life of the server. A fresh transport has no connections to an earlier life.

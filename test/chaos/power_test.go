@@ -80,6 +80,7 @@ func cutPower(t *testing.T, program string) (lost []string, acked int) {
 	for range *cuts + 1 {
 		var missing []string
 		token, missing, _ = life(t, program, data, token, l, next(), func(s *process.Server) {
+			l.power(false)
 			if err := errors.Join(d.cut(), s.Kill(), d.unmount(), d.mount()); err != nil {
 				t.Fatal(err)
 			}

@@ -4,7 +4,6 @@
 package compat
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,28 +23,16 @@ var world struct {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "compat")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	if world.bin, err = process.Build(dir); err != nil {
-		return 1, err
-	}
-	if world.shared, err = process.Dev(world.bin, rootToken); err != nil {
-		return 1, err
-	}
-	code = m.Run()
-	return code, world.shared.Kill()
+	process.Main(func(dir string) (int, error) {
+		var err error
+		if world.bin, err = process.Build(dir); err != nil {
+			return 1, err
+		}
+		if world.shared, err = process.Dev(world.bin, rootToken); err != nil {
+			return 1, err
+		}
+		return m.Run(), world.shared.Kill()
+	})
 }
 
 // devServer starts a server in memory that the test has for itself, and that may write audit files below the directory.

@@ -6,6 +6,7 @@ package process
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,6 +39,23 @@ func Build(dir string, tags ...string) (string, error) {
 		return "", fmt.Errorf("building the binary: %w\n%s", err, out)
 	}
 	return bin, nil
+}
+
+// Main is the body of a TestMain: it runs the tests with a temporary directory, removes it, and exits. An error of body is
+// printed and makes the status 1 at least.
+func Main(body func(dir string) (status int, err error)) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "strongroom-test")
+	status := 1
+	if err == nil {
+		status, err = body(dir)
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = max(status, 1)
+	}
+	os.Exit(status)
 }
 
 // FreeAddr returns a loopback address (host:port) that nothing listened on a moment ago.
