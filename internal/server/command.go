@@ -107,7 +107,10 @@ func (f *flags) config() (*Config, error) {
 		c.LocalSlot = true
 	}
 	if f.data != "" {
-		c.DataDir, c.InMemory = f.data, false
+		if c.DataDir, err = filepath.Abs(f.data); err != nil {
+			return nil, err
+		}
+		c.InMemory = false
 	}
 	if err := f.coherent(c); err != nil {
 		return nil, err
