@@ -116,10 +116,12 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 	return p.resp
 }
 
-// serveSealed answers the few endpoints that need neither store nor token.
+// serveSealed answers the few endpoints that need neither store nor token. They
+// speak of the node, so a namespace in the header, whether there is one or not,
+// changes nothing.
 func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
 	rest, ok := strings.CutPrefix(r.Path, "sys/")
-	if !ok || !inRoot(r.Namespace) || r.Help {
+	if !ok || r.Help {
 		return nil
 	}
 	m, err := g.sealed.Match(r.Op, rest)
@@ -131,12 +133,6 @@ func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
 	p.note(p.serveBare())
 	p.resp.Warnings = p.call.Warnings()
 	return p.resp
-}
-
-// inRoot reports whether a namespace's path is the root namespace's.
-func inRoot(path string) bool {
-	path = strings.Trim(path, "/")
-	return path == "" || path == namespace.RootID
 }
 
 // serveBare answers without any step but the handler.

@@ -11,22 +11,24 @@ import (
 )
 
 // limit holds a LIST or SCAN to the page size that the policy allows: an
-// absent, zero, negative or larger limit becomes the policy's.
+// absent, zero, negative or larger limit becomes the policy's. It returns what
+// is wrong with the request's body, if anything.
 func (p *passage) limit() error {
 	most := p.decision.PageLimit
 	if most <= 0 || (p.r.Op != api.List && p.r.Op != api.Scan) {
-		return nil
+		return p.misread
 	}
 	if !p.match.Endpoint.Request.Knows("limit") {
 		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy limits pages here, and this list has none"}
 	}
 	asked := strings.Trim(string(p.r.Body.Get("limit")), `"`)
 	if n, err := strconv.Atoi(asked); err == nil && n > 0 && n <= most {
-		return nil
+		return p.misread
 	}
-	p.r.Body = p.r.Body.With("limit", jsontext.Value(strconv.Itoa(most)))
 	var err error
-	p.req, _, err = p.match.Endpoint.Decode(&p.match, p.r.Body)
+	held := p.r.Body.With("limit", jsontext.Value(strconv.Itoa(most)))
+	p.req, p.unknown, err = p.match.Endpoint.Decode(&p.match, held)
+	p.misread = err
 	return err
 }
 

@@ -33,9 +33,10 @@ type passage struct {
 	match    api.Match
 	lost     error // why no endpoint was found
 	token    *token.Token
-	spent    bool  // this is the token's last use
-	req      any   // decoded
-	misread  error // why the body did not decode
+	spent    bool     // this is the token's last use
+	req      any      // decoded
+	unknown  []string // names of parameters that the request has no field for
+	misread  error    // why the body did not decode
 	decision policy.Decision
 	acl      *policy.ACL
 	result   any
@@ -213,12 +214,17 @@ func (p *passage) decode() error {
 	if err != nil {
 		return err
 	}
-	p.req = req
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		p.call.Warn("Endpoint ignored these unrecognized parameters: [" + strings.Join(unknown, " ") + "]")
-	}
+	p.req, p.unknown = req, unknown
 	return nil
+}
+
+// warnUnknown tells of what was not understood, beside an answer: a failure
+// says enough.
+func (p *passage) warnUnknown() {
+	if len(p.unknown) > 0 {
+		slices.Sort(p.unknown)
+		p.call.Warn("Endpoint ignored these unrecognized parameters: [" + strings.Join(p.unknown, " ") + "]")
+	}
 }
 
 // authorise asks the policies. It returns Denied before anything that would
@@ -244,8 +250,9 @@ func (p *passage) authorise() error {
 		return p.lost
 	case p.match.Endpoint.Has(api.Sudo) && !p.decision.Sudo:
 		return api.ErrDenied()
-	case p.misread != nil:
-		return p.misread
+	}
+	if err := p.limit(); err != nil {
+		return err
 	}
 	return failed
 }
@@ -344,9 +351,6 @@ func (p *passage) answer() (err error) {
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
 		return err
 	}
-	if err := p.limit(); err != nil {
-		return err
-	}
 	return p.dispatch()
 }
 
@@ -371,6 +375,7 @@ func (p *passage) dispatch() (err error) {
 	if err != nil {
 		return err
 	}
+	p.warnUnknown()
 	return p.render()
 }
 

@@ -137,10 +137,10 @@ func (s *source) variable(e ast.Expr, vars map[string]*ast.ValueSpec) string {
 }
 
 // wired reports whether a package may take the time from the machine: the
-// programs and the wiring, which hand it to the logic.
+// programs, the wiring, which hand it to the logic, and what is for tests alone.
 func wired(s *source) bool {
 	switch d := s.dir(); {
-	case d == ".", d == "internal/server", d == "internal/cli", d == "bench", strings.HasPrefix(d, "test/"):
+	case d == ".", d == "internal/server", d == "internal/cli", d == "bench", strings.HasPrefix(d, "test/"), strings.HasSuffix(d, "test"):
 		return true
 	}
 	return s.test()

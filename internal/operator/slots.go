@@ -2,9 +2,12 @@ package operator
 
 import (
 	"errors"
+	"io/fs"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/seal"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // SlotInfo describes a key slot.
@@ -37,6 +40,9 @@ func (d *Desk) listSlots(c *api.Call, _ *api.None) (*api.Keys, error) {
 	return out, nil
 }
 
+// maxSlotName bounds a key slot's name, in bytes.
+const maxSlotName = 256
+
 // AddSlotRequest adds a way to unseal.
 type AddSlotRequest struct {
 	Kind      string `json:"kind"`             // Kind of key slot: shamir or file.
@@ -63,9 +69,12 @@ func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
 	default:
 		return nil, api.Errorf(api.Invalid, "kind: must be %s or %s", seal.KindShamir, seal.KindFile)
 	}
+	if len(q.Name) > maxSlotName {
+		return nil, api.Errorf(api.Invalid, "name: longer than %d bytes", maxSlotName)
+	}
 	made, err := d.Seal.AddSlot(c, seal.SlotSpec{Kind: q.Kind, Name: q.Name, Shares: q.Shares, Threshold: q.Threshold})
 	if err != nil {
-		return nil, err
+		return nil, slotError(err)
 	}
 	out := &AddedSlot{ID: made.ID}
 	for _, share := range made.Handed {
@@ -80,12 +89,17 @@ type SlotRequest struct {
 	ID string `path:"id"` // Identifier of the key slot.
 }
 
+// slotError tells the operator what is wrong with a key slot.
 func slotError(err error) error {
 	switch {
 	case errors.Is(err, seal.ErrNoSlot):
 		return api.ErrNotFound()
 	case errors.Is(err, seal.ErrLastSlot):
 		return &api.Error{Kind: api.Invalid, Message: "the last key slot cannot be removed", Hint: "add another one first"}
+	case errors.Is(err, seal.ErrKind):
+		return &api.Error{Kind: api.Invalid, Message: "kind: this server cannot keep key slots of this kind", Err: err}
+	case errors.Is(err, seal.ErrMode):
+		return &api.Error{Kind: api.Invalid, Message: err.Error(), Err: err} // says what to run
 	}
 	return err
 }
@@ -107,9 +121,20 @@ func (d *Desk) testSlot(c *api.Call, q *TestSlotRequest) (*api.None, error) {
 	for i, k := range q.Keys {
 		shares[i] = api.NewSecret(k)
 	}
-	err := d.Seal.TestSlot(c, q.ID, shares...)
-	if err == nil {
-		return nil, nil
+	return nil, testError(d.Seal.TestSlot(c, q.ID, shares...))
+}
+
+// testError is the outcome of a test: that a slot would not unseal is what the
+// caller asked for, and no fault of the server's.
+func testError(err error) error {
+	if err == nil || errors.Is(err, barrier.ErrSealed) {
+		return err
 	}
-	return nil, shareError(slotError(err))
+	err = shareError(slotError(err))
+	for _, known := range []error{seal.ErrSlotKey, seal.ErrFewShares, store.ErrCorrupt, fs.ErrNotExist} {
+		if api.KindOf(err) == api.Internal && errors.Is(err, known) {
+			return &api.Error{Kind: api.Invalid, Message: "the key slot would not unseal: " + known.Error(), Err: err}
+		}
+	}
+	return err
 }

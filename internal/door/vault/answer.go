@@ -39,7 +39,7 @@ func write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Strict-Transport-Security"] = jsonType, noStore, transport
 	h["X-Request-Id"] = []string{resp.RequestID}
-	if ns := r.Header["X-Vault-Namespace"]; len(ns) > 0 {
+	if ns := r.Header["X-Vault-Namespace"]; len(ns) > 0 && ns[0] != "" {
 		h["X-Vault-Namespace"] = ns[:1]
 	}
 	status, body := render(resp)

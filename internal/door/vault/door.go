@@ -95,36 +95,45 @@ func operation(req *gate.Request, r *http.Request, query url.Values) error {
 	if err != nil {
 		return err
 	}
-	help, err := flag(query, "help")
-	if err != nil {
+	if req.Help, err = flag(query, "help"); err != nil {
 		return err
 	}
-	switch r.Method {
-	case http.MethodGet:
-		req.Op, req.Help = api.Read, help
-		if list {
-			req.Op = api.List
-		} else if scan {
-			req.Op = api.Scan
-		}
-	case http.MethodHead:
-		if req.Op = api.Read; req.Path != "sys/health" {
-			return &api.Error{Kind: api.Unsupported}
-		}
-	case http.MethodPost, http.MethodPut:
-		req.Op = api.Write
-	case http.MethodPatch:
-		req.Op = api.Patch
-	case http.MethodDelete:
-		req.Op = api.Delete
-	case "LIST":
+	req.Help = req.Help && r.Method == http.MethodGet
+	switch {
+	case r.Method == http.MethodGet && list && scan:
+		return api.Errorf(api.Invalid, "list and scan cannot both be true")
+	case r.Method == http.MethodGet && list:
 		req.Op = api.List
-	case "SCAN":
+	case r.Method == http.MethodGet && scan:
 		req.Op = api.Scan
+	case r.Method == http.MethodHead && req.Path != "sys/health":
+		return &api.Error{Kind: api.Unsupported}
 	default:
+		req.Op = verbOf(r.Method)
+	}
+	if req.Op == 0 {
 		return &api.Error{Kind: api.Unsupported}
 	}
 	return nil
+}
+
+// verbOf is what a method asks for; 0 when it is none of the dialect's.
+func verbOf(method string) api.Op {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return api.Read
+	case http.MethodPost, http.MethodPut:
+		return api.Write
+	case http.MethodPatch:
+		return api.Patch
+	case http.MethodDelete:
+		return api.Delete
+	case "LIST":
+		return api.List
+	case "SCAN":
+		return api.Scan
+	}
+	return 0
 }
 
 // flag takes a truth value out of the query. One that is repeated must say the

@@ -1,0 +1,301 @@
+package gate_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// probe is an engine whose handlers do what a test tells them.
+type probe struct {
+	calls atomic.Int64
+	read  func(*api.Call) (*answer, error)
+	keys  []string
+	exist func(*api.Call) (bool, error)
+}
+
+type named struct {
+	Name api.Name `path:"name"`
+}
+
+type thing struct {
+	Path  string     `path:"path"`
+	Value string     `json:"value"`
+	Key   api.Secret `json:"key"`
+}
+
+type page struct {
+	Limit int `json:"limit"`
+}
+
+type answer struct {
+	Value string `json:"value"`
+}
+
+type odd struct {
+	Keys []string `json:"keys"`
+}
+
+func (p *probe) get(c *api.Call, _ *thing) (*answer, error) {
+	p.calls.Add(1)
+	if p.read != nil {
+		return p.read(c)
+	}
+	return &answer{"seen"}, nil
+}
+
+func (p *probe) put(c *api.Call, q *thing) (*answer, error) {
+	p.calls.Add(1)
+	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
+		tx.Put(q.Path, []byte(q.Value))
+		return nil
+	})
+	return nil, err
+}
+
+func (p *probe) has(c *api.Call, q *thing) (bool, error) {
+	if p.exist != nil {
+		return p.exist(c)
+	}
+	e, err := c.Store.Get(c, q.Path)
+	return e.Exists(), err
+}
+
+func (p *probe) list(_ *api.Call, q *page) (*api.Keys, error) {
+	p.calls.Add(1)
+	keys := p.keys
+	if q.Limit > 0 && q.Limit < len(keys) {
+		keys = keys[:q.Limit]
+	}
+	return &api.Keys{Keys: append([]string(nil), keys...)}, nil
+}
+
+func (p *probe) unpaged(*api.Call, *api.None) (*api.Keys, error) {
+	return &api.Keys{Keys: append([]string(nil), p.keys...)}, nil
+}
+
+func (p *probe) oddList(*api.Call, *api.None) (*odd, error) { return &odd{p.keys}, nil }
+
+func (p *probe) open(*api.Call, *api.None) (*answer, error) { return &answer{"open"}, nil }
+
+func (p *probe) named(*api.Call, *named) (*answer, error) { return &answer{"named"}, nil }
+
+func probeRoutes() []api.Route[*probe] {
+	return []api.Route[*probe]{
+		api.Handle(api.Read, "thing/{path...}", (*probe).get),
+		api.Upsert("thing/{path...}", (*probe).put, (*probe).has),
+		api.Handle(api.List, "page", (*probe).list),
+		api.Handle(api.List, "unpaged", (*probe).unpaged),
+		api.Handle(api.List, "odd", (*probe).oddList),
+		api.Handle(api.Read, "public", (*probe).open, api.Public),
+		api.Handle(api.Read, "public/{name}", (*probe).named, api.Public),
+		api.Handle(api.Read, "name/{name}", (*probe).named),
+		api.Handle(api.Read, "sudo", (*probe).open, api.Sudo),
+		api.Handle(api.Read, "rootonly", (*probe).open, api.RootOnly),
+	}
+}
+
+// fakeKeys hash and seal in the clear.
+type fakeKeys struct{}
+
+func (fakeKeys) TokenHash(_ context.Context, ns, text string) (string, error) {
+	return "h" + ns + text, nil
+}
+func (fakeKeys) SealBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
+func (fakeKeys) OpenBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
+func (fakeKeys) AddNamespace(context.Context, string) error                      { return nil }
+func (fakeKeys) DropNamespace(context.Context, string) error                     { return nil }
+
+type paths struct{ r *namespace.Registry }
+
+func (p paths) Path(ctx context.Context, id string) (string, bool, error) {
+	n, err := p.r.ByID(ctx, id)
+	if n == nil || err != nil {
+		return "", false, err
+	}
+	return n.Path, true, nil
+}
+
+// sink is an audit device in memory that can be broken.
+type sink struct {
+	fail atomic.Pointer[func(line []byte) error]
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	if f := s.fail.Load(); f != nil {
+		if err := (*f)(b); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+// breakOn makes the sink fail for entries of one type.
+func (s *sink) breakOn(kind string) {
+	f := func(line []byte) error {
+		if bytes.Contains(line, []byte(`"type":"`+kind+`"`)) {
+			return errors.New("no space left")
+		}
+		return nil
+	}
+	s.fail.Store(&f)
+}
+
+// fixture is a gate with one engine, on memory.
+type fixture struct {
+	t       testing.TB
+	gate    *gate.Gate
+	house   *gate.House
+	devices *audit.Devices
+	engine  *probe
+	sink    *sink
+	log     bytes.Buffer
+	root    string
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	ctx, s := context.Background(), mem.Open()
+	f := &fixture{t: t, engine: &probe{}, sink: &sink{}, house: &gate.House{Data: s, Audit: audit.NewBroker()}}
+	h := f.house
+	h.Cache = must[*store.Cache](t)(store.NewCache(ctx, s))
+	h.Policies = policies.New(s, h.Cache, time.Now)
+	h.Namespaces = namespace.New(s, h.Cache, fakeKeys{}, namespace.Hooks{
+		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
+		Furnish: func(ctx context.Context, id string) error { return h.Mounts.Furnish(ctx, id) },
+		Delete:  func(*store.Tx, string) error { return nil },
+	}, time.Now)
+	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
+	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, time.Now)
+	f.install()
+	f.listen()
+	router := must[*api.Router](t)(api.NewRouter(nil))
+	f.gate = gate.New(router, func() bool { return true }, slog.New(slog.NewTextHandler(&f.log, nil)), time.Now)
+	f.gate.Open(h)
+	f.root = f.token(namespace.RootID, token.Spec{Root: true})
+	t.Cleanup(func() {
+		if err := errors.Join(f.devices.Close(), h.Cache.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// install mounts the engine at probe/ beside what every namespace has.
+func (f *fixture) install() {
+	t := f.t
+	sys := must[[]*api.Endpoint](t)(api.Bind(f.house, gate.Routes()))
+	eps := must[[]*api.Endpoint](t)(api.Bind(f.engine, probeRoutes()))
+	err := f.house.Mounts.Install([]api.Engine{
+		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "probe", Endpoints: eps},
+	})
+	if err == nil {
+		err = f.house.Mounts.Furnish(context.Background(), namespace.RootID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.mount(namespace.RootID, "probe/")
+}
+
+func (f *fixture) mount(ns, path string) {
+	f.t.Helper()
+	if err := f.house.Mounts.Enable(context.Background(), ns, &mount.Entry{Path: path, Type: "probe"}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// listen opens the audit device.
+func (f *fixture) listen() {
+	d := []*audit.Declaration{{Path: "tap/", Type: "stdout", Options: map[string]string{}}}
+	f.devices = audit.NewDevices(store.Sub(f.house.Data, "audit/"), audit.Env{Now: time.Now, Stdout: f.sink}, d, f.house.Audit)
+	if err := f.devices.Start(context.Background()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// token issues a token in a namespace.
+func (f *fixture) token(ns string, sp token.Spec) string {
+	f.t.Helper()
+	sp.Namespace, sp.Path = ns, "auth/probe"
+	sp.Auth.NoDefaultPolicy = true
+	return must[*api.Auth](f.t)(f.house.Tokens.Issue(context.Background(), sp)).ClientToken.Reveal()
+}
+
+// holder writes a policy and makes a token that holds it; change may alter the
+// token's terms.
+func (f *fixture) holder(ns, text string, change ...func(*api.Auth)) string {
+	f.t.Helper()
+	name := "p" + time.Now().Format("150405.000000000")
+	if err := f.house.Policies.Write(context.Background(), ns, name, text); err != nil {
+		f.t.Fatal(err)
+	}
+	sp := token.Spec{Auth: api.Auth{TokenPolicies: []string{name}, TTL: time.Hour}}
+	for _, c := range change {
+		c(&sp.Auth)
+	}
+	return f.token(ns, sp)
+}
+
+// child makes a namespace with the engine mounted at probe/.
+func (f *fixture) child(parent api.Namespace, name string) api.Namespace {
+	f.t.Helper()
+	n := must[*namespace.Namespace](f.t)(f.house.Namespaces.Create(context.Background(), parent, name, nil))
+	f.mount(n.ID, "probe/")
+	return n.API()
+}
+
+// request is a request from the loopback address.
+func request(op api.Op, path, tok string) *gate.Request {
+	return &gate.Request{ID: "00000000-0000-4000-8000-000000000000", Op: op, Path: path, Token: api.NewSecret(tok), Remote: netip.MustParseAddrPort("127.0.0.1:4000")}
+}
+
+func (f *fixture) do(op api.Op, path, tok string) *gate.Response {
+	return f.gate.Serve(context.Background(), request(op, path, tok))
+}
+
+func (f *fixture) body(r *gate.Request, text string) *gate.Request {
+	f.t.Helper()
+	r.Body = must[api.Body](f.t)(api.ParseBody([]byte(text)))
+	return r
+}
+
+// want fails the test unless the answer is of a kind of error; "" is success.
+func want(t testing.TB, r *gate.Response, kind string) {
+	t.Helper()
+	got := ""
+	if r.Err != nil {
+		got = api.KindOf(r.Err).String()
+	}
+	if got != kind {
+		t.Errorf("got %q (%v), want %q", got, r.Err, kind)
+	}
+	if r.Err != nil && (r.Data != nil || r.Raw != nil || r.Auth != nil) {
+		t.Errorf("a failure carries an answer: %s", r.Data)
+	}
+}

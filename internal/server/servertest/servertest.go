@@ -1,0 +1,95 @@
+// Package servertest starts whole servers inside tests: in memory or on the
+// embedded store, initialised and unsealed, with a known root token, on a real
+// loopback listener, and with an audit device and a log that tests can read and
+// break. It is for tests alone.
+package servertest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/server"
+)
+
+// Root is the root token of every server started here.
+const Root = "root-token-of-a-test"
+
+// Server is a running server.
+type Server struct {
+	*server.Server
+	URL   string // http://127.0.0.1:PORT
+	Addr  string // 127.0.0.1:PORT
+	Dir   string // of the embedded store; empty in memory
+	Audit *Tap   // what the audit device was given
+	Log   *Tap   // what was logged, at debug level
+}
+
+// Option changes the configuration before the server starts.
+type Option func(*server.Config)
+
+// OnDisk keeps the store in a directory of the test instead of in memory.
+func OnDisk(t testing.TB) Option {
+	dir := t.TempDir()
+	return func(c *server.Config) { c.DataDir = dir }
+}
+
+// Silent leaves the audit device out.
+func Silent(c *server.Config) { c.Audit = nil }
+
+// Start starts a server that ends with the test.
+func Start(t testing.TB, options ...Option) *Server {
+	t.Helper()
+	return StartAt(t, time.Now, options...)
+}
+
+// StartAt is Start with a clock.
+func StartAt(t testing.TB, now func() time.Time, options ...Option) *Server {
+	t.Helper()
+	c := &server.Config{
+		Listeners: []server.Listener{{Address: "127.0.0.1:0"}},
+		DevRoot:   api.NewSecret(Root),
+		Audit:     []*audit.Declaration{{Path: "tap/", Type: "stdout", Options: map[string]string{}}},
+		LogLevel:  "debug",
+	}
+	for _, o := range options {
+		o(c)
+	}
+	s := &Server{Dir: c.DataDir, Audit: &Tap{}, Log: &Tap{}}
+	var err error
+	s.Server, err = server.Open(context.Background(), c, slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})), s.Audit, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Audit.Reset() // the banner of a development server shows the root token
+	s.serve(t)
+	return s
+}
+
+// serve listens until the test ends.
+func (s *Server) serve(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan string, 1), make(chan error, 1)
+	go func() { done <- s.Serve(ctx, func(addresses []string) { ready <- addresses[0] }) }()
+	select {
+	case s.URL = <-ready:
+		s.Addr = s.URL[len("http://"):]
+	case err := <-done:
+		t.Fatalf("the server did not listen: %v", err)
+	}
+	t.Cleanup(func() {
+		client.CloseIdleConnections()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+		s.Audit.Break(nil)
+		if err := s.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+}

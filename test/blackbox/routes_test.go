@@ -1,0 +1,141 @@
+package blackbox
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
+	"github.com/strongroom/strongroom/internal/engine/kv"
+	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// unauthenticated is every endpoint that answers somebody without a token.
+// A line more in this list is a decision, not an accident.
+const unauthenticated = `
+read sys/health
+read sys/init
+read sys/internal/ui/mounts
+read sys/internal/ui/mounts/{path...}
+read sys/leader
+read sys/seal-status
+update sys/init
+update sys/unseal
+`
+
+// surface is every endpoint that the server has, by operation and path.
+func surface(t *testing.T) map[string]*api.Endpoint {
+	t.Helper()
+	all := map[string]*api.Endpoint{}
+	add := func(prefix string) func([]*api.Endpoint, error) {
+		return func(eps []*api.Endpoint, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range eps {
+				all[e.Op.String()+" "+prefix+e.Pattern] = e
+			}
+		}
+	}
+	add("sys/")(api.Bind(&gate.House{}, gate.Routes()))
+	add("sys/")(api.Bind(&policies.Store{}, policies.Routes()))
+	add("sys/")(api.Bind(&namespace.Registry{}, namespace.Routes()))
+	add("sys/")(api.Bind(&audit.Devices{}, audit.Routes))
+	add("sys/")(api.Bind(&operator.Desk{}, operator.Routes()))
+	add("sys/")(api.Bind(&mount.Mounts{}, mount.Routes()))
+	add("auth/token/")(api.Bind(&token.Store{}, token.Routes))
+	cubby, err := cubbyhole.Engine()
+	add("cubbyhole/")(cubby.Endpoints, err)
+	engine, err := kv.Engine()
+	add("kv1/")(engine.Endpoints, err)
+	add("secret/")(engine.Variant(map[string]string{"version": "2"}), nil)
+	return all
+}
+
+var methods = map[api.Op]string{api.Read: "GET", api.Write: "POST", api.Patch: "PATCH", api.Delete: "DELETE", api.List: "LIST", api.Scan: "SCAN"}
+
+// filled is a pattern with names for its placeholders.
+func filled(pattern string) string {
+	segs := strings.Split(pattern, "/")
+	for i, s := range segs {
+		if strings.HasPrefix(s, "{") {
+			segs[i] = "zz"
+		}
+	}
+	return strings.Join(segs, "/")
+}
+
+func TestCVE_2023_0665_EveryRouteAsks(t *testing.T) {
+	s := furnished(t)
+	powerless := s.Policy(t, "", "powerless", `path "nothing" { capabilities = ["read"] }`)
+	for name, e := range surface(t) {
+		if strings.Contains(unauthenticated, "\n"+name+"\n") {
+			continue
+		}
+		_, path, _ := strings.Cut(name, " ")
+		for _, token := range []string{"", "bogus", powerless} {
+			a := s.Do(t, methods[e.Op], filled(path), token, "", "Content-Type", "application/merge-patch+json")
+			if a.Status != 403 || a.Text() != `{"errors":["permission denied"]}`+"\n" {
+				t.Errorf("%s with token %q: %d %s", name, token, a.Status, a.Body)
+			}
+		}
+	}
+}
+
+func TestCVE_2021_27668_UnauthenticatedListIsWhole(t *testing.T) {
+	have := surface(t)
+	for name, e := range have {
+		if listed := strings.Contains(unauthenticated, "\n"+name+"\n"); listed != e.Has(api.Public|api.Open) {
+			t.Errorf("%s: listed as unauthenticated: %v, declared so: %v", name, listed, !listed)
+		}
+	}
+	for name := range strings.FieldsFuncSeq(unauthenticated, func(r rune) bool { return r == '\n' }) {
+		if have[name] == nil {
+			t.Errorf("%s is listed and does not exist", name)
+		}
+	}
+}
+
+func TestSealedServerAnswersOnlyTheList(t *testing.T) {
+	s := furnished(t)
+	s.Want(t, 204, "PUT", "sys/seal", root, "")
+	answers := map[string]bool{"read sys/health": true, "read sys/init": true, "read sys/leader": true, "read sys/seal-status": true, "update sys/init": true, "update sys/unseal": true}
+	for name, e := range surface(t) {
+		_, path, _ := strings.Cut(name, " ")
+		for _, token := range []string{"", root} {
+			a := s.Do(t, methods[e.Op], filled(path), token, "", "Content-Type", "application/merge-patch+json")
+			if sealed := a.Status == 503 && strings.Contains(a.Text(), "sealed"); sealed == answers[name] && name != "read sys/health" && name != "read sys/seal-status" {
+				t.Errorf("%s while sealed: %d %s", name, a.Status, a.Body)
+			}
+		}
+	}
+	uninitialised := func(c *server.Config) { c.DevRoot = api.Secret{} }
+	fresh := servertest.Start(t, uninitialised)
+	fresh.Want(t, 501, "GET", "sys/health", "", "")
+	fresh.Want(t, 503, "GET", "secret/data/a", root, "")
+}
+
+func TestCVE_2025_4656_NoUnauthenticatedCeremony(t *testing.T) {
+	s := furnished(t)
+	for _, path := range []string{"rekey/init", "rekey/update", "rekey/verify", "rekey/backup", "rekey-recovery-key/init", "generate-root/attempt", "generate-root/update", "decode-token",
+		"rotate", "rotate/root/init", "rotate/recovery/init", "key-slots", "key-slots/x", "seal", "step-down", "replication/status", "storage/raft/join", "storage/raft/remove-peer", "license", "raw/x", "pprof/", "monitor", "in-flight-req"} {
+		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "LIST"} {
+			if a := s.Do(t, method, "sys/"+path, "", `{}`); a.Status != 403 {
+				t.Errorf("%s sys/%s: %d %s", method, path, a.Status, a.Body)
+			}
+		}
+	}
+	for _, path := range []string{"../debug/pprof/", "../metrics", "../", "../ui/"} {
+		if a := s.Do(t, "GET", path, "", ""); a.Status < 400 {
+			t.Errorf("%s: %d", path, a.Status)
+		}
+	}
+}
