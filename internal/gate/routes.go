@@ -35,6 +35,7 @@ type AccessorRequest struct {
 	Path     []string `json:"path" api:"deprecated" audit:"clear"` // Older name of paths.
 }
 
+// capabilities says what a token may do on paths.
 func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
 	if q.Token.Empty() {
 		return nil, api.Errorf(api.Invalid, "missing token")
@@ -49,6 +50,7 @@ func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][
 	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid token")
 }
 
+// capabilitiesSelf says what the calling token may do on paths.
 func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
 	if !q.Token.Empty() {
 		t, err := h.Tokens.Lookup(c, q.Token.Reveal(), c.Now)
@@ -59,6 +61,7 @@ func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[stri
 	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, append(q.Paths, q.Path...))
 }
 
+// capabilitiesAccessor says what the token with an accessor may do on paths.
 func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[string][]string, error) {
 	if q.Accessor == "" {
 		return nil, api.Errorf(api.Invalid, "missing accessor")
@@ -124,6 +127,7 @@ func (h *House) acl(c *api.Call) (*policy.ACL, string, error) {
 	return acl, strings.TrimPrefix(c.Namespace.Path, c.Caller.Namespace.Path), err
 }
 
+// visibleMounts lists the mounts that the caller's policies reach into.
 func (h *House) visibleMounts(c *api.Call, _ *api.None) (*VisibleMounts, error) {
 	acl, prefix, err := h.acl(c)
 	if err != nil {
@@ -155,6 +159,8 @@ type VisibleMount struct {
 	Path string `json:"path"`
 }
 
+// visibleMount describes the mount that a path lies in, if the caller's
+// policies reach into it.
 func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, error) {
 	acl, prefix, err := h.acl(c)
 	if err != nil {

@@ -136,10 +136,12 @@ func (m *Mounts) list(c *api.Call, auth bool) (*map[string]*Info, error) {
 	return &out, nil
 }
 
+// listSecrets lists the secret engines of the namespace by path.
 func (m *Mounts) listSecrets(c *api.Call, _ *api.None) (*map[string]*Info, error) {
 	return m.list(c, false)
 }
 
+// listAuth lists the auth methods of the namespace by path.
 func (m *Mounts) listAuth(c *api.Call, _ *api.None) (*map[string]*Info, error) {
 	return m.list(c, true)
 }
@@ -166,6 +168,7 @@ func (m *Mounts) read(c *api.Call, path string) (*Info, error) {
 	return e.Describe(c.Namespace.ID), nil
 }
 
+// readSecret describes a secret engine's mount.
 func (m *Mounts) readSecret(c *api.Call, r *PathRequest) (*Info, error) {
 	if err := secretsOnly(secretPath(r.Path), "read"); err != nil {
 		return nil, err
@@ -182,6 +185,7 @@ func secretsOnly(path, what string) error {
 	return nil
 }
 
+// readAuth describes an auth method's mount.
 func (m *Mounts) readAuth(c *api.Call, r *PathRequest) (*Info, error) {
 	return m.read(c, authPath(r.Path))
 }
@@ -202,6 +206,7 @@ func (m *Mounts) enable(c *api.Call, path string, r *EnableRequest) (*api.None, 
 	return nil, m.Enable(c, c.Namespace.ID, e)
 }
 
+// enableSecret mounts a secret engine.
 func (m *Mounts) enableSecret(c *api.Call, r *EnableRequest) (*api.None, error) {
 	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
 		return nil, api.Errorf(api.Invalid, "cannot mount below %q: auth methods are enabled through sys/auth", authPrefix)
@@ -209,10 +214,12 @@ func (m *Mounts) enableSecret(c *api.Call, r *EnableRequest) (*api.None, error) 
 	return m.enable(c, secretPath(r.Path), r)
 }
 
+// enableAuth mounts an auth method.
 func (m *Mounts) enableAuth(c *api.Call, r *EnableRequest) (*api.None, error) {
 	return m.enable(c, authPath(r.Path), r)
 }
 
+// disableSecret unmounts a secret engine and removes its data for good.
 func (m *Mounts) disableSecret(c *api.Call, r *PathRequest) (*api.None, error) {
 	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
 		return nil, api.Errorf(api.Invalid, "cannot unmount %q: auth methods are disabled through sys/auth", authPrefix)
@@ -224,6 +231,7 @@ func (m *Mounts) disableSecret(c *api.Call, r *PathRequest) (*api.None, error) {
 	return nil, err
 }
 
+// disableAuth unmounts an auth method and removes its data for good.
 func (m *Mounts) disableAuth(c *api.Call, r *PathRequest) (*api.None, error) {
 	_, err := m.Disable(c, c.Namespace.ID, authPath(r.Path))
 	return nil, err
@@ -242,10 +250,12 @@ func (m *Mounts) readTune(c *api.Call, path string) (*Tuned, error) {
 		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout}, nil
 }
 
+// readSecretTune answers the effective settings of a secret engine's mount.
 func (m *Mounts) readSecretTune(c *api.Call, r *PathRequest) (*Tuned, error) {
 	return m.readTune(c, secretPath(r.Path))
 }
 
+// readAuthTune answers the effective settings of an auth method's mount.
 func (m *Mounts) readAuthTune(c *api.Call, r *PathRequest) (*Tuned, error) {
 	return m.readTune(c, authPath(r.Path))
 }
@@ -332,6 +342,8 @@ func (m *Mounts) tuneSecret(c *api.Call, r *TuneRequest) (*api.None, error) {
 	return m.tune(c, path, r)
 }
 
+// tuneAuth changes the settings of an auth method's mount; those that are not
+// named stay.
 func (m *Mounts) tuneAuth(c *api.Call, r *TuneRequest) (*api.None, error) {
 	return m.tune(c, authPath(r.Path), r)
 }
@@ -347,6 +359,8 @@ type Migration struct {
 	ID string `json:"migration_id"`
 }
 
+// remount moves a mount to another path. Its data stay where they are, so the
+// move is complete when it is answered.
 func (m *Mounts) remount(c *api.Call, r *RemountRequest) (*Migration, error) {
 	if strings.Trim(r.From, "/") == "" || strings.Trim(r.To, "/") == "" {
 		return nil, api.Errorf(api.Invalid, "both from and to must be given")

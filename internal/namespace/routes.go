@@ -63,6 +63,7 @@ func info(n *Namespace) *Info {
 	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live()}
 }
 
+// list lists the namespaces directly below.
 func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
 	kids, err := r.Children(c, c.Namespace.ID)
 	if err != nil {
@@ -76,6 +77,7 @@ func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
 	return out, nil
 }
 
+// scan lists all namespaces below, at any depth.
 func (r *Registry) scan(c *api.Call, _ *api.None) (*api.Keys, error) {
 	out := &api.Keys{Info: map[string]any{}}
 	return out, r.walk(c, c.Namespace.ID, "", out)
@@ -97,6 +99,7 @@ func (r *Registry) walk(c *api.Call, id, prefix string, out *api.Keys) error {
 	return nil
 }
 
+// read describes a namespace.
 func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
 	dir, name := path.Split(strings.TrimSuffix(q.Path, "/"))
 	parent, err := r.Find(c, &Namespace{ID: c.Namespace.ID, Path: c.Namespace.Path}, dir)
@@ -116,6 +119,7 @@ func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
 	return info(n), nil
 }
 
+// write creates a namespace, or replaces the metadata of one.
 func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
 	if err := named(q.Path); err != nil {
 		return nil, err
@@ -127,6 +131,7 @@ func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
 	return info(n), nil
 }
 
+// patch changes single keys of a namespace's metadata; null removes one.
 func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Info, error) {
 	if err := named(q.Path); err != nil {
 		return nil, err
@@ -165,6 +170,8 @@ type Progress struct {
 	Status string `json:"status"`
 }
 
+// remove deletes a namespace with everything in it. It is closed at once and
+// emptied in the background.
 func (r *Registry) remove(c *api.Call, q *PathRequest) (*Progress, error) {
 	if err := named(q.Path); err != nil {
 		return nil, err

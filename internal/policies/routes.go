@@ -66,11 +66,13 @@ func (r *row) describe() *Policy {
 	return &Policy{Name: r.Name, Policy: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version}
 }
 
+// listLegacy lists the names of all policies.
 func (s *Store) listLegacy(c *api.Call, _ *api.None) (*Legacy, error) {
 	names, err := s.Names(c, c.Namespace.ID)
 	return &Legacy{Keys: names, Policies: names}, err
 }
 
+// list lists the names of all policies.
 func (s *Store) list(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	names, err := s.Names(c, c.Namespace.ID)
 	if err != nil {
@@ -89,6 +91,7 @@ func page(names []string, q *PageRequest) []string {
 	return names
 }
 
+// listDetailed lists all policies with what is known of each.
 func (s *Store) listDetailed(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	es, err := s.rows(c, c.Namespace.ID, false)
 	if err != nil {
@@ -106,6 +109,7 @@ func (s *Store) listDetailed(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	return &api.Keys{Keys: page(names, q), Info: info}, err
 }
 
+// readLegacy answers a policy's text, in the older form.
 func (s *Store) readLegacy(c *api.Call, q *NameRequest) (*LegacyPolicy, error) {
 	r, err := s.read(c, c.Namespace.ID, string(q.Name))
 	if err != nil {
@@ -114,6 +118,7 @@ func (s *Store) readLegacy(c *api.Call, q *NameRequest) (*LegacyPolicy, error) {
 	return &LegacyPolicy{Name: r.Name, Rules: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version}, nil
 }
 
+// readACL answers a policy's text.
 func (s *Store) readACL(c *api.Call, q *NameRequest) (*Policy, error) {
 	r, err := s.read(c, c.Namespace.ID, string(q.Name))
 	if err != nil {
@@ -122,6 +127,7 @@ func (s *Store) readACL(c *api.Call, q *NameRequest) (*Policy, error) {
 	return r.describe(), nil
 }
 
+// write creates or replaces a policy.
 func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 	if q.Policy == "" && q.Rules != "" {
 		q.Policy = q.Rules
@@ -130,6 +136,7 @@ func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy)
 }
 
+// remove deletes a policy. Tokens that name it lose what it granted.
 func (s *Store) remove(c *api.Call, q *NameRequest) (*api.None, error) {
 	return nil, s.Delete(c, c.Namespace.ID, string(q.Name))
 }
