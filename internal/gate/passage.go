@@ -436,6 +436,11 @@ func (p *passage) fail(err error) {
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
+	case errors.Is(err, store.ErrFull):
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
+	case errors.Is(err, store.ErrStopped):
+		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
 	default:
 		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
 	}

@@ -100,6 +100,7 @@ type group struct {
 	revs     map[string]store.Rev // keys the group wrote; 0: removed
 	changes  []store.Change
 	log      []byte // the group's row in the change log
+	noRoom   bool   // the disk is nearly full: the group takes no writes
 }
 
 func newCommitter(s *Store, floor, last store.Rev) *committer {
@@ -112,7 +113,17 @@ func newCommitter(s *Store, floor, last store.Rev) *committer {
 }
 
 func (c *committer) newGroup() *group {
-	return &group{batch: c.db.NewBatch(), revs: map[string]store.Rev{}}
+	return &group{batch: c.db.NewBatch(), revs: map[string]store.Rev{}, noRoom: c.nearlyFull()}
+}
+
+// nearlyFull reports whether less of the disk is free than must stay so. A
+// filesystem that cannot tell is taken to have room.
+func (s *Store) nearlyFull() bool {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if err != nil || s.reserve <= 0 {
+		return false
+	}
+	return usage.AvailBytes < min(uint64(s.reserve), usage.TotalBytes/8)
 }
 
 // write brings groups to disk, one at a time. It is a goroutine of its own, so
@@ -199,6 +210,9 @@ func (c *committer) judge(r *request) {
 func (c *committer) check(r *request) error {
 	if r.abandoned {
 		return context.Canceled
+	}
+	if c.group.noRoom && len(r.writes) > 0 {
+		return store.ErrFull
 	}
 	for _, check := range r.checks {
 		rev, err := c.revision(check.Key)

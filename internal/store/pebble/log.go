@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	crdb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // engineLog is what Pebble talks to. It passes on what an operator needs and
@@ -67,7 +69,7 @@ func (l *engineLog) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.err = fmt.Errorf("the store has stopped writing after an error: %w", err)
+		l.err = fmt.Errorf("%w: %w", store.ErrStopped, err)
 		close(l.failed)
 		l.log.Error("store: stopped writing after an error; restart once its cause is removed", "error", err)
 	}

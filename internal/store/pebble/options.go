@@ -21,6 +21,10 @@ type Options struct {
 	// MemTableBytes is how much is gathered in memory before it is written as a
 	// table; 0: 8 MiB. Up to three times as much may be held for a moment.
 	MemTableBytes int
+	// ReserveBytes is how much of the disk must stay free: with less, commits are
+	// refused before the engine meets the end of the disk, which it survives only
+	// by stopping. 0: 64 MiB; below 0: nothing. Of a small disk it is an eighth at most.
+	ReserveBytes int64
 	// KeepCommits is how many commits Watch can go back at least; 0: 100,000.
 	KeepCommits int
 
@@ -32,6 +36,7 @@ type Options struct {
 const (
 	defaultCacheBytes    = 32 << 20
 	defaultMemTableBytes = 8 << 20
+	defaultReserveBytes  = 64 << 20
 	defaultKeepCommits   = 100_000
 	openTables           = 500 // table files kept open
 	bloomBitsPerKey      = 10  // one false positive in a hundred look-ups of absent keys
@@ -49,6 +54,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = defaultReserveBytes
 	}
 	if o.KeepCommits == 0 {
 		o.KeepCommits = defaultKeepCommits

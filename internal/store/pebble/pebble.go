@@ -36,6 +36,7 @@ type Store struct {
 	dir     string
 	log     *engineLog
 	keep    store.Rev // commits the change log keeps
+	reserve int64     // bytes of the disk that must stay free
 	noSync  bool
 	history *store.History
 
@@ -83,7 +84,7 @@ func open(dir string, o Options, lock *crdb.Lock) (*Store, error) {
 	}
 	s := &Store{
 		db: db, lock: lock, fs: o.FS, dir: dir, log: log,
-		keep: store.Rev(o.KeepCommits), noSync: o.noSync || neverSync,
+		keep: store.Rev(o.KeepCommits), reserve: o.ReserveBytes, noSync: o.noSync || neverSync,
 		queue:   make(chan *request, queueLength),
 		closing: make(chan struct{}), exited: make(chan struct{}),
 	}
