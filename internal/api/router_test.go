@@ -10,7 +10,7 @@ import (
 
 var routerPatterns = []string{"", "a", "a/{name}", "a/{path...}", "a/{path...}/tune", "{name}/b", "{path...}", "{path...}/tune", "b/{name}/c/{path...}"}
 
-func routerOf(t *testing.T) *Router {
+func suffixRouter(t *testing.T) *Router {
 	t.Helper()
 	type request struct {
 		Name string `path:"name"`
@@ -20,21 +20,13 @@ func routerOf(t *testing.T) *Router {
 	for _, p := range routerPatterns {
 		routes = append(routes, Handle(Read, p, func(*struct{}, *Call, *request) (*None, error) { return nil, nil }))
 	}
-	eps, err := Bind(&struct{}{}, routes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := NewRouter(eps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return routerOf(t, &struct{}{}, routes)
 }
 
 // Whatever pattern a path lands on: its parameters put back into the pattern
 // give the path, so that the policy and the handler speak of one thing.
 func TestMatchLosesNothing(t *testing.T) {
-	r := routerOf(t)
+	r := suffixRouter(t)
 	rapid.Check(t, func(t *rapid.T) {
 		path := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "tune", "x"}), 1, 5).Draw(t, "path"), "/")
 		m, err := r.Match(Read, path)
@@ -52,7 +44,7 @@ func TestMatchLosesNothing(t *testing.T) {
 
 // A suffix needs something before it, and gives way to longer literals.
 func TestSuffixPatterns(t *testing.T) {
-	r := routerOf(t)
+	r := suffixRouter(t)
 	for path, want := range map[string]string{
 		"tune": "{path...}", "tune/tune": "{path...}/tune", "x/y/tune": "{path...}/tune", "x/y/tune/z": "{path...}",
 		"a/tune": "a/{name}", "a/x/tune": "a/{path...}/tune", "a/x/tune/": "a/{path...}/tune", "b/x/c/tune": "b/{name}/c/{path...}",

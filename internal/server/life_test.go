@@ -95,14 +95,14 @@ func TestFirstStartPrintsTheTokenOnce(t *testing.T) {
 	c := Config{DataDir: t.TempDir(), LocalSlot: true}
 	one := start(t, c)
 	token := one.printed()
-	one.wants(204, "", token, "POST", "sys/mounts/secret", `{"type":"kv"}`)
-	one.wants(204, "", token, "POST", "secret/a", `{"v":"1"}`)
+	one.wants(204, "", token, "POST", "sys/mounts/kv", `{"type":"kv"}`)
+	one.wants(204, "", token, "POST", "kv/a", `{"v":"1"}`)
 	one.end()
 	two := startFor(t, c)
 	if token == "" || two.printed() != "" {
 		t.Fatalf("first %q, then %q", token, two.printed())
 	}
-	two.wants(200, `"v":"1"`, token, "GET", "secret/a", "")
+	two.wants(200, `"v":"1"`, token, "GET", "kv/a", "")
 }
 
 type brokenWriter struct{}
