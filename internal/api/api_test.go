@@ -51,9 +51,11 @@ var routes = []Route[engine]{
 
 func (engine) read2(_ *Call, _ *None) (*keyInfo, error) { return nil, nil }
 
-func router(t testing.TB) *Router {
+func router(t testing.TB) *Router { return routerOf(t, engine{}, routes) }
+
+func routerOf[E any](t testing.TB, e E, routes []Route[E]) *Router {
 	t.Helper()
-	eps, err := Bind(engine{}, routes)
+	eps, err := Bind(e, routes)
 	if err != nil {
 		t.Fatal(err)
 	}

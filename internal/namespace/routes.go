@@ -101,6 +101,9 @@ func (r *Registry) walk(c *api.Call, id, prefix string, out *api.Keys) error {
 
 // read describes a namespace.
 func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
 	dir, name := path.Split(strings.TrimSuffix(q.Path, "/"))
 	parent, err := r.Find(c, &Namespace{ID: c.Namespace.ID, Path: c.Namespace.Path}, dir)
 	if api.KindOf(err) == api.NotFound {

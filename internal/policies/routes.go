@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -97,16 +98,23 @@ func (s *Store) listDetailed(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := map[string]any{}
+	names, err := s.Names(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Keys{Keys: page(names, q), Info: map[string]any{}}
 	for _, e := range es {
+		name := strings.TrimPrefix(e.Key, prefix(c.Namespace.ID))
+		if !slices.Contains(out.Keys, name) {
+			continue
+		}
 		r, err := decode(e)
 		if err != nil {
 			return nil, err
 		}
-		info[strings.TrimPrefix(e.Key, prefix(c.Namespace.ID))] = r.describe()
+		out.Info[name] = r.describe()
 	}
-	names, err := s.Names(c, c.Namespace.ID)
-	return &api.Keys{Keys: page(names, q), Info: info}, err
+	return out, nil
 }
 
 // readLegacy answers a policy's text, in the older form.
