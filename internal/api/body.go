@@ -16,6 +16,7 @@ import (
 const (
 	maxDepth   = 64     // nesting of arrays and objects
 	maxMembers = 10_000 // members of the top-level object
+	maxValues  = 50_000 // values at all levels: the audit log hashes each one
 )
 
 // Body is a request's parameters before they are decoded: the members of one
@@ -36,6 +37,7 @@ var (
 	errBadJSON   = &Error{Kind: Invalid, Message: "the request body is not valid JSON"}
 	errDuplicate = &Error{Kind: Invalid, Message: "the request body names a member twice"}
 	errTooDeep   = &Error{Kind: Invalid, Message: "the request body is nested too deeply", Hint: "at most " + strconv.Itoa(maxDepth) + " levels"}
+	errTooMany   = &Error{Kind: Invalid, Message: "the request body has too many values", Hint: "at most " + strconv.Itoa(maxValues)}
 	errTooWide   = &Error{Kind: Invalid, Message: "the request body has too many members", Hint: "at most " + strconv.Itoa(maxMembers)}
 )
 
@@ -53,8 +55,8 @@ func ParseBody(b []byte) (Body, error) {
 		}
 		return Body{}, errNotObject
 	}
-	if tooDeep(b) {
-		return Body{}, errTooDeep
+	if err := checkStructure(b); err != nil {
+		return Body{}, err
 	}
 	return parseMembers(b)
 }
@@ -96,9 +98,10 @@ func badJSON(err error) *Error {
 	return errBadJSON
 }
 
-// tooDeep counts brackets outside texts, which needs no stack and no memory.
-func tooDeep(b []byte) bool {
-	depth, text := 0, false
+// checkStructure counts brackets and commas outside texts, which needs no stack
+// and no memory.
+func checkStructure(b []byte) error {
+	depth, values, text := 0, 1, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case text && c == '\\':
@@ -107,14 +110,20 @@ func tooDeep(b []byte) bool {
 			text = !text
 		case text:
 		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
+			depth++
 		case c == '}' || c == ']':
 			depth--
+		case c == ',':
+			values++
+		}
+		if depth > maxDepth {
+			return errTooDeep
+		}
+		if values > maxValues {
+			return errTooMany
 		}
 	}
-	return false
+	return nil
 }
 
 // QueryBody takes a query or form as a body: each parameter a text, the first

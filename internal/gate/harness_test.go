@@ -166,6 +166,14 @@ type fixture struct {
 	sink    *sink
 	log     bytes.Buffer
 	root    string
+	now     time.Time // zero: the clock's
+}
+
+func (f *fixture) clock() time.Time {
+	if f.now.IsZero() {
+		return time.Now()
+	}
+	return f.now
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -195,7 +203,7 @@ func newFixture(t testing.TB) *fixture {
 	f.install()
 	f.listen()
 	router := must[*api.Router](t)(api.NewRouter(nil))
-	f.gate = gate.New(router, func() bool { return true }, slog.New(slog.NewTextHandler(&f.log, nil)), time.Now)
+	f.gate = gate.New(router, func() bool { return true }, slog.New(slog.NewTextHandler(&f.log, nil)), f.clock)
 	f.gate.Open(h)
 	f.root = f.token(namespace.RootID, token.Spec{Root: true})
 	t.Cleanup(func() {

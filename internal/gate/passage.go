@@ -375,8 +375,11 @@ func (p *passage) dispatch() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := p.render(); err != nil {
+		return err
+	}
 	p.warnUnknown()
-	return p.render()
+	return nil
 }
 
 // render gives the handler's answer its form on the wire.

@@ -91,6 +91,7 @@ func TestBodies(t *testing.T) {
 		"duplicate": {`{"a":1,"a":2}`, "", 400}, "duplicate by escape": {`{"a":1,"\u0061":2}`, "", 400}, "duplicate deep": {`{"a":{"b":1,"b":2}}`, "", 400},
 		"not UTF-8": {"{\"a\":\"\xff\"}", "", 400}, "lone surrogate": {`{"a":"\ud800"}`, "", 400}, "trailing": {`{"a":1} {}`, "", 400}, "unfinished": {`{"a":`, "", 400},
 		"BOM": {"\ufeff{}", "", 400}, "huge number": {`{"a":1e999999}`, "", 204}, "deep": {deep(60), "", 204}, "too deep": {deep(1_000_000), "", 400}, "wide": {wide(9_000), "", 204}, "too wide": {wide(11_000), "", 400},
+		"values": {`{"a":[` + strings.Repeat("0,", 40_000) + `0]}`, "", 204}, "too many values": {`{"a":[` + strings.Repeat("0,", 60_000) + `0]}`, "", 400},
 	} {
 		if a := s.Do(t, "POST", "kv1/body", root, c.body, "Content-Type", c.content); a.Status != c.status {
 			t.Errorf("%s: %d %s, want %d", name, a.Status, a.Body[:min(len(a.Body), 200)], c.status)
