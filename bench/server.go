@@ -11,22 +11,19 @@ import (
 	"github.com/strongroom/strongroom/test/process"
 )
 
-// startServer builds the server, starts it on an empty data directory below dir and enables a file audit device.
+// startServer builds the server and starts it on an empty data directory below dir, with a local key slot and a file audit
+// device.
 func startServer(dir string) (*process.Server, error) {
 	bin, err := process.Build(dir)
 	if err != nil {
 		return nil, err
 	}
-	server, err := process.Durable(bin, filepath.Join(dir, "data"))
-	if err != nil {
+	config := filepath.Join(dir, "config.hcl")
+	text := fmt.Sprintf("seal \"file\" {}\naudit \"file\" \"file\" {\n  options { file_path = %q }\n}\n", filepath.Join(dir, "audit.log"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	t := &target{addr: server.Addr, token: server.RootToken()}
-	body := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
-	if _, err := t.call("PUT", "/v1/sys/audit/file", body); err != nil {
-		return nil, fmt.Errorf("%w (%v)", err, server.Kill())
-	}
-	return server, nil
+	return process.Durable(bin, filepath.Join(dir, "data"), "-config="+config)
 }
 
 // startBare starts this program again as the bare handler.

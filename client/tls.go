@@ -31,8 +31,9 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 	switch {
 	case u.Scheme == "unix" && u.Path != "":
 		return &url.URL{Scheme: "http", Host: "localhost"}, u.Path, nil
-	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
-		return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, "", nil
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "":
+		// A request loses a colon without a port, so that the two would differ.
+		return &url.URL{Scheme: u.Scheme, Host: strings.TrimSuffix(u.Host, ":"), Path: strings.TrimRight(u.Path, "/")}, "", nil
 	}
 	return nil, "", fmt.Errorf("server address %q: want http://host:port, https://host:port or unix:///path", address)
 }

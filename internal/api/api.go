@@ -116,6 +116,31 @@ type Keys struct {
 	Info map[string]any `json:"key_info,omitempty"`
 }
 
+// AppendJSON appends what encoding/json would write of it.
+func (k *Keys) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"keys":`...)
+	if k.Keys == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = append(dst, '[')
+		for i, key := range k.Keys {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendQuote(dst, key)
+		}
+		dst = append(dst, ']')
+	}
+	if len(k.Info) > 0 {
+		info, err := json.Marshal(k.Info)
+		if err != nil {
+			info = []byte("null")
+		}
+		dst = append(append(dst, `,"key_info":`...), info...)
+	}
+	return append(dst, '}')
+}
+
 // Hint is a response that says for how long the client may keep the answer,
 // though there is no lease to renew or revoke: the envelope carries the
 // duration and no lease id.

@@ -51,9 +51,11 @@ var routes = []Route[engine]{
 
 func (engine) read2(_ *Call, _ *None) (*keyInfo, error) { return nil, nil }
 
-func router(t testing.TB) *Router {
+func router(t testing.TB) *Router { return routerOf(t, engine{}, routes) }
+
+func routerOf[E any](t testing.TB, e E, routes []Route[E]) *Router {
 	t.Helper()
-	eps, err := Bind(engine{}, routes)
+	eps, err := Bind(e, routes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,3 +305,19 @@ func FuzzParseDuration(f *testing.F) {
 		}
 	})
 }
+
+// Documentation finds a handler's comment by this name, and tells an answer
+// without fields from none.
+func TestEndpointsKnowTheirHandlerAndForm(t *testing.T) {
+	m, err := router(t).Match(Read, "data/x")
+	if err != nil || m.Endpoint.Handler != "api.engine.read" || m.Endpoint.Answer != Data {
+		t.Fatalf("%+v, %v", m.Endpoint, err)
+	}
+	login := func(*engine, *Call, *None) (*Auth, error) { return nil, nil }
+	eps, err := Bind(&engine{}, []Route[*engine]{Handle(Write, "login", login), Handle(Delete, "x", (*engine).drop)})
+	if err != nil || eps[0].Answer != Login || eps[1].Answer != Nothing || eps[1].Handler != "api.engine.drop" {
+		t.Fatalf("%+v, %v", eps, err)
+	}
+}
+
+func (*engine) drop(*Call, *None) (*None, error) { return nil, nil }

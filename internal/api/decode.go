@@ -87,6 +87,15 @@ func quote(s string) jsontext.Value {
 	return b
 }
 
+// appendQuote appends s as JSON text; what is not UTF-8 is replaced by U+FFFD.
+func appendQuote(dst []byte, s string) []byte {
+	out, err := jsontext.AppendQuote(dst, s)
+	if err != nil {
+		return append(dst, quote(strings.ToValidUTF8(s, "\ufffd"))...)
+	}
+	return out
+}
+
 // source is where a field's value comes from when the path has none: the body,
 // or the default.
 func (f *Field) source(body Body) jsontext.Value {
@@ -194,7 +203,7 @@ func decodeString(raw jsontext.Value, dst reflect.Value) error {
 
 func decodeSecret(raw jsontext.Value, dst reflect.Value) error {
 	s, err := text(raw)
-	dst.Set(reflect.ValueOf(Secret{s}))
+	dst.Set(reflect.ValueOf(NewSecret(s)))
 	return err
 }
 

@@ -3,6 +3,8 @@ package api
 import (
 	"fmt"
 	"reflect"
+	"runtime"
+	"strings"
 )
 
 // Flag marks what is special about an endpoint.
@@ -36,7 +38,7 @@ type Route[E any] struct {
 // one literal, {name...} for any number of them; each placeholder fills the request field
 // with that path tag. fn returns a nil response for "done, nothing to say".
 func Handle[E, Req, Resp any](op Op, pattern string, fn func(E, *Call, *Req) (*Resp, error), flags ...Flag) Route[E] {
-	r := Route[E]{op: op, pattern: pattern, req: reflect.TypeFor[Req](), resp: reflect.TypeFor[Resp]()}
+	r := Route[E]{op: op, pattern: pattern, req: reflect.TypeFor[Req](), resp: reflect.TypeFor[Resp](), name: nameOf(fn)}
 	for _, f := range flags {
 		r.flags |= f
 	}
@@ -50,6 +52,14 @@ func Handle[E, Req, Resp any](op Op, pattern string, fn func(E, *Call, *Req) (*R
 		}, nil
 	}
 	return r
+}
+
+// nameOf is a method's name with package and receiver, such as
+// token.Store.Renew: the key of its lifted comment.
+func nameOf(fn any) string {
+	full := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name()
+	full = full[strings.LastIndexByte(full, '/')+1:]
+	return strings.NewReplacer("(*", "", ")", "").Replace(strings.TrimSuffix(full, "-fm"))
 }
 
 // Upsert declares a Write that the policy judges as create when exists answers
@@ -67,6 +77,29 @@ func Upsert[E, Req, Resp any](pattern string, fn func(E, *Call, *Req) (*Resp, er
 // None is the request or response of an endpoint that has none.
 type None struct{}
 
+// Form is what an endpoint's answer looks like.
+type Form uint8
+
+// The forms of answer.
+const (
+	Nothing  Form = iota // done, nothing to say
+	Data                 // fields, which Response describes
+	Login                // an Auth
+	Document             // a Raw: bytes with a content type of their own
+)
+
+func formOf(t reflect.Type) Form {
+	switch t {
+	case typeRaw:
+		return Document
+	case typeAuth:
+		return Login
+	case reflect.TypeFor[None]():
+		return Nothing
+	}
+	return Data
+}
+
 // Endpoint is a route bound to its engine: what the gate dispatches to and
 // what documentation is derived from.
 type Endpoint struct {
@@ -74,7 +107,9 @@ type Endpoint struct {
 	Pattern  string // relative to the mount
 	Flags    Flag
 	Request  *Schema
-	Response *Schema
+	Response *Schema // nil where Answer is not Data
+	Answer   Form
+	Handler  string // package, type and method, the key of its lifted comment
 
 	call   func(*Call, any) (any, error)
 	exists func(*Call, any) (any, error)
@@ -115,7 +150,7 @@ func Bind[E any](engine E, routes []Route[E]) ([]*Endpoint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: response: %w", r.op, r.pattern, err)
 		}
-		ep := &Endpoint{Op: r.op, Pattern: r.pattern, Flags: r.flags, Request: req, Response: resp}
+		ep := &Endpoint{Op: r.op, Pattern: r.pattern, Flags: r.flags, Request: req, Response: resp, Answer: formOf(r.resp), Handler: r.name}
 		ep.call, ep.exists = r.bind(engine)
 		if err := checkPattern(ep); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", r.op, r.pattern, err)

@@ -200,7 +200,8 @@ func (m *Match) rebuild() string {
 			next++
 		}
 	}
-	return strings.Join(segs, "/")
+	// A {name...} that holds nothing leaves no slash behind.
+	return strings.TrimSuffix(strings.Join(segs, "/"), "/")
 }
 
 func checkPattern(e *Endpoint) error {

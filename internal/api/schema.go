@@ -28,11 +28,14 @@ const (
 	KindSecret   // text that is never shown
 	KindName     // text with one canonical spelling
 	KindAny      // any JSON value
+	KindList     // list of any JSON values
+	KindMap      // object of any JSON values
 	KindStruct   // nested object with fields of its own
-	KindStructs  // list, or map by name, of nested objects
+	KindStructs  // list of nested objects
+	KindByName   // map by name of nested objects
 )
 
-var kindTexts = [...]string{"string", "bool", "int", "float", "duration", "time", "list of strings", "list of ints", "key=value pairs", "object", "secret", "name", "any", "object", "list of objects"}
+var kindTexts = [...]string{"string", "bool", "int", "float", "duration", "time", "list of strings", "list of ints", "key=value pairs", "object", "secret", "name", "any", "list", "object", "object", "list of objects", "objects by name"}
 
 // String is the kind as help spells it.
 func (k FieldKind) String() string { return kindTexts[k] }
@@ -94,7 +97,7 @@ func schemaOf(t reflect.Type) (*Schema, error) { return buildSchema(t, true, 0) 
 
 // responseSchema is nil for None, Raw and Auth, which have a form of their own.
 func responseSchema(t reflect.Type) (*Schema, error) {
-	if t == typeRaw || t == typeAuth || t == reflect.TypeFor[None]() {
+	if formOf(t) != Data {
 		return nil, nil
 	}
 	return buildSchema(t, false, 0)
@@ -200,20 +203,25 @@ func kindOf(t reflect.Type, request bool, depth int) (FieldKind, *Schema, error)
 		n, err := buildSchema(t, request, depth+1)
 		return KindStruct, n, err
 	case reflect.Slice, reflect.Map:
-		return kindOfElements(t.Elem(), request, depth)
+		return kindOfElements(t, request, depth)
 	}
 	return 0, nil, fmt.Errorf("type %s has no form on the wire", t)
 }
 
 func kindOfElements(t reflect.Type, request bool, depth int) (FieldKind, *Schema, error) {
+	loose, typed := KindList, KindStructs
+	if t.Kind() == reflect.Map {
+		loose, typed = KindMap, KindByName
+	}
+	t = t.Elem()
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t.Kind() != reflect.Struct || t == typeSecret {
-		return KindAny, nil, nil
+		return loose, nil, nil
 	}
 	n, err := buildSchema(t, request, depth+1)
-	return KindStructs, n, err
+	return typed, n, err
 }
 
 // canonicalName is the one spelling of a resource name: lower case under

@@ -36,15 +36,12 @@ func (b *Barrier) Get(ctx context.Context, key string) (store.Entry, error) {
 	if err != nil || !e.Exists() {
 		return store.Entry{Key: key}, err
 	}
-	return s.openEntry(ctx, ns, e, false)
+	return s.openEntry(ctx, ns, e)
 }
 
 // openEntry decrypts an entry of the store below into one of the store above.
-func (s *session) openEntry(ctx context.Context, ns string, e store.Entry, keyOnly bool) (store.Entry, error) {
+func (s *session) openEntry(ctx context.Context, ns string, e store.Entry) (store.Entry, error) {
 	above := store.Entry{Key: e.Key[len(entryPrefix):], Rev: e.Rev}
-	if keyOnly {
-		return above, nil
-	}
 	value, err := s.openValue(ctx, ns, e)
 	if err != nil {
 		return above, damaged(above.Key, err)
@@ -95,6 +92,12 @@ func (b *Barrier) List(ctx context.Context, r store.Range) ([]store.Entry, error
 }
 
 func (s *session) openAll(ctx context.Context, es []store.Entry, keysOnly bool) ([]store.Entry, error) {
+	if keysOnly {
+		for i := range es {
+			es[i].Key = es[i].Key[len(entryPrefix):]
+		}
+		return es, nil
+	}
 	out := make([]store.Entry, len(es))
 	var bad []error
 	for i, e := range es {
@@ -102,7 +105,7 @@ func (s *session) openAll(ctx context.Context, es []store.Entry, keysOnly bool) 
 		if err != nil {
 			return nil, err
 		}
-		out[i], err = s.openEntry(ctx, ns, e, keysOnly)
+		out[i], err = s.openEntry(ctx, ns, e)
 		if errors.Is(err, store.ErrCorrupt) {
 			bad = append(bad, err)
 		} else if err != nil {

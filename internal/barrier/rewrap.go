@@ -195,7 +195,7 @@ func (w *rewrapping) renewEntry(ctx context.Context, e store.Entry) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	plain, err := w.openEntry(ctx, ns, e, false)
+	plain, err := w.openEntry(ctx, ns, e)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 func operatorCommands() command {
 	return command{
 		use: "operator", short: "Initialise, unseal, seal and rotate keys",
-		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate()},
+		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorKeySlots()},
 	}
 }
 

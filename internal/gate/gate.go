@@ -83,6 +83,8 @@ type House struct {
 	Policies   *policies.Store
 	Tokens     *token.Store
 	Audit      *audit.Broker
+	// Help describes, as JSON, what answers on a path pattern of a mount.
+	Help func(m *mount.Entry, pattern string) ([]byte, error)
 }
 
 // Open lets requests into a house; nil closes the gate.

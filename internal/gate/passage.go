@@ -45,7 +45,7 @@ type passage struct {
 // run takes the steps in their order.
 func (p *passage) run() (err error) {
 	defer p.recovered(&err)
-	if _, err := p.house.Cache.Fresh(p.call); err != nil {
+	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
 	if err := p.locate(); err != nil {
@@ -55,7 +55,7 @@ func (p *passage) run() (err error) {
 	if refused != nil && api.KindOf(refused) != api.Denied {
 		return refused
 	}
-	if p.lost == nil {
+	if p.lost == nil && !p.r.Help {
 		p.misread = p.decode()
 	}
 	if refused == nil {
@@ -72,7 +72,7 @@ func (p *passage) locate() error {
 		return &api.Error{Kind: api.Invalid, Message: "the path is not in canonical form", Hint: reasonOf(err), Err: err}
 	}
 	p.path = path
-	ns, err := p.house.Namespaces.Find(p.call, namespace.Root(), p.r.Namespace)
+	ns, err := p.house.Namespaces.Find(&p.call, p.house.Namespaces.Root(), p.r.Namespace)
 	if err != nil {
 		p.lost = err // the namespace stays unknown: nowhere decides who is told
 		return ignoreNotFound(err)
@@ -107,7 +107,7 @@ func (p *passage) descend(ns *namespace.Namespace) error {
 	if err != nil || found {
 		return err
 	}
-	deeper, rest, err := p.house.Namespaces.Descend(p.call, ns, p.path)
+	deeper, rest, err := p.house.Namespaces.Descend(&p.call, ns, p.path)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func noRoute() *api.Error {
 }
 
 func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
-	table, err := p.house.Mounts.Table(p.call, ns.ID)
+	table, err := p.house.Mounts.Table(&p.call, ns.ID)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +144,7 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		p.lost = &api.Error{Kind: api.Unsupported, Message: "this version has no engine of the mount's type"}
 		return true, nil
 	}
-	p.match, p.lost = entry.Router().Match(p.r.Op, rest)
+	p.match, p.lost = p.find(entry.Router(), rest)
 	if p.lost == nil {
 		p.path, p.call.Path = entry.Path+p.match.Path, p.match.Path
 		p.resp.Flags = p.match.Endpoint.Flags
@@ -153,6 +153,20 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// find is where the path lands. Help is about all operations on a path, so that
+// it finds a path that has any which is documented.
+func (p *passage) find(router *api.Router, rest string) (api.Match, error) {
+	m, err := router.Match(p.r.Op, rest)
+	for op := api.Read; p.r.Help && op <= api.Scan && undocumented(&m, err); op++ {
+		m, err = router.Match(op, rest)
+	}
+	return m, err
+}
+
+func undocumented(m *api.Match, err error) bool {
+	return api.KindOf(err) == api.Unsupported || err == nil && m.Endpoint.Has(api.Hidden)
 }
 
 // public reports whether no policy is asked: the endpoint needs no token, or
@@ -170,18 +184,18 @@ func (p *passage) identify() error {
 	if p.r.Token.Empty() {
 		return api.ErrDenied()
 	}
-	t, err := p.house.Tokens.Lookup(p.call, p.r.Token.Reveal(), p.call.Now)
+	t, err := p.house.Tokens.Lookup(&p.call, p.r.Token.Reveal(), p.call.Now)
 	if err != nil {
 		return err
 	}
-	owner, err := p.house.Namespaces.ByID(p.call, t.NamespaceID)
+	owner, err := p.house.Namespaces.ByID(&p.call, t.NamespaceID)
 	if err != nil {
 		return err
 	}
 	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
 		return api.ErrDenied()
 	}
-	spent, err := p.house.Tokens.Use(p.call, t)
+	spent, err := p.house.Tokens.Use(&p.call, t)
 	if err != nil {
 		return err
 	}
@@ -191,7 +205,7 @@ func (p *passage) identify() error {
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl, err = p.house.Policies.ACL(p.call, t.NamespaceID, t.Policies)
+	p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies)
 	return err
 }
 
@@ -303,7 +317,7 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := p.house.Audit.LogRequest(p.call, p.call.Now, e, refused); err != nil {
+	if err := p.house.Audit.LogRequest(&p.call, p.call.Now, e, refused); err != nil {
 		return err
 	}
 	err := refused
@@ -314,7 +328,7 @@ func (p *passage) audited(refused error) error {
 		p.retire()
 	}
 	p.note(err)
-	if err := p.house.Audit.LogResponse(context.WithoutCancel(p.call), p.gate.now(), e, p.logged(err)); err != nil {
+	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
 		p.resp.ErrData = nil
 		return err
 	}
@@ -324,19 +338,19 @@ func (p *passage) audited(refused error) error {
 // retire revokes the token whose last use this was. It is dead already: should
 // this fail, the schedule clears it away.
 func (p *passage) retire() {
-	if err := p.house.Tokens.Revoke(context.WithoutCancel(p.call), p.token.NamespaceID, p.token.ID); err != nil {
+	if err := p.house.Tokens.Revoke(context.WithoutCancel(&p.call), p.token.NamespaceID, p.token.ID); err != nil {
 		p.gate.log.Warn("clearing a used-up token away", slog.String("request_id", p.r.ID), slog.Any("error", err))
 	}
 }
 
-func (p *passage) answer() error {
+func (p *passage) answer() (err error) {
 	if p.r.WrapTTL != 0 {
 		return errWrap()
 	}
 	if p.r.Help {
 		p.resp.Flags = api.Bare
-		p.resp.Data = helpFor(p.mount, p.match.Endpoint)
-		return nil
+		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
+		return err
 	}
 	return p.dispatch()
 }
@@ -426,6 +440,11 @@ func (p *passage) fail(err error) {
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
+	case errors.Is(err, store.ErrFull):
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
+	case errors.Is(err, store.ErrStopped):
+		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
 	default:
 		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
 	}

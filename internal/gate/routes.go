@@ -1,7 +1,7 @@
 package gate
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -35,6 +35,7 @@ type AccessorRequest struct {
 	Path     []string `json:"path" api:"deprecated" audit:"clear"` // Older name of paths.
 }
 
+// capabilities says what a token may do on paths.
 func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
 	if q.Token.Empty() {
 		return nil, api.Errorf(api.Invalid, "missing token")
@@ -49,6 +50,7 @@ func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][
 	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid token")
 }
 
+// capabilitiesSelf says what the calling token may do on paths.
 func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[string][]string, error) {
 	if !q.Token.Empty() {
 		t, err := h.Tokens.Lookup(c, q.Token.Reveal(), c.Now)
@@ -59,6 +61,7 @@ func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[stri
 	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, append(q.Paths, q.Path...))
 }
 
+// capabilitiesAccessor says what the token with an accessor may do on paths.
 func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[string][]string, error) {
 	if q.Accessor == "" {
 		return nil, api.Errorf(api.Invalid, "missing accessor")
@@ -124,6 +127,7 @@ func (h *House) acl(c *api.Call) (*policy.ACL, string, error) {
 	return acl, strings.TrimPrefix(c.Namespace.Path, c.Caller.Namespace.Path), err
 }
 
+// visibleMounts lists the mounts that the caller's policies reach into.
 func (h *House) visibleMounts(c *api.Call, _ *api.None) (*VisibleMounts, error) {
 	acl, prefix, err := h.acl(c)
 	if err != nil {
@@ -155,6 +159,8 @@ type VisibleMount struct {
 	Path string `json:"path"`
 }
 
+// visibleMount describes the mount that a path lies in, if the caller's
+// policies reach into it.
 func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, error) {
 	acl, prefix, err := h.acl(c)
 	if err != nil {
@@ -171,26 +177,18 @@ func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, 
 	return &VisibleMount{Info: *e.Describe(c.Namespace.ID), Path: e.Path}, nil
 }
 
-// helpFor describes an endpoint for path-help.
-func helpFor(e *mount.Entry, ep *api.Endpoint) []byte {
-	var text strings.Builder
-	text.WriteString("Request:  " + ep.Op.String() + " " + e.Path + ep.Pattern + "\n")
-	if len(ep.Request.Fields) > 0 {
-		text.WriteString("\nParameters:\n")
-	}
-	for _, f := range ep.Request.Fields {
-		text.WriteString("\n  " + f.Name + " (" + f.Kind.String() + ")")
-		if f.Required {
-			text.WriteString(" required")
-		}
-		if f.Default != "" {
-			text.WriteString(" default: " + f.Default)
-		}
-		text.WriteString("\n")
-	}
-	b, err := json.Marshal(map[string]any{"help": text.String(), "see_also": nil, "openapi": nil})
+// Reachable are the mounts of the call's namespace that its caller's policies
+// reach into, and those that every namespace has.
+func (h *House) Reachable(c *api.Call) ([]*mount.Entry, error) {
+	acl, prefix, err := h.acl(c)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return b
+	table, err := h.Mounts.Table(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(append(table.Entries(false), table.Entries(true)...), func(e *mount.Entry) bool {
+		return !e.Builtin && !acl.Reaches(prefix+e.Path)
+	}), nil
 }

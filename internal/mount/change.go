@@ -2,37 +2,48 @@ package mount
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
 // maxPath bounds a mount's path, in bytes.
 const maxPath = 512
 
+// ours are the first segments that no mount can have.
+func ours(path string) bool {
+	first, _, _ := strings.Cut(policy.Fold(path), "/")
+	switch first {
+	case "sys", "cubbyhole", "identity", "audit", "root":
+		return true
+	}
+	return false
+}
+
 func checkPath(path string) error {
+	name := display(path)
 	switch {
-	case display(path) == "/" || display(path) == "":
+	case name == "/" || name == "":
 		return api.Errorf(api.Invalid, "path: missing the mount's path")
 	case len(path) > maxPath:
 		return api.Errorf(api.Invalid, "path: longer than %d bytes", maxPath)
-	case protected(path), under(path, "sys/"), under(path, "cubbyhole/"), under(path, "identity/"), path == "auth/token/", strings.HasPrefix(path, "audit/"):
-		return api.Errorf(api.Invalid, "cannot mount %q", display(path))
-	case strings.ContainsAny(path, "*+"):
-		return api.Errorf(api.Invalid, "path: '*' and '+' have a meaning in policies and cannot be part of a mount's path")
+	case ours(path), !strings.HasPrefix(path, authPrefix) && strings.HasPrefix(policy.Fold(path), authPrefix):
+		return api.Errorf(api.Invalid, "cannot mount %q", name)
+	case strings.ContainsAny(path, "*+{}"):
+		return api.Errorf(api.Invalid, "path: '*', '+', '{' and '}' have a meaning in policies and cannot be part of a mount's path")
+	case strings.HasSuffix(path, "/tune/"):
+		return api.Errorf(api.Invalid, "path: its last segment must not be tune, which the endpoint that tunes a mount ends in")
 	}
-	for seg := range strings.SplitSeq(strings.TrimSuffix(path, "/"), "/") {
-		if seg == "" || seg == "." || seg == ".." || strings.TrimSpace(seg) != seg {
-			return api.Errorf(api.Invalid, "path: has an empty segment, or one of dots or with surrounding space")
-		}
+	if _, err := policy.Canonical(path); err != nil {
+		return api.Errorf(api.Invalid, "path: %v", err)
 	}
 	return nil
 }
 
-// aliases are other names for a type with certain options.
+// unalias replaces the other names for a type with certain options.
 func unalias(kind string, options map[string]string) (string, map[string]string) {
 	if kind != "kv-v2" && kind != "kv-v1" && kind != "generic" {
 		return kind, options
@@ -48,22 +59,37 @@ func unalias(kind string, options map[string]string) (string, map[string]string)
 	return "kv", out
 }
 
-func (m *Mounts) checkOptions(e *Entry) error {
+// check judges a mount's type, options and settings.
+func (m *Mounts) check(e *Entry) error {
 	eng, ok := m.engines[engineKey(e.Type, e.Auth())]
-	if !ok || eng.Type == "system" || eng.Type == "token" || eng.Type == "cubbyhole" {
-		return &api.Error{Kind: api.Invalid, Message: "plugin not found in the catalog: no engine or auth method of this type", Hint: "sys/plugins/catalog lists the types"}
+	switch {
+	case !ok:
+		return &api.Error{Kind: api.Invalid, Message: "plugin not found in the catalog: no engine or auth method of this type"}
+	case eng.Type == "system" || eng.Type == "token" || eng.Type == "cubbyhole":
+		return api.Errorf(api.Invalid, "mount type of %q is not mountable", eng.Type)
+	}
+	if err := m.checkOptions(&eng, e); err != nil {
+		return err
+	}
+	if !e.Auth() && e.Config.TokenType != "" {
+		return api.Errorf(api.Invalid, "token_type: only an auth method has one")
+	}
+	return checkConfig(&e.Config)
+}
+
+func (m *Mounts) checkOptions(eng *api.Engine, e *Entry) error {
+	if eng.CheckOptions == nil && len(e.Options) > 0 {
+		return api.Errorf(api.Invalid, "options: this type takes none")
 	}
 	if eng.CheckOptions != nil {
 		if err := eng.CheckOptions(e.Options); err != nil {
 			return err
 		}
-	} else if len(e.Options) > 0 {
-		return api.Errorf(api.Invalid, "options: this type takes none")
 	}
-	if !m.known(e) {
+	if m.routerFor(e) == nil {
 		return api.Errorf(api.Invalid, "options: version must be 1 or 2")
 	}
-	return checkConfig(&e.Config)
+	return nil
 }
 
 func checkConfig(c *Config) error {
@@ -90,7 +116,7 @@ func checkConfig(c *Config) error {
 	return nil
 }
 
-// Enable adds a mount to a namespace.
+// Enable adds a mount to a namespace and fills e in.
 func (m *Mounts) Enable(ctx context.Context, nsID string, e *Entry) error {
 	if e.Type == "" {
 		return api.Errorf(api.Invalid, "type: missing the type of engine or auth method")
@@ -98,49 +124,40 @@ func (m *Mounts) Enable(ctx context.Context, nsID string, e *Entry) error {
 	if err := checkPath(e.Path); err != nil {
 		return err
 	}
-	kind, options := unalias(e.Type, e.Options)
-	made := m.entry(e.Path, kind, e.Description)
-	made.Options, made.Config, made.Local, made.SealWrap = options, e.Config, e.Local, e.SealWrap
-	if made.Auth() && made.Config.TokenType == "" {
-		made.Config.TokenType = "default-service"
+	e.Type, e.Options = unalias(e.Type, e.Options)
+	if e.Options == nil {
+		e.Options = map[string]string{}
 	}
-	if err := m.checkOptions(made); err != nil {
+	if e.Auth() && e.Config.TokenType == "" {
+		e.Config.TokenType = "default-service"
+	}
+	if err := m.check(e); err != nil {
 		return err
 	}
-	row, err := encode(made)
-	if err != nil {
-		return err
-	}
-	_, err = store.Update(ctx, m.store, func(tx *store.Tx) error {
-		if err := m.vacant(tx, nsID, made.Path, ""); err != nil {
+	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
+		t, err := m.hold(tx, nsID)
+		if err != nil {
 			return err
 		}
-		tx.Put(rowKey(nsID, made.Path), row)
-		return nil
+		if err := m.vacant(tx, t, nsID, e.Path, ""); err != nil {
+			return err
+		}
+		made := m.entry(t, e.Path, e.Type, e.Description)
+		e.ID, e.UUID, e.Accessor, e.Created = made.ID, made.UUID, made.Accessor, made.Created
+		return put(tx, nsID, e)
 	})
-	*e = *made
 	return err
 }
 
 // vacant fails when path overlaps a mount (other than except) or a namespace.
-func (m *Mounts) vacant(tx *store.Tx, nsID, path, except string) error {
-	if err := m.touch(tx, nsID); err != nil {
-		return err
-	}
-	t, err := m.load(tx.Context(), m.store, nsID)
-	if err != nil {
-		return err
-	}
+func (m *Mounts) vacant(tx *store.Tx, t *Table, nsID, path, except string) error {
 	for _, p := range t.paths {
 		if p != except && conflicts(p, path) {
-			return inUse(display(p))
-		}
-		if p != except && strings.EqualFold(p, path) {
-			return api.Errorf(api.Invalid, "path is already in use at %s, which differs only by case", display(p))
+			return api.Errorf(api.Invalid, "path is already in use at %s", display(p))
 		}
 	}
 	taken, err := m.hooks.Taken(tx, nsID, path)
-	if taken {
+	if err == nil && taken {
 		return api.Errorf(api.Invalid, "path is already in use by a namespace")
 	}
 	return err
@@ -149,91 +166,78 @@ func (m *Mounts) vacant(tx *store.Tx, nsID, path, except string) error {
 // Disable removes a mount and, in the background, its data. It returns the
 // mount, or nil when there was none.
 func (m *Mounts) Disable(ctx context.Context, nsID, path string) (*Entry, error) {
-	t, err := m.load(ctx, m.store, nsID)
-	if err != nil {
-		return nil, err
-	}
-	e := t.Get(path)
-	if e == nil {
-		return nil, nil
-	}
-	if e.Builtin && e.Auth() {
-		return nil, api.Errorf(api.Invalid, "token credential backend cannot be disabled")
-	}
-	if e.Builtin {
-		return nil, api.Errorf(api.Invalid, "cannot unmount %q", display(path))
-	}
-	_, err = store.Update(ctx, m.store, func(tx *store.Tx) error {
-		if err := m.touch(tx, nsID); err != nil {
+	var e *Entry
+	_, err := store.Update(ctx, m.store, func(tx *store.Tx) (err error) {
+		if e, err = rowOf(tx, nsID, path); err != nil || e == nil {
 			return err
 		}
-		if row, err := tx.Get(rowKey(nsID, path)); err != nil || !row.Exists() {
-			return err
+		switch {
+		case e.Builtin && e.Auth():
+			return api.Errorf(api.Invalid, "token credential backend cannot be disabled")
+		case e.Builtin:
+			return api.Errorf(api.Invalid, "cannot unmount %q", path)
 		}
 		tx.Delete(rowKey(nsID, path))
 		return m.hooks.Delete(tx, e.Prefix(nsID))
 	})
-	return e, err
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }
-
-// errMoved says that a mount changed under a tune or move.
-var errMoved = errors.New("the mount has been moved or disabled meanwhile")
 
 // change rewrites one mount's row.
 func (m *Mounts) change(ctx context.Context, nsID, path string, fn func(*Entry) error) error {
 	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
-		if err := m.touch(tx, nsID); err != nil {
-			return err
-		}
-		t, err := m.load(tx.Context(), m.store, nsID)
+		e, err := rowOf(tx, nsID, path)
 		if err != nil {
 			return err
 		}
-		e := t.Get(path)
 		if e == nil {
-			return api.Errorf(api.Invalid, "no mount entry found")
-		}
-		if row, err := tx.Get(rowKey(nsID, path)); err != nil || !row.Exists() {
-			return errors.Join(err, errMoved)
+			return api.Errorf(api.Invalid, "tune of path %q failed: no mount entry found", path)
 		}
 		if err := fn(e); err != nil {
 			return err
 		}
-		row, err := encode(e)
-		tx.Put(rowKey(nsID, path), row)
-		return err
+		return put(tx, nsID, e)
 	})
 	return err
 }
 
 // Move gives a mount another path; its data and accessor stay.
 func (m *Mounts) Move(ctx context.Context, nsID, from, to string) error {
-	if protected(from) || from == "auth/token/" {
-		return api.Errorf(api.Invalid, "cannot remount %q", from)
-	}
 	if strings.HasPrefix(from, authPrefix) != strings.HasPrefix(to, authPrefix) {
 		return api.Errorf(api.Invalid, "to: a secret engine cannot become an auth method, nor the other way round")
 	}
-	if err := checkPath(to); err != nil {
-		return api.Errorf(api.Invalid, "cannot remount to %q: it is reserved, or not a mount's path", display(to))
+	if from == to {
+		return api.Errorf(api.Invalid, "path is already in use at %s", display(to))
 	}
-	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
-		if err := m.vacant(tx, nsID, to, from); err != nil {
-			return err
-		}
-		t, err := m.load(tx.Context(), m.store, nsID)
-		if err != nil {
-			return err
-		}
-		e := t.Get(from)
-		if e == nil {
-			return api.Errorf(api.Invalid, "no matching mount at %q", from)
-		}
-		e.Path, e.MovedFrom = to, from
-		row, err := encode(e)
-		tx.Delete(rowKey(nsID, from))
-		tx.Put(rowKey(nsID, to), row)
+	if err := checkPath(to); err != nil {
 		return err
-	})
+	}
+	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error { return m.move(tx, nsID, from, to) })
 	return err
+}
+
+func (m *Mounts) move(tx *store.Tx, nsID, from, to string) error {
+	t, err := m.hold(tx, nsID)
+	if err != nil {
+		return err
+	}
+	e, err := rowOf(tx, nsID, from)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e == nil:
+		return api.Errorf(api.Invalid, "no matching mount at %q", from)
+	case e.Builtin:
+		return api.Errorf(api.Invalid, "cannot remount %q", from)
+	}
+	if err := m.vacant(tx, t, nsID, to, from); err != nil {
+		return err
+	}
+	e.Path, e.MovedFrom = to, from
+	tx.Delete(rowKey(nsID, from))
+	return put(tx, nsID, e)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -29,6 +30,9 @@ const (
 const remembered = 1024
 
 const authPrefix = "auth/"
+
+// maxRow bounds a mount's stored form, in bytes.
+const maxRow = 64 << 10
 
 // Config is what tune changes.
 type Config struct {
@@ -210,20 +214,63 @@ func (m *Mounts) Engines() []api.Engine {
 func tablePrefix(nsID string) string  { return nsID + "/mount/at/" }
 func rowKey(nsID, path string) string { return tablePrefix(nsID) + path }
 func guardKey(nsID string) string     { return nsID + "/mount/guard" }
-func encode(e *Entry) ([]byte, error) { return json.Marshal(e) }
-func (m *Mounts) known(e *Entry) bool { return m.routerFor(e) != nil }
-func conflicts(a, b string) bool      { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
-func inUse(path string) *api.Error {
-	return api.Errorf(api.Invalid, "path is already in use at %s", path)
+func display(path string) string      { return strings.TrimPrefix(path, authPrefix) }
+
+// encode is a mount's row. One that is too long is the caller's mistake.
+func encode(e *Entry) ([]byte, error) {
+	row, err := json.Marshal(e)
+	if err == nil && len(row) > maxRow {
+		return nil, api.Errorf(api.Invalid, "the mount's description, options and settings are longer than %d KiB together", maxRow>>10)
+	}
+	return row, err
 }
-func display(path string) string { return strings.TrimPrefix(path, authPrefix) }
-func protected(path string) bool {
-	return path == "sys/" || path == "cubbyhole/" || path == "identity/"
+
+// conflicts reports whether one of two paths lies in the other. Case does not
+// tell paths apart: two mounts never differ by it alone.
+func conflicts(a, b string) bool {
+	a, b = policy.Fold(a), policy.Fold(b)
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
 }
-func under(path, prefix string) bool { return strings.HasPrefix(path, prefix) }
-func (m *Mounts) touch(tx *store.Tx, ns string) error {
-	_, err := tx.Get(guardKey(ns))
-	tx.Put(guardKey(ns), []byte{1})
+
+// touch makes the transaction conflict with every other change of the table.
+func touch(tx *store.Tx, nsID string) error {
+	_, err := tx.Get(guardKey(nsID))
+	tx.Put(guardKey(nsID), []byte{1})
+	return err
+}
+
+// hold is the table for a transaction that changes it.
+func (m *Mounts) hold(tx *store.Tx, nsID string) (*Table, error) {
+	if err := touch(tx, nsID); err != nil {
+		return nil, err
+	}
+	return m.load(tx.Context(), m.store, nsID)
+}
+
+// rowOf is one mount for a transaction that changes the table; nil when there
+// is none.
+func rowOf(tx *store.Tx, nsID, path string) (*Entry, error) {
+	if err := touch(tx, nsID); err != nil {
+		return nil, err
+	}
+	row, err := tx.Get(rowKey(nsID, path))
+	if err != nil || !row.Exists() {
+		return nil, err
+	}
+	return decode(row)
+}
+
+func decode(row store.Entry) (*Entry, error) {
+	e := new(Entry)
+	if err := json.Unmarshal(row.Value, e); err != nil {
+		return nil, fmt.Errorf("mount row %s: %w", row.Key, err)
+	}
+	return e, nil
+}
+
+func put(tx *store.Tx, nsID string, e *Entry) error {
+	row, err := encode(e)
+	tx.Put(rowKey(nsID, e.Path), row)
 	return err
 }
 
@@ -239,9 +286,9 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 	}
 	t := &Table{byPath: make(map[string]*Entry, len(es))}
 	for _, row := range es {
-		e := new(Entry)
-		if err := json.Unmarshal(row.Value, e); err != nil {
-			return nil, fmt.Errorf("mount row %s: %w", row.Key, err)
+		e, err := decode(row)
+		if err != nil {
+			return nil, err
 		}
 		e.router = m.routerFor(e)
 		t.byPath[e.Path] = e
@@ -257,36 +304,57 @@ var builtins = []struct{ path, kind, description string }{
 	{"auth/token/", "token", "token based credentials"},
 }
 
-// Furnish makes the mounts that every namespace has; it can be repeated.
+// Furnish makes the mounts that every namespace has and that this one lacks; it
+// can be repeated.
 func (m *Mounts) Furnish(ctx context.Context, nsID string) error {
 	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
+		t, err := m.hold(tx, nsID)
+		if err != nil {
+			return err
+		}
 		for _, b := range builtins {
-			if e, err := tx.Get(rowKey(nsID, b.path)); err != nil || e.Exists() {
-				return err
+			if t.Get(b.path) != nil {
+				continue
 			}
-			e := m.entry(b.path, b.kind, b.description)
+			e := m.entry(t, b.path, b.kind, b.description)
 			e.Builtin, e.Local = true, b.kind == "cubbyhole"
 			if b.kind == "token" {
 				e.Config.TokenType = "default-service"
 			}
-			row, err := encode(e)
-			if err != nil {
+			if err := put(tx, nsID, e); err != nil {
 				return err
 			}
-			tx.Put(rowKey(nsID, b.path), row)
 		}
-		return m.touch(tx, nsID)
+		return nil
 	})
 	return err
 }
 
-func (m *Mounts) entry(path, kind, description string) *Entry {
-	accessor := kind
-	if strings.HasPrefix(path, authPrefix) {
-		accessor = "auth_" + kind
+// entry is a new mount for a table, with an identifier and an accessor that no
+// other mount of the table has.
+func (m *Mounts) entry(t *Table, path, kind, description string) *Entry {
+	e := &Entry{Path: path, Type: kind, Description: description, Created: m.now().UTC()}
+	accessor := kind + "_"
+	if e.Auth() {
+		accessor = "auth_" + accessor
 	}
-	id := newUUID()
-	return &Entry{ID: id[:8] + id[9:13], UUID: id, Accessor: accessor + "_" + id[len(id)-8:], Path: path, Type: kind, Description: description, Created: m.now().UTC()}
+	for {
+		e.UUID = newUUID()
+		e.ID, e.Accessor = e.UUID[:8]+e.UUID[28:], accessor+e.UUID[24:32] // none of the fixed bits
+		if t.unused(e) {
+			return e
+		}
+	}
+}
+
+// unused reports whether no mount has the identifier or accessor of e.
+func (t *Table) unused(e *Entry) bool {
+	for _, other := range t.byPath {
+		if other.ID == e.ID || other.Accessor == e.Accessor {
+			return false
+		}
+	}
+	return true
 }
 
 func newUUID() string {
@@ -299,10 +367,7 @@ func newUUID() string {
 // Claim fails when a mount of the namespace conflicts with path and makes the
 // transaction conflict with any change of the table; namespaces use it.
 func (m *Mounts) Claim(tx *store.Tx, nsID, path string) error {
-	if err := m.touch(tx, nsID); err != nil {
-		return err
-	}
-	t, err := m.load(tx.Context(), m.store, nsID)
+	t, err := m.hold(tx, nsID)
 	if err != nil {
 		return err
 	}

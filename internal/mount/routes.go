@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 
@@ -48,17 +49,17 @@ type EnableRequest struct {
 
 // TuneFields are a mount's settings; an absent field is left as it is.
 type TuneFields struct {
-	DefaultTTL                *api.Duration     `json:"default_lease_ttl"`            // Lease duration when none is asked for; 0: the system's.
-	MaxTTL                    *api.Duration     `json:"max_lease_ttl"`                // Longest lease duration; 0: the system's.
-	ForceNoCache              *bool             `json:"force_no_cache"`               // Kept for compatibility.
-	TokenType                 *string           `json:"token_type"`                   // Type of token that logins get: default-service, default-batch, service or batch.
-	ListingVisibility         *string           `json:"listing_visibility"`           // unauth shows the mount to callers without a token.
-	AuditNonHMACRequestKeys   []string          `json:"audit_non_hmac_request_keys"`  // Kept for compatibility; what the audit log shows follows from types.
-	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys"` // Kept for compatibility; what the audit log shows follows from types.
-	PassthroughRequestHeaders []string          `json:"passthrough_request_headers"`  // Request headers an engine may see.
-	AllowedResponseHeaders    []string          `json:"allowed_response_headers"`     // Response headers an engine may set.
-	UserLockout               map[string]string `json:"user_lockout_config"`          // Lock-out settings of an auth method.
-	PluginVersion             string            `json:"plugin_version"`               // Kept for compatibility; all engines are built in.
+	DefaultTTL                *string           `json:"default_lease_ttl" audit:"clear"` // Lease duration when none is asked for; system: the system's.
+	MaxTTL                    *string           `json:"max_lease_ttl" audit:"clear"`     // Longest lease duration; system: the system's.
+	ForceNoCache              *bool             `json:"force_no_cache"`                  // Kept for compatibility.
+	TokenType                 *string           `json:"token_type"`                      // Type of token that logins get: default-service, default-batch, service or batch.
+	ListingVisibility         *string           `json:"listing_visibility"`              // unauth shows the mount to callers without a token.
+	AuditNonHMACRequestKeys   []string          `json:"audit_non_hmac_request_keys"`     // Kept for compatibility; what the audit log shows follows from types.
+	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys"`    // Kept for compatibility; what the audit log shows follows from types.
+	PassthroughRequestHeaders []string          `json:"passthrough_request_headers"`     // Request headers an engine may see.
+	AllowedResponseHeaders    []string          `json:"allowed_response_headers"`        // Response headers an engine may set.
+	UserLockout               map[string]string `json:"user_lockout_config"`             // Lock-out settings of an auth method.
+	PluginVersion             string            `json:"plugin_version"`                  // Kept for compatibility; all engines are built in.
 }
 
 // TuneRequest changes a mount's settings.
@@ -89,7 +90,7 @@ type Info struct {
 // Describe is the mount as sys/mounts shows it to a namespace.
 func (e *Entry) Describe(nsID string) *Info {
 	kind := e.Type
-	if e.Builtin && nsID != "root" && !e.Auth() {
+	if e.Builtin && nsID != "root" {
 		kind = "ns_" + kind
 	}
 	return &Info{Accessor: e.Accessor, Config: e.Config, DeprecationStatus: "supported", Description: e.Description, Local: e.Local,
@@ -112,6 +113,14 @@ type Tuned struct {
 	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
 }
 
+// named refuses a request that names no mount.
+func named(path string) error {
+	if strings.Trim(path, "/") == "" {
+		return &api.Error{Kind: api.Unsupported}
+	}
+	return nil
+}
+
 func secretPath(p string) string { return strings.Trim(p, "/") + "/" }
 func authPath(p string) string   { return authPrefix + strings.Trim(p, "/") + "/" }
 
@@ -127,10 +136,12 @@ func (m *Mounts) list(c *api.Call, auth bool) (*map[string]*Info, error) {
 	return &out, nil
 }
 
+// listSecrets lists the secret engines of the namespace by path.
 func (m *Mounts) listSecrets(c *api.Call, _ *api.None) (*map[string]*Info, error) {
 	return m.list(c, false)
 }
 
+// listAuth lists the auth methods of the namespace by path.
 func (m *Mounts) listAuth(c *api.Call, _ *api.None) (*map[string]*Info, error) {
 	return m.list(c, true)
 }
@@ -143,7 +154,10 @@ func (m *Mounts) at(c *api.Call, path string) (*Entry, error) {
 	if e := t.Get(path); e != nil {
 		return e, nil
 	}
-	return nil, api.Errorf(api.Invalid, "No mount found at %q: no such mount", display(path))
+	if strings.HasPrefix(path, authPrefix) {
+		return nil, api.Errorf(api.Invalid, "No auth engine at %s", display(path))
+	}
+	return nil, api.Errorf(api.Invalid, "No secret engine mount at %s", path)
 }
 
 func (m *Mounts) read(c *api.Call, path string) (*Info, error) {
@@ -154,25 +168,45 @@ func (m *Mounts) read(c *api.Call, path string) (*Info, error) {
 	return e.Describe(c.Namespace.ID), nil
 }
 
+// readSecret describes a secret engine's mount.
 func (m *Mounts) readSecret(c *api.Call, r *PathRequest) (*Info, error) {
+	if err := secretsOnly(secretPath(r.Path), "read"); err != nil {
+		return nil, err
+	}
 	return m.read(c, secretPath(r.Path))
 }
 
+// secretsOnly keeps the endpoints of secret engines from auth methods, which
+// have their own, and those need sudo.
+func secretsOnly(path, what string) error {
+	if strings.HasPrefix(path, authPrefix) {
+		return &api.Error{Kind: api.Invalid, Message: fmt.Sprintf("cannot %s %q", what, path), Hint: "auth methods are at sys/auth"}
+	}
+	return nil
+}
+
+// readAuth describes an auth method's mount.
 func (m *Mounts) readAuth(c *api.Call, r *PathRequest) (*Info, error) {
 	return m.read(c, authPath(r.Path))
 }
 
 func (m *Mounts) enable(c *api.Call, path string, r *EnableRequest) (*api.None, error) {
+	if err := named(r.Path); err != nil {
+		return nil, err
+	}
 	if r.Type == "" || r.Type == "plugin" {
 		r.Type = r.PluginName
 	}
 	e := &Entry{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local, SealWrap: r.SealWrap}
 	if r.Config != nil {
-		r.Config.apply(c, &e.Config)
+		if err := r.Config.apply(c, &e.Config); err != nil {
+			return nil, err
+		}
 	}
 	return nil, m.Enable(c, c.Namespace.ID, e)
 }
 
+// enableSecret mounts a secret engine.
 func (m *Mounts) enableSecret(c *api.Call, r *EnableRequest) (*api.None, error) {
 	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
 		return nil, api.Errorf(api.Invalid, "cannot mount below %q: auth methods are enabled through sys/auth", authPrefix)
@@ -180,18 +214,24 @@ func (m *Mounts) enableSecret(c *api.Call, r *EnableRequest) (*api.None, error) 
 	return m.enable(c, secretPath(r.Path), r)
 }
 
+// enableAuth mounts an auth method.
 func (m *Mounts) enableAuth(c *api.Call, r *EnableRequest) (*api.None, error) {
 	return m.enable(c, authPath(r.Path), r)
 }
 
+// disableSecret unmounts a secret engine and removes its data for good.
 func (m *Mounts) disableSecret(c *api.Call, r *PathRequest) (*api.None, error) {
 	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
 		return nil, api.Errorf(api.Invalid, "cannot unmount %q: auth methods are disabled through sys/auth", authPrefix)
 	}
-	_, err := m.Disable(c, c.Namespace.ID, secretPath(r.Path))
+	err := secretsOnly(secretPath(r.Path), "unmount")
+	if err == nil {
+		_, err = m.Disable(c, c.Namespace.ID, secretPath(r.Path))
+	}
 	return nil, err
 }
 
+// disableAuth unmounts an auth method and removes its data for good.
 func (m *Mounts) disableAuth(c *api.Call, r *PathRequest) (*api.None, error) {
 	_, err := m.Disable(c, c.Namespace.ID, authPath(r.Path))
 	return nil, err
@@ -210,10 +250,12 @@ func (m *Mounts) readTune(c *api.Call, path string) (*Tuned, error) {
 		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout}, nil
 }
 
+// readSecretTune answers the effective settings of a secret engine's mount.
 func (m *Mounts) readSecretTune(c *api.Call, r *PathRequest) (*Tuned, error) {
 	return m.readTune(c, secretPath(r.Path))
 }
 
+// readAuthTune answers the effective settings of an auth method's mount.
 func (m *Mounts) readAuthTune(c *api.Call, r *PathRequest) (*Tuned, error) {
 	return m.readTune(c, authPath(r.Path))
 }
@@ -230,10 +272,25 @@ func setList[T any](dst *[]T, v []T) {
 	}
 }
 
+// setTTL reads a lease duration; "system" is the system's own.
+func setTTL(dst *api.Duration, field string, v *string) error {
+	if v == nil {
+		return nil
+	}
+	if *v == "system" {
+		*dst = 0
+		return nil
+	}
+	d, err := api.ParseDuration(*v)
+	if err != nil {
+		return api.Errorf(api.Invalid, "%s: %v", field, err)
+	}
+	*dst = api.Duration(d)
+	return nil
+}
+
 // apply overwrites the settings that are given.
-func (f *TuneFields) apply(c *api.Call, k *Config) {
-	set(&k.DefaultTTL, f.DefaultTTL)
-	set(&k.MaxTTL, f.MaxTTL)
+func (f *TuneFields) apply(c *api.Call, k *Config) error {
 	set(&k.ForceNoCache, f.ForceNoCache)
 	set(&k.TokenType, f.TokenType)
 	set(&k.ListingVisibility, f.ListingVisibility)
@@ -244,33 +301,39 @@ func (f *TuneFields) apply(c *api.Call, k *Config) {
 	if f.UserLockout != nil {
 		k.UserLockout = f.UserLockout
 	}
-	if len(f.AuditNonHMACRequestKeys)+len(f.AuditNonHMACResponseKeys) > 0 {
+	if len(f.AuditNonHMACRequestKeys)+len(f.AuditNonHMACResponseKeys) > 0 && len(c.Warnings()) == 0 {
 		c.Warn("audit_non_hmac_*_keys are kept but show nothing: what the audit log shows in clear follows from each field's type")
 	}
+	if err := setTTL(&k.DefaultTTL, "default_lease_ttl", f.DefaultTTL); err != nil {
+		return err
+	}
+	return setTTL(&k.MaxTTL, "max_lease_ttl", f.MaxTTL)
 }
 
 func (m *Mounts) tune(c *api.Call, path string, r *TuneRequest) (*api.None, error) {
 	return nil, m.change(c, c.Namespace.ID, path, func(e *Entry) error {
-		r.apply(c, &e.Config)
+		if e.Builtin && (!e.Auth() || r.TokenType != nil || len(r.Options) > 0) {
+			return api.Errorf(api.Invalid, "cannot tune these settings of %q", path)
+		}
+		if err := r.apply(c, &e.Config); err != nil {
+			return err
+		}
 		set(&e.Description, r.Description)
-		if len(r.Options) == 0 {
+		if e.Builtin {
 			return checkConfig(&e.Config)
 		}
-		if e.Options["version"] == "2" && r.Options["version"] != "" && r.Options["version"] != "2" {
+		if v, given := r.Options["version"]; given && e.Options["version"] == "2" && v != "2" {
 			return api.Errorf(api.Invalid, "cannot downgrade mount from version 2")
 		}
-		merged := maps.Clone(e.Options)
-		if merged == nil {
-			merged = map[string]string{}
+		if e.Options == nil {
+			e.Options = map[string]string{}
 		}
-		maps.Copy(merged, r.Options)
-		e.Options = merged
-		return m.checkOptions(e)
+		maps.Copy(e.Options, r.Options)
+		return m.check(e)
 	})
 }
 
-// tuneSecret also tunes auth methods, as clients do, under their full path; that
-// needs sudo as sys/auth does.
+// tuneSecret also tunes auth methods, as clients do, of callers with sudo.
 func (m *Mounts) tuneSecret(c *api.Call, r *TuneRequest) (*api.None, error) {
 	path := secretPath(r.Path)
 	if strings.HasPrefix(path, authPrefix) && !c.Caller.Sudo {
@@ -279,6 +342,8 @@ func (m *Mounts) tuneSecret(c *api.Call, r *TuneRequest) (*api.None, error) {
 	return m.tune(c, path, r)
 }
 
+// tuneAuth changes the settings of an auth method's mount; those that are not
+// named stay.
 func (m *Mounts) tuneAuth(c *api.Call, r *TuneRequest) (*api.None, error) {
 	return m.tune(c, authPath(r.Path), r)
 }
@@ -294,6 +359,8 @@ type Migration struct {
 	ID string `json:"migration_id"`
 }
 
+// remount moves a mount to another path. Its data stay where they are, so the
+// move is complete when it is answered.
 func (m *Mounts) remount(c *api.Call, r *RemountRequest) (*Migration, error) {
 	if strings.Trim(r.From, "/") == "" || strings.Trim(r.To, "/") == "" {
 		return nil, api.Errorf(api.Invalid, "both from and to must be given")

@@ -11,13 +11,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -30,6 +30,12 @@ const (
 
 	idLength = 6
 	maxDepth = 32
+	maxName  = 128 // longest name, in bytes
+
+	// Bounds of a namespace's custom metadata, in entries and bytes.
+	maxMetadata      = 64
+	maxMetadataKey   = 128
+	maxMetadataValue = 512
 )
 
 // Namespace is one tenant.
@@ -42,7 +48,11 @@ type Namespace struct {
 	CustomMetadata map[string]string `json:"custom_metadata"`
 	Created        time.Time         `json:"created"`
 	Deleting       bool              `json:"deleting,omitempty"`
+	Making         bool              `json:"making,omitempty"` // named, but not all of it exists yet
 }
+
+// Live reports whether requests may reach the namespace.
+func (n *Namespace) Live() bool { return n != nil && !n.Deleting && !n.Making }
 
 // Root is the root namespace.
 func Root() *Namespace { return &Namespace{ID: RootID, UUID: RootID} }
@@ -54,7 +64,7 @@ func (n *Namespace) rowKey() string { return rowKey(n.ParentID, n.Name) }
 
 // rowKey folds the name, so that two names that differ only by case share a
 // row and cannot both exist.
-func rowKey(parentID, name string) string { return rows + parentID + "/" + strings.ToLower(name) }
+func rowKey(parentID, name string) string { return rows + parentID + "/" + policy.Fold(name) }
 
 // Keys makes and destroys the seed that a namespace's keys derive from.
 type Keys interface {
@@ -67,7 +77,8 @@ type Hooks struct {
 	// Claim fails with a Conflict when a mount of the parent has the path, and
 	// makes the transaction conflict with a mount that is about to.
 	Claim func(tx *store.Tx, parentID, path string) error
-	// Furnish makes the default mounts of a namespace that is about to exist.
+	// Furnish makes the default mounts of a namespace that is about to exist. It
+	// can be repeated.
 	Furnish func(ctx context.Context, id string) error
 	// Delete records in the transaction that a namespace is to be destroyed; the
 	// job calls Registry.Destroy until that succeeds.
@@ -76,6 +87,7 @@ type Hooks struct {
 
 // Registry finds, makes and destroys namespaces.
 type Registry struct {
+	root  *Namespace
 	store store.Store
 	named *store.Memo[place, *Namespace]
 	byID  *store.Memo[string, *Namespace]
@@ -92,7 +104,7 @@ const remembered = 4096
 
 // New makes a registry over the encrypted store.
 func New(s store.Store, cache *store.Cache, keys Keys, hooks Hooks, now func() time.Time) *Registry {
-	r := &Registry{store: s, keys: keys, hooks: hooks, now: now}
+	r := &Registry{root: Root(), store: s, keys: keys, hooks: hooks, now: now}
 	r.named = store.NewMemo(cache, remembered, func(ctx context.Context, s store.Reader, p place) (*Namespace, error) {
 		return load(ctx, s, rowKey(p.parentID, p.name))
 	})
@@ -102,6 +114,9 @@ func New(s store.Store, cache *store.Cache, keys Keys, hooks Hooks, now func() t
 
 // Child is the namespace called name under parent, or nil.
 func (r *Registry) Child(ctx context.Context, parentID, name string) (*Namespace, error) {
+	if !wellFormed(name) {
+		return nil, nil
+	}
 	n, err := r.named.Get(ctx, place{parentID, name})
 	if n != nil && n.Name != name {
 		return nil, err
@@ -112,7 +127,7 @@ func (r *Registry) Child(ctx context.Context, parentID, name string) (*Namespace
 // ByID is the namespace with an identifier, or nil.
 func (r *Registry) ByID(ctx context.Context, id string) (*Namespace, error) {
 	if id == RootID {
-		return Root(), nil
+		return r.root, nil
 	}
 	return r.byID.Get(ctx, id)
 }
@@ -141,9 +156,12 @@ func decode(e store.Entry) (*Namespace, error) {
 	return n, nil
 }
 
+// Root is the root namespace.
+func (r *Registry) Root() *Namespace { return r.root }
+
 // Find walks a namespace path such as "a/b" from a namespace; the empty path is
-// that namespace itself. It returns NotFound when a step does not exist or is
-// being deleted.
+// that namespace itself. It returns NotFound when a step does not exist yet or
+// is being deleted.
 func (r *Registry) Find(ctx context.Context, from *Namespace, path string) (*Namespace, error) {
 	n := from
 	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
@@ -154,13 +172,15 @@ func (r *Registry) Find(ctx context.Context, from *Namespace, path string) (*Nam
 		if err != nil {
 			return nil, err
 		}
-		if child == nil || child.Deleting {
-			return nil, api.Errorf(api.NotFound, "namespace not found")
+		if !child.Live() {
+			return nil, errGone()
 		}
 		n = child
 	}
 	return n, nil
 }
+
+func errGone() *api.Error { return api.Errorf(api.NotFound, "namespace not found") }
 
 // Descend follows a request path's leading segments as far as they name
 // namespaces and returns the last one with the rest of the path.
@@ -175,7 +195,7 @@ func (r *Registry) Descend(ctx context.Context, from *Namespace, path string) (*
 		if err != nil {
 			return nil, "", err
 		}
-		if child == nil || child.Deleting {
+		if !child.Live() {
 			break
 		}
 		n, path = child, rest
@@ -203,13 +223,31 @@ func checkName(name string) error {
 	if reserved[strings.ToLower(name)] {
 		return api.Errorf(api.Invalid, "path: a reserved name cannot be used as a namespace name")
 	}
-	for _, c := range name {
+	if !wellFormed(name) {
+		return &api.Error{Kind: api.Invalid, Message: "path: not a name that a namespace can have", Hint: fmt.Sprintf("use at most %d letters, digits, '-', '_' and '.'", maxName)}
+	}
+	return nil
+}
+
+// wellFormed reports whether a text has the form of a namespace's name.
+func wellFormed(name string) bool {
+	for i := range len(name) {
+		c := name[i]
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
-			return &api.Error{Kind: api.Invalid, Message: "path: the namespace's name has a character that is not allowed", Hint: "use letters, digits, '-', '_' and '.'"}
+			return false
 		}
 	}
-	if len(name) > 128 {
-		return api.Errorf(api.Invalid, "path: the namespace's name is longer than 128 bytes")
+	return name != "" && len(name) <= maxName
+}
+
+func checkMetadata(metadata map[string]string) error {
+	if len(metadata) > maxMetadata {
+		return api.Errorf(api.Invalid, "custom_metadata: more than %d entries", maxMetadata)
+	}
+	for k, v := range metadata {
+		if k == "" || len(k) > maxMetadataKey || len(v) > maxMetadataValue {
+			return api.Errorf(api.Invalid, "custom_metadata: a key must have 1 to %d bytes and a value at most %d", maxMetadataKey, maxMetadataValue)
+		}
 	}
 	return nil
 }
@@ -223,44 +261,112 @@ func (r *Registry) Create(ctx context.Context, parent api.Namespace, name string
 	if strings.Count(parent.Path, "/") >= maxDepth-1 {
 		return nil, api.Errorf(api.Invalid, "namespaces can be nested at most %d deep", maxDepth)
 	}
-	existing, err := load(ctx, r.store, rowKey(parent.ID, name))
-	if err != nil {
+	if err := checkMetadata(metadata); err != nil {
 		return nil, err
 	}
-	if existing != nil && existing.Deleting {
-		return nil, &api.Error{Kind: api.Conflict, Message: "the namespace is being deleted", Hint: "try again when it is gone"}
+	n, err := r.reserve(ctx, parent, name, metadata)
+	if err != nil || !n.Making {
+		return n, err
 	}
-	if existing != nil && existing.Name != name {
-		return nil, api.Errorf(api.Conflict, "a namespace whose name differs only by case exists")
+	if err := r.equip(ctx, n.ID); err != nil {
+		return nil, r.overtaken(ctx, n, err)
 	}
-	if existing != nil {
-		return r.Describe(ctx, parent.ID, name, func(map[string]string) map[string]string { return metadata })
-	}
-	return r.create(ctx, parent, name, metadata)
+	return r.finish(ctx, n)
 }
 
-func (r *Registry) create(ctx context.Context, parent api.Namespace, name string, metadata map[string]string) (*Namespace, error) {
-	n := &Namespace{ID: newID(), UUID: newUUID(), Path: parent.Path + name + "/", ParentID: parent.ID, Name: name, CustomMetadata: metadata, Created: r.now().UTC()}
-	if err := r.keys.AddNamespace(ctx, n.ID); err != nil {
-		return nil, err
-	}
-	if err := r.hooks.Furnish(ctx, n.ID); err != nil {
-		return nil, err
-	}
-	_, err := store.Update(ctx, r.store, func(tx *store.Tx) error {
-		if err := r.hooks.Claim(tx, parent.ID, name+"/"); err != nil {
+// reserve takes the name and the identifier, before anything lies under them:
+// whatever a kill leaves behind belongs to a row, which a second Create
+// completes and Delete removes.
+func (r *Registry) reserve(ctx context.Context, parent api.Namespace, name string, metadata map[string]string) (*Namespace, error) {
+	var n *Namespace
+	_, err := store.Update(ctx, r.store, func(tx *store.Tx) (err error) {
+		if n, err = rowOf(tx, rowKey(parent.ID, name)); err != nil {
 			return err
 		}
-		if e, err := tx.Get(n.rowKey()); err != nil || e.Exists() {
-			return errors.Join(err, api.Errorf(api.Conflict, "the namespace has just been created by somebody else"))
+		if n == nil {
+			n = &Namespace{UUID: newUUID(), Path: parent.Path + name + "/", ParentID: parent.ID, Name: name, Created: r.now().UTC(), Making: true}
+			err = r.admit(tx, n)
 		}
-		if err := r.parentLives(tx, parent.ID); err != nil {
+		switch {
+		case err != nil:
 			return err
+		case n.Name != name:
+			return api.Errorf(api.Conflict, "a namespace whose name differs only by case exists")
+		case n.Deleting:
+			return &api.Error{Kind: api.Conflict, Message: "the namespace is being deleted", Hint: "try again when it is gone"}
 		}
-		tx.Put(index+n.ID, []byte(n.rowKey()))
+		n.CustomMetadata = metadata
 		return put(tx, n)
 	})
 	return n, err
+}
+
+// admit gives a new namespace its identifier, provided that nothing has its
+// name and that its parent stays.
+func (r *Registry) admit(tx *store.Tx, n *Namespace) error {
+	if err := r.hooks.Claim(tx, n.ParentID, n.Name+"/"); err != nil {
+		return err
+	}
+	if err := r.parentLives(tx, n.ParentID); err != nil {
+		return err
+	}
+	for {
+		n.ID = newID()
+		e, err := tx.Get(index + n.ID)
+		if err != nil {
+			return err
+		}
+		if !e.Exists() {
+			tx.Put(index+n.ID, []byte(n.rowKey()))
+			return nil
+		}
+	}
+}
+
+// equip gives a reserved namespace what every namespace has.
+func (r *Registry) equip(ctx context.Context, id string) error {
+	if err := r.keys.AddNamespace(ctx, id); err != nil {
+		return err
+	}
+	return r.hooks.Furnish(ctx, id)
+}
+
+// overtaken tells a failure from that of a namespace deleted while being made.
+func (r *Registry) overtaken(ctx context.Context, n *Namespace, err error) error {
+	now, lerr := load(ctx, r.store, n.rowKey())
+	if lerr == nil && (now == nil || now.ID != n.ID || now.Deleting) {
+		return errOvertaken()
+	}
+	return err
+}
+
+func errOvertaken() *api.Error {
+	return api.Errorf(api.Conflict, "the namespace has been deleted meanwhile")
+}
+
+// finish lets requests into a namespace that has all it needs.
+func (r *Registry) finish(ctx context.Context, n *Namespace) (*Namespace, error) {
+	var out *Namespace
+	_, err := store.Update(ctx, r.store, func(tx *store.Tx) (err error) {
+		if out, err = rowOf(tx, n.rowKey()); err != nil {
+			return err
+		}
+		if out == nil || out.ID != n.ID || out.Deleting {
+			return errOvertaken()
+		}
+		out.Making = false
+		return put(tx, out)
+	})
+	return out, err
+}
+
+// rowOf is a namespace's row in a transaction; nil when there is none.
+func rowOf(tx *store.Tx, key string) (*Namespace, error) {
+	e, err := tx.Get(key)
+	if err != nil || !e.Exists() {
+		return nil, err
+	}
+	return decode(e)
 }
 
 // parentLives makes the transaction fail when the parent is being deleted.
@@ -272,19 +378,18 @@ func (r *Registry) parentLives(tx *store.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	if e, err = tx.Get(string(e.Value)); err != nil {
+	if !e.Exists() {
+		return errGone()
+	}
+	p, err := rowOf(tx, string(e.Value))
+	if err != nil {
 		return err
 	}
-	if !e.Exists() {
-		return api.Errorf(api.NotFound, "namespace not found")
-	}
-	p, err := decode(e)
-	if err == nil && p.Deleting {
-		return api.Errorf(api.NotFound, "namespace not found")
+	if !p.Live() {
+		return errGone()
 	}
 	// A child touches its parent's row, so that deleting the parent sees it.
-	tx.Put(e.Key, e.Value)
-	return err
+	return put(tx, p)
 }
 
 func put(tx *store.Tx, n *Namespace) error {
@@ -297,21 +402,17 @@ func put(tx *store.Tx, n *Namespace) error {
 // returns NotFound when there is no such namespace.
 func (r *Registry) Describe(ctx context.Context, parentID, name string, change func(map[string]string) map[string]string) (*Namespace, error) {
 	var out *Namespace
-	_, err := store.Update(ctx, r.store, func(tx *store.Tx) error {
-		e, err := tx.Get(rowKey(parentID, name))
-		if err != nil {
+	_, err := store.Update(ctx, r.store, func(tx *store.Tx) (err error) {
+		if out, err = rowOf(tx, rowKey(parentID, name)); err != nil {
 			return err
 		}
-		if !e.Exists() {
-			return api.ErrNotFound()
-		}
-		if out, err = decode(e); err != nil {
-			return err
-		}
-		if out.Name != name {
+		if !out.Live() || out.Name != name {
 			return api.ErrNotFound()
 		}
 		out.CustomMetadata = change(maps.Clone(out.CustomMetadata))
+		if err := checkMetadata(out.CustomMetadata); err != nil {
+			return err
+		}
 		return put(tx, out)
 	})
 	return out, err
@@ -336,21 +437,13 @@ func (r *Registry) Children(ctx context.Context, parentID string) ([]*Namespace,
 // reached, and records the job that destroys it. It returns whether there was
 // one, and Invalid when it has children.
 func (r *Registry) Delete(ctx context.Context, parentID, name string) (found bool, err error) {
-	n, err := load(ctx, r.store, rowKey(parentID, name))
-	if err != nil || n == nil || n.Name != name {
-		return false, err
-	}
 	_, err = store.Update(ctx, r.store, func(tx *store.Tx) error {
-		e, err := tx.Get(n.rowKey())
-		if err != nil || !e.Exists() {
+		n, err := rowOf(tx, rowKey(parentID, name))
+		if found = n != nil && n.Name == name; err != nil || !found || n.Deleting {
 			return err
 		}
-		kids, err := r.store.List(ctx, store.Range{Start: rows + n.ID + "/", End: store.PrefixEnd(rows + n.ID + "/"), Limit: 1, KeysOnly: true})
-		if err != nil {
+		if err := r.childless(tx, n.ID); err != nil {
 			return err
-		}
-		if len(kids) > 0 {
-			return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "delete the children first"}
 		}
 		n.Deleting = true
 		if err := put(tx, n); err != nil {
@@ -358,16 +451,31 @@ func (r *Registry) Delete(ctx context.Context, parentID, name string) (found boo
 		}
 		return r.hooks.Delete(tx, n.ID)
 	})
-	return true, err
+	return found, err
+}
+
+// childless fails when a namespace has children. One that is being made touches
+// the namespace's row, so that the transaction notices it.
+func (r *Registry) childless(tx *store.Tx, id string) error {
+	kids := store.Prefix(rows + id + "/")
+	kids.Limit, kids.KeysOnly = 1, true
+	es, err := r.store.List(tx.Context(), kids)
+	if err == nil && len(es) > 0 {
+		return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "delete the children first"}
+	}
+	return err
 }
 
 // Destroy removes a namespace that Delete has marked: first its keys, which
 // makes everything in it unreadable at once, then its rows. It can be repeated
-// after a kill at any point.
+// after a kill at any point, and by two nodes at once.
 func (r *Registry) Destroy(ctx context.Context, id string) error {
-	e, err := r.store.Get(ctx, index+id)
-	if err != nil || !e.Exists() {
+	n, err := loadByID(ctx, r.store, id)
+	if err != nil || n == nil {
 		return err
+	}
+	if n.ID != id || !n.Deleting {
+		return fmt.Errorf("namespace %s is not marked for deletion", id)
 	}
 	if err := r.keys.DropNamespace(ctx, id); err != nil {
 		return err
@@ -375,7 +483,17 @@ func (r *Registry) Destroy(ctx context.Context, id string) error {
 	if err := DeletePrefix(ctx, r.store, id+"/"); err != nil {
 		return err
 	}
-	_, err = r.store.Commit(ctx, nil, []store.Write{{Key: string(e.Value), Delete: true}, {Key: index + id, Delete: true}})
+	_, err = store.Update(ctx, r.store, func(tx *store.Tx) error {
+		now, err := rowOf(tx, n.rowKey())
+		if err != nil {
+			return err
+		}
+		if now != nil && now.ID == id { // else its name has been given to another
+			tx.Delete(n.rowKey())
+		}
+		tx.Delete(index + id)
+		return nil
+	})
 	return err
 }
 

@@ -37,13 +37,21 @@ type PatchRequest struct {
 	CustomMetadata map[string]any `json:"custom_metadata"` // Keys to set; a null value removes the key.
 }
 
+// named refuses a request that names no namespace.
+func named(path string) error {
+	if path == "" {
+		return &api.Error{Kind: api.Unsupported}
+	}
+	return nil
+}
+
 // Info describes a namespace.
 type Info struct {
 	ID             string            `json:"id"`
 	UUID           string            `json:"uuid"`
 	Path           string            `json:"path"`
 	CustomMetadata map[string]string `json:"custom_metadata"`
-	Tainted        bool              `json:"tainted"` // being deleted
+	Tainted        bool              `json:"tainted"` // being deleted, or not yet complete
 	Locked         bool              `json:"locked"`
 }
 
@@ -52,9 +60,10 @@ func info(n *Namespace) *Info {
 	if md == nil {
 		md = map[string]string{}
 	}
-	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: n.Deleting}
+	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live()}
 }
 
+// list lists the namespaces directly below.
 func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
 	kids, err := r.Children(c, c.Namespace.ID)
 	if err != nil {
@@ -68,6 +77,7 @@ func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
 	return out, nil
 }
 
+// scan lists all namespaces below, at any depth.
 func (r *Registry) scan(c *api.Call, _ *api.None) (*api.Keys, error) {
 	out := &api.Keys{Info: map[string]any{}}
 	return out, r.walk(c, c.Namespace.ID, "", out)
@@ -89,7 +99,11 @@ func (r *Registry) walk(c *api.Call, id, prefix string, out *api.Keys) error {
 	return nil
 }
 
+// read describes a namespace.
 func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
 	dir, name := path.Split(strings.TrimSuffix(q.Path, "/"))
 	parent, err := r.Find(c, &Namespace{ID: c.Namespace.ID, Path: c.Namespace.Path}, dir)
 	if api.KindOf(err) == api.NotFound {
@@ -108,7 +122,11 @@ func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
 	return info(n), nil
 }
 
+// write creates a namespace, or replaces the metadata of one.
 func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
 	n, err := r.Create(c, c.Namespace, q.Path, q.CustomMetadata)
 	if err != nil {
 		return nil, err
@@ -116,10 +134,14 @@ func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
 	return info(n), nil
 }
 
+// patch changes single keys of a namespace's metadata; null removes one.
 func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Info, error) {
-	for k, v := range q.CustomMetadata {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
+	for _, v := range q.CustomMetadata {
 		if _, ok := v.(string); !ok && v != nil {
-			return nil, api.Errorf(api.Invalid, "custom_metadata: the value of %q must be a text or null", k)
+			return nil, api.Errorf(api.Invalid, "custom_metadata: every value must be a text or null")
 		}
 	}
 	n, err := r.Describe(c, c.Namespace.ID, q.Path, func(old map[string]string) map[string]string {
@@ -151,7 +173,12 @@ type Progress struct {
 	Status string `json:"status"`
 }
 
+// remove deletes a namespace with everything in it. It is closed at once and
+// emptied in the background.
 func (r *Registry) remove(c *api.Call, q *PathRequest) (*Progress, error) {
+	if err := named(q.Path); err != nil {
+		return nil, err
+	}
 	found, err := r.Delete(c, c.Namespace.ID, q.Path)
 	if err != nil {
 		return nil, err

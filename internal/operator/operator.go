@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/seal"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Defaults and bounds of a set of shares.
@@ -41,6 +43,7 @@ type Desk struct {
 	ClusterName string
 	StorageType string
 	Address     string // where clients reach this node
+	Log         *slog.Logger
 
 	mu sync.Mutex // held while the server is initialised, unsealed or sealed
 }
@@ -63,12 +66,12 @@ func Routes() []api.Route[*Desk] {
 // SealedRoutes are the endpoints that answer also while the server is sealed.
 func SealedRoutes() []api.Route[*Desk] {
 	return []api.Route[*Desk]{
-		api.Handle(api.Read, "init", (*Desk).initStatus, api.Public, api.Sealed, api.Bare),
-		api.Handle(api.Write, "init", (*Desk).initialise, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Read, "init", (*Desk).initStatus, api.Public, api.Sealed, api.Bare, api.RootOnly),
+		api.Handle(api.Write, "init", (*Desk).initialise, api.Public, api.Sealed, api.Bare, api.RootOnly),
 		api.Handle(api.Read, "seal-status", (*Desk).sealStatus, api.Public, api.Sealed, api.Bare),
-		api.Handle(api.Write, "unseal", (*Desk).unseal, api.Public, api.Sealed, api.Bare),
-		api.Handle(api.Read, "health", (*Desk).health, api.Public, api.Sealed, api.Bare),
-		api.Handle(api.Read, "leader", (*Desk).leader, api.Public, api.Sealed, api.Bare),
+		api.Handle(api.Write, "unseal", (*Desk).unseal, api.Public, api.Sealed, api.Bare, api.RootOnly),
+		api.Handle(api.Read, "health", (*Desk).health, api.Public, api.Sealed, api.Bare, api.RootOnly),
+		api.Handle(api.Read, "leader", (*Desk).leader, api.Public, api.Sealed, api.Bare, api.RootOnly),
 	}
 }
 
@@ -77,6 +80,7 @@ type InitStatus struct {
 	Initialized bool `json:"initialized"`
 }
 
+// initStatus says whether the server has been initialised.
 func (d *Desk) initStatus(c *api.Call, _ *api.None) (*InitStatus, error) {
 	done, err := d.Seal.Initialized(c)
 	return &InitStatus{done}, err
@@ -119,7 +123,7 @@ func checkShares(shares, threshold int, field string) error {
 // slots are the key slots that a request asks for.
 func (d *Desk) slots(q *InitRequest) ([]seal.SlotSpec, error) {
 	if len(q.PGPKeys)+len(q.RecoveryPGPKeys) > 0 || q.RootTokenPGPKey != "" {
-		return nil, api.Errorf(api.Unsupported, "pgp_keys: encrypting shares is not supported")
+		return nil, api.Errorf(api.Invalid, "pgp_keys: encrypting unseal keys or the root token is not supported")
 	}
 	if !d.LocalSlot {
 		spec := seal.SlotSpec{Kind: seal.KindShamir, Name: "unseal keys", Shares: q.Shares, Threshold: q.Threshold}
@@ -133,6 +137,7 @@ func (d *Desk) slots(q *InitRequest) ([]seal.SlotSpec, error) {
 	return specs, checkShares(q.RecoveryShares, q.RecoveryThreshold, "recovery")
 }
 
+// initialise makes the root key, the key slots and a root token. It works once.
 func (d *Desk) initialise(c *api.Call, q *InitRequest) (*InitAnswer, error) {
 	specs, err := d.slots(q)
 	if err != nil {
@@ -159,18 +164,46 @@ func (d *Desk) Initialise(ctx context.Context, specs []seal.SlotSpec) (*InitAnsw
 			return nil, err
 		}
 	}
-	if err := d.Open(ctx); err != nil {
-		return nil, err
+	if err := d.firstRoot(ctx, answer); err != nil {
+		// The keys are kept nowhere else: they are handed out whatever failed.
+		d.Log.Error("the cluster was initialised without a root token", slog.Any("error", err))
 	}
-	root, err := d.IssueRoot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	answer.RootToken = root.ClientToken.Disclose()
 	if !d.LocalSlot {
 		return answer, d.Shut(ctx)
 	}
 	return answer, nil
+}
+
+// firstRoot opens a new cluster and puts its root token into the answer.
+func (d *Desk) firstRoot(ctx context.Context, answer *InitAnswer) error {
+	if err := d.Open(ctx); err != nil {
+		return err
+	}
+	root, err := d.IssueRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.MarkRootIssued(ctx); err != nil {
+		return err
+	}
+	answer.RootToken = root.ClientToken.Disclose()
+	return nil
+}
+
+// rootIssuedKey is there once the first root token has been handed out.
+const rootIssuedKey = "root/operator/root-issued"
+
+// RootIssued reports whether the cluster's first root token has been handed out.
+// It needs an unsealed barrier.
+func (d *Desk) RootIssued(ctx context.Context) (bool, error) {
+	e, err := d.Barrier.Get(ctx, rootIssuedKey)
+	return e.Exists(), err
+}
+
+// MarkRootIssued records that the first root token has been handed out.
+func (d *Desk) MarkRootIssued(ctx context.Context) error {
+	_, err := d.Barrier.Commit(ctx, nil, []store.Write{{Key: rootIssuedKey, Value: []byte{1}}})
+	return err
 }
 
 // take puts a new slot's shares into the answer and unseals with it.
@@ -234,6 +267,8 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 	return s, nil
 }
 
+// sealStatus says whether the server is sealed, and how many unseal keys it has
+// been given.
 func (d *Desk) sealStatus(c *api.Call, _ *api.None) (*SealStatus, error) { return d.status(c) }
 
 // UnsealRequest hands in one unseal key.
@@ -243,18 +278,22 @@ type UnsealRequest struct {
 	Migrate bool       `json:"migrate"` // Kept for compatibility.
 }
 
+// unseal takes an unseal key. The server opens with the last that is needed.
 func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if q.Reset {
-		d.Seal.ResetUnseal()
-		return d.status(c)
-	}
-	if q.Key.Empty() {
+	switch done, err := d.Seal.Initialized(c); {
+	case err != nil:
+		return nil, err
+	case !done:
+		return nil, api.Errorf(api.Invalid, "Vault is not initialized")
+	case q.Reset:
+		return d.resetUnseal(c)
+	case q.Key.Empty():
 		return nil, api.Errorf(api.Invalid, "'key' must be specified in request body as JSON, or 'reset' set to true")
 	}
-	if done, err := d.Seal.Initialized(c); err != nil || !done {
-		return nil, errors.Join(err, api.Errorf(api.Invalid, "Vault is not initialized"))
+	if _, err := seal.ParseShare(q.Key); err != nil {
+		return nil, shareError(err)
 	}
 	if !d.Barrier.Sealed() {
 		return d.status(c)
@@ -267,6 +306,14 @@ func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 			return nil, errors.Join(err, d.Shut(c))
 		}
 	}
+	return d.status(c)
+}
+
+func (d *Desk) resetUnseal(c *api.Call) (*SealStatus, error) {
+	if !d.Barrier.Sealed() {
+		return nil, api.Errorf(api.Invalid, "vault is unsealed")
+	}
+	d.Seal.ResetUnseal()
 	return d.status(c)
 }
 
@@ -315,7 +362,7 @@ type Health struct {
 	ClusterID   string `json:"cluster_id,omitempty"`
 }
 
-// HealthRaw is a Health with the status code that load balancers read.
+// health answers with the status code that load balancers read.
 func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 	for _, code := range []int{q.ActiveCode, q.SealedCode, q.UninitCode, q.StandbyCode} {
 		if code < 200 || code > 599 {
@@ -348,6 +395,8 @@ type Leader struct {
 	LastWAL        int64  `json:"performance_standby_last_remote_wal"`
 }
 
+// leader says which node leads. Every node serves everything, so each one names
+// itself.
 func (d *Desk) leader(_ *api.Call, _ *api.None) (*Leader, error) {
 	return &Leader{IsSelf: true, Address: d.Address}, nil
 }
@@ -367,6 +416,7 @@ type Node struct {
 	Version    string    `json:"version"`
 }
 
+// haStatus lists the nodes that this one knows of.
 func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
 	return &HAStatus{Nodes: []Node{{APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
 }
@@ -378,11 +428,14 @@ type KeyStatus struct {
 	Term        uint32   `json:"term"`
 }
 
+// keyStatus says which key encrypts what is written now, and since when.
 func (d *Desk) keyStatus(*api.Call, *api.None) (*KeyStatus, error) {
 	s := d.Barrier.Status()
 	return &KeyStatus{InstallTime: api.Time{Time: s.Installed}, Term: s.Epoch}, nil
 }
 
+// rotate makes a new key for what is written from now on, and moves older
+// entries to it in the background.
 func (d *Desk) rotate(c *api.Call, _ *api.None) (*api.None, error) {
 	if err := d.Barrier.Rotate(c); err != nil {
 		return nil, err

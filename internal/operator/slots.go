@@ -2,9 +2,12 @@ package operator
 
 import (
 	"errors"
+	"io/fs"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/seal"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // SlotInfo describes a key slot.
@@ -20,6 +23,7 @@ func slotInfo(s *seal.Slot) SlotInfo {
 	return SlotInfo{Kind: s.Kind, Name: s.Name, Created: api.Time{Time: s.Created}, Shares: s.Shares, Threshold: s.Threshold}
 }
 
+// listSlots lists the key slots, each of which unseals on its own.
 func (d *Desk) listSlots(c *api.Call, _ *api.None) (*api.Keys, error) {
 	slots, err := d.Seal.ListSlots(c)
 	if slots == nil && err != nil {
@@ -36,6 +40,9 @@ func (d *Desk) listSlots(c *api.Call, _ *api.None) (*api.Keys, error) {
 	return out, nil
 }
 
+// maxSlotName bounds a key slot's name, in bytes.
+const maxSlotName = 256
+
 // AddSlotRequest adds a way to unseal.
 type AddSlotRequest struct {
 	Kind      string `json:"kind"`             // Kind of key slot: shamir or file.
@@ -51,6 +58,7 @@ type AddedSlot struct {
 	KeysBase64 []api.Disclosed `json:"keys_base64,omitempty"`
 }
 
+// addSlot adds a key slot and answers what unseals by it, this once.
 func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
 	switch q.Kind {
 	case seal.KindShamir:
@@ -61,9 +69,12 @@ func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
 	default:
 		return nil, api.Errorf(api.Invalid, "kind: must be %s or %s", seal.KindShamir, seal.KindFile)
 	}
+	if len(q.Name) > maxSlotName {
+		return nil, api.Errorf(api.Invalid, "name: longer than %d bytes", maxSlotName)
+	}
 	made, err := d.Seal.AddSlot(c, seal.SlotSpec{Kind: q.Kind, Name: q.Name, Shares: q.Shares, Threshold: q.Threshold})
 	if err != nil {
-		return nil, err
+		return nil, slotError(err)
 	}
 	out := &AddedSlot{ID: made.ID}
 	for _, share := range made.Handed {
@@ -78,16 +89,22 @@ type SlotRequest struct {
 	ID string `path:"id"` // Identifier of the key slot.
 }
 
+// slotError tells the operator what is wrong with a key slot.
 func slotError(err error) error {
 	switch {
 	case errors.Is(err, seal.ErrNoSlot):
 		return api.ErrNotFound()
 	case errors.Is(err, seal.ErrLastSlot):
 		return &api.Error{Kind: api.Invalid, Message: "the last key slot cannot be removed", Hint: "add another one first"}
+	case errors.Is(err, seal.ErrKind):
+		return &api.Error{Kind: api.Invalid, Message: "kind: this server cannot keep key slots of this kind", Err: err}
+	case errors.Is(err, seal.ErrMode):
+		return &api.Error{Kind: api.Invalid, Message: err.Error(), Err: err} // says what to run
 	}
 	return err
 }
 
+// removeSlot removes a key slot. The last one stays.
 func (d *Desk) removeSlot(c *api.Call, q *SlotRequest) (*api.None, error) {
 	return nil, slotError(d.Seal.RemoveSlot(c, q.ID))
 }
@@ -98,14 +115,26 @@ type TestSlotRequest struct {
 	Keys []string `json:"keys"` // Of a shamir slot: enough of its unseal keys.
 }
 
+// testSlot tries a key slot without unsealing anything.
 func (d *Desk) testSlot(c *api.Call, q *TestSlotRequest) (*api.None, error) {
 	shares := make([]api.Secret, len(q.Keys))
 	for i, k := range q.Keys {
 		shares[i] = api.NewSecret(k)
 	}
-	err := d.Seal.TestSlot(c, q.ID, shares...)
-	if err == nil {
-		return nil, nil
+	return nil, testError(d.Seal.TestSlot(c, q.ID, shares...))
+}
+
+// testError is the outcome of a test: that a slot would not unseal is what the
+// caller asked for, and no fault of the server's.
+func testError(err error) error {
+	if err == nil || errors.Is(err, barrier.ErrSealed) {
+		return err
 	}
-	return nil, shareError(slotError(err))
+	err = shareError(slotError(err))
+	for _, known := range []error{seal.ErrSlotKey, seal.ErrFewShares, store.ErrCorrupt, fs.ErrNotExist} {
+		if api.KindOf(err) == api.Internal && errors.Is(err, known) {
+			return &api.Error{Kind: api.Invalid, Message: "the key slot would not unseal: " + known.Error(), Err: err}
+		}
+	}
+	return err
 }

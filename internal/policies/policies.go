@@ -38,12 +38,13 @@ type row struct {
 type Store struct {
 	store store.Store
 	sets  *store.Memo[set, *policy.ACL]
+	root  *policy.ACL
 	now   func() time.Time
 }
 
 // New keeps policies in the encrypted store.
 func New(s store.Store, cache *store.Cache, now func() time.Time) *Store {
-	p := &Store{store: s, now: now}
+	p := &Store{store: s, root: policy.Root(), now: now}
 	p.sets = store.NewMemo(cache, maxSets, p.compile)
 	return p
 }
@@ -118,7 +119,7 @@ func decode(e store.Entry) (*row, error) {
 // the root namespace's alone.
 func (s *Store) ACL(ctx context.Context, nsID string, names []string) (*policy.ACL, error) {
 	if nsID == rootName && slices.Contains(names, rootName) {
-		return policy.Root(), nil
+		return s.root, nil
 	}
 	acl, err := s.sets.Get(ctx, setOf(nsID, names))
 	if err != nil {

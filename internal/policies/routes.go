@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -66,11 +67,13 @@ func (r *row) describe() *Policy {
 	return &Policy{Name: r.Name, Policy: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version}
 }
 
+// listLegacy lists the names of all policies.
 func (s *Store) listLegacy(c *api.Call, _ *api.None) (*Legacy, error) {
 	names, err := s.Names(c, c.Namespace.ID)
 	return &Legacy{Keys: names, Policies: names}, err
 }
 
+// list lists the names of all policies.
 func (s *Store) list(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	names, err := s.Names(c, c.Namespace.ID)
 	if err != nil {
@@ -89,23 +92,32 @@ func page(names []string, q *PageRequest) []string {
 	return names
 }
 
+// listDetailed lists all policies with what is known of each.
 func (s *Store) listDetailed(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	es, err := s.rows(c, c.Namespace.ID, false)
 	if err != nil {
 		return nil, err
 	}
-	info := map[string]any{}
+	names, err := s.Names(c, c.Namespace.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Keys{Keys: page(names, q), Info: map[string]any{}}
 	for _, e := range es {
+		name := strings.TrimPrefix(e.Key, prefix(c.Namespace.ID))
+		if !slices.Contains(out.Keys, name) {
+			continue
+		}
 		r, err := decode(e)
 		if err != nil {
 			return nil, err
 		}
-		info[strings.TrimPrefix(e.Key, prefix(c.Namespace.ID))] = r.describe()
+		out.Info[name] = r.describe()
 	}
-	names, err := s.Names(c, c.Namespace.ID)
-	return &api.Keys{Keys: page(names, q), Info: info}, err
+	return out, nil
 }
 
+// readLegacy answers a policy's text, in the older form.
 func (s *Store) readLegacy(c *api.Call, q *NameRequest) (*LegacyPolicy, error) {
 	r, err := s.read(c, c.Namespace.ID, string(q.Name))
 	if err != nil {
@@ -114,6 +126,7 @@ func (s *Store) readLegacy(c *api.Call, q *NameRequest) (*LegacyPolicy, error) {
 	return &LegacyPolicy{Name: r.Name, Rules: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version}, nil
 }
 
+// readACL answers a policy's text.
 func (s *Store) readACL(c *api.Call, q *NameRequest) (*Policy, error) {
 	r, err := s.read(c, c.Namespace.ID, string(q.Name))
 	if err != nil {
@@ -122,6 +135,7 @@ func (s *Store) readACL(c *api.Call, q *NameRequest) (*Policy, error) {
 	return r.describe(), nil
 }
 
+// write creates or replaces a policy.
 func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 	if q.Policy == "" && q.Rules != "" {
 		q.Policy = q.Rules
@@ -130,6 +144,7 @@ func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy)
 }
 
+// remove deletes a policy. Tokens that name it lose what it granted.
 func (s *Store) remove(c *api.Call, q *NameRequest) (*api.None, error) {
 	return nil, s.Delete(c, c.Namespace.ID, string(q.Name))
 }

@@ -60,7 +60,7 @@ func TestCVE_2026_89322(t *testing.T) {
 func TestCVE_2026_3605(t *testing.T) {
 	for _, path := range []string{
 		".", "..", "kv/.", "kv/..", "kv/./x", "kv/../x", "./kv", "../kv", "kv/x/..", "kv/../", `kv/..\x`, `kv/x\..`, `kv/x\.\y`,
-		"kv//x", "/kv", "kv//", "//", "/", "kv/x ", "kv/ x", "kv/x /y", "kv/\u00a0x", "kv/x\x00", "kv/x\n", "kv/\x7f", "kv/\u0085x",
+		"kv//x", "/kv", "kv//", "//", "/", "kv/x ", "kv/ x", "kv/x /y", "kv/\u00a0x", "kv/x\x00", "kv/x\n", "kv/\x7f", "kv/a\u0080b", "kv/\u0085x",
 		"kv/\xc0\xae\xc0\xae/x", "kv/\xff", "", strings.Repeat("a", MaxPathBytes+1),
 	} {
 		if got, err := Canonical(path); err == nil {
@@ -106,6 +106,9 @@ func TestGHSA_59w7_v8rr_pr4p(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !p.Templated() || p.Expand(func(string) (string, bool) { return "x", true }).Templated() {
+		t.Error("the policy is not templated, or still is once expanded")
+	}
 	with := func(name string) *ACL {
 		return Compile(time.Time{}, p.Expand(func(template string) (string, bool) {
 			return name, template == "identity.entity.name"
@@ -118,6 +121,16 @@ func TestGHSA_59w7_v8rr_pr4p(t *testing.T) {
 		if len(acl.rules.all) != 0 {
 			t.Errorf("the value %q gives the rule %q", name, acl.rules.all[0].pattern.text)
 		}
+	}
+	two, err := Parse("two", `path "{{identity.entity.name}}/{{identity.entity.id}}" { capabilities = ["read"] }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := two.Expand(func(template string) (string, bool) {
+		return map[string]string{"identity.entity.name": "*", "identity.entity.id": "x"}[template], true
+	})
+	if len(filled.Rules) != 0 {
+		t.Errorf("the first of two values gives %q", filled.Rules[0].Path)
 	}
 	unexpanded := Compile(time.Time{}, p)
 	mustRefuse(t, unexpanded, "kv/{{identity.entity.name}}/x")

@@ -45,6 +45,11 @@ func TestCapabilities(t *testing.T) {
 		{"fewer plus segments win", priority, "kv/a/b/d", "update"},
 		{"only prefix", priority, "kv/z", "update"},
 		{"later wildcard wins", `path "kv/a/+" { capabilities = ["read"] } path "kv/+/b" { capabilities = ["list"] }`, "kv/a/b", "read"},
+		{"longer wins", `path "kv/+/a*" { capabilities = ["list"] } path "kv/+/ab*" { capabilities = ["read"] }`, "kv/x/abc", "read"},
+		{"longer wins over later in the alphabet", `path "kv/+/b/+" { capabilities = ["list"] } path "kv/+/+/ccc" { capabilities = ["read"] }`, "kv/a/b/ccc", "read"},
+		{"plus inside is no wildcard for the order", `path "a+/*" { capabilities = ["list"] } path "a+/b/+/c*" { capabilities = ["read"] }`, "a+/b/x/c", "read"},
+		{"plus that begins a segment is a character", `path "kv/+x" { capabilities = ["read"] }`, "kv/+x", "read"},
+		{"later in the alphabet wins", `path "kv/+/b/+" { capabilities = ["read"] } path "kv/+/+/c" { capabilities = ["list"] }`, "kv/a/b/c", "read"},
 		{"longer prefix wins", `path "kv/a*" { capabilities = ["read"] } path "kv/*" { capabilities = ["list"] }`, "kv/ab", "read"},
 		{"exact wins", `path "kv/ab" { capabilities = ["read"] } path "kv/a*" { capabilities = ["list"] }`, "kv/ab", "read"},
 		{"legacy write", legacy, "kv/w", "create delete list read update"},
@@ -54,6 +59,9 @@ func TestCapabilities(t *testing.T) {
 		{"no capabilities", `path "kv/foo" {}`, "kv/foo", "deny"},
 		{"no rule", legacy, "kv/other", "deny"},
 		{"stanzas of one path add up", `path "kv/foo" { capabilities = ["read"] } path "kv/foo" { capabilities = ["update"] }`, "kv/foo", "read update"},
+		{"deny beats another stanza", `path "kv/foo" { capabilities = ["read"] } path "kv/foo" { capabilities = ["deny"] }`, "kv/foo", "deny"},
+		{"exact directory beats a deny below it", `path "kv/a" { capabilities = ["list"] } path "kv/a/*" { capabilities = ["deny"] }`, "kv/a/", "list"},
+		{"exact path beats a deny of its kind", `path "kv/a" { capabilities = ["list"] } path "kv/a*" { capabilities = ["deny"] }`, "kv/a", "list"},
 		{"deny beats the rest", `path "kv/foo" { capabilities = ["read", "deny", "sudo"] }`, "kv/foo", "deny"},
 		{"plus is a whole segment", `path "kv/fo+" { capabilities = ["read"] }`, "kv/foo", "deny"},
 		{"plus inside is a character", `path "kv/fo+" { capabilities = ["read"] }`, "kv/fo+", "read"},
@@ -78,21 +86,44 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// TestConditions decides on kv/foo under one or two policies that grant every
-// verb there with the conditions given.
-func TestConditions(t *testing.T) {
-	post := func(name string, value any) Request {
-		return Request{Op: Update, Params: ParamMap{name: value}}
+// condition is a request to kv/foo under policies that grant every verb there
+// with the conditions given, one policy each.
+type condition struct {
+	name       string
+	conditions []string
+	req        Request
+	want       Reason
+}
+
+func (c condition) check(t *testing.T) {
+	if c.conditions == nil {
+		c.conditions = []string{""}
 	}
-	wrap := func(seconds int) Request {
-		return Request{Op: Read, WrapTTL: time.Duration(seconds) * time.Second}
+	var sources []string
+	for _, cond := range c.conditions {
+		sources = append(sources, `path "kv/foo" { capabilities = `+everything+" "+cond+` }`)
 	}
-	for _, c := range []struct {
-		name       string
-		conditions []string
-		req        Request
-		want       Reason
-	}{
+	c.req.Path = "kv/foo"
+	d := compile(t, sources...).Decide(c.req)
+	if d.Reason != c.want || d.Allowed != (c.want == Granted) {
+		t.Errorf("%v (allowed %v), want %v", d.Reason, d.Allowed, c.want)
+	}
+	slices.Reverse(sources)
+	if d := compile(t, sources...).Decide(c.req); d.Reason != c.want {
+		t.Errorf("with the policies in the other order: %v, want %v", d.Reason, c.want)
+	}
+}
+
+func post(name string, value any) Request {
+	return Request{Op: Update, Params: ParamMap{name: value}}
+}
+
+func wrap(seconds int) Request {
+	return Request{Op: Read, WrapTTL: time.Duration(seconds) * time.Second}
+}
+
+func TestWrappingConditions(t *testing.T) {
+	for _, c := range []condition{
 		{"maximum asks for wrapping", []string{`max_wrapping_ttl = "90s"`}, wrap(0), WrapRequired},
 		{"within maximum", []string{`max_wrapping_ttl = "90s"`}, wrap(90), Granted},
 		{"over maximum", []string{`max_wrapping_ttl = 90`}, wrap(91), WrapTTLOutOfBounds},
@@ -100,7 +131,13 @@ func TestConditions(t *testing.T) {
 		{"under least minimum", []string{`min_wrapping_ttl = "10s"`, `min_wrapping_ttl = "20s"`}, wrap(5), WrapTTLOutOfBounds},
 		{"least maximum holds", []string{`max_wrapping_ttl = "10s"`, `max_wrapping_ttl = "20s"`}, wrap(15), WrapTTLOutOfBounds},
 		{"minimum over maximum once merged", []string{`min_wrapping_ttl = 30`, `max_wrapping_ttl = 20`}, wrap(25), WrapTTLOutOfBounds},
+	} {
+		t.Run(c.name, c.check)
+	}
+}
 
+func TestAllowedParameters(t *testing.T) {
+	for _, c := range []condition{
 		{"not listed", []string{`allowed_parameters = { "a" = [] }`}, post("b", "1"), ParameterNotAllowed},
 		{"not listed, though another policy has no list", []string{`allowed_parameters = { "a" = [] }`, ``}, post("b", "1"), ParameterNotAllowed},
 		{"listed in another policy", []string{`allowed_parameters = { "a" = [] }`, `allowed_parameters = { "b" = [] }`}, post("b", "1"), Granted},
@@ -124,7 +161,13 @@ func TestConditions(t *testing.T) {
 		{"list is not its parts", []string{`allowed_parameters = { "a" = ["x"] }`}, post("a", []string{"x"}), ParameterNotAllowed},
 		{"unknown kind", []string{`allowed_parameters = { "a" = ["x"] }`}, post("a", map[string]any{}), ParameterNotAllowed},
 		{"null", []string{`allowed_parameters = { "a" = ["x"] }`}, post("a", nil), ParameterNotAllowed},
+	} {
+		t.Run(c.name, c.check)
+	}
+}
 
+func TestDeniedParameters(t *testing.T) {
+	for _, c := range []condition{
 		{"denied", []string{`denied_parameters = { "a" = ["x"] }`}, post("a", "x"), ParameterDenied},
 		{"denied beats allowed", []string{`denied_parameters = { "a" = ["x"] } allowed_parameters = { "a" = ["x"] }`}, post("a", "x"), ParameterDenied},
 		{"denied in one of two", []string{`denied_parameters = { "a" = ["x"] }`, ``}, post("a", "x"), ParameterDenied},
@@ -143,33 +186,24 @@ func TestConditions(t *testing.T) {
 		{"in a comma list", []string{`denied_parameters = { "a" = ["x*"] }`}, post("a", "y, xz"), ParameterDenied},
 		{"a whole list", []string{`denied_parameters = { "a" = [["x", "y"]] }`}, post("a", []string{"x", "y"}), ParameterDenied},
 		{"part of a whole list", []string{`denied_parameters = { "a" = [["x", "y"]] }`}, post("a", []string{"x"}), Granted},
+	} {
+		t.Run(c.name, c.check)
+	}
+}
 
+func TestOtherConditions(t *testing.T) {
+	for _, c := range []condition{
 		{"required", []string{`required_parameters = ["A"]`}, post("a", ""), Granted},
 		{"required of two", []string{`required_parameters = ["a"]`, `required_parameters = ["b"]`}, post("a", ""), ParameterMissing},
 		{"required for read", []string{`required_parameters = ["a"]`}, Request{Op: Read}, ParameterMissing},
 		{"not required for delete", []string{`required_parameters = ["a"]`}, Request{Op: Delete}, Granted},
 		{"not required for list", []string{`required_parameters = ["a"]`}, Request{Op: List}, Granted},
-
 		{"two operations", nil, Request{Op: Read | List}, BadOperation},
 		{"no operation", nil, Request{}, BadOperation},
 		{"sudo is no operation", nil, Request{Op: Sudo}, BadOperation},
 		{"unknown operation", nil, Request{Op: 1 << 12}, BadOperation},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var sources []string
-			for _, cond := range append(c.conditions, "")[:max(1, len(c.conditions))] {
-				sources = append(sources, `path "kv/foo" { capabilities = `+everything+"\n"+strings.ReplaceAll(cond, " allowed_", "\nallowed_")+` }`)
-			}
-			c.req.Path = "kv/foo"
-			d := compile(t, sources...).Decide(c.req)
-			if d.Reason != c.want || d.Allowed != (c.want == Granted) {
-				t.Errorf("%v (allowed %v), want %v", d.Reason, d.Allowed, c.want)
-			}
-			slices.Reverse(sources)
-			if d := compile(t, sources...).Decide(c.req); d.Reason != c.want {
-				t.Errorf("with the policies in the other order: %v, want %v", d.Reason, c.want)
-			}
-		})
+		t.Run(c.name, c.check)
 	}
 }
 
@@ -201,6 +235,11 @@ path "kv/*" {
 	d = acl.Decide(Request{Path: "kv/", Op: Scan})
 	if d.PageLimit != 5 || !slices.Equal(d.Filters, []string{"{{ .path }}{{ .key }}", "x/{{ .key }}"}) {
 		t.Errorf("page %d, filters %v", d.PageLimit, d.Filters)
+	}
+	denies := compile(t, `path "kv/*" { capabilities = ["read"] }`, `path "kv/Foo" { capabilities = ["deny", "read"] }`, `path "kv/foo" { capabilities = ["deny"] }`)
+	d = denies.Decide(Request{Path: "kv/FOO", Op: Read})
+	if d.Reason != Denied || d.Capabilities != Deny || len(d.Rules) != 2 || d.Rules[0].Capabilities != Deny {
+		t.Errorf("folded deny: %+v", d)
 	}
 	root := Root().Decide(Request{Path: "sys/raw/x", Op: Delete})
 	if !root.Allowed || !root.Sudo || !root.Root || root.Reason != RootGranted {
@@ -251,6 +290,10 @@ path "kv/b" {
 	}
 	if r := read(before, "kv/b", end); r != Stale {
 		t.Errorf("compiled before the end, asked at it: %v", r)
+	}
+	slices.Reverse(p.Rules)
+	if e := Compile(end.Add(-time.Second), p).Expires(); !e.Equal(end) {
+		t.Errorf("in the other order, expires %v", e)
 	}
 	after := Compile(end, p)
 	if r := read(after, "kv/a", end); r != NoRule {

@@ -40,3 +40,7 @@ func foldLoose(s string) string {
 		return foldRune(r)
 	}, s))
 }
+
+// Fold is the spelling that all case variants of s share, in any handler's idea
+// of case. Names with one Fold must not name two things.
+func Fold(s string) string { return fold(s) }

@@ -94,6 +94,7 @@ func TestParseFaults(t *testing.T) {
 	for _, c := range []struct{ src, want string }{
 		{`path "a" { capabilites = ["read"] }`, `line 1: path "a": unknown key "capabilites"`},
 		{"path \"a\" {\n capabilities = [\"raed\"]\n}", `line 2: path "a": unknown capability "raed"`},
+		{`"` + strings.Repeat("long", 40) + `" = 1`, strings.Repeat("long", 20) + "…"},
 		{`rule "a" {}`, `line 1: unknown key "rule"`},
 		{"path \"a\" {\n policy = \"admin\" }", `line 2: path "a": unknown policy "admin"`},
 		{"path \"a\" {\n capabilities = [\"read\"]\n capabilities = [\"list\"]\n}", `line 3: the key "capabilities" was already set on line 2`},

@@ -74,9 +74,9 @@ func (it Item) key() string {
 func stamp(t time.Time) string {
 	n := int64(0)
 	switch {
-	case t.Year() > 2261:
+	case t.After(time.Unix(0, math.MaxInt64)):
 		n = math.MaxInt64
-	case t.Unix() > 0:
+	case t.Unix() >= 0:
 		n = t.UnixNano()
 	}
 	s := strconv.FormatInt(n, 10)

@@ -428,6 +428,8 @@ func TestStampSortsByTime(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(item(time.Unix(5, 5), "x").key())
 	f.Add("root/due/123/k/x")
+	f.Add("root/due/0000000000000000001/k/x")
+	f.Add("root/due/9223372036854775806/k/x")
 	f.Add("/due/0000000000000000000/k/")
 	f.Fuzz(func(t *testing.T, key string) {
 		it, ok := parse(key)

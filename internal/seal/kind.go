@@ -67,5 +67,5 @@ func (k Kinds) find(name string) (Kind, error) {
 	if kind := k[name]; kind != nil {
 		return kind, nil
 	}
-	return nil, fmt.Errorf("seal: this server has no key slots of kind %q", name)
+	return nil, fmt.Errorf("%w %q", ErrKind, name)
 }

@@ -32,6 +32,10 @@ var (
 	ErrDirectory = errors.New("seal: the list of key slots was changed by somebody else")
 	// ErrSlotKey says that a slot opens, but holds another root key.
 	ErrSlotKey = errors.New("seal: the key slot holds another root key")
+	// ErrKind says that the server has no key slots of the given kind.
+	ErrKind = errors.New("seal: this server has no key slots of kind")
+	// ErrFewShares says that a slot needs more unseal keys than were given.
+	ErrFewShares = errors.New("seal: not enough unseal keys")
 )
 
 // changeAttempts bounds how often a change of the slots is tried again when

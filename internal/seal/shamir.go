@@ -148,7 +148,7 @@ func (Shamir) Combine(params json.RawMessage, shares []Share) ([]byte, error) {
 		return nil, err
 	}
 	if len(shares) < p.Threshold {
-		return nil, fmt.Errorf("seal: %d unseal keys of the %d needed", len(shares), p.Threshold)
+		return nil, fmt.Errorf("%w: %d of %d", ErrFewShares, len(shares), p.Threshold)
 	}
 	points := make([]point, len(shares))
 	defer clear(points)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -106,7 +107,13 @@ func (f *flags) config() (*Config, error) {
 		c.LocalSlot = true
 	}
 	if f.data != "" {
-		c.DataDir = f.data
+		if c.DataDir, err = filepath.Abs(f.data); err != nil {
+			return nil, err
+		}
+		c.InMemory = false
+	}
+	if err := f.coherent(c); err != nil {
+		return nil, err
 	}
 	for _, a := range f.listen {
 		c.Listeners = append(c.Listeners, Listener{Address: a, CertFile: f.certFile, KeyFile: f.keyFile})
@@ -120,6 +127,19 @@ func (f *flags) config() (*Config, error) {
 	}
 	f.logging(c)
 	return c, nil
+}
+
+// coherent refuses what would be taken otherwise than it was meant.
+func (f *flags) coherent(c *Config) error {
+	switch {
+	case c.DataDir == "" && !c.InMemory:
+		return errors.New("the configuration names no storage: add storage \"pebble\" { path = \"DIR\" }, or storage \"inmem\" {} for a store that is gone when the server ends")
+	case c.InMemory && c.LocalSlot && c.SlotPath == "":
+		return errors.New("seal \"file\": a store in memory has no directory for the key; give path")
+	case f.certFile+f.keyFile != "" && len(f.listen) == 0 && len(c.Listeners) > 0:
+		return errors.New("-tls-cert and -tls-key are for -listen addresses, and the listeners are those of the configuration")
+	}
+	return nil
 }
 
 func (f *flags) logging(c *Config) {
@@ -163,32 +183,41 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	log := NewLogger(c, cmd.ErrOrStderr())
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s, err := Open(ctx, c, log, cmd.OutOrStdout(), time.Now)
-	if err != nil {
-		return err
-	}
-	go s.reopenOnHangup(ctx)
-	if err := c.writePID(); err != nil {
-		return errors.Join(err, s.Close())
-	}
-	err = s.Serve(ctx, func(addresses []string) {
-		fmt.Fprintf(cmd.OutOrStdout(), "Strongroom listens on %s\n\n    export VAULT_ADDR=%s\n\n", strings.Join(addresses, ", "), addresses[0])
-	})
-	return errors.Join(err, s.Close(), c.removePID())
-}
-
-// reopenOnHangup opens audit files anew at each SIGHUP.
-func (s *Server) reopenOnHangup(ctx context.Context) {
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	// Listening comes first: a server that cannot serve makes no store and prints
+	// no root token.
+	listeners, err := Listen(c)
+	if err != nil {
+		return err
+	}
+	go tuneGarbage(ctx, os.Getenv)
+	s, err := Open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	if err != nil {
+		return errors.Join(err, listeners.Close())
+	}
+	go s.reopenOnHangup(ctx, hangup, listeners)
+	if err := c.writePID(); err != nil {
+		return errors.Join(err, listeners.Close(), s.Close())
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Strongroom listens on %s\n\n    export VAULT_ADDR=%s\n\n", strings.Join(listeners.URLs, ", "), listeners.URLs[0])
+	err = s.Serve(ctx, listeners)
+	return errors.Join(err, s.Close(), c.removePID())
+}
+
+// reopenOnHangup opens audit files anew, and reads certificates anew, at each
+// SIGHUP.
+func (s *Server) reopenOnHangup(ctx context.Context, hangup <-chan os.Signal, listeners *Listeners) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-			if err := s.Reopen(); err != nil {
-				s.log.Error("reopening audit files", "error", err)
+			s.log.Info("reopening audit files and certificates")
+			if err := errors.Join(s.Reopen(), listeners.Reload()); err != nil {
+				s.log.Error("reopening audit files and certificates", "error", err)
 			}
 		}
 	}
@@ -205,5 +234,8 @@ func (c *Config) removePID() error {
 	if c.PIDFile == "" {
 		return nil
 	}
-	return os.Remove(c.PIDFile)
+	if err := os.Remove(c.PIDFile); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

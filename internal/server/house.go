@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
@@ -18,6 +19,7 @@ import (
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
@@ -34,6 +36,7 @@ const (
 type house struct {
 	gate.House
 	devices *audit.Devices
+	book    reference.Book
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -52,16 +55,16 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Namespaces = namespace.New(s.barrier, cache, s.barrier, namespace.Hooks{
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
-		Delete:  s.dropLater(jobDropNamespace),
+		Delete:  s.dropLater(jobDropNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole}})
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		audit.Env{Now: s.now, Stdout: s.stdout, Dirs: s.config.AuditDirs, AllowRaw: s.config.RawAudit}, s.config.Audit, h.Audit)
-	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount)}, s.now)
+	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.now)
 	engines, err := s.engines(h, desk)
 	if err == nil {
-		err = h.Mounts.Install(engines)
+		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
 	}
 	if err != nil {
 		return nil, errors.Join(err, cache.Close())
@@ -105,6 +108,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
+	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }
 
@@ -140,11 +144,22 @@ func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error 
 	return cubbyhole.Erase(ctx, store.Sub(h.Data, e.Prefix(nsID)), tokenID)
 }
 
-// dropLater records a job whose argument is a namespace or a prefix of keys.
-func (s *Server) dropLater(kind string) func(*store.Tx, string) error {
+// lateWriters is how long after a mount was disabled a request that had begun
+// before may still have written: its data is then deleted once more.
+const lateWriters = 10 * time.Minute
+
+// dropLater records jobs, due after the given delays, whose argument is a
+// namespace or a prefix of keys.
+func (s *Server) dropLater(kind string, delays ...time.Duration) func(*store.Tx, string) error {
 	return func(tx *store.Tx, what string) error {
-		return schedule.Add(tx, schedule.Item{Namespace: namespace.RootID, At: s.now(), Kind: kind,
-			ID: hex.EncodeToString([]byte(what)), Data: []byte(what)})
+		for _, d := range delays {
+			err := schedule.Add(tx, schedule.Item{Namespace: namespace.RootID, At: s.now().Add(d), Kind: kind,
+				ID: hex.EncodeToString([]byte(what)), Data: []byte(what)})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
@@ -202,27 +217,48 @@ func (h *house) start(s *Server) error {
 func (s *Server) watchDevices(ctx context.Context, h *house) {
 	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.RowPrefix)
 	for ctx.Err() == nil {
-		rev, err := view.Sync(ctx)
-		if err == nil {
-			err = s.followDevices(ctx, h, view, rev)
+		err := s.followDevices(ctx, h, view)
+		if ctx.Err() != nil {
+			return
 		}
-		if ctx.Err() == nil && err != nil {
-			s.log.Warn("following audit devices", slog.Any("error", err))
+		s.log.Warn("following audit devices", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(devicesPause):
 		}
 	}
 }
 
-func (s *Server) followDevices(ctx context.Context, h *house, view store.Store, rev store.Rev) error {
+// devicesPause is how long to wait after a failure to follow audit devices.
+const devicesPause = time.Second
+
+// followDevices reads the devices anew whenever they may have changed, until
+// something fails.
+func (s *Server) followDevices(ctx context.Context, h *house, view store.Store) (err error) {
+	rev, err := view.Sync(ctx)
+	if err != nil {
+		return err
+	}
 	feed, err := view.Watch(ctx, rev)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, feed.Close()) }()
 	for {
-		if _, err := feed.Next(ctx); err != nil {
+		if err := h.devices.Reload(ctx); err != nil {
 			return err
 		}
-		if err := h.devices.Reload(ctx); err != nil {
+		if err := awaitChange(ctx, feed); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitChange waits for a commit that is about what the feed shows.
+func awaitChange(ctx context.Context, feed store.Feed) error {
+	for {
+		change, err := feed.Next(ctx)
+		if err != nil || len(change.Keys) > 0 {
 			return err
 		}
 	}
@@ -282,7 +318,7 @@ type paths struct{ registry *namespace.Registry }
 // Path is a namespace's path.
 func (p paths) Path(ctx context.Context, id string) (string, bool, error) {
 	n, err := p.registry.ByID(ctx, id)
-	if err != nil || n == nil || n.Deleting {
+	if err != nil || !n.Live() {
 		return "", false, err
 	}
 	return n.Path, true, nil

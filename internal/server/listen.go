@@ -12,26 +12,71 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
-// Serve answers on the configured listeners until ctx ends, then lets requests
-// in flight finish and seals. ready is called with the addresses once all of
-// them listen.
-func (s *Server) Serve(ctx context.Context, ready func(addresses []string)) error {
-	var listeners []net.Listener
-	var addresses []string
-	for i := range s.config.Listeners {
-		l, err := s.config.Listeners[i].open()
-		if err != nil {
-			return errors.Join(err, closeAll(listeners))
-		}
-		listeners = append(listeners, l)
-		addresses = append(addresses, s.config.Listeners[i].url(l.Addr()))
+// Listeners are the open addresses of a server.
+type Listeners struct {
+	URLs  []string // where clients reach them
+	open  []net.Listener
+	certs []*certificate
+}
+
+// Listen opens the configured addresses, all or none.
+func Listen(c *Config) (*Listeners, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
+	ls := &Listeners{}
+	for i := range c.Listeners {
+		if err := ls.add(&c.Listeners[i]); err != nil {
+			return nil, errors.Join(fmt.Errorf("listener %s: %w", c.Listeners[i].Address, err), ls.Close())
+		}
+	}
+	return ls, nil
+}
+
+func (ls *Listeners) add(l *Listener) error {
+	conf, cert, err := l.tls()
+	if err != nil {
+		return err
+	}
+	inner, err := net.Listen("tcp", l.Address)
+	if err != nil {
+		return err
+	}
+	ls.URLs = append(ls.URLs, l.url(inner.Addr()))
+	if conf != nil {
+		ls.certs, inner = append(ls.certs, cert), tls.NewListener(inner, conf)
+	}
+	ls.open = append(ls.open, inner)
+	return nil
+}
+
+// Close closes the addresses.
+func (ls *Listeners) Close() error {
+	var errs []error
+	for _, l := range ls.open {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Reload reads the certificates anew. One that cannot be read stays as it is.
+func (ls *Listeners) Reload() error {
+	var errs []error
+	for _, c := range ls.certs {
+		errs = append(errs, c.load())
+	}
+	return errors.Join(errs...)
+}
+
+// Serve answers on the listeners until ctx ends, then lets requests in flight
+// finish. It closes the listeners.
+func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 	hs := &http.Server{Handler: s.door, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
-	ready(addresses)
-	return s.serve(ctx, hs, listeners)
+	return s.serve(ctx, hs, ls.open)
 }
 
 func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Listener) error {
@@ -59,14 +104,6 @@ func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Lis
 	return err
 }
 
-func closeAll(ls []net.Listener) error {
-	var errs []error
-	for _, l := range ls {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // url is the address at which clients reach a listener.
 func (l *Listener) url(a net.Addr) string {
 	if l.CertFile == "" {
@@ -75,44 +112,57 @@ func (l *Listener) url(a net.Addr) string {
 	return "https://" + a.String()
 }
 
-func (l *Listener) open() (net.Listener, error) {
-	inner, err := net.Listen("tcp", l.Address)
-	if err != nil {
-		return nil, fmt.Errorf("listener: %w", err)
-	}
-	if l.CertFile == "" {
-		return inner, nil
-	}
-	conf, err := l.tls()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listener %s: %w", l.Address, err), inner.Close())
-	}
-	return tls.NewListener(inner, conf), nil
+// certificate is a listener's certificate, read from its files.
+type certificate struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
 }
 
-// tls is TLS 1.3 with the groups that Go prefers, hybrid key agreement first.
-func (l *Listener) tls() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
+func (c *certificate) load() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
+	c.current.Store(&pair)
+	return nil
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}
+
+// tls is TLS 1.3 with the groups that Go prefers, hybrid key agreement first;
+// nil for a plain listener.
+func (l *Listener) tls() (*tls.Config, *certificate, error) {
+	if l.CertFile == "" {
+		return nil, nil, nil
+	}
+	cert := &certificate{certFile: l.CertFile, keyFile: l.KeyFile}
+	if err := cert.load(); err != nil {
+		return nil, nil, err
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: cert.get, NextProtos: []string{"h2", "http/1.1"}}
+	return conf, cert, l.clients(conf)
+}
+
+// clients says which client certificates a listener takes.
+func (l *Listener) clients(conf *tls.Config) error {
 	if l.ClientCA == "" {
-		return conf, nil
+		return nil
 	}
 	pem, err := os.ReadFile(l.ClientCA)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	conf.ClientCAs = x509.NewCertPool()
 	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", l.ClientCA)
+		return fmt.Errorf("%s holds no certificate", l.ClientCA)
 	}
 	conf.ClientAuth = tls.VerifyClientCertIfGiven
 	if l.RequireClient {
 		conf.ClientAuth = tls.RequireAndVerifyClientCert
 	}
-	return conf, nil
+	return nil
 }
 
 // httpLog takes what net/http has to say, such as failed handshakes.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -55,15 +56,18 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if len(c.Ignored) > 0 {
+		log.Warn("settings of the configuration that have no effect", slog.Any("settings", c.Ignored))
+	}
 	s := &Server{config: c, log: log, stdout: stdout, now: now}
 	var err error
 	if s.phys, err = c.openStore(log); err != nil {
 		return nil, err
 	}
 	s.barrier = barrier.New(s.phys, now)
-	s.seal = seal.NewManager(s.barrier, s.phys, seal.Kinds{seal.KindShamir: seal.Shamir{}, seal.KindFile: seal.File{Dir: c.slotDir()}}, now)
+	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		LocalSlot: c.LocalSlot, Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address()}
+		LocalSlot: c.LocalSlot, Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: log}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
 	}
@@ -81,7 +85,35 @@ func (c *Config) openStore(log *slog.Logger) (store.Store, error) {
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
 	}
-	return st, err
+	if err != nil {
+		return nil, err
+	}
+	return st, c.makeAuditDirs()
+}
+
+// makeAuditDirs makes the directories for audit files that lie in the data
+// directory; others are the operator's to make.
+func (c *Config) makeAuditDirs() error {
+	for _, d := range c.AuditDirs {
+		rel, err := filepath.Rel(c.DataDir, d)
+		if err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("directory for audit files: %w", err)
+		}
+	}
+	return nil
+}
+
+// slotKinds are the kinds of key slot that this server can have. One in memory
+// has no place for key files unless it is told one.
+func (c *Config) slotKinds() seal.Kinds {
+	kinds := seal.Kinds{seal.KindShamir: seal.Shamir{}}
+	if c.DataDir != "" || c.SlotPath != "" {
+		kinds[seal.KindFile] = seal.File{Dir: c.slotDir()}
+	}
+	return kinds
 }
 
 // slotDir is where local key slots keep their files.
@@ -106,8 +138,11 @@ func (c *Config) clusterName() string {
 	return "strongroom"
 }
 
-// address is the first listener's URL.
+// address is where clients reach the server.
 func (c *Config) address() string {
+	if c.APIAddress != "" {
+		return c.APIAddress
+	}
 	if len(c.Listeners) == 0 {
 		return ""
 	}
@@ -144,30 +179,67 @@ func (s *Server) begin(ctx context.Context) error {
 	switch {
 	case !s.config.DevRoot.Empty():
 		return s.beginDev(ctx)
-	case !done && s.config.LocalSlot:
-		return s.beginFirst(ctx)
-	case !done:
+	case !done && !s.config.LocalSlot:
 		s.log.Info("the server has not been initialised", slog.String("hint", "run: strongroom operator init"))
 		return nil
+	case !done:
+		if _, err := s.seal.Init(ctx, seal.InitConfig{Slots: []seal.SlotSpec{{Kind: seal.KindFile, Name: "local file"}}}); err != nil {
+			return fmt.Errorf("first start: %w", err)
+		}
 	}
 	if err := s.seal.Unseal(ctx); err != nil {
+		return s.stayShut(ctx, err)
+	}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	return s.firstToken(ctx)
+}
+
+// stayShut lets a server run sealed that people can unseal, and fails when
+// nobody could.
+func (s *Server) stayShut(ctx context.Context, cause error) error {
+	slots, err := s.seal.ListSlots(ctx)
+	for _, slot := range slots {
+		if slot.Threshold == 0 {
+			continue
+		}
 		if s.config.LocalSlot {
-			return fmt.Errorf("unsealing by the local key slot: %w", err)
+			s.log.Error("the local key slot does not unseal", slog.Any("error", cause))
 		}
 		s.log.Info("the server is sealed", slog.String("hint", "run: strongroom operator unseal"))
 		return nil
 	}
-	return s.open(ctx)
+	return errors.Join(fmt.Errorf("unsealing by the local key slot: %w", cause), err)
 }
 
-// beginFirst initialises a server that unseals itself, and prints the root
-// token, once.
-func (s *Server) beginFirst(ctx context.Context) error {
-	made, err := s.desk.Initialise(ctx, []seal.SlotSpec{{Kind: seal.KindFile, Name: "local file"}})
-	if err != nil {
-		return fmt.Errorf("first start: %w", err)
+// firstToken makes and prints the root token of a server that unseals itself,
+// unless one was handed out before: at the first start, or at the next one when
+// that was cut short. A kill between the two steps leaves a token that
+// nobody knows.
+func (s *Server) firstToken(ctx context.Context) error {
+	if !s.config.LocalSlot {
+		return nil
 	}
-	_, err = fmt.Fprintf(s.stdout, `This is the first start: the store has been made and is encrypted.
+	done, err := s.desk.RootIssued(ctx)
+	if err != nil || done {
+		return err
+	}
+	if err := s.mountSecret(ctx, "2"); err != nil && api.KindOf(err) != api.Invalid { // Invalid: it is there already
+		return err
+	}
+	root, err := s.issueRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.printRoot(string(root.ClientToken.Disclose())); err != nil {
+		return fmt.Errorf("printing the root token: %w", err)
+	}
+	return s.desk.MarkRootIssued(ctx)
+}
+
+func (s *Server) printRoot(token string) error {
+	_, err := fmt.Fprintf(s.stdout, `This is the first start: the store has been made and is encrypted.
 
 Root token: %s
 
@@ -176,7 +248,7 @@ The key that unseals the store lies in %s.
 Whoever has both that directory and the data can read everything: back them up
 apart, or add unseal keys that people hold (sys/key-slots).
 
-`, string(made.RootToken), s.config.slotDir())
+`, token, s.config.slotDir())
 	return err
 }
 
@@ -202,12 +274,17 @@ func (s *Server) beginDev(ctx context.Context) error {
 	if s.config.DevKVv1 {
 		version = "1"
 	}
-	err = h.Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv", Description: "key/value secret storage", Options: map[string]string{"version": version}})
-	if err != nil {
+	if err := s.mountSecret(ctx, version); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.stdout, "Development server: everything is in memory and gone when it ends.\n\nUnseal Key: %s\nRoot Token: %s\n\n", unsealKey.Reveal(), s.config.DevRoot.Reveal())
 	return err
+}
+
+// mountSecret mounts the key-value store that every tutorial begins with.
+func (s *Server) mountSecret(ctx context.Context, version string) error {
+	return s.house.Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv",
+		Description: "key/value secret storage", Options: map[string]string{"version": version}})
 }
 
 // open builds the house over the unsealed barrier and lets requests in.
@@ -269,7 +346,7 @@ func (s *Server) issueRoot(ctx context.Context) (*api.Auth, error) {
 // Handler answers requests as Serve does, for a listener that is not ours.
 func (s *Server) Handler() http.Handler { return s.door }
 
-// Reopen opens log and audit files anew, after they were rotated.
+// Reopen opens audit files anew, after they were rotated.
 func (s *Server) Reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,9 +367,9 @@ func NewLogger(c *Config, w io.Writer) *slog.Logger {
 	switch c.LogLevel {
 	case "trace", "debug":
 		level = slog.LevelDebug
-	case "warn":
+	case "notice", "warn", "warning":
 		level = slog.LevelWarn
-	case "error":
+	case "err", "error":
 		level = slog.LevelError
 	}
 	if c.LogFormat == "json" {

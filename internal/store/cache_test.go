@@ -263,8 +263,8 @@ func TestCompactedDropsEverything(t *testing.T) {
 		release()
 		want(t, c, m, "a", "new")
 		want(t, c, m, "b", "new")
-		if s.watches.Load() != 2 {
-			t.Errorf("%d watches, want a second one after compaction", s.watches.Load())
+		if s.watches.Load() < 2 {
+			t.Errorf("%d watches, want another one after compaction", s.watches.Load())
 		}
 		set(t, s, "a", "newer")
 		want(t, c, m, "a", "newer")

@@ -10,7 +10,7 @@
 // Package storetest holds the contract's tests; every engine passes them
 // whole. What they pin:
 //
-//   - ErrConflict means that nothing was written. Any other error from Commit
+//   - ErrConflict and ErrFull mean that nothing was written. Any other error from Commit
 //     means that the outcome is unknown: callers are idempotent or read again.
 //   - A revision belongs to one commit for ever: delete and recreate gives a
 //     new one. Revision order is commit order.
@@ -60,6 +60,12 @@ var (
 	ErrClosed = errors.New("store: closed")
 	// ErrLocked says that another process holds the data directory.
 	ErrLocked = errors.New("store: the data directory is held by another process")
+	// ErrFull says that the disk is nearly full; nothing was written. Reads go on, and
+	// so do writes once there is room.
+	ErrFull = errors.New("store: the disk is nearly full")
+	// ErrStopped says that the store has stopped writing after an I/O error and
+	// must be opened anew; the outcome of the commit is unknown.
+	ErrStopped = errors.New("store: has stopped writing after an error")
 	// ErrCorrupt says that one entry's stored form is damaged; others may be whole.
 	ErrCorrupt = errors.New("store: entry is damaged")
 )

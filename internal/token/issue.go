@@ -137,16 +137,9 @@ func (s *Store) create(ctx context.Context, t *Token, custom api.Secret) (string
 	if t.Type == Batch {
 		return s.createBatch(ctx, t)
 	}
-	text := newText(t.NamespaceID)
-	if !custom.Empty() {
-		if err := checkCustom(custom.Reveal()); err != nil {
-			return "", api.Errorf(api.Invalid, "%v", err)
-		}
-		text = custom.Reveal()
-	}
-	var err error
-	if t.ID, err = s.Keys.TokenHash(ctx, t.NamespaceID, text); err != nil {
-		return "", fmt.Errorf("token: hash: %w", err)
+	text, err := s.name(ctx, t, custom)
+	if err != nil {
+		return "", err
 	}
 	t.Accessor = newAccessor(t.NamespaceID)
 	accessor, err := s.Keys.TokenHash(ctx, t.NamespaceID, t.Accessor)
@@ -155,6 +148,36 @@ func (s *Store) create(ctx context.Context, t *Token, custom api.Secret) (string
 	}
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return t.insert(tx, accessor) })
 	return text, err
+}
+
+// name gives a token its text and storage identity. A text of the operator's
+// choice cannot come back while what hung on its last bearer is still being revoked.
+func (s *Store) name(ctx context.Context, t *Token, custom api.Secret) (text string, err error) {
+	text = newText(t.NamespaceID)
+	if !custom.Empty() {
+		text = custom.Reveal()
+		if err := checkCustom(text); err != nil {
+			return "", api.Errorf(api.Invalid, "%v", err)
+		}
+		if t.NamespaceID != RootNamespace {
+			return "", api.Errorf(api.Invalid, "token IDs can only be manually specified in the root namespace")
+		}
+	}
+	if t.ID, err = s.Keys.TokenHash(ctx, t.NamespaceID, text); err != nil {
+		return "", fmt.Errorf("token: hash: %w", err)
+	}
+	if custom.Empty() {
+		return text, nil
+	}
+	links, err := s.links(ctx, t.key())
+	if err == nil && len(links) > 0 {
+		err = errDuplicate()
+	}
+	return text, err
+}
+
+func errDuplicate() error {
+	return api.Errorf(api.Invalid, "cannot create a token with a duplicate ID")
 }
 
 // check refuses content that no path may ask for.
@@ -183,7 +206,7 @@ func (t *Token) insert(tx *store.Tx, accessor string) error {
 		return err
 	}
 	if old.Exists() {
-		return api.Errorf(api.Invalid, "cannot create a token with a duplicate ID")
+		return errDuplicate()
 	}
 	if !t.Orphan() {
 		p, err := read(tx, t.parent())

@@ -76,9 +76,20 @@ func (s *Store) Use(ctx context.Context, t *Token) (last bool, err error) {
 	if t.NumUses == 0 {
 		return false, nil
 	}
+	for {
+		last, err = s.use(ctx, t.key())
+		// A conflict is somebody else's use, of which there are only so many.
+		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+			return last, err
+		}
+	}
+}
+
+// use takes one use off a token's row.
+func (s *Store) use(ctx context.Context, k rowKey) (last bool, err error) {
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
-		last = false // an attempt that lost may have set it
-		now, err := read(tx, t.key())
+		last = false
+		now, err := read(tx, k)
 		if err != nil {
 			return err
 		}

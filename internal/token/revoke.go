@@ -35,11 +35,6 @@ func (s *Store) Revoke(ctx context.Context, nsID, id string) error {
 	return s.revoke(ctx, rowKey{nsID, id}, false)
 }
 
-// RevokeOrphan kills a service token alone; its children live on as orphans.
-func (s *Store) RevokeOrphan(ctx context.Context, nsID, id string) error {
-	return s.revoke(ctx, rowKey{nsID, id}, true)
-}
-
 func (s *Store) revoke(ctx context.Context, k rowKey, orphan bool) error {
 	var job schedule.Item
 	var w work

@@ -433,3 +433,71 @@ func (f *fixture) matches(rt *rapid.T, m *model, all []string) {
 		rt.Fatalf("rows missing: %v; %d accessors for %d tokens", want, accessors, len(m.parent)+1)
 	}
 }
+
+// Who revokes an ancestor must not take a dead token's children away from the
+// revocation that is at work on them: that one would find none and answer while
+// they live. So as long as a leaf lives, it hangs on its dead parent.
+func TestRevocationsDoNotStealFromEachOther(t *testing.T) {
+	for n := 1; ; n++ {
+		broken := &breaking{Store: mem.Open()}
+		f := newFixtureOn(t, broken)
+		top := f.child(f.root, `{"policies":["p"]}`)
+		mid := f.child(top, `{}`)
+		tok, err := f.lookup(mid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var leaves []string
+		for range 5 {
+			leaves = append(leaves, f.child(mid, `{}`))
+		}
+		broken.left.Store(2)
+		if err := f.revoke(mid); !errors.Is(err, errBroken) {
+			t.Fatal(err)
+		}
+		broken.left.Store(int64(n))
+		err = f.revoke(top)
+		broken.left.Store(0)
+		alive := 0
+		for _, l := range leaves {
+			if f.alive(l) {
+				alive++
+			}
+		}
+		if links := f.rows("/child/" + tok.ID + "/"); len(links) < alive {
+			t.Fatalf("commit %d: %d leaves live, %d hang on their parent", n, alive, len(links))
+		}
+		if err == nil {
+			if n < 4 || alive > 0 {
+				t.Fatalf("done after %d commits with %d leaves alive", n, alive)
+			}
+			return
+		}
+	}
+}
+
+// What was found alive may be dead when it is to be renewed.
+func TestRenewalLooksAgain(t *testing.T) {
+	f := newFixture(t)
+	text := f.child(f.root, `{"policies":["p"],"ttl":"1h"}`)
+	tok, err := f.lookup(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := f.call(text, "renew-self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Now = tok.ExpireTime
+	_, err = f.s.renew(c, tok, 0, api.Secret{})
+	f.refuses(api.Invalid, "token not found", err)
+	c.Now = f.now
+	if err := f.revoke(text); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.s.renew(c, tok, 0, api.Secret{})
+	f.refuses(api.Invalid, "token not found", err)
+	if rows := f.keys(); len(rows) != 2 {
+		t.Errorf("rows left: %v", rows)
+	}
+}

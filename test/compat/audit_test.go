@@ -13,7 +13,7 @@ import (
 // audited enables a file device on the client's server and returns its name and file.
 func audited(t *testing.T, c *client) (name, file string) {
 	t.Helper()
-	name, file = unique("file"), filepath.Join(t.TempDir(), "audit.log")
+	name, file = unique("file"), filepath.Join(c.auditDir, "audit.log")
 	ok(t, c.sys.EnableAuditWithOptions(name, &vault.EnableAuditOptions{
 		Type: "file", Description: "of the test", Options: map[string]string{"file_path": file},
 	}))
@@ -68,6 +68,8 @@ func TestAuditDevices(t *testing.T) {
 		ok(t, c.sys.DisableAudit(name))
 		ok(t, c.sys.DisableAudit(name))
 		equal(t, "devices at the end", len(must(c.sys.ListAudit())(t)), 0)
+		err = c.sys.EnableAuditWithOptions("other", &vault.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": "/elsewhere"}})
+		refused(t, err, 400, "file_path")
 		before := len(records(t, file))
 		must(c.tokens.LookupSelf())(t)
 		equal(t, "records after the device went", len(records(t, file)), before)

@@ -18,6 +18,8 @@ type client struct {
 	kind   string // kind is "vault" or "openbao".
 	server *process.Server
 	token  string
+	// auditDir is where the server may write audit files; empty on the shared server.
+	auditDir string
 
 	gone    error // gone is the client's own error for a secret that is not there.
 	head    head
@@ -226,7 +228,10 @@ func eachClientAlone(t *testing.T, body func(*testing.T, *client)) {
 	for name, make := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			body(t, make(t, devServer(t)))
+			s, auditDir := devServer(t)
+			c := make(t, s)
+			c.auditDir = auditDir
+			body(t, c)
 		})
 	}
 }

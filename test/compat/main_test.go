@@ -4,9 +4,9 @@
 package compat
 
 import (
-	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/strongroom/strongroom/test/process"
@@ -23,35 +23,26 @@ var world struct {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
+	process.Main(func(dir string) (int, error) {
+		var err error
+		if world.bin, err = process.Build(dir); err != nil {
+			return 1, err
+		}
+		if world.shared, err = process.Dev(world.bin, rootToken); err != nil {
+			return 1, err
+		}
+		return m.Run(), world.shared.Kill()
+	})
 }
 
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "compat")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	if world.bin, err = process.Build(dir); err != nil {
-		return 1, err
-	}
-	if world.shared, err = process.Dev(world.bin, rootToken); err != nil {
-		return 1, err
-	}
-	code = m.Run()
-	return code, world.shared.Kill()
-}
-
-// devServer starts a server in memory that the test has for itself.
-func devServer(t *testing.T) *process.Server {
+// devServer starts a server in memory that the test has for itself, and that may write audit files below the directory.
+func devServer(t *testing.T) (s *process.Server, auditDir string) {
 	t.Helper()
-	s, err := process.Dev(world.bin, rootToken)
-	return owned(t, s, err)
+	auditDir = t.TempDir()
+	config := filepath.Join(t.TempDir(), "config.hcl")
+	ok(t, os.WriteFile(config, fmt.Appendf(nil, "audit_directory = %q\n", auditDir), 0o600))
+	s, err := process.DevConfigured(world.bin, rootToken, config)
+	return owned(t, s, err), auditDir
 }
 
 // owned ends the server with the test, printing what it said where the test failed.

@@ -96,7 +96,7 @@ func TestRemount(t *testing.T) {
 		_, err = c.sys.StartRemount(from, unique("moved"))
 		refused(t, err, 400, "no matching mount")
 		_, err = c.sys.StartRemount(to, "sys/x")
-		refused(t, err, 400, "cannot remount")
+		refused(t, err, 400, "sys/x")
 		_, err = c.sys.StartRemount(to, "secret")
 		refused(t, err, 400, "already in use at")
 	})

@@ -124,11 +124,11 @@ func TestTokenRoles(t *testing.T) {
 // TestLifetimeWatcher lets the client keep a token of a few seconds alive beyond its first lifetime, and then to its end.
 func TestLifetimeWatcher(t *testing.T) {
 	eachClient(t, func(t *testing.T, c *client) {
-		s := must(c.tokens.Create(&vault.TokenCreateRequest{Policies: []string{"default"}, TTL: "3s", ExplicitMaxTTL: "5s"}))(t)
+		s := must(c.tokens.Create(&vault.TokenCreateRequest{Policies: []string{"default"}, TTL: "6s", ExplicitMaxTTL: "9s"}))(t)
 		holder := c.as(t, s.Auth.ClientToken)
 		w := holder.watch(t, &vault.LifetimeWatcherInput{Secret: s})
-		if left := w.renewed(); left < 1 || left > 5 {
-			t.Errorf("renewed for %d seconds, want 1 to 5", left)
+		if left := w.renewed(); left < 1 || left > 9 {
+			t.Errorf("renewed for %d seconds, want 1 to 9", left)
 		}
 		holder.alive(t, "watched", true)
 		ok(t, w.done())

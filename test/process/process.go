@@ -6,6 +6,7 @@ package process
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -40,6 +41,23 @@ func Build(dir string, tags ...string) (string, error) {
 	return bin, nil
 }
 
+// Main is the body of a TestMain: it runs the tests with a temporary directory, removes it, and exits. An error of body is
+// printed and makes the status 1 at least.
+func Main(body func(dir string) (status int, err error)) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "strongroom-test")
+	status := 1
+	if err == nil {
+		status, err = body(dir)
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = max(status, 1)
+	}
+	os.Exit(status)
+}
+
 // FreeAddr returns a loopback address (host:port) that nothing listened on a moment ago.
 func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,6 +84,15 @@ func Dev(bin, token string) (*Server, error) {
 		return nil, err
 	}
 	return Start(addr, bin, "dev", "-listen="+addr, "-root-token="+token)
+}
+
+// DevConfigured starts the same with the flags of Vault's development server, which also takes a configuration file.
+func DevConfigured(bin, token, config string) (*Server, error) {
+	addr, err := FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	return Start(addr, bin, "server", "-dev", "-dev-root-token-id="+token, "-dev-listen-address="+addr, "-config="+config)
 }
 
 // Durable starts `strongroom server` on the data directory, with any further flags.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -40,7 +41,7 @@ func (s *session) close() {
 
 // commands are those that scripts have beside testscript's own:
 //
-//	server dev                     start `strongroom dev`, with the root token "root"
+//	server dev                     start a server in memory, with the root token "root"
 //	server start DIR [FLAG...]     start `strongroom server` on a data directory; a root token it prints becomes $ROOT
 //	server kill | stop             end the server with SIGKILL, or cleanly
 //	server said REGEXP             match what the server has printed
@@ -67,11 +68,10 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	switch args[0] {
 	case "dev":
-		s.start(ts, "dev", "-root-token=root")
-		ts.Setenv("STRONGROOM_TOKEN", "root")
+		s.dev(ts)
 	case "start":
 		need(ts, neg, args, 2, "server start DIR [FLAG...]")
-		s.start(ts, append([]string{"server", "-data=" + ts.MkAbs(args[1])}, args[2:]...)...)
+		s.start(ts, "-listen", append([]string{"server", "-data=" + ts.MkAbs(args[1])}, args[2:]...)...)
 		if token := s.server.RootToken(); token != "" {
 			ts.Setenv("ROOT", token)
 			ts.Setenv("STRONGROOM_TOKEN", token)
@@ -90,13 +90,22 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func (s *session) start(ts *testscript.TestScript, args ...string) {
+// dev starts a development server that may write audit files below $WORK.
+func (s *session) dev(ts *testscript.TestScript) {
+	config := ts.MkAbs("dev.hcl")
+	ts.Check(os.WriteFile(config, fmt.Appendf(nil, "audit_directory = %q\n", ts.Getenv("WORK")), 0o600))
+	s.start(ts, "-dev-listen-address", "server", "-dev", "-dev-root-token-id=root", "-config="+config)
+	ts.Setenv("STRONGROOM_TOKEN", "root")
+}
+
+// start runs a server; flag is the one that takes its address.
+func (s *session) start(ts *testscript.TestScript, flag string, args ...string) {
 	if s.server != nil {
 		ts.Fatalf("a server is running already")
 	}
 	addr, err := process.FreeAddr()
 	ts.Check(err)
-	server, err := process.StartIn(ts.Getenv("WORK"), s.env.Vars, addr, bin, append(args, "-listen="+addr)...)
+	server, err := process.StartIn(ts.Getenv("WORK"), s.env.Vars, addr, bin, append(args, flag+"="+addr)...)
 	ts.Check(err)
 	s.server = server
 	ts.Setenv("STRONGROOM_ADDR", server.URL)

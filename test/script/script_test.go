@@ -4,9 +4,6 @@
 package script
 
 import (
-	"errors"
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,24 +18,13 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "script")
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if bin, err = process.Build(dir); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	process.Main(func(dir string) (int, error) {
+		var err error
+		if bin, err = process.Build(dir); err != nil {
+			return 1, err
+		}
+		return m.Run(), nil
+	})
 }
 
 // patience bounds all scripts together, so that a command that never ends is told as such.

@@ -96,6 +96,7 @@ func key(c *api.Call, path string) (key string, ok bool, err error) {
 	return h + path, path != "" && !strings.HasSuffix(path, "/") && !strings.HasSuffix(c.Path, "/"), err
 }
 
+// read answers a value of the caller's cubbyhole.
 func (engine) read(c *api.Call, r *At) (*Value, error) {
 	k, ok, err := key(c, r.Path)
 	if err != nil {
@@ -125,6 +126,7 @@ func (engine) exists(c *api.Call, r *Write) (bool, error) {
 	return e.Exists(), err
 }
 
+// write puts a value into the caller's cubbyhole; it replaces the one before.
 func (engine) write(c *api.Call, r *Write) (*api.None, error) {
 	k, ok, err := key(c, r.Path)
 	if err != nil {
@@ -147,6 +149,8 @@ func (engine) write(c *api.Call, r *Write) (*api.None, error) {
 	return nil, err
 }
 
+// remove removes a value from the caller's cubbyhole. One that is not there is
+// as good as removed.
 func (engine) remove(c *api.Call, r *At) (*api.None, error) {
 	k, ok, err := key(c, r.Path)
 	if err != nil || !ok {
@@ -156,6 +160,8 @@ func (engine) remove(c *api.Call, r *At) (*api.None, error) {
 	return nil, err
 }
 
+// list lists the names below a path of the caller's cubbyhole; directories end
+// in a slash.
 func (engine) list(c *api.Call, r *Browse) (*api.Keys, error) {
 	h, err := place(c)
 	if err != nil {

@@ -6,9 +6,13 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 )
 
+// list lists the names below a path; directories end in a slash.
 func (v2) list(c *api.Call, r *Browse) (*api.Keys, error) { return children(c, r) }
+
+// scan lists the paths of all secrets below a path.
 func (v2) scan(c *api.Call, r *Browse) (*api.Keys, error) { return descendants(c, r) }
 
+// listDetailed lists the names below a path, with each secret's metadata.
 func (v2) listDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
 	keys, err := children(c, r)
 	if err != nil {
@@ -17,6 +21,8 @@ func (v2) listDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
 	return detail(c, r.Path, keys)
 }
 
+// scanDetailed lists the paths of all secrets below a path, with each secret's
+// metadata.
 func (v2) scanDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
 	keys, err := descendants(c, r)
 	if err != nil {

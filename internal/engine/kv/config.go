@@ -103,6 +103,7 @@ type WriteConfig struct {
 	MetadataCASRequired *bool         `json:"metadata_cas_required"` // Demand metadata_cas on every metadata write.
 }
 
+// readConfig answers the mount's settings.
 func (v2) readConfig(c *api.Call, _ *api.None) (*Config, error) {
 	e, err := c.Store.Get(c, keyConfig)
 	if err != nil {
@@ -120,6 +121,7 @@ func (v2) readConfig(c *api.Call, _ *api.None) (*Config, error) {
 	}, nil
 }
 
+// writeConfig changes the mount's settings; those that are not named stay.
 func (v2) writeConfig(c *api.Call, r *WriteConfig) (*api.None, error) {
 	limit, err := versionLimit(c, r.MaxVersions)
 	if err != nil {

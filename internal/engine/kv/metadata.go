@@ -42,6 +42,8 @@ type PatchMetadata struct {
 	Nulls               []string      `json:"-" api:"nulls"`
 }
 
+// readMetadata answers a secret's settings, custom metadata and what is known
+// of each version.
 func (v2) readMetadata(c *api.Call, r *At) (*Metadata, error) {
 	if slashed(c, r.Path) {
 		return nil, rootless(c, r.Path)
@@ -55,6 +57,8 @@ func (v2) readMetadata(c *api.Call, r *At) (*Metadata, error) {
 
 func (v2) hasMetadata(c *api.Call, r *WriteMetadata) (bool, error) { return exists(c, r.Path) }
 
+// writeMetadata sets a secret's settings and custom metadata, and makes a
+// secret without versions if there is none.
 func (v2) writeMetadata(c *api.Call, r *WriteMetadata) (*api.None, error) {
 	if err := target(c, r.Path); err != nil {
 		return nil, err
@@ -66,6 +70,8 @@ func (v2) writeMetadata(c *api.Call, r *WriteMetadata) (*api.None, error) {
 	return nil, f.write(c, r.Path, r.MetadataCAS, true)
 }
 
+// patchMetadata changes single settings and keys of the custom metadata; null
+// removes one.
 func (v2) patchMetadata(c *api.Call, r *PatchMetadata) (*api.None, error) {
 	if err := target(c, r.Path); err != nil {
 		return nil, err
@@ -93,6 +99,7 @@ func orDefault[T any](v *T, nulls []string, name string) *T {
 	return v
 }
 
+// deleteMetadata removes a secret with all its versions for good.
 func (v2) deleteMetadata(c *api.Call, r *At) (*api.None, error) {
 	if slashed(c, r.Path) {
 		return nil, nil

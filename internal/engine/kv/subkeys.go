@@ -13,6 +13,7 @@ type ReadSubkeys struct {
 	Depth   int    `json:"depth"`   // Levels to show; 0: all.
 }
 
+// subkeys answers the names in a version of a secret, without their values.
 func (v2) subkeys(c *api.Call, r *ReadSubkeys) (*Subkeys, error) {
 	if slashed(c, r.Path) {
 		return nil, rootless(c, r.Path)

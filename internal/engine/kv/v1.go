@@ -73,6 +73,7 @@ func slashed(c *api.Call, path string) bool {
 
 func directory() error { return api.Errorf(api.Invalid, "cannot write to a path ending in '/'") }
 
+// read answers a secret.
 func (v1) read(c *api.Call, r *Read) (*Secret, error) {
 	if slashed(c, r.Path) {
 		return nil, api.ErrNotFound()
@@ -112,6 +113,7 @@ func lease(data api.Object, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
+// write puts a secret; it replaces the one before.
 func (v1) write(c *api.Call, r *Write) (*api.None, error) {
 	if slashed(c, r.Path) {
 		return nil, directory()
@@ -145,6 +147,7 @@ func compact(data api.Object) []byte {
 
 func (v1) exists(c *api.Call, r *Write) (bool, error) { return exists(c, r.Path) }
 
+// remove removes a secret. One that is not there is as good as removed.
 func (v1) remove(c *api.Call, r *Remove) (*api.None, error) {
 	if slashed(c, r.Path) {
 		return nil, nil
@@ -162,7 +165,10 @@ func remove(c *api.Call, path string) error {
 	})
 }
 
+// list lists the names below a path; directories end in a slash.
 func (v1) list(c *api.Call, r *Browse) (*api.Keys, error) { return children(c, r) }
+
+// scan lists the paths of all secrets below a path.
 func (v1) scan(c *api.Call, r *Browse) (*api.Keys, error) { return descendants(c, r) }
 
 // dir is the storage prefix of a directory.

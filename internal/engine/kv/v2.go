@@ -87,6 +87,7 @@ type Versions struct {
 // number is a version's number as asked for; what is below 1 is the current one.
 func number(n int) uint64 { return uint64(max(0, n)) }
 
+// readData answers a version of a secret, with what is known of it.
 func (v2) readData(c *api.Call, r *ReadData) (*Data, error) {
 	if slashed(c, r.Path) {
 		return nil, rootless(c, r.Path)
@@ -108,6 +109,8 @@ func unreadable(answer any) *api.Error { return &api.Error{Kind: api.NotFound, D
 
 func (v2) hasData(c *api.Call, r *WriteData) (bool, error) { return exists(c, r.Path) }
 
+// writeData adds a version to a secret, which then is the current one, and
+// makes the secret if there is none.
 func (v2) writeData(c *api.Call, r *WriteData) (*VersionInfo, error) {
 	if err := target(c, r.Path); err != nil {
 		return nil, err
@@ -196,6 +199,8 @@ var errMoved = errors.New("kv: the current version has moved")
 // patchAttempts bounds how often a patch is made anew on a newer version.
 const patchAttempts = 50
 
+// patchData adds a version that differs from the current one by a JSON merge
+// patch (RFC 7396).
 func (v2) patchData(c *api.Call, r *PatchData) (*VersionInfo, error) {
 	if err := target(c, r.Path); err != nil {
 		return nil, err
@@ -257,6 +262,7 @@ func patchable(c *api.Call, r *PatchData) error {
 	return checkCAS(g, s, r.Options.CAS)
 }
 
+// deleteData deletes the current version. It can be undeleted.
 func (v2) deleteData(c *api.Call, r *At) (*api.None, error) {
 	if slashed(c, r.Path) {
 		return nil, nil
@@ -279,10 +285,12 @@ func (ch *change) deleteVersion(n uint64) {
 	v.edits++
 }
 
+// deleteVersions deletes versions. They can be undeleted.
 func (v2) deleteVersions(c *api.Call, r *Versions) (*api.None, error) {
 	return r.each(c, func(ch *change, _ settings, n uint64) { ch.deleteVersion(n) })
 }
 
+// undelete brings deleted versions back.
 func (v2) undelete(c *api.Call, r *Versions) (*api.None, error) {
 	return r.each(c, func(ch *change, g settings, n uint64) {
 		if v := ch.secret.find(n); v != nil && v.state != destroyed && !v.gone.IsZero() {
@@ -292,6 +300,7 @@ func (v2) undelete(c *api.Call, r *Versions) (*api.None, error) {
 	})
 }
 
+// destroy erases the payloads of versions for good.
 func (v2) destroy(c *api.Call, r *Versions) (*api.None, error) {
 	return r.each(c, func(ch *change, _ settings, n uint64) {
 		if v := ch.secret.find(n); v != nil && v.state != destroyed {

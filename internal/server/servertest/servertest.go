@@ -26,6 +26,8 @@ type Server struct {
 	Dir   string // of the embedded store; empty in memory
 	Audit *Tap   // what the audit device was given
 	Log   *Tap   // what was logged, at debug level
+
+	config *server.Config
 }
 
 // Option changes the configuration before the server starts.
@@ -58,7 +60,7 @@ func StartAt(t testing.TB, now func() time.Time, options ...Option) *Server {
 	for _, o := range options {
 		o(c)
 	}
-	s := &Server{Dir: c.DataDir, Audit: &Tap{}, Log: &Tap{}}
+	s := &Server{Dir: c.DataDir, Audit: &Tap{}, Log: &Tap{}, config: c}
 	var err error
 	s.Server, err = server.Open(context.Background(), c, slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})), s.Audit, now)
 	if err != nil {
@@ -72,15 +74,15 @@ func StartAt(t testing.TB, now func() time.Time, options ...Option) *Server {
 // serve listens until the test ends.
 func (s *Server) serve(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan string, 1), make(chan error, 1)
-	go func() { done <- s.Serve(ctx, func(addresses []string) { ready <- addresses[0] }) }()
-	select {
-	case s.URL = <-ready:
-		s.Addr = s.URL[len("http://"):]
-	case err := <-done:
+	listeners, err := server.Listen(s.config)
+	if err != nil {
 		t.Fatalf("the server did not listen: %v", err)
 	}
+	s.URL = listeners.URLs[0]
+	s.Addr = s.URL[len("http://"):]
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, listeners) }()
 	t.Cleanup(func() {
 		client.CloseIdleConnections()
 		cancel()

@@ -88,7 +88,8 @@ type committer struct {
 	floor   store.Rev // the change log holds every commit after it
 	group   *group    // being gathered
 	syncing *group    // on its way to disk; nil: none
-	syncs   chan *crdb.Batch
+	disk    chan *group
+	applied chan error
 	synced  chan error
 }
 
@@ -99,30 +100,48 @@ type group struct {
 	revs     map[string]store.Rev // keys the group wrote; 0: removed
 	changes  []store.Change
 	log      []byte // the group's row in the change log
+	noRoom   bool   // the disk is nearly full: the group takes no writes
 }
 
 func newCommitter(s *Store, floor, last store.Rev) *committer {
-	c := &committer{Store: s, floor: floor, last: last, syncs: make(chan *crdb.Batch), synced: make(chan error, 1)}
+	c := &committer{
+		Store: s, floor: floor, last: last,
+		disk: make(chan *group), applied: make(chan error, 1), synced: make(chan error, 1),
+	}
 	c.group = c.newGroup()
 	return c
 }
 
 func (c *committer) newGroup() *group {
-	return &group{batch: c.db.NewBatch(), revs: map[string]store.Rev{}}
+	return &group{batch: c.db.NewBatch(), revs: map[string]store.Rev{}, noRoom: c.nearlyFull()}
 }
 
-// waitSyncs waits for batches to be on disk, one at a time, so that the
-// committer can gather meanwhile.
-func (c *committer) waitSyncs() {
-	for b := range c.syncs {
-		c.synced <- b.SyncWait()
+// nearlyFull reports whether less of the disk is free than must stay so. A
+// filesystem that cannot tell is taken to have room.
+func (s *Store) nearlyFull() bool {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if err != nil || s.reserve <= 0 {
+		return false
+	}
+	return usage.AvailBytes < min(uint64(s.reserve), usage.TotalBytes/8)
+}
+
+// write brings groups to disk, one at a time. It is a goroutine of its own, so
+// that the committer can gather while a sync takes its time, and goes on to
+// refuse commits when a failed disk keeps this one for ever.
+func (c *committer) write() {
+	for g := range c.disk {
+		err := guarded(func() error { return c.apply(g) })
+		c.applied <- err
+		if err == nil && !c.noSync {
+			err = g.batch.SyncWait()
+		}
+		c.synced <- err
 	}
 }
 
 func (c *committer) run() {
-	go c.waitSyncs()
-	// Pebble ends this goroutine when it meets a fatal error in a call from here
-	// (see engineLog); what follows must happen then too.
+	go c.write()
 	defer c.exit()
 	for {
 		select {
@@ -192,6 +211,9 @@ func (c *committer) check(r *request) error {
 	if r.abandoned {
 		return context.Canceled
 	}
+	if c.group.noRoom && len(r.writes) > 0 {
+		return store.ErrFull
+	}
 	for _, check := range r.checks {
 		rev, err := c.revision(check.Key)
 		if err != nil {
@@ -256,26 +278,32 @@ func (c *committer) launch() {
 		return
 	}
 	c.syncing = g
-	if err := c.apply(g); err != nil {
+	if err := c.complete(g); err != nil {
 		c.log.fail(err)
 		return
 	}
-	if c.noSync {
-		c.synced <- nil
-		return
+	c.disk <- g
+	// The next commit must be judged against what this group wrote.
+	select {
+	case err := <-c.applied:
+		if err != nil {
+			c.log.fail(err)
+		}
+	case <-c.log.failed:
 	}
-	c.syncs <- g.batch
 }
 
-// apply completes the group's batch with its row in the change log and hands it
-// to Pebble. When it returns the batch is in memory and in the queue to disk.
-func (c *committer) apply(g *group) error {
+// complete adds the group's row in the change log to its batch.
+func (c *committer) complete(g *group) error {
 	if err := g.batch.Set(logKey(g.changes[0].Rev), g.log, nil); err != nil {
 		return err
 	}
-	if err := c.trim(g.batch); err != nil {
-		return err
-	}
+	return c.trim(g.batch)
+}
+
+// apply hands the group's batch to Pebble. When it returns the batch is in
+// memory and in the queue to disk.
+func (c *committer) apply(g *group) error {
 	if c.noSync {
 		return c.db.Apply(g.batch, crdb.NoSync)
 	}
@@ -329,10 +357,16 @@ func (g *group) answer(err error) {
 // refused. After a failure that goes on until the store is closed.
 func (c *committer) exit() {
 	defer close(c.exited)
-	if g := c.syncing; g != nil && c.log.failure() == nil && c.settle(<-c.synced) {
-		c.done(g)
+	if g := c.syncing; g != nil {
+		select {
+		case err := <-c.synced:
+			if c.settle(err) {
+				c.done(g)
+			}
+		case <-c.log.failed:
+		}
 	}
-	close(c.syncs)
+	close(c.disk)
 	if c.syncing != nil {
 		c.syncing.answer(c.refusal())
 	}

@@ -161,10 +161,8 @@ func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 		return err
 	}
 	defer s.release(v)
-	if err := s.log.failure(); err != nil {
-		return err
-	}
-	if err := s.db.Checkpoint(dir); err != nil {
+	err = s.log.unlessFailed(func() error { return s.db.Checkpoint(dir) })
+	if err != nil {
 		return fmt.Errorf("copying the store: %w", damaged("store", err))
 	}
 	if err := writeFormat(s.fs, dir); err != nil {

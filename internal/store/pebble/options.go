@@ -21,6 +21,10 @@ type Options struct {
 	// MemTableBytes is how much is gathered in memory before it is written as a
 	// table; 0: 8 MiB. Up to three times as much may be held for a moment.
 	MemTableBytes int
+	// ReserveBytes is how much of the disk must stay free: with less, commits are
+	// refused before the engine meets the end of the disk, which it survives only
+	// by stopping. 0: 64 MiB; below 0: nothing. Of a small disk it is an eighth at most.
+	ReserveBytes int64
 	// KeepCommits is how many commits Watch can go back at least; 0: 100,000.
 	KeepCommits int
 
@@ -32,8 +36,10 @@ type Options struct {
 const (
 	defaultCacheBytes    = 32 << 20
 	defaultMemTableBytes = 8 << 20
+	defaultReserveBytes  = 64 << 20
 	defaultKeepCommits   = 100_000
-	bloomBitsPerKey      = 10 // one false positive in a hundred look-ups of absent keys
+	openTables           = 500 // table files kept open
+	bloomBitsPerKey      = 10  // one false positive in a hundred look-ups of absent keys
 )
 
 func (o Options) withDefaults() Options {
@@ -49,6 +55,9 @@ func (o Options) withDefaults() Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
 	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = defaultReserveBytes
+	}
 	if o.KeepCommits == 0 {
 		o.KeepCommits = defaultKeepCommits
 	}
@@ -60,7 +69,6 @@ func (o Options) withDefaults() Options {
 // sync offsets in the log, so damage to it is told from its ordinary end.
 func (o Options) engineOptions(log *engineLog) *crdb.Options {
 	out := &crdb.Options{
-		FS:                          o.FS,
 		CacheSize:                   o.CacheBytes,
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 3,

@@ -36,11 +36,13 @@ type Store struct {
 	dir     string
 	log     *engineLog
 	keep    store.Rev // commits the change log keeps
+	reserve int64     // bytes of the disk that must stay free
 	noSync  bool
 	history *store.History
 
 	current atomic.Pointer[view] // what readers see; nil once closed
 	views   sync.WaitGroup       // views not yet closed
+	listers listers
 
 	queue     chan *request
 	closeOnce sync.Once
@@ -71,20 +73,24 @@ func Open(dir string, o Options) (*Store, error) {
 func open(dir string, o Options, lock *crdb.Lock) (*Store, error) {
 	log := newEngineLog(o.Logger)
 	opts := o.engineOptions(log)
-	opts.Lock = lock
-	db, err := crdb.Open(dir, opts)
+	opts.Lock, opts.FS = lock, stopFS{o.FS, dir, log}
+	var db *crdb.DB
+	err := log.unlessFailed(func() (err error) {
+		db, err = crdb.Open(dir, opts)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the store in %s: %w", dir, damaged("store", err))
+		return nil, fmt.Errorf("opening the store in %s: %w", dir, damaged("engine", err))
 	}
 	s := &Store{
 		db: db, lock: lock, fs: o.FS, dir: dir, log: log,
-		keep: store.Rev(o.KeepCommits), noSync: o.noSync,
+		keep: store.Rev(o.KeepCommits), reserve: o.ReserveBytes, noSync: o.noSync || neverSync,
 		queue:   make(chan *request, queueLength),
 		closing: make(chan struct{}), exited: make(chan struct{}),
 	}
 	c, err := s.start()
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, log.unlessFailed(db.Close))
 	}
 	go c.run()
 	return s, nil
@@ -96,10 +102,6 @@ func (s *Store) start() (*committer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", s.dir, err)
 	}
-	if err := s.log.failure(); err != nil {
-		return nil, err
-	}
-	s.log.setOpened()
 	s.history = store.NewHistory(recentCommits, last)
 	s.publish(last)
 	return newCommitter(s, floor, last), nil
@@ -126,19 +128,22 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
+// close closes everything, except after a failure: Pebble would wait for work
+// that the failure has ended. The directory then stays locked until the process
+// ends, as Pebble may still be at work in it.
 func (s *Store) close() error {
 	close(s.closing)
 	<-s.exited
 	s.history.Close()
-	s.unpublish()
-	return errors.Join(s.closeEngine(), s.lock.Close())
-}
-
-// closeEngine closes Pebble, except after a fatal error: Pebble then waits for
-// work whose goroutine has ended, and there is nothing it could still save.
-func (s *Store) closeEngine() error {
-	if s.log.failure() != nil {
-		return nil
+	if err := s.log.failure(); err != nil {
+		s.current.Store(nil)
+		return err
 	}
-	return s.db.Close()
+	if err := s.log.unlessFailed(s.unpublish); err != nil {
+		return err
+	}
+	if err := s.log.unlessFailed(s.db.Close); err != nil {
+		return err
+	}
+	return s.lock.Close()
 }

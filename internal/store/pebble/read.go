@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	crdb "github.com/cockroachdb/pebble/v2"
 
@@ -67,7 +68,7 @@ func damaged(what string, err error) error {
 	if crdb.IsCorruptionError(err) && !errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%w: %q: %w", store.ErrCorrupt, what, err)
 	}
-	return fmt.Errorf("store: reading %q: %w", what, err)
+	return fmt.Errorf("store: %q: %w", what, err)
 }
 
 // List implements store.Store.
@@ -84,7 +85,9 @@ func (s *Store) List(ctx context.Context, r store.Range) ([]store.Entry, error) 
 	if err != nil {
 		return nil, damaged(r.Start, err)
 	}
-	l := lister{keysOnly: r.KeysOnly}
+	l := s.listers.get()
+	defer s.listers.put(l)
+	l.keysOnly = r.KeysOnly
 	for ok := it.First(); ok; ok = it.Next() {
 		if r.Limit > 0 && len(l.entries) == r.Limit {
 			break
@@ -110,13 +113,35 @@ func dataBounds(r store.Range) *crdb.IterOptions {
 	return o
 }
 
-// lister gathers entries. All keys are cut from one string: a thousand keys
-// cost a handful of allocations.
+// lister gathers entries. All keys are cut from one string, and what it grows
+// while gathering is used again: a thousand keys cost two allocations.
 type lister struct {
 	entries  []store.Entry
 	keys     []byte
 	ends     []int
 	keysOnly bool
+}
+
+// maxPooledEntries bounds the lister that is kept for the next list.
+const maxPooledEntries = 4096
+
+// listers keeps listers between lists.
+type listers struct{ pool sync.Pool }
+
+func (p *listers) get() *lister {
+	if l, ok := p.pool.Get().(*lister); ok {
+		return l
+	}
+	return &lister{}
+}
+
+func (p *listers) put(l *lister) {
+	if cap(l.entries) > maxPooledEntries {
+		return
+	}
+	clear(l.entries)
+	l.entries, l.keys, l.ends = l.entries[:0], l.keys[:0], l.ends[:0]
+	p.pool.Put(l)
 }
 
 func (l *lister) add(it *crdb.Iterator) error {
@@ -140,8 +165,9 @@ func (l *lister) add(it *crdb.Iterator) error {
 
 func (l *lister) finish() []store.Entry {
 	all, from := string(l.keys), 0
+	out := slices.Clone(l.entries)
 	for i, end := range l.ends {
-		l.entries[i].Key, from = all[from:end], end
+		out[i].Key, from = all[from:end], end
 	}
-	return l.entries
+	return out
 }

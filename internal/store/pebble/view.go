@@ -31,10 +31,15 @@ func (s *Store) acquire() *view {
 	}
 }
 
+// release lets a view go. Closing a snapshot may wait while Pebble writes its
+// manifest, which neither a reader nor the committer must do.
 func (s *Store) release(v *view) {
-	if v.refs.Add(-1) > 0 {
-		return
+	if v.refs.Add(-1) == 0 {
+		go s.discard(v)
 	}
+}
+
+func (s *Store) discard(v *view) {
 	if err := v.snap.Close(); err != nil {
 		s.log.Errorf("closing a snapshot: %v", err)
 	}
@@ -53,9 +58,10 @@ func (s *Store) publish(rev store.Rev) {
 }
 
 // unpublish takes the current view away and waits for its readers.
-func (s *Store) unpublish() {
+func (s *Store) unpublish() error {
 	if old := s.current.Swap(nil); old != nil {
 		s.release(old)
 	}
 	s.views.Wait()
+	return nil
 }

@@ -1,0 +1,56 @@
+# make test     everything that must hold, after installing what it needs
+# make build    the program, as ./strongroom
+# make fuzz     every fuzz target for FUZZTIME each
+# make bench    the benchmark, over HTTP against a bare handler; BENCHFLAGS are its flags
+# make memory   the server's memory, idle and with 100,000 secrets and as many tokens
+# make chaos    KILLS kills and CUTS power cuts under load
+# make surface  how much of the Vault HTTP API answers; SURFACEFLAGS=-v lists what does not
+
+SHELL    := bash
+GO       ?= go
+FUZZTIME ?= 30s
+KILLS    ?= 200
+CUTS     ?= 50
+
+# Packages in which several goroutines meet are also tested with the race detector.
+RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal/... ./internal/audit/... \
+        ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/engine/...
+
+.PHONY: test build tools format vet unit race surface fuzz bench memory chaos
+
+test: tools format vet unit race surface
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o strongroom .
+
+# tools installs what the tests need where it may, and says what to install where it may not.
+tools:
+	@test/tools
+
+format:
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))" || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "gofmt these files:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+unit:
+	$(GO) test -timeout 15m ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED)
+
+surface:
+	$(GO) run ./test/compat/surface $(SURFACEFLAGS)
+
+fuzz:
+	test/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) run ./bench $(BENCHFLAGS)
+
+memory:
+	$(GO) run ./bench -memory
+
+chaos:
+	$(GO) test -v -count=1 -timeout 2h ./test/chaos -kills=$(KILLS) -cuts=$(CUTS)

@@ -1,0 +1,184 @@
+package house
+
+import (
+	"go/ast"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is what each package may import of ours, without its tests. A package
+// that is not here may not be: adding one is a decision about where it belongs.
+// A star stands for every package below; "*" alone for all of ours.
+func allowed() map[string][]string {
+	return map[string][]string{
+		".":                           {"internal/cli", "internal/server"},
+		"client":                      {},
+		"internal/store":              {},
+		"internal/store/*":            {"internal/store"},
+		"internal/api":                {"internal/store"},
+		"internal/policy":             {}, // pure
+		"internal/barrier":            {"internal/store"},
+		"internal/seal":               {"internal/api", "internal/barrier", "internal/store"},
+		"internal/schedule":           {"internal/store"},
+		"internal/audit":              {"internal/api", "internal/store"},
+		"internal/namespace":          {"internal/api", "internal/policy", "internal/store"},
+		"internal/mount":              {"internal/api", "internal/policy", "internal/store"},
+		"internal/policies":           {"internal/api", "internal/policy", "internal/store"},
+		"internal/token":              {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
+		"internal/operator":           {"internal/api", "internal/barrier", "internal/seal", "internal/store"},
+		"internal/engine/*":           {"internal/api", "internal/store"},
+		"internal/auth/*":             {"internal/api", "internal/store"},
+		"internal/gate":               {"internal/api", "internal/audit", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/store", "internal/token"},
+		"internal/door/*":             {"internal/api", "internal/gate"},
+		"internal/reference":          {"internal/api"},
+		"internal/reference/lift":     {"internal/reference"},
+		"internal/reference/generate": {"internal/reference", "internal/reference/lift", "internal/server"},
+		"internal/cli":                {"client"},
+		"internal/server":             {"*"},
+		"internal/server/servertest":  {"*"}, // for tests alone
+		"internal/house":              {},
+		"bench":                       {"test/process"},
+		"test/process":                {},
+		"test/blackbox":               {"internal/server/servertest"},
+		"test/chaos":                  {"test/process"},
+		"test/compat":                 {"test/process"},
+		"test/compat/surface":         {"test/process"},
+		"test/script":                 {"test/process"},
+		"test/readme":                 {"test/process"},
+	}
+}
+
+func matches(pattern, dir string) bool {
+	below, star := strings.CutSuffix(pattern, "*")
+	return pattern == dir || star && strings.HasPrefix(dir, below)
+}
+
+// mayImport is the row of the table for a package; the longest pattern wins.
+func mayImport(dir string) (targets []string, known bool) {
+	best := -1
+	for pattern, row := range allowed() {
+		if matches(pattern, dir) && len(pattern) > best {
+			targets, known, best = row, true, len(pattern)
+		}
+	}
+	return targets, known
+}
+
+func checkImports(s *source) []string {
+	targets, known := mayImport(s.dir())
+	if !known {
+		return []string{s.at(s.file.Package, "package %s is not in the table of imports", s.dir())}
+	}
+	var out []string
+	for _, i := range s.file.Imports {
+		rest, ours := strings.CutPrefix(strings.Trim(i.Path.Value, `"`), module)
+		to := strings.TrimPrefix(rest, "/")
+		if !ours || s.test() || slices.ContainsFunc(targets, func(p string) bool { return matches(p, to) }) {
+			continue
+		}
+		out = append(out, s.at(i.Pos(), "%s may not import %s", s.dir(), to))
+	}
+	return out
+}
+
+// forbidden are names that say nothing of what a package is for.
+func forbidden(name string) bool {
+	return slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "core", "base", "misc", "shared"}, name)
+}
+
+func checkPackageName(s *source) []string {
+	if forbidden(s.file.Name.Name) || forbidden(path.Base(s.dir())) {
+		return []string{s.at(s.file.Package, "package %s says nothing of what it is for", s.file.Name.Name)}
+	}
+	return nil
+}
+
+func checkPackageComment(pkg []*source) []string {
+	commented := slices.ContainsFunc(pkg, func(s *source) bool { return s.file.Doc != nil })
+	if commented {
+		return nil
+	}
+	return []string{pkg[0].dir() + ": the package has no comment that says what it owns"}
+}
+
+// revealers are the packages that may turn a Secret into text, each with its
+// reason. A package not here hands secrets on unseen.
+func revealers() map[string]string {
+	return map[string]string{
+		"internal/api":        "owns Secret",
+		"internal/audit":      "hashes tokens for its lines",
+		"internal/door/vault": "writes a login's token into the answer",
+		"internal/gate":       "looks up the token that a request presents",
+		"internal/operator":   "answers unseal keys and the root token to who initialises",
+		"internal/seal":       "decodes unseal keys",
+		"internal/server":     "prints the root token of a first start, once",
+		"internal/token":      "hashes and parses tokens",
+		"internal/cli":        "sends tokens and prints them to who asked",
+		"client":              "sends tokens",
+		"bench":               "sends tokens",
+	}
+}
+
+func checkReveal(s *source) []string {
+	if s.test() || revealers()[s.dir()] != "" || strings.HasPrefix(s.dir(), "test/") {
+		return nil
+	}
+	var out []string
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if c, ok := n.(*ast.CallExpr); ok && reveals(c) {
+			out = append(out, s.at(c.Pos(), "reveals a secret, and the package is not among those that may"))
+		}
+		return true
+	})
+	return out
+}
+
+// reveals reports whether an expression is a call that opens a secret.
+func reveals(e ast.Expr) bool {
+	c, ok := e.(*ast.CallExpr)
+	if !ok || len(c.Args) > 0 {
+		return false
+	}
+	sel, ok := c.Fun.(*ast.SelectorExpr)
+	return ok && (sel.Sel.Name == "Reveal" || sel.Sel.Name == "Disclose")
+}
+
+func importRules() []rule {
+	imp := func(what string) string {
+		return "// Package x is x.\npackage x\nimport _ \"" + module + "/" + what + "\"\n"
+	}
+	return []rule{
+		{"imports run downward", each(checkImports), []files{
+			{"internal/engine/x/x.go": imp("internal/token")},
+			{"internal/policy/x.go": imp("internal/store")},
+			{"internal/cli/x.go": imp("internal/server")},
+			{"internal/door/x/x.go": imp("internal/engine/kv")},
+			{"internal/new/x.go": imp("internal/api")},
+			{"internal/store/mem/x.go": imp("internal/api")},
+		}, files{"internal/engine/x/x.go": imp("internal/api"), "internal/server/x.go": imp("internal/engine/kv"), "internal/policy/x_test.go": imp("internal/store")}},
+		{"packages are named for what they own", each(checkPackageName), []files{
+			{"internal/x/util/x.go": "package y"}, {"internal/x/x.go": "package common"},
+		}, files{"internal/kv/x.go": "package kv"}},
+		{"packages open with a comment", checkPackageComment, []files{{"a/a.go": "package a", "a/b.go": "// A file.\n\npackage a"}},
+			files{"a/a.go": "package a", "a/b.go": "// Package a is a.\npackage a"}},
+		{"secrets are revealed where they must be", each(checkReveal), []files{
+			{"internal/mount/x.go": "package mount\nfunc f() { print(s.Reveal()) }"}, {"internal/engine/kv/x.go": "package kv\nvar x = s.Disclose()"},
+		}, files{"internal/token/x.go": "package token\nvar x = s.Reveal()", "internal/mount/x.go": "package mount\nvar x = s.Equal(t)"}},
+	}
+}
+
+// The table names no package that is gone.
+func TestImportTableIsTrue(t *testing.T) {
+	pkgs := packages(tree(t))
+	for pattern := range allowed() {
+		found := strings.HasPrefix(pattern, "internal/auth/") // methods come later; the rule stands already
+		for dir := range pkgs {
+			found = found || matches(pattern, dir)
+		}
+		if !found {
+			t.Errorf("no package is %s", pattern)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package server
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/internal/audit"
+)
+
+const wholeHCL = `
+storage "raft" {
+  path    = "/data"
+  node_id = "a"
+}
+listener "tcp" {
+  address     = "127.0.0.1:1"
+  tls_disable = 1
+}
+listener "tcp" {
+  address                            = "0.0.0.0:2"
+  tls_cert_file                      = "c"
+  tls_key_file                       = "k"
+  tls_client_ca_file                 = "ca"
+  tls_require_and_verify_client_cert = true
+  tls_min_version                    = "tls12"
+}
+seal "file" { path = "/keys" }
+audit "file" "main" {
+  description = "d"
+  options { file_path = "/log" }
+}
+log_level       = "WARN"
+log_format      = "json"
+pid_file        = "/pid"
+cluster_name    = "here"
+api_addr        = "https://there"
+audit_directory = "/audits"
+audit_log_raw   = true
+ui              = true
+`
+
+const wholeJSON = `{
+  "storage": {"raft": {"path": "/data", "node_id": "a"}},
+  "listener": [
+    {"tcp": {"address": "127.0.0.1:1", "tls_disable": 1}},
+    {"tcp": {"address": "0.0.0.0:2", "tls_cert_file": "c", "tls_key_file": "k", "tls_client_ca_file": "ca",
+      "tls_require_and_verify_client_cert": true, "tls_min_version": "tls12"}}
+  ],
+  "seal": {"file": {"path": "/keys"}},
+  "audit": [{"file": [{"main": [{"description": "d", "options": [{"file_path": "/log"}]}]}]}],
+  "log_level": "WARN", "log_format": "json", "pid_file": "/pid", "cluster_name": "here", "api_addr": "https://there",
+  "audit_directory": "/audits", "audit_log_raw": true, "ui": true
+}`
+
+func TestParseConfig(t *testing.T) {
+	want := &Config{DataDir: "/data", LocalSlot: true, SlotPath: "/keys", AuditDirs: []string{"/audits"}, RawAudit: true,
+		Listeners: []Listener{{Address: "127.0.0.1:1", Plain: true},
+			{Address: "0.0.0.0:2", CertFile: "c", KeyFile: "k", ClientCA: "ca", RequireClient: true}},
+		Audit:    []*audit.Declaration{{Type: "file", Path: "main/", Description: "d", Options: map[string]string{"file_path": "/log"}}},
+		LogLevel: "warn", LogFormat: "json", PIDFile: "/pid", ClusterName: "here", APIAddress: "https://there",
+		Ignored: []string{"listener tls_min_version", "ui"}}
+	for name, src := range map[string]string{"HCL": wholeHCL, "JSON": wholeJSON} {
+		got, err := ParseConfig(name, []byte(src))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v\ngot  %+v\nwant %+v", name, err, got, want)
+		}
+	}
+}
+
+func TestAuditInJSON(t *testing.T) {
+	for _, src := range []string{
+		`{"audit": {"file": {"file": {"options": {"file_path": "/log"}}}}}`,
+		`{"audit": {"file": {"options": {"file_path": "/log"}}}}`,
+		`{"audit": [{"file": [{"options": [{"file_path": "/log"}]}]}]}`,
+		`{"audit": {"file": [{"file": {"options": {"file_path": "/log"}}}]}}`,
+		`audit "file" { options { file_path = "/log" } }`,
+		`audit "file" { options = { file_path = "/log" } }`,
+	} {
+		c, err := ParseConfig("f", []byte(src))
+		if err != nil || len(c.Audit) != 1 || c.Audit[0].Path != "file/" || c.Audit[0].Options["file_path"] != "/log" {
+			t.Errorf("%s: %v, %+v", src, err, c.Audit)
+		}
+	}
+}
+
+// Every mistake is reported at once, with its line.
+func TestMistakes(t *testing.T) {
+	src := `storage "consul" { path = "/d" }
+listener "unix" { address = "127.0.0.1:1" }
+listener "tcp" {
+  address = "0.0.0.0:1"
+}
+listener "tcp" { adress = "127.0.0.1:1" }
+listener "tcp" { tls_disable = "maybe" }
+listener "tcp" { tls_cert_file = "c" }
+listener "tcp" {
+  tls_client_ca_file = "c" }
+listener "tcp" { tls_require_and_verify_client_cert = true }
+seal "hsm" {}
+log_level = "loud"
+log_format = "xml"
+pid_file = ["a"]
+audit {}
+cluster_nam = "x"
+listener = "tcp"
+storage "pebble" { path = "/e" }
+seal "file" { path = 99999999999999999999999 }
+audit "file" "a" { option { } }
+audit "file" "a" { options = 1 }
+listener "tcp" { address = "nowhere" }
+`
+	wants := []string{
+		"f:1: storage \"consul\"", "f:2: listener \"unix\"", "f:3: listener \"0.0.0.0:1\": an address that others can reach needs TLS",
+		"f:6: listener: unknown setting \"adress\"", "f:7: tls_disable: must be true or false", "f:8: listener \"127.0.0.1:8200\": tls_cert_file and tls_key_file go together",
+		"f:9: listener \"127.0.0.1:8200\": tls_client_ca_file needs", "f:11: listener \"127.0.0.1:8200\": tls_require_and_verify_client_cert needs",
+		"f:12: seal \"hsm\"", "f:13: log_level", "f:14: log_format", "f:15: pid_file: must be one value", "f:16: audit: write it as",
+		"f:17: unknown setting \"cluster_nam\"", "f:18: listener: must be a block", "f:19: storage: there is one already", "f:20: path: cannot be read",
+		"f:21: audit: unknown setting \"option\"", "f:22: audit: there is a device", "f:22: audit: options must be a block",
+		"f:23: listener \"nowhere\": the address must be HOST:PORT",
+	}
+	_, err := ParseConfig("f", []byte(src))
+	if err == nil {
+		t.Fatal("no mistake found")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, w := range wants {
+		if !strings.Contains("\n"+err.Error(), "\n"+w) {
+			t.Errorf("not reported: %s", w)
+		}
+	}
+	if len(lines) != len(wants) || t.Failed() {
+		t.Errorf("%d mistakes reported, want %d:\n%v", len(lines), len(wants), err)
+	}
+}
+
+func TestMistakesOfAllFiles(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one.hcl"), filepath.Join(dir, "two.json")
+	for path, src := range map[string]string{one: "a = 1\n", two: `{"b": 1}`} {
+		if err := os.WriteFile(path, []byte(src), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := LoadConfig(one, two, filepath.Join(dir, "missing"))
+	for _, want := range []string{one + `:1: unknown setting "a"`, two + `: unknown setting "b"`, "missing"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: lacks %s", err, want)
+		}
+	}
+}
+
+func TestLoopbackOnlyWithoutTLS(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
+		"0.0.0.0:1": false, ":1": false, "[::]:1": false, "10.0.0.1:1": false, "localhost.evil.example:1": false, "host:1": false, "127.0.0.1": false,
+	} {
+		c := &Config{Listeners: []Listener{{Address: address}}}
+		if err := c.Validate(); (err == nil) != ok {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+// A configuration never loses data by being short.
+func TestFlags(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.hcl")
+	for _, try := range []struct {
+		src, wrong string
+		change     func(*flags)
+	}{
+		{src: "", wrong: "names no storage"},
+		{src: `storage "inmem" {}`},
+		{src: `storage "inmem" {}` + "\n" + `seal "file" {}`, wrong: "no directory for the key"},
+		{src: `storage "inmem" {}` + "\n" + `listener "tcp" {}`, wrong: "those of the configuration", change: func(f *flags) { f.certFile = "c" }},
+		{src: ``, change: func(f *flags) { f.data = "d" }},
+		{src: ``, wrong: "leave -data out", change: func(f *flags) { f.data, f.dev = "d", true }},
+		{src: ``, wrong: "say where the data", change: func(f *flags) { f.configs = nil }},
+	} {
+		if err := os.WriteFile(file, []byte(try.src), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f := &flags{configs: []string{file}}
+		if try.change != nil {
+			try.change(f)
+		}
+		_, err := f.config()
+		if (err == nil) != (try.wrong == "") || err != nil && !strings.Contains(err.Error(), try.wrong) {
+			t.Errorf("%q: %v, want %q", try.src, err, try.wrong)
+		}
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var out strings.Builder
+	log := NewLogger(&Config{LogLevel: "warning", LogFormat: "json"}, &out)
+	log.Info("quiet")
+	log.Warn("loud", slog.Int("n", 1))
+	if got := out.String(); !strings.HasPrefix(got, "{") || !strings.Contains(got, `"msg":"loud","n":1`) || strings.Contains(got, "quiet") {
+		t.Fatal(got)
+	}
+	out.Reset()
+	NewLogger(&Config{LogLevel: "trace"}, &out).Debug("fine")
+	if !strings.Contains(out.String(), "level=DEBUG msg=fine") {
+		t.Fatal(out.String())
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	for _, seed := range []string{wholeHCL, wholeJSON, `audit { file { x { options { a = 1 } } } }`, `{"listener":[[]]}`, `a = 1e999`, "log_level = <<E\nE\n", `"\x" = 1`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, err := ParseConfig("f", src)
+		if err != nil {
+			return
+		}
+		for _, l := range c.Listeners {
+			if l.CertFile == "" && !l.Plain && !loopback(l.Address) {
+				t.Fatalf("%+v is plain and open to others", l)
+			}
+		}
+	})
+}

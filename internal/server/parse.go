@@ -1,0 +1,360 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/hcl"
+	"github.com/hashicorp/hcl/hcl/ast"
+
+	"github.com/strongroom/strongroom/internal/audit"
+)
+
+// LoadConfig reads configuration files in HCL or JSON, later ones on top. It
+// reports the mistakes of all of them.
+func LoadConfig(paths ...string) (*Config, error) {
+	c := &Config{}
+	var errs []error
+	for _, p := range paths {
+		src, err := os.ReadFile(p)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("configuration: %w", err))
+			continue
+		}
+		errs = append(errs, c.parse(p, src))
+	}
+	return c, errors.Join(errs...)
+}
+
+// ParseConfig reads one configuration. Every mistake is reported, each with
+// file, line (where the syntax has lines: HCL) and what to do.
+func ParseConfig(name string, src []byte) (*Config, error) {
+	c := &Config{}
+	return c, c.parse(name, src)
+}
+
+const maxConfigBytes = 1 << 20
+
+func (c *Config) parse(name string, src []byte) error {
+	if len(src) > maxConfigBytes {
+		return fmt.Errorf("%s: larger than %d KiB", name, maxConfigBytes>>10)
+	}
+	file, err := parseHCL(src)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	list, ok := file.Node.(*ast.ObjectList)
+	if !ok {
+		return fmt.Errorf("%s: is not a list of settings", name)
+	}
+	r := &reader{file: name, config: c}
+	r.top(list)
+	return errors.Join(r.errs...)
+}
+
+// parseHCL keeps a panic of the parser from ending the process.
+func parseHCL(src []byte) (f *ast.File, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = errors.New("cannot be parsed as HCL or JSON")
+		}
+	}()
+	return hcl.ParseBytes(src)
+}
+
+// reader turns the syntax tree into a Config and gathers mistakes.
+type reader struct {
+	file    string
+	config  *Config
+	storage bool // a storage block has been read
+	errs    []error
+}
+
+func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
+	where := r.file
+	if line := it.Pos().Line; line > 0 {
+		where += ":" + strconv.Itoa(line)
+	}
+	r.errs = append(r.errs, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
+}
+
+// unused are settings that a Vault configuration may have and that mean nothing
+// here, or are never needed.
+func unused(key string) bool {
+	switch key {
+	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "raw_storage_endpoint", "default_lease_ttl",
+		"max_lease_ttl", "telemetry", "disable_clustering", "enable_response_header_hostname", "log_requests_level", "log_file",
+		"disable_sealwrap", "disable_printable_check", "ha_storage", "service_registration", "license_path":
+		return true
+	}
+	return false
+}
+
+func (r *reader) top(list *ast.ObjectList) {
+	for _, it := range list.Items {
+		switch key := keyOf(it, 0); key {
+		case "storage", "backend":
+			r.blocks(it, 1, r.readStorage)
+		case "listener":
+			r.blocks(it, 1, r.readListener)
+		case "seal":
+			r.blocks(it, 1, r.readSeal)
+		case "audit":
+			r.blocks(it, 2, r.readAudit)
+		default:
+			r.setting(it, key)
+		}
+	}
+}
+
+// setting reads a setting that is one value.
+func (r *reader) setting(it *ast.ObjectItem, key string) {
+	c := r.config
+	switch key {
+	case "log_level":
+		c.LogLevel = strings.ToLower(r.text(it))
+		r.check(it, checkLevel(c.LogLevel))
+	case "log_format":
+		c.LogFormat = r.text(it)
+		r.check(it, checkFormat(c.LogFormat))
+	case "pid_file":
+		c.PIDFile = r.text(it)
+	case "cluster_name":
+		c.ClusterName = r.text(it)
+	case "api_addr":
+		c.APIAddress = r.text(it)
+	case "audit_directory":
+		c.AuditDirs = append(c.AuditDirs, r.text(it))
+	case "audit_log_raw":
+		c.RawAudit = r.flag(it)
+	default:
+		if !unused(key) {
+			r.fault(it, "unknown setting %q", key)
+			return
+		}
+		c.Ignored = append(c.Ignored, key)
+	}
+}
+
+func (r *reader) check(it *ast.ObjectItem, err error) {
+	if err != nil {
+		r.fault(it, "%v", err)
+	}
+}
+
+// keyOf is a key of a setting or block; empty when it has no such key.
+func keyOf(it *ast.ObjectItem, i int) string {
+	if i >= len(it.Keys) {
+		return ""
+	}
+	s, err := value(it.Keys[i].Token.Value)
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+// value is a token's value. The parser panics on what it cannot read, such as a
+// number out of range.
+func value(of func() any) (s string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = errors.New("cannot be read")
+		}
+	}()
+	return fmt.Sprint(of()), nil
+}
+
+func (r *reader) text(it *ast.ObjectItem) string {
+	lit, ok := it.Val.(*ast.LiteralType)
+	if !ok || len(it.Keys) != 1 {
+		r.fault(it, "%s: must be one value", keyOf(it, 0))
+		return ""
+	}
+	s, err := value(lit.Token.Value)
+	if err != nil {
+		r.fault(it, "%s: %v", keyOf(it, 0), err)
+	}
+	return s
+}
+
+func (r *reader) flag(it *ast.ObjectItem) bool {
+	s := r.text(it)
+	b, err := strconv.ParseBool(s)
+	if err != nil && s != "" {
+		r.fault(it, "%s: must be true or false", keyOf(it, 0))
+	}
+	return b
+}
+
+// block is one labelled block: its labels, as many as it has, and its settings.
+type block struct {
+	*ast.ObjectItem
+	labels   []string
+	settings []*ast.ObjectItem
+}
+
+func (b *block) label(i int) string {
+	if i < len(b.labels) {
+		return b.labels[i]
+	}
+	return ""
+}
+
+// blocks reads storage "pebble" { ... } and its JSON forms, in which a label is a
+// key of an object, and the parser has already joined some of the keys.
+func (r *reader) blocks(it *ast.ObjectItem, most int, read func(*block)) {
+	obj, ok := it.Val.(*ast.ObjectType)
+	if !ok {
+		r.fault(it, "%s: must be a block", keyOf(it, 0))
+		return
+	}
+	b := &block{ObjectItem: it, settings: obj.List.Items}
+	for i := 1; i < len(it.Keys); i++ {
+		if len(b.labels) == most || keyOf(it, i) == "options" {
+			b.settings = []*ast.ObjectItem{{Keys: it.Keys[i:], Val: it.Val}}
+			break
+		}
+		b.labels = append(b.labels, keyOf(it, i))
+	}
+	if len(b.labels) < most && b.nested() {
+		for _, inner := range b.settings {
+			r.blocks(&ast.ObjectItem{Keys: append(it.Keys[:len(it.Keys):len(it.Keys)], inner.Keys...), Val: inner.Val}, most, read)
+		}
+		return
+	}
+	read(b)
+}
+
+// nested reports whether a block's settings are blocks under further labels.
+func (b *block) nested() bool {
+	for _, s := range b.settings {
+		if _, ok := s.Val.(*ast.ObjectType); !ok || keyOf(s, 0) == "options" {
+			return false
+		}
+	}
+	return len(b.settings) > 0
+}
+
+func (r *reader) readStorage(b *block) {
+	if r.storage {
+		r.fault(b.ObjectItem, "storage: there is one already")
+	}
+	r.storage = true
+	r.config.DataDir, r.config.InMemory = "", false
+	switch b.label(0) {
+	case "inmem", "mem", "inmem_ha":
+		r.config.InMemory = true
+		return
+	case "pebble", "file", "raft":
+	default:
+		r.fault(b.ObjectItem, "storage %q: this version has pebble (also under the names file and raft) and inmem", b.label(0))
+	}
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "path":
+			r.config.DataDir = r.text(s)
+		case "node_id", "retry_join", "performance_multiplier":
+		default:
+			r.fault(s, "storage: unknown setting %q; it takes path", keyOf(s, 0))
+		}
+	}
+	if r.config.DataDir == "" {
+		r.fault(b.ObjectItem, "storage %q: missing path, the directory of the data", b.label(0))
+	}
+}
+
+func (r *reader) readListener(b *block) {
+	if b.label(0) != "tcp" {
+		r.fault(b.ObjectItem, "listener %q: this version has tcp", b.label(0))
+	}
+	l := Listener{Address: DefaultAddress}
+	for _, s := range b.settings {
+		r.listenerSetting(&l, s)
+	}
+	r.check(b.ObjectItem, l.validate())
+	r.config.Listeners = append(r.config.Listeners, l)
+}
+
+func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
+	switch keyOf(s, 0) {
+	case "address":
+		l.Address = r.text(s)
+	case "tls_cert_file":
+		l.CertFile = r.text(s)
+	case "tls_key_file":
+		l.KeyFile = r.text(s)
+	case "tls_client_ca_file":
+		l.ClientCA = r.text(s)
+	case "tls_disable":
+		l.Plain = r.flag(s)
+	case "tls_require_and_verify_client_cert":
+		l.RequireClient = r.flag(s)
+	case "cluster_address", "tls_min_version", "telemetry", "max_request_size", "max_request_duration", "tls_disable_client_certs":
+		r.config.Ignored = append(r.config.Ignored, "listener "+keyOf(s, 0))
+	default:
+		r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert and tls_disable", keyOf(s, 0))
+	}
+}
+
+func (r *reader) readSeal(b *block) {
+	switch b.label(0) {
+	case "shamir":
+		return
+	case "file", "local", "static":
+		r.config.LocalSlot = true
+	default:
+		r.fault(b.ObjectItem, "seal %q: this version has shamir and file", b.label(0))
+	}
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "path":
+			r.config.SlotPath = r.text(s)
+		default:
+			r.fault(s, "seal: unknown setting %q; it takes path", keyOf(s, 0))
+		}
+	}
+}
+
+// readAudit reads audit "file" "path" { options { file_path = "..." } }.
+func (r *reader) readAudit(b *block) {
+	d := &audit.Declaration{Type: b.label(0), Path: b.label(1), Options: map[string]string{}}
+	if d.Type == "" {
+		r.fault(b.ObjectItem, "audit: write it as audit \"file\" \"NAME\" { options { file_path = \"PATH\" } }")
+		return
+	}
+	if d.Path == "" {
+		d.Path = d.Type
+	}
+	d.Path = strings.Trim(d.Path, "/") + "/"
+	for _, other := range r.config.Audit {
+		if other.Path == d.Path {
+			r.fault(b.ObjectItem, "audit: there is a device %q already", d.Path)
+		}
+	}
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "description":
+			d.Description = r.text(s)
+		case "options":
+			r.auditOptions(d, s)
+		default:
+			r.fault(s, "audit: unknown setting %q; it takes description and options", keyOf(s, 0))
+		}
+	}
+	r.config.Audit = append(r.config.Audit, d)
+}
+
+func (r *reader) auditOptions(d *audit.Declaration, it *ast.ObjectItem) {
+	obj, ok := it.Val.(*ast.ObjectType)
+	if !ok {
+		r.fault(it, "audit: options must be a block")
+		return
+	}
+	for _, o := range obj.List.Items {
+		d.Options[keyOf(o, 0)] = r.text(o)
+	}
+}

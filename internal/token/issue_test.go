@@ -1,0 +1,168 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+func TestIssueForALogin(t *testing.T) {
+	var asked string
+	f := newFixture(t, func(c *Config) {
+		c.Mount = func(_ context.Context, nsID, path string) (Limits, error) {
+			asked = nsID + " " + path
+			return Limits{Max: 3 * time.Hour}, nil
+		}
+	})
+	var warnings []string
+	a, err := f.s.Issue(t.Context(), Spec{
+		Namespace: "ns1", Path: "auth/userpass/login/alice", Mount: Limits{time.Hour, 2 * time.Hour},
+		Auth: api.Auth{TokenPolicies: []string{"Dev", "ops"}, DisplayName: "userpass-alice", EntityID: "e1", Renewable: true, TTL: 5 * time.Hour},
+		Warn: func(w string) { warnings = append(warnings, w) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(a.Policies, []string{"default", "dev", "ops"}) || a.TTL != 2*time.Hour || !a.Orphan || a.EntityID != "e1" || len(warnings) != 1 {
+		t.Errorf("unexpected answer %+v, warnings %q", a, warnings)
+	}
+	text := a.ClientToken.Reveal()
+	f.now = f.now.Add(time.Hour)
+	resp, _, err := f.write(text, "renew-self", `{"increment":"9h"}`)
+	if err != nil || resp.(*api.Auth).TTL != 2*time.Hour || asked != "ns1 auth/userpass/login/alice" {
+		t.Errorf("renewal by the mount's limits: %v, %v, asked for %q", resp, err, asked)
+	}
+	short, err := f.s.Issue(t.Context(), Spec{Namespace: RootNamespace, Path: "auth/x/login", Now: f.now, Auth: api.Auth{MaxTTL: time.Minute, NoDefaultPolicy: true}})
+	if err != nil || short.TTL != time.Minute || len(short.Policies) != 0 {
+		t.Errorf("a role's maximum: %+v, %v", short, err)
+	}
+	root, err := f.s.Issue(t.Context(), Spec{Namespace: RootNamespace, Path: "auth/token/root", Root: true, Auth: api.Auth{TTL: time.Hour}})
+	if err != nil || root.TTL != time.Hour || !slices.Equal(root.Policies, []string{"root"}) {
+		t.Errorf("an expiring root token: %+v, %v", root, err)
+	}
+	if got := f.issue(Spec{Namespace: RootNamespace, Path: "auth/token/root", Root: true, ID: api.NewSecret("dev")}); got != "dev" {
+		t.Error("the operator's root token has another text")
+	}
+	f.mustBe("dev", true)
+	_, err = f.s.Issue(t.Context(), Spec{Namespace: "ns1", Root: true, ID: api.NewSecret("dev")})
+	f.refuses(api.Invalid, "token IDs can only be manually specified in the root namespace", err)
+	_, err = f.s.Issue(t.Context(), Spec{Namespace: RootNamespace, Auth: api.Auth{BoundCIDRs: []string{"x"}}})
+	f.refuses(api.Invalid, "bound_cidrs: not an address or a range of addresses", err)
+	_, err = f.s.Issue(t.Context(), Spec{Namespace: RootNamespace, Auth: api.Auth{TokenType: Batch, NumUses: 1}})
+	f.refuses(api.Invalid, "batch tokens cannot have a use limit, a period or an explicit maximum TTL", err)
+}
+
+func TestBoundAddresses(t *testing.T) {
+	f := newFixture(t)
+	text := f.issue(Spec{Namespace: RootNamespace, Path: "auth/x/login", Auth: api.Auth{BoundCIDRs: []string{"127.0.0.1", "10.0.0.0/8", "fd00::/8"}}})
+	for _, bound := range []string{text, f.child(text, `{}`)} {
+		tok, err := f.lookup(bound)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for addr, want := range map[string]bool{"127.0.0.1": true, "127.0.0.2": false, "10.9.9.9": true, "::ffff:10.9.9.9": true, "11.0.0.1": false, "fd00::1": true, "fe80::1": false} {
+			if tok.AllowedFrom(netip.MustParseAddr(addr)) != want {
+				t.Errorf("from %s: %v; want %v", addr, !want, want)
+			}
+		}
+		if tok.AllowedFrom(netip.Addr{}) {
+			t.Error("allowed from nowhere")
+		}
+	}
+	if root, err := f.lookup(f.root); err != nil || !root.AllowedFrom(netip.Addr{}) {
+		t.Errorf("an unbound token is bound: %v", err)
+	}
+}
+
+func TestMissingPoliciesAreWarnedOf(t *testing.T) {
+	f := newFixture(t, func(c *Config) {
+		c.HasPolicy = func(_ context.Context, _, name string) (bool, error) { return name == "known", nil }
+	})
+	_, c, err := f.write(f.root, "create", `{"policies":["known","b","default"]}`)
+	if err != nil || !slices.Equal(c.Warnings(), []string{`Policy "b" does not exist`}) {
+		t.Errorf("warnings %q, %v", c.Warnings(), err)
+	}
+}
+
+// A token whose name comes back must not be caught in the old one's revocation.
+func TestCustomTokenWaitsForItsPredecessor(t *testing.T) {
+	fail := true
+	f := newFixture(t, func(c *Config) {
+		c.OnRevoke = []func(context.Context, string, string) error{func(context.Context, string, string) error {
+			if fail {
+				return errors.New("the cubbyhole is out of reach")
+			}
+			return nil
+		}}
+	})
+	f.child(f.child(f.root, `{"id":"mine"}`), `{}`)
+	if err := f.revoke("mine"); err == nil {
+		t.Fatal("a revocation was answered before it was done")
+	}
+	f.mustBe("mine", false)
+	_, _, err := f.write(f.root, "create", `{"id":"mine"}`)
+	f.refuses(api.Invalid, "cannot create a token with a duplicate ID", err)
+}
+
+func TestTidy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(c *Config) { c.Now = time.Now })
+		f.now = time.Now()
+		keep := f.child(f.root, `{"policies":["p"],"ttl":"900h"}`)
+		lost := f.create(f.root, `{"policies":["p"],"ttl":"1h"}`)
+		tok, err := f.lookup(lost.ClientToken.Reveal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Meddling: the due-time is gone, and an accessor leads nowhere.
+		_, err = store.Update(t.Context(), f.store, func(tx *store.Tx) error {
+			schedule.Remove(tx, schedule.Item{Namespace: RootNamespace, At: tok.Due, Kind: kindExpire, ID: tok.ID})
+			tx.Put(accessorKey(RootNamespace, "stray"), []byte(`{"accessor":"a","token":"none"}`))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.run(f.s.Jobs(), 2*time.Hour)
+		if len(f.rows(tok.ID)) == 0 {
+			t.Fatal("the control was revoked without its due-time")
+		}
+		if _, _, err := f.write(f.root, "tidy", ""); err != nil {
+			t.Fatal(err)
+		}
+		f.run(f.s.Jobs(), time.Minute)
+		if rows := append(f.rows(tok.ID), f.rows("stray")...); len(rows) != 0 {
+			t.Errorf("rows left: %v", rows)
+		}
+		f.mustBe(keep, true)
+	})
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"a", "a", true}, {"a", "ab", false}, {"*", "", true}, {"*", "x", true}, {"a*", "a", true}, {"a*", "ab", true}, {"a*", "ba", false},
+		{"*a", "ba", true}, {"*a", "ab", false}, {"a*b*c", "axxbxxc", true}, {"a*b*c", "axxcxxb", false}, {"*b*", "abc", true}, {"*b*", "ac", false}, {"a*a", "a", false},
+	} {
+		if glob(c.pattern, c.s) != c.want {
+			t.Errorf("glob(%q, %q) is %v", c.pattern, c.s, !c.want)
+		}
+	}
+}
+
+func TestGlobsDoNotMeanRoot(t *testing.T) {
+	r := &Role{AllowedPoliciesGlob: []string{"*", "r*", "root"}}
+	if r.allows("root", true) || !r.allows("roots", true) {
+		t.Error("a glob allows the root policy, or nothing")
+	}
+}
