@@ -195,10 +195,11 @@ func (p *passage) identify() error {
 	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
 		return api.ErrDenied()
 	}
-	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
+	spent, err := p.house.Tokens.Use(&p.call, t)
+	if err != nil {
 		return err
 	}
-	p.token = t
+	p.token, p.spent = t, spent
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
 		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == token.Batch}
 	if p.mount != nil && p.mount.Builtin {

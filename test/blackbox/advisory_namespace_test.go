@@ -106,12 +106,13 @@ func TestSingleUseTokens(t *testing.T) {
 				won.Add(1)
 			case a.Status != 403:
 				other.Add(1)
+				t.Errorf("%d %s", a.Status, a.Body)
 			}
 		})
 	}
 	all.Wait()
 	if won.Load() != uses || other.Load() != 0 {
-		t.Errorf("%d of %d uses, %d neither answered nor denied", won.Load(), uses, other.Load())
+		t.Errorf("%d of %d uses, %d neither answered nor denied\n%s", won.Load(), uses, other.Load(), s.Log.Bytes())
 	}
 }
 
