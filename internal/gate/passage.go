@@ -370,12 +370,6 @@ func (p *passage) answer() (err error) {
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
 		return err
 	}
-<<<<<<< HEAD
-	return p.dispatch()
-=======
-	if err := p.limit(); err != nil {
-		return err
-	}
 	if err := p.dispatch(); err != nil || p.r.WrapTTL == 0 {
 		return err
 	}
@@ -406,7 +400,6 @@ func (p *passage) unwrapped(a *api.Answer) {
 	for _, w := range a.Warnings {
 		p.call.Warn(w)
 	}
->>>>>>> wrap
 }
 
 // errWrap refuses what would else be answered in the clear.

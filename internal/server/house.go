@@ -147,7 +147,11 @@ func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error 
 	return cubbyhole.Erase(ctx, store.Sub(h.Data, e.Prefix(nsID)), tokenID)
 }
 
-<<<<<<< HEAD
+// eraseWrapped removes the answer that a wrapping token stood for.
+func (h *house) eraseWrapped(ctx context.Context, nsID, tokenID string) error {
+	return h.Wrapping.Erase(ctx, nsID, tokenID)
+}
+
 // lateWriters is how long after a mount was disabled a request that had begun
 // before may still have written: its data is then deleted once more.
 const lateWriters = 10 * time.Minute
@@ -155,15 +159,6 @@ const lateWriters = 10 * time.Minute
 // dropLater records jobs, due after the given delays, whose argument is a
 // namespace or a prefix of keys.
 func (s *Server) dropLater(kind string, delays ...time.Duration) func(*store.Tx, string) error {
-=======
-// eraseWrapped removes the answer that a wrapping token stood for.
-func (h *house) eraseWrapped(ctx context.Context, nsID, tokenID string) error {
-	return h.Wrapping.Erase(ctx, nsID, tokenID)
-}
-
-// dropLater records a job whose argument is a namespace or a prefix of keys.
-func (s *Server) dropLater(kind string) func(*store.Tx, string) error {
->>>>>>> wrap
 	return func(tx *store.Tx, what string) error {
 		for _, d := range delays {
 			err := schedule.Add(tx, schedule.Item{Namespace: namespace.RootID, At: s.now().Add(d), Kind: kind,
