@@ -72,7 +72,7 @@ type Mount struct {
 // Caller is who asks. A call on a public endpoint has the zero Caller.
 type Caller struct {
 	TokenID     string   // storage identity of the token (a keyed hash, not the token)
-	Token       Secret   // the token as it was presented; for the token store's own answers only
+	Token       Secret   // the token as it was presented, to built-in mounts only; without TokenID, it has not been looked at
 	Accessor    string   // token accessor
 	DisplayName string   // such as token or userpass-alice
 	EntityID    string   // identity entity; empty when there is none
@@ -91,10 +91,11 @@ type Call struct {
 	Namespace Namespace
 	Mount     Mount
 	Caller    Caller
-	Path      string      // canonical path, relative to the mount
-	Store     store.Store // the mount's own part of the encrypted store
-	Now       time.Time   // when the request was accepted
-	Remote    netip.Addr  // the client's address; invalid when not known
+	Path      string        // canonical path, relative to the mount
+	Store     store.Store   // the mount's own part of the encrypted store
+	Now       time.Time     // when the request was accepted
+	Remote    netip.Addr    // the client's address; invalid when not known
+	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
 
 	warnings []string
 	after    []func() error
@@ -105,6 +106,13 @@ func (c *Call) Warn(message string) { c.warnings = append(c.warnings, message) }
 
 // Warnings are the lines that Warn has added.
 func (c *Call) Warnings() []string { return c.warnings }
+
+// TakeWarnings are the lines that Warn has added. The answer no longer has them.
+func (c *Call) TakeWarnings() []string {
+	out := c.warnings
+	c.warnings = nil
+	return out
+}
 
 // Keys is the answer to every List and Scan. An empty one is answered as not
 // found, as clients expect.
@@ -179,6 +187,28 @@ type Auth struct {
 	DisplayName      string
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
+}
+
+// Answer is a whole answer of any form, as it was made earlier and kept. Its
+// fields are those of the form it had; the others are empty.
+type Answer struct {
+	Data          []byte // JSON
+	Raw           *Raw
+	Auth          *Auth
+	LeaseDuration time.Duration
+	MountType     string
+	Warnings      []string
+}
+
+// WrapInfo is the answer that stands for one which is kept for the bearer of a
+// single-use token.
+type WrapInfo struct {
+	Token           Secret
+	Accessor        string // of Token
+	TTL             time.Duration
+	CreationTime    time.Time
+	CreationPath    string // of the request whose answer is kept
+	WrappedAccessor string // of the token that the answer holds; empty: it holds none
 }
 
 // LoginPolicies are names that an auth method attaches; the root policy is

@@ -20,6 +20,7 @@ const (
 	Sealed                    // answers also while the server is sealed
 	Open                      // takes a token but asks no policy: the handler decides what is shown
 	Hidden                    // left out of the documentation: it answers what the surface does not have
+	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.
@@ -86,6 +87,8 @@ const (
 	Data                 // fields, which Response describes
 	Login                // an Auth
 	Document             // a Raw: bytes with a content type of their own
+	Whole                // an Answer: of whatever form it had
+	Wrapped              // a WrapInfo
 )
 
 func formOf(t reflect.Type) Form {
@@ -94,6 +97,10 @@ func formOf(t reflect.Type) Form {
 		return Document
 	case typeAuth:
 		return Login
+	case reflect.TypeFor[Answer]():
+		return Whole
+	case reflect.TypeFor[WrapInfo]():
+		return Wrapped
 	case reflect.TypeFor[None]():
 		return Nothing
 	}

@@ -95,7 +95,8 @@ var (
 
 func schemaOf(t reflect.Type) (*Schema, error) { return buildSchema(t, true, 0) }
 
-// responseSchema is nil for None, Raw and Auth, which have a form of their own.
+// responseSchema is nil for None, Raw, Auth, Answer and WrapInfo, which have a
+// form of their own.
 func responseSchema(t reflect.Type) (*Schema, error) {
 	if formOf(t) != Data {
 		return nil, nil

@@ -98,18 +98,8 @@ type Response struct {
 	LeaseID  string
 	Warnings []string // shown as they are
 	Redirect string
-	Wrap     *Wrap // nil: not wrapped
-	Err      error // only the text of an *api.Error is shown
-}
-
-// Wrap tells where a wrapped answer went.
-type Wrap struct {
-	Token           api.Secret
-	Accessor        string
-	TTL             time.Duration // shown in whole seconds
-	CreationTime    time.Time
-	CreationPath    string
-	WrappedAccessor string
+	Wrap     *api.WrapInfo // where a wrapped answer went; nil: not wrapped
+	Err      error         // only the text of an *api.Error is shown
 }
 
 // maxKept is the largest buffer that an entry keeps for the next request, in bytes.

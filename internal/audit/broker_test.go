@@ -88,7 +88,7 @@ func TestEntriesHaveVaultsForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.LogResponse(t.Context(), moment, e, &Response{Data: []byte(`{"data":{"a":"x"},"metadata":{"created_time":"T","version":1}}`), Shape: kvShape,
-		LeaseID: "l", Warnings: []string{"w"}, Wrap: &Wrap{Token: api.NewSecret("wt"), Accessor: "wa", TTL: time.Minute, CreationTime: moment, CreationPath: "p"}, Err: api.Errorf(api.Invalid, "no")}); err != nil {
+		LeaseID: "l", Warnings: []string{"w"}, Wrap: &api.WrapInfo{Token: api.NewSecret("wt"), Accessor: "wa", TTL: time.Minute, CreationTime: moment, CreationPath: "p"}, Err: api.Errorf(api.Invalid, "no")}); err != nil {
 		t.Fatal(err)
 	}
 	common := `"auth":{"client_token":"` + h("s.token") + `","accessor":"` + h("acc") + `","display_name":"token","policies":["default","dev"],"token_policies":["default"],"identity_policies":["dev"],` +

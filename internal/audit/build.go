@@ -356,7 +356,7 @@ func (b *builder) rawBody(r *api.Raw) {
 	b.end()
 }
 
-func (b *builder) wrap(w *Wrap) {
+func (b *builder) wrap(w *api.WrapInfo) {
 	b.open("wrap_info")
 	b.seconds("ttl", w.TTL)
 	b.hash("token", w.Token.Reveal())

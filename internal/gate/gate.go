@@ -27,6 +27,7 @@ import (
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
+	"github.com/strongroom/strongroom/internal/wrapping"
 )
 
 // Request is what a door hands in. The door has bounded and parsed the body;
@@ -53,6 +54,7 @@ type Response struct {
 	Data          []byte // the handler's answer as JSON; nil: it had nothing to say
 	Raw           *api.Raw
 	Auth          *api.Auth
+	Wrap          *api.WrapInfo // where the answer is kept; nil: it is here
 	LeaseDuration time.Duration
 	Warnings      []string
 	Err           error  // an *api.Error, or internal
@@ -83,6 +85,7 @@ type House struct {
 	Policies   *policies.Store
 	Tokens     *token.Store
 	Audit      *audit.Broker
+	Wrapping   *wrapping.Store
 	// Help describes, as JSON, what answers on a path pattern of a mount.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
 }
@@ -108,7 +111,7 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 		return &Response{RequestID: r.ID, Err: g.errSealed()}
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
-	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr()}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL}
 	if err := p.run(); err != nil {
 		p.fail(err)
 	}

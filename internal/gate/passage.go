@@ -173,12 +173,33 @@ func undocumented(m *api.Match, err error) bool {
 // decides for itself what a token shows. That a name in its path is malformed
 // does not change that.
 func (p *passage) public() bool {
-	return p.match.Endpoint != nil && p.match.Endpoint.Has(api.Public|api.Open) && (p.lost == nil || api.KindOf(p.lost) == api.Invalid)
+	e := p.match.Endpoint
+	return e != nil && (e.Has(api.Public|api.Open) || p.bearer()) && (p.lost == nil || api.KindOf(p.lost) == api.Invalid)
+}
+
+// bearer reports whether the token that was presented is itself what the endpoint
+// is asked about: the request names no other.
+func (p *passage) bearer() bool {
+	if !p.match.Endpoint.Has(api.Bearer) {
+		return false
+	}
+	named := strings.Trim(string(p.r.Body.Get("token")), `"`)
+	return named == "" || named == "null" || named == p.r.Token.Reveal()
+}
+
+// barred reports whether a token may not be used for this request at all. A
+// wrapping token is never a caller; trying costs it nothing.
+func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
+	return owner == nil || owner.Deleting || t.Wrapping() || !t.AllowedFrom(p.call.Remote) ||
+		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
 }
 
 // identify finds the token's owner. Public endpoints need none.
 func (p *passage) identify() error {
-	if p.public() && (p.r.Token.Empty() || p.match.Endpoint.Has(api.Public)) {
+	if p.public() && (p.r.Token.Empty() || !p.match.Endpoint.Has(api.Open)) {
+		if p.mount.Builtin && p.match.Endpoint.Has(api.Bearer) {
+			p.call.Caller.Token = p.r.Token
+		}
 		return nil
 	}
 	if p.r.Token.Empty() {
@@ -192,7 +213,7 @@ func (p *passage) identify() error {
 	if err != nil {
 		return err
 	}
-	if owner == nil || owner.Deleting || !t.AllowedFrom(p.call.Remote) || p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) {
+	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
 	spent, err := p.house.Tokens.Use(&p.call, t)
@@ -344,20 +365,46 @@ func (p *passage) retire() {
 }
 
 func (p *passage) answer() (err error) {
-	if p.r.WrapTTL != 0 {
-		return errWrap()
-	}
 	if p.r.Help {
 		p.resp.Flags = api.Bare
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
 		return err
 	}
-	return p.dispatch()
+	if err := p.dispatch(); err != nil || p.r.WrapTTL == 0 {
+		return err
+	}
+	return p.wrap()
+}
+
+// wrap keeps the answer for the bearer of a token, and answers with that token.
+// Where there is nothing to say, or what there is is wrapped already, it does nothing.
+func (p *passage) wrap() error {
+	r := p.resp
+	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && len(p.call.Warnings()) == 0 {
+		return nil
+	}
+	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
+	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
+		LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: warnings})
+	if err != nil {
+		return err
+	}
+	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info}
+	return nil
+}
+
+// unwrapped answers with a whole answer that was made before.
+func (p *passage) unwrapped(a *api.Answer) {
+	p.resp.Data, p.resp.Raw, p.resp.Auth = a.Data, a.Raw, a.Auth
+	p.resp.LeaseDuration, p.resp.MountType = a.LeaseDuration, a.MountType
+	for _, w := range a.Warnings {
+		p.call.Warn(w)
+	}
 }
 
 // errWrap refuses what would else be answered in the clear.
 func errWrap() *api.Error {
-	return &api.Error{Kind: api.Invalid, Message: "response wrapping is not supported", Hint: "ask without X-Vault-Wrap-TTL"}
+	return &api.Error{Kind: api.Invalid, Message: "this answer cannot be wrapped", Hint: "ask without X-Vault-Wrap-TTL"}
 }
 
 // recovered, deferred, makes a panic an internal error. The log gets the place
@@ -394,6 +441,10 @@ func (p *passage) render() (err error) {
 		p.resp.Raw = v
 	case *api.Auth:
 		p.resp.Auth = v
+	case *api.Answer:
+		p.unwrapped(v)
+	case *api.WrapInfo:
+		p.resp.Wrap, p.resp.MountType = v, ""
 	case *api.Keys:
 		if err := p.filter(v); err != nil {
 			return err
@@ -427,7 +478,7 @@ func (p *passage) note(err error) {
 
 func (p *passage) fail(err error) {
 	p.resp.Err = err
-	p.resp.Data, p.resp.Raw, p.resp.Auth = nil, nil, nil
+	p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.Wrap = nil, nil, nil, nil
 	var e *api.Error
 	switch {
 	case errors.As(err, &e) && e.Kind != api.Internal:
@@ -464,6 +515,9 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 			}
 		}
 	}
+	if p.token == nil {
+		a.ClientToken = p.call.Caller.Token // of a bearer endpoint, else empty
+	}
 	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, p.path
 	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
 	if p.r.Body.Len() > 0 {
@@ -476,7 +530,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 
 // logged is the answer as the audit log sees it.
 func (p *passage) logged(err error) *audit.Response {
-	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, Warnings: p.call.Warnings(), Err: p.resp.Err}
+	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, Wrap: p.resp.Wrap, Warnings: p.call.Warnings(), Err: p.resp.Err}
 	if err != nil {
 		out.Data = p.resp.ErrData
 	}

@@ -345,16 +345,28 @@ func TestNextRequestSeesTheChange(t *testing.T) {
 	}
 }
 
-func TestWrappingIsRefused(t *testing.T) {
+func TestWrappedAnswersAreNotInTheClear(t *testing.T) {
 	f := newFixture(t)
-	for _, help := range []bool{false, true} {
+	wrapped := func() *gate.Response {
 		r := request(api.Read, "probe/thing/x", f.root)
-		r.WrapTTL, r.Help = time.Minute, help
-		want(t, f.gate.Serve(context.Background(), r), "invalid")
+		r.WrapTTL = time.Minute
+		return f.gate.Serve(context.Background(), r)
 	}
-	if f.engine.calls.Load() != 0 {
-		t.Error("the handler ran")
+	r := wrapped()
+	if want(t, r, ""); r.Wrap == nil || r.Data != nil || r.Raw != nil || r.Auth != nil || len(r.Warnings) != 0 {
+		t.Errorf("answered %s beside %v", r.Data, r.Wrap)
 	}
+	f.engine.read = func(*api.Call) (*answer, error) { return nil, api.ErrNotFound() }
+	if r = wrapped(); r.Wrap != nil {
+		t.Error("a failure is wrapped")
+	}
+	want(t, r, "not found")
+	f.engine.read = nil
+	f.sink.breakOn("response")
+	if r = wrapped(); r.Wrap != nil {
+		t.Error("the wrapping token went out without being written down")
+	}
+	want(t, r, "unavailable")
 }
 
 func TestKnows(t *testing.T) {

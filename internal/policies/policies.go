@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	rootName    = "root"
-	defaultName = "default"
+	rootName     = "root"
+	defaultName  = "default"
+	wrappingName = "response-wrapping" // of tokens that grant nothing: nobody may give it a meaning
 
 	maxPolicyBytes = 256 << 10 // of one policy's text
 	maxSets        = 8192      // compiled sets that are remembered
@@ -158,7 +159,7 @@ func parse(ctx context.Context, r store.Reader, nsID, name string) (*policy.Poli
 
 // Write creates or replaces a policy.
 func (s *Store) Write(ctx context.Context, nsID, name, text string) error {
-	if name == rootName {
+	if name == rootName || name == wrappingName {
 		return api.Errorf(api.Invalid, "cannot update %q policy", name)
 	}
 	text = plain(text)
@@ -200,7 +201,7 @@ func plain(text string) string {
 // Delete removes a policy; one that is absent is no error.
 func (s *Store) Delete(ctx context.Context, nsID, name string) error {
 	switch name {
-	case rootName:
+	case rootName, wrappingName:
 		return api.Errorf(api.Invalid, "cannot delete %q policy", name)
 	case defaultName:
 		return api.Errorf(api.Invalid, "cannot delete default policy")

@@ -286,6 +286,8 @@ func (w *writer) responses(e *api.Endpoint, id string) map[string]*response {
 		return map[string]*response{"200": {Description: "OK", Content: map[string]*media{jsonType: w.define(typeNameOf(id)+"Response", s)}}}
 	case api.Login:
 		return map[string]*response{"200": {Description: "A token, in the member auth of the envelope."}}
+	case api.Wrapped:
+		return map[string]*response{"200": {Description: "A wrapping token, in the member wrap_info of the envelope."}}
 	}
 	return map[string]*response{"200": {Description: "OK"}}
 }

@@ -107,6 +107,10 @@ func (c *Comments) answerPage(b *strings.Builder, e *api.Endpoint) {
 		b.WriteString("\nAnswers 204.\n")
 	case api.Login:
 		b.WriteString("\nAnswers a token, in the member `auth` of the envelope.\n")
+	case api.Whole:
+		b.WriteString("\nAnswers in the form that the answer had when it was made.\n")
+	case api.Wrapped:
+		b.WriteString("\nAnswers a wrapping token, in the member `wrap_info` of the envelope.\n")
 	case api.Document:
 		b.WriteString("\nAnswers a document without envelope.\n")
 	case api.Data:

@@ -23,6 +23,7 @@ import (
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
+	"github.com/strongroom/strongroom/internal/wrapping"
 )
 
 // Kinds of scheduled work that the server itself takes care of.
@@ -58,7 +59,8 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Delete:  s.dropLater(jobDropNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole}})
+		Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped}})
+	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		audit.Env{Now: s.now, Stdout: s.stdout, Dirs: s.config.AuditDirs, AllowRaw: s.config.RawAudit}, s.config.Audit, h.Audit)
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.now)
@@ -106,6 +108,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.Policies, policies.Routes()))
 	add(api.Bind(h.Namespaces, namespace.Routes()))
 	add(api.Bind(h.devices, audit.Routes))
+	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
 	add(api.Bind(&h.book, reference.Routes()))
@@ -142,6 +145,11 @@ func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error 
 		return nil
 	}
 	return cubbyhole.Erase(ctx, store.Sub(h.Data, e.Prefix(nsID)), tokenID)
+}
+
+// eraseWrapped removes the answer that a wrapping token stood for.
+func (h *house) eraseWrapped(ctx context.Context, nsID, tokenID string) error {
+	return h.Wrapping.Erase(ctx, nsID, tokenID)
 }
 
 // lateWriters is how long after a mount was disabled a request that had begun

@@ -87,7 +87,7 @@ func (s *Store) createChild(c *api.Call, req CreateRequest, role *Role, orphan b
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.create(c, t, req.ID)
+	text, err := s.create(c, t, req.ID, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (ch *child) policies() ([]string, error) {
 		return nil, err
 	}
 	if len(names) != 1 || names[0] != rootPolicy {
-		return names, nil
+		return names, assignable(names)
 	}
 	switch {
 	case ch.foreign():

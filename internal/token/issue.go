@@ -21,6 +21,11 @@ type Spec struct {
 	// initialisation and for the ceremony that replaces a lost root token; nothing
 	// else can attach the root policy.
 	Root bool
+	// Wrapping makes a wrapping token: see WrappingPolicy.
+	Wrapping bool
+	// With writes what belongs to the token in the commit that makes it. It may be
+	// called many times; nil: nothing.
+	With func(tx *store.Tx, t *Token) error
 	ID   api.Secret   // the token's text, when the operator names it
 	Now  time.Time    // zero: the clock's
 	Warn func(string) // told of limits that were applied; nil: nobody
@@ -59,7 +64,7 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 	if err := s.setLoginTTL(t, sp); err != nil {
 		return nil, err
 	}
-	text, err := s.create(ctx, t, sp.ID)
+	text, err := s.create(ctx, t, sp.ID, sp.With)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +72,11 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 }
 
 func (sp Spec) policies() ([]string, error) {
-	if sp.Root {
+	switch {
+	case sp.Root:
 		return []string{rootPolicy}, nil
+	case sp.Wrapping:
+		return []string{WrappingPolicy}, nil
 	}
 	names, err := canonical(sp.Auth.TokenPolicies)
 	if err != nil {
@@ -76,6 +84,9 @@ func (sp Spec) policies() ([]string, error) {
 	}
 	if len(names) == 1 && names[0] == rootPolicy {
 		return nil, api.Errorf(api.Invalid, "auth methods cannot create root tokens")
+	}
+	if err := assignable(names); err != nil {
+		return nil, err
 	}
 	if !sp.Auth.NoDefaultPolicy {
 		names = withDefault(names)
@@ -129,8 +140,9 @@ func (t *Token) auth(text string) *api.Auth {
 	}
 }
 
-// create makes a token whose content is decided and returns its text.
-func (s *Store) create(ctx context.Context, t *Token, custom api.Secret) (string, error) {
+// create makes a token whose content is decided and returns its text. with, where
+// it is not nil, is part of the commit.
+func (s *Store) create(ctx context.Context, t *Token, custom api.Secret, with func(*store.Tx, *Token) error) (string, error) {
 	if err := t.check(); err != nil {
 		return "", err
 	}
@@ -146,7 +158,14 @@ func (s *Store) create(ctx context.Context, t *Token, custom api.Secret) (string
 	if err != nil {
 		return "", fmt.Errorf("token: hash: %w", err)
 	}
-	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return t.insert(tx, accessor) })
+	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		if with != nil {
+			if err := with(tx, t); err != nil {
+				return err
+			}
+		}
+		return t.insert(tx, accessor)
+	})
 	return text, err
 }
 

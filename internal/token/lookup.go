@@ -88,7 +88,7 @@ func (s *Store) Use(ctx context.Context, t *Token) (last bool, err error) {
 // use takes one use off a token's row.
 func (s *Store) use(ctx context.Context, k rowKey) (last bool, err error) {
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
-		last = false
+		last = false // an attempt that lost may have set it
 		now, err := read(tx, k)
 		if err != nil {
 			return err

@@ -67,7 +67,7 @@ func render(resp *gate.Response) (int, []byte) {
 			return http.StatusOK, resp.Raw.Body
 		}
 		return resp.Raw.Status, resp.Raw.Body
-	case resp.Data == nil && resp.Auth == nil && len(resp.Warnings) == 0:
+	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && len(resp.Warnings) == 0:
 		return http.StatusNoContent, nil
 	case resp.Flags&api.Bare != 0 && resp.Data != nil:
 		return http.StatusOK, append(resp.Data, '\n')
@@ -112,7 +112,9 @@ func envelope(resp *gate.Response, data []byte) []byte {
 		b = append(append(b, data[1:len(data)-1]...), ',')
 	}
 	b = append(b, `"request_id":"`...)
-	b = append(b, resp.RequestID...)
+	if resp.Wrap == nil {
+		b = append(b, resp.RequestID...)
+	}
 	b = append(b, `","lease_id":"","renewable":false,"lease_duration":`...)
 	b = strconv.AppendInt(b, int64(resp.LeaseDuration/time.Second), 10)
 	b = append(b, `,"data":`...)
@@ -121,7 +123,9 @@ func envelope(resp *gate.Response, data []byte) []byte {
 	} else {
 		b = append(b, data...)
 	}
-	b = append(b, `,"wrap_info":null,"warnings":`...)
+	b = append(b, `,"wrap_info":`...)
+	b = appendWrap(b, resp.Wrap)
+	b = append(b, `,"warnings":`...)
 	b = appendTexts(b, resp.Warnings)
 	b = append(b, `,"auth":`...)
 	b = appendAuth(b, resp.Auth)
@@ -152,8 +156,8 @@ func appendTexts(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-// authBlock is the form of an answer to a login or a token's creation. It is
-// the one place where a new token leaves the server.
+// authBlock is the form of an answer to a login or a token's creation. Here and
+// in wrapBlock new tokens leave the server.
 type authBlock struct {
 	ClientToken      string            `json:"client_token"`
 	Accessor         string            `json:"accessor"`
@@ -176,6 +180,28 @@ func appendAuth(b []byte, a *api.Auth) []byte {
 	}
 	out, err := json.Marshal(authBlock{a.ClientToken.Reveal(), a.Accessor, a.Policies, a.TokenPolicies, a.IdentityPolicies, a.Metadata,
 		int64(a.TTL / time.Second), a.Renewable, a.EntityID, a.TokenType, a.Orphan, nil, a.NumUses})
+	if err != nil {
+		return append(b, "null"...)
+	}
+	return append(b, out...)
+}
+
+// wrapBlock is the form of an answer that is kept for the bearer of a token.
+type wrapBlock struct {
+	Token           string   `json:"token"`
+	Accessor        string   `json:"accessor"`
+	TTL             int64    `json:"ttl"` // seconds
+	CreationTime    api.Time `json:"creation_time"`
+	CreationPath    string   `json:"creation_path"`
+	WrappedAccessor string   `json:"wrapped_accessor,omitempty"`
+}
+
+func appendWrap(b []byte, w *api.WrapInfo) []byte {
+	if w == nil {
+		return append(b, "null"...)
+	}
+	out, err := json.Marshal(wrapBlock{w.Token.Reveal(), w.Accessor, int64(w.TTL / time.Second), api.Time{Time: w.CreationTime},
+		w.CreationPath, w.WrappedAccessor})
 	if err != nil {
 		return append(b, "null"...)
 	}

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/gate"
@@ -57,8 +58,8 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, erro
 		req.Remote = ap
 	}
 	var err error
-	if req.WrapTTL, err = api.ParseDuration(r.Header.Get("X-Vault-Wrap-TTL")); err != nil || req.WrapTTL < 0 {
-		return req, api.Errorf(api.Invalid, "X-Vault-Wrap-TTL: not a duration such as 60 or 5m")
+	if req.WrapTTL, err = wrapTTL(r.Header); err != nil {
+		return req, err
 	}
 	var query url.Values
 	if r.URL.RawQuery != "" {
@@ -70,6 +71,18 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, erro
 		return req, err
 	}
 	return req, d.body(w, r, req, query)
+}
+
+// wrapTTL is for how long the answer is to be wrapped; 0: not at all.
+func wrapTTL(h http.Header) (time.Duration, error) {
+	ttl, err := api.ParseDuration(h.Get("X-Vault-Wrap-TTL"))
+	switch {
+	case err != nil || ttl < 0:
+		return 0, api.Errorf(api.Invalid, "X-Vault-Wrap-TTL: not a duration such as 60 or 5m")
+	case ttl > 0 && strings.EqualFold(h.Get("X-Vault-Wrap-Format"), "jwt"):
+		return 0, &api.Error{Kind: api.Invalid, Message: "X-Vault-Wrap-Format: wrapping tokens in JWT form are not supported", Hint: "ask without that header"}
+	}
+	return ttl, nil
 }
 
 // tokenOf is the caller's token: X-Vault-Token, or the first bearer token.
