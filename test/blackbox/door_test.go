@@ -233,15 +233,22 @@ func TestWrapping(t *testing.T) {
 		s.Want(t, 400, "GET", "kv1/a", root, "", "X-Vault-Wrap-TTL", ttl)
 	}
 	for _, ttl := range []string{"60", "60s", "1", "0.5"} {
-		for _, path := range []string{"kv1/a", "auth/token/lookup-self", "sys/health", "sys/seal-status", "kv1/a?help=1"} {
+		for _, path := range []string{"kv1/a", "auth/token/lookup-self"} {
+			a := s.Want(t, 200, "GET", path, root, "", "X-Vault-Wrap-TTL", ttl)
+			if !strings.Contains(a.Text(), `"data":null,"wrap_info":{`) {
+				t.Errorf("%s: %s", path, a.Body)
+			}
+		}
+		for _, path := range []string{"sys/health", "sys/seal-status", "kv1/a?help=1"} {
 			a := s.Want(t, 400, "GET", path, root, "", "X-Vault-Wrap-TTL", ttl)
-			if !strings.Contains(a.Text(), "wrapping") {
+			if !strings.Contains(a.Text(), "cannot be wrapped") {
 				t.Errorf("%s: %s", path, a.Body)
 			}
 		}
 	}
-	s.Want(t, 400, "POST", "kv1/wrapped", root, `{"k":"v"}`, "X-Vault-Wrap-TTL", "60")
-	s.Want(t, 404, "GET", "kv1/wrapped", root, "")
+	// What has no answer has nothing to wrap.
+	s.Want(t, 204, "POST", "kv1/wrapped", root, `{"k":"v"}`, "X-Vault-Wrap-TTL", "60")
+	s.Want(t, 200, "GET", "kv1/wrapped", root, "")
 	s.Want(t, 200, "GET", "kv1/a", root, "", "X-Vault-Wrap-TTL", "0")
 }
 
