@@ -184,7 +184,7 @@ func (p *passage) bearer() bool {
 		return false
 	}
 	named := strings.Trim(string(p.r.Body.Get("token")), `"`)
-	return named == "" || named == "null" || named == p.r.Token.Reveal()
+	return named == "" || named == "null" || p.r.Token.Equal(api.NewSecret(named))
 }
 
 // barred reports whether a token may not be used for this request at all. A
@@ -365,6 +365,9 @@ func (p *passage) retire() {
 }
 
 func (p *passage) answer() (err error) {
+	if p.r.Help && p.r.WrapTTL != 0 {
+		return errWrap()
+	}
 	if p.r.Help {
 		p.resp.Flags = api.Bare
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)

@@ -345,6 +345,16 @@ func TestNextRequestSeesTheChange(t *testing.T) {
 	}
 }
 
+func TestHelpIsNotWrapped(t *testing.T) {
+	f := newFixture(t)
+	r := request(api.Read, "probe/thing/x", f.root)
+	r.WrapTTL, r.Help = time.Minute, true
+	want(t, f.gate.Serve(context.Background(), r), "invalid")
+	if f.engine.calls.Load() != 0 {
+		t.Error("the handler ran")
+	}
+}
+
 func TestWrappedAnswersAreNotInTheClear(t *testing.T) {
 	f := newFixture(t)
 	wrapped := func() *gate.Response {

@@ -232,9 +232,6 @@ func TestWrapping(t *testing.T) {
 	for _, ttl := range []string{"garbage", "-5", "-1s", "1e", "NaN", "1h1", "99999999999999999999"} {
 		s.Want(t, 400, "GET", "kv1/a", root, "", "X-Vault-Wrap-TTL", ttl)
 	}
-	for _, path := range []string{"sys/health", "sys/seal-status", "sys/init"} { // nobody could unwrap it
-		s.Want(t, 400, "GET", path, root, "", "X-Vault-Wrap-TTL", "60")
-	}
 	s.Want(t, 204, "POST", "kv1/wrapped", root, `{"k":"`+canary+`"}`)
 	for _, ttl := range []string{"60", "60s", "1m"} {
 		a := s.Want(t, 200, "GET", "kv1/wrapped", root, "", "X-Vault-Wrap-TTL", ttl)
@@ -248,6 +245,23 @@ func TestWrapping(t *testing.T) {
 		s.Want(t, 400, "POST", "sys/wrapping/unwrap", token, "")
 		s.Want(t, 403, "GET", "kv1/wrapped", token, "")
 	}
+	for _, ttl := range []string{"60", "60s", "1", "0.5"} {
+		for _, path := range []string{"kv1/a", "auth/token/lookup-self"} {
+			a := s.Want(t, 200, "GET", path, root, "", "X-Vault-Wrap-TTL", ttl)
+			if !strings.Contains(a.Text(), `"data":null,"wrap_info":{`) {
+				t.Errorf("%s: %s", path, a.Body)
+			}
+		}
+		for _, path := range []string{"sys/health", "sys/seal-status", "sys/init", "kv1/a?help=1"} {
+			a := s.Want(t, 400, "GET", path, root, "", "X-Vault-Wrap-TTL", ttl)
+			if !strings.Contains(a.Text(), "cannot be wrapped") {
+				t.Errorf("%s: %s", path, a.Body)
+			}
+		}
+	}
+	// What has no answer has nothing to wrap.
+	s.Want(t, 204, "POST", "kv1/wrapped", root, `{"k":"v"}`, "X-Vault-Wrap-TTL", "60")
+	s.Want(t, 200, "GET", "kv1/wrapped", root, "")
 	s.Want(t, 200, "GET", "kv1/a", root, "", "X-Vault-Wrap-TTL", "0")
 }
 
