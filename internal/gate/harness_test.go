@@ -19,6 +19,7 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 	"github.com/strongroom/strongroom/internal/token"
+	"github.com/strongroom/strongroom/internal/wrapping"
 )
 
 // probe is an engine whose handlers do what a test tells them.
@@ -199,6 +200,7 @@ func newFixture(t testing.TB) *fixture {
 		Delete:  func(*store.Tx, string) error { return nil },
 	}, time.Now)
 	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
+	h.Wrapping = wrapping.New(s, h.Tokens)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, time.Now)
 	f.install()
 	f.listen()

@@ -355,6 +355,30 @@ func TestHelpIsNotWrapped(t *testing.T) {
 	}
 }
 
+func TestWrappedAnswersAreNotInTheClear(t *testing.T) {
+	f := newFixture(t)
+	wrapped := func() *gate.Response {
+		r := request(api.Read, "probe/thing/x", f.root)
+		r.WrapTTL = time.Minute
+		return f.gate.Serve(context.Background(), r)
+	}
+	r := wrapped()
+	if want(t, r, ""); r.Wrap == nil || r.Data != nil || r.Raw != nil || r.Auth != nil || len(r.Warnings) != 0 {
+		t.Errorf("answered %s beside %v", r.Data, r.Wrap)
+	}
+	f.engine.read = func(*api.Call) (*answer, error) { return nil, api.ErrNotFound() }
+	if r = wrapped(); r.Wrap != nil {
+		t.Error("a failure is wrapped")
+	}
+	want(t, r, "not found")
+	f.engine.read = nil
+	f.sink.breakOn("response")
+	if r = wrapped(); r.Wrap != nil {
+		t.Error("the wrapping token went out without being written down")
+	}
+	want(t, r, "unavailable")
+}
+
 func TestKnows(t *testing.T) {
 	f := newFixture(t)
 	here, there := netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("11.1.1.1")

@@ -232,6 +232,19 @@ func TestWrapping(t *testing.T) {
 	for _, ttl := range []string{"garbage", "-5", "-1s", "1e", "NaN", "1h1", "99999999999999999999"} {
 		s.Want(t, 400, "GET", "kv1/a", root, "", "X-Vault-Wrap-TTL", ttl)
 	}
+	s.Want(t, 204, "POST", "kv1/wrapped", root, `{"k":"`+canary+`"}`)
+	for _, ttl := range []string{"60", "60s", "1m"} {
+		a := s.Want(t, 200, "GET", "kv1/wrapped", root, "", "X-Vault-Wrap-TTL", ttl)
+		if strings.Contains(a.Text(), canary) || a.Field("data") != nil || a.Field("wrap_info", "ttl") != 60.0 {
+			t.Errorf("%s: %s", ttl, a.Body)
+		}
+		token := a.String("wrap_info", "token")
+		if b := s.Want(t, 200, "POST", "sys/wrapping/unwrap", token, ""); b.String("data", "k") != canary {
+			t.Errorf("unwrapped: %s", b.Body)
+		}
+		s.Want(t, 400, "POST", "sys/wrapping/unwrap", token, "")
+		s.Want(t, 403, "GET", "kv1/wrapped", token, "")
+	}
 	for _, ttl := range []string{"60", "60s", "1", "0.5"} {
 		for _, path := range []string{"kv1/a", "auth/token/lookup-self"} {
 			a := s.Want(t, 200, "GET", path, root, "", "X-Vault-Wrap-TTL", ttl)
@@ -239,7 +252,7 @@ func TestWrapping(t *testing.T) {
 				t.Errorf("%s: %s", path, a.Body)
 			}
 		}
-		for _, path := range []string{"sys/health", "sys/seal-status", "kv1/a?help=1"} {
+		for _, path := range []string{"sys/health", "sys/seal-status", "sys/init", "kv1/a?help=1"} {
 			a := s.Want(t, 400, "GET", path, root, "", "X-Vault-Wrap-TTL", ttl)
 			if !strings.Contains(a.Text(), "cannot be wrapped") {
 				t.Errorf("%s: %s", path, a.Body)

@@ -13,9 +13,11 @@ import (
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/server/servertest"
 	"github.com/strongroom/strongroom/internal/token"
+	"github.com/strongroom/strongroom/internal/wrapping"
 )
 
 // unauthenticated is every endpoint that answers somebody without a token.
@@ -23,12 +25,16 @@ import (
 const unauthenticated = `
 read sys/health
 read sys/init
+read sys/internal/specs/openapi
 read sys/internal/ui/mounts
 read sys/internal/ui/mounts/{path...}
 read sys/leader
 read sys/seal-status
+read sys/wrapping/lookup
 update sys/init
+update sys/internal/specs/openapi
 update sys/unseal
+update sys/wrapping/lookup
 `
 
 // surface is every endpoint that the server has, by operation and path.
@@ -51,6 +57,8 @@ func surface(t *testing.T) map[string]*api.Endpoint {
 	add("sys/")(api.Bind(&audit.Devices{}, audit.Routes))
 	add("sys/")(api.Bind(&operator.Desk{}, operator.Routes()))
 	add("sys/")(api.Bind(&mount.Mounts{}, mount.Routes()))
+	add("sys/")(api.Bind(&wrapping.Store{}, wrapping.Routes()))
+	add("sys/")(api.Bind(&reference.Book{}, reference.Routes()))
 	add("auth/token/")(api.Bind(&token.Store{}, token.Routes))
 	cubby, err := cubbyhole.Engine()
 	add("cubbyhole/")(cubby.Endpoints, err)
@@ -83,6 +91,12 @@ func TestCVE_2023_0665_EveryRouteAsks(t *testing.T) {
 		_, path, _ := strings.Cut(name, " ")
 		for _, token := range []string{"", "bogus", powerless} {
 			a := s.Do(t, methods[e.Op], filled(path), token, "", "Content-Type", "application/merge-patch+json")
+			if e.Has(api.Bearer) { // a wrapping token is all that is asked for, and none was shown
+				if a.Status != 403 && a.Status != 400 || a.Field("data") != nil {
+					t.Errorf("%s with token %q: %d %s", name, token, a.Status, a.Body)
+				}
+				continue
+			}
 			if a.Status != 403 || a.Text() != `{"errors":["permission denied"]}`+"\n" {
 				t.Errorf("%s with token %q: %d %s", name, token, a.Status, a.Body)
 			}
@@ -137,5 +151,22 @@ func TestCVE_2025_4656_NoUnauthenticatedCeremony(t *testing.T) {
 		if a := s.Do(t, "GET", path, "", ""); a.Status < 400 {
 			t.Errorf("%s: %d", path, a.Status)
 		}
+	}
+}
+
+func TestCVE_2020_25594_NobodyLearnsMounts(t *testing.T) {
+	s := furnished(t)
+	s.Want(t, 204, "POST", "sys/mounts/hidden-mount", root, `{"type":"kv"}`)
+	powerless := s.Policy(t, "", "powerless", `path "nothing" { capabilities = ["read"] }`)
+	for _, path := range []string{"sys/internal/specs/openapi", "sys/internal/ui/mounts", "sys/internal/ui/mounts/hidden-mount/x", "sys/health", "sys/leader", "sys/seal-status", "hidden-mount/x", "sys/mounts"} {
+		for _, token := range []string{"", powerless} {
+			a := s.Do(t, "GET", path, token, "")
+			if strings.Contains(a.Text(), "hidden-mount") || strings.Contains(a.Text(), "kv1") {
+				t.Errorf("%s with token %q names a mount", path, token)
+			}
+		}
+	}
+	if a := s.Want(t, 200, "GET", "sys/internal/ui/mounts", root, ""); !strings.Contains(a.Text(), "hidden-mount") {
+		t.Errorf("control: %s", a.Body)
 	}
 }
