@@ -358,58 +358,86 @@ func killAt(t *testing.T, do func(*world, api.Secret) (bool, error), due int, af
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, mem.Open())
-			type kept struct {
-				n   int
-				ttl time.Duration
-				end time.Time
-			}
-			model := map[api.Secret]kept{}
-			var texts []api.Secret
-			add := func(i *api.WrapInfo, n int) {
-				model[i.Token] = kept{n, i.TTL, time.Now().Add(i.TTL)}
-				texts = append(texts, i.Token)
-			}
+			m := &model{world: newWorld(t, mem.Open()), t: t, r: r, kept: map[api.Secret]kept{}}
 			for i := range rapid.IntRange(1, 20).Draw(r, "steps") {
-				step := rapid.SampledFrom([]string{"wrap", "unwrap", "rewrap", "revoke", "wait"}).Draw(r, "step")
-				if step == "wrap" || len(texts) == 0 {
-					add(w.wrap(small(i), time.Duration(rapid.IntRange(1, 90).Draw(r, "ttl"))*time.Second), i)
-					continue
-				}
-				text := rapid.SampledFrom(texts).Draw(r, "token")
-				was, ok := model[text]
-				ok = ok && time.Now().Before(was.end)
-				var err error
-				switch step {
-				case "wait":
-					time.Sleep(time.Duration(rapid.IntRange(1, 60).Draw(r, "seconds")) * time.Second)
-					continue
-				case "unwrap":
-					var a *api.Answer
-					if a, err = w.unwrap(text, false); err == nil && string(a.Data) != string(small(was.n).Data) {
-						t.Fatalf("got %s", a.Data)
-					}
-				case "rewrap":
-					var next *api.WrapInfo
-					if next, err = w.s.Rewrap(w.call(token.RootNamespace, text, 0), &wrapping.TokenRequest{}); err == nil {
-						add(next, was.n)
-					}
-				case "revoke":
-					_, err = w.tokens.RevokeToken(w.call(token.RootNamespace, api.Secret{}, 0), &token.TokenRequest{Token: text})
-					w.must(err)
-					delete(model, text)
-					continue
-				}
-				if ok != (err == nil) {
-					t.Fatalf("%s of a token that is alive: %v, answered %v", step, ok, err)
-				}
-				if err != nil {
-					w.refuses(err)
-				}
-				delete(model, text)
+				m.step(i)
 			}
-			w.later(3 * time.Minute)
-			w.nothing()
+			m.later(3 * time.Minute)
+			m.nothing()
 		})
 	})
+}
+
+// kept is an answer that is wrapped until end.
+type kept struct {
+	n   int
+	end time.Time
+}
+
+// model is what is wrapped, by token, next to a store.
+type model struct {
+	*world
+	t     *testing.T
+	r     *rapid.T
+	kept  map[api.Secret]kept
+	texts []api.Secret // of all tokens, dead ones too
+}
+
+func (m *model) add(i *api.WrapInfo, n int) {
+	m.kept[i.Token] = kept{n, time.Now().Add(i.TTL)}
+	m.texts = append(m.texts, i.Token)
+}
+
+func (m *model) seconds(most int) time.Duration {
+	return time.Duration(rapid.IntRange(1, most).Draw(m.r, "seconds")) * time.Second
+}
+
+// step does one thing to the store and to the model.
+func (m *model) step(i int) {
+	step := rapid.SampledFrom([]string{"wrap", "unwrap", "rewrap", "revoke", "wait"}).Draw(m.r, "step")
+	switch {
+	case step == "wrap" || len(m.texts) == 0:
+		m.add(m.wrap(small(i), m.seconds(90)), i)
+		return
+	case step == "wait":
+		time.Sleep(m.seconds(60))
+		return
+	}
+	text := rapid.SampledFrom(m.texts).Draw(m.r, "token")
+	was, ok := m.kept[text]
+	ok = ok && time.Now().Before(was.end)
+	delete(m.kept, text)
+	var err error
+	switch step {
+	case "unwrap":
+		err = m.take(text, was.n)
+	case "rewrap":
+		err = m.move(text, was.n)
+	case "revoke":
+		_, err = m.tokens.RevokeToken(m.call(token.RootNamespace, api.Secret{}, 0), &token.TokenRequest{Token: text})
+		m.must(err)
+		return
+	}
+	if ok != (err == nil) {
+		m.t.Fatalf("%s of a token that is alive: %v, answered %v", step, ok, err)
+	}
+	if err != nil {
+		m.refuses(err)
+	}
+}
+
+func (m *model) take(text api.Secret, n int) error {
+	a, err := m.unwrap(text, false)
+	if err == nil && string(a.Data) != string(small(n).Data) {
+		m.t.Fatalf("got %s", a.Data)
+	}
+	return err
+}
+
+func (m *model) move(text api.Secret, n int) error {
+	next, err := m.s.Rewrap(m.call(token.RootNamespace, text, 0), &wrapping.TokenRequest{})
+	if err == nil {
+		m.add(next, n)
+	}
+	return err
 }
