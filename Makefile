@@ -14,7 +14,7 @@ CUTS     ?= 50
 
 # Packages in which several goroutines meet are also tested with the race detector.
 RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal/... ./internal/audit/... \
-        ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/engine/...
+        ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/engine/...
 
 .PHONY: test build tools format vet unit race surface fuzz bench memory chaos
 

@@ -10,6 +10,7 @@
 package wrapping
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -57,10 +58,13 @@ func encode(a *api.Answer) ([]byte, error) {
 	if a.Auth != nil {
 		r.Auth = &authRow{*a.Auth, a.Auth.ClientToken.Reveal()}
 	}
-	b, err := json.Marshal(r)
-	if err != nil {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false) // what is kept is what would have been answered
+	if err := e.Encode(r); err != nil {
 		return nil, fmt.Errorf("wrapping: the answer cannot be encoded: %w", err)
 	}
+	b := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	if len(b) > MaxAnswer {
 		return nil, api.Errorf(api.TooLarge, "the answer is larger than %d KiB and cannot be wrapped", MaxAnswer>>10)
 	}
