@@ -8,7 +8,6 @@ package mount
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"sort"
@@ -257,15 +256,7 @@ func rowOf(tx *store.Tx, nsID, path string) (*Entry, error) {
 	if err != nil || !row.Exists() {
 		return nil, err
 	}
-	return decode(row)
-}
-
-func decode(row store.Entry) (*Entry, error) {
-	e := new(Entry)
-	if err := json.Unmarshal(row.Value, e); err != nil {
-		return nil, fmt.Errorf("mount row %s: %w", row.Key, err)
-	}
-	return e, nil
+	return store.DecodeJSON[Entry](row)
 }
 
 func put(tx *store.Tx, nsID string, e *Entry) error {
@@ -286,7 +277,7 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 	}
 	t := &Table{byPath: make(map[string]*Entry, len(es))}
 	for _, row := range es {
-		e, err := decode(row)
+		e, err := store.DecodeJSON[Entry](row)
 		if err != nil {
 			return nil, err
 		}
@@ -339,7 +330,7 @@ func (m *Mounts) entry(t *Table, path, kind, description string) *Entry {
 		accessor = "auth_" + accessor
 	}
 	for {
-		e.UUID = newUUID()
+		e.UUID = api.NewUUID()
 		e.ID, e.Accessor = e.UUID[:8]+e.UUID[28:], accessor+e.UUID[24:32] // none of the fixed bits
 		if t.unused(e) {
 			return e
@@ -355,13 +346,6 @@ func (t *Table) unused(e *Entry) bool {
 		}
 	}
 	return true
-}
-
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // Claim fails when a mount of the namespace conflicts with path and makes the

@@ -373,7 +373,7 @@ func (m *Mounts) remount(c *api.Call, r *RemountRequest) (*Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := newUUID()
+	id := api.NewUUID()
 	if e := t.Get(to); e != nil {
 		id = e.UUID
 	}

@@ -145,15 +145,7 @@ func load(ctx context.Context, s store.Reader, key string) (*Namespace, error) {
 	if err != nil || !e.Exists() {
 		return nil, err
 	}
-	return decode(e)
-}
-
-func decode(e store.Entry) (*Namespace, error) {
-	n := new(Namespace)
-	if err := json.Unmarshal(e.Value, n); err != nil {
-		return nil, fmt.Errorf("namespace row %s: %w", e.Key, err)
-	}
-	return n, nil
+	return store.DecodeJSON[Namespace](e)
 }
 
 // Root is the root namespace.
@@ -284,7 +276,7 @@ func (r *Registry) reserve(ctx context.Context, parent api.Namespace, name strin
 			return err
 		}
 		if n == nil {
-			n = &Namespace{UUID: newUUID(), Path: parent.Path + name + "/", ParentID: parent.ID, Name: name, Created: r.now().UTC(), Making: true}
+			n = &Namespace{UUID: api.NewUUID(), Path: parent.Path + name + "/", ParentID: parent.ID, Name: name, Created: r.now().UTC(), Making: true}
 			err = r.admit(tx, n)
 		}
 		switch {
@@ -366,7 +358,7 @@ func rowOf(tx *store.Tx, key string) (*Namespace, error) {
 	if err != nil || !e.Exists() {
 		return nil, err
 	}
-	return decode(e)
+	return store.DecodeJSON[Namespace](e)
 }
 
 // parentLives makes the transaction fail when the parent is being deleted.
@@ -426,7 +418,7 @@ func (r *Registry) Children(ctx context.Context, parentID string) ([]*Namespace,
 	}
 	out := make([]*Namespace, len(es))
 	for i, e := range es {
-		if out[i], err = decode(e); err != nil {
+		if out[i], err = store.DecodeJSON[Namespace](e); err != nil {
 			return nil, err
 		}
 	}
@@ -529,11 +521,4 @@ func newID() string {
 		}
 	}
 	return string(out)
-}
-
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -2,8 +2,6 @@ package namespace_test
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,41 +11,12 @@ import (
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/store/storetest"
 )
 
 var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func testClock() time.Time { return testTime }
-
-var errInjected = errors.New("injected")
-
-// faulty fails every commit from the one that is due, before or after the effect
-// of the first: as a process does that is killed there.
-type faulty struct {
-	store.Store
-	mu    sync.Mutex
-	due   int // commits until the kill; negative: none
-	after bool
-	dead  bool
-}
-
-func (f *faulty) Commit(ctx context.Context, c []store.Check, w []store.Write) (store.Rev, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.dead {
-		return 0, errInjected
-	}
-	f.dead = f.due == 0
-	f.due--
-	if f.dead && !f.after {
-		return 0, errInjected
-	}
-	rev, err := f.Store.Commit(ctx, c, w)
-	if f.dead {
-		return 0, errInjected
-	}
-	return rev, err
-}
 
 // node is namespaces and mounts over a real barrier.
 type node struct {
@@ -226,12 +195,12 @@ func killEverywhere(t *testing.T, prepare func(*node), work func(*node) error, c
 				t.Fatal("the work never ends")
 			}
 			phys := mem.Open()
-			f := &faulty{Store: phys, due: -1, after: after}
+			f := &storetest.Mortal{Store: phys}
 			n := newNode(t, f)
 			prepare(n)
-			f.due = due
+			f.Doom(due, after)
 			err := work(n)
-			if alive = !f.dead; alive {
+			if alive = !f.Dead(); alive {
 				n.must(err)
 			} else {
 				kills++

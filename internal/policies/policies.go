@@ -104,15 +104,7 @@ func load(ctx context.Context, s store.Reader, nsID, name string) (*row, error) 
 	if err != nil || !e.Exists() {
 		return nil, err
 	}
-	return decode(e)
-}
-
-func decode(e store.Entry) (*row, error) {
-	r := new(row)
-	if err := json.Unmarshal(e.Value, r); err != nil {
-		return nil, fmt.Errorf("policy row %s: %w", e.Key, err)
-	}
-	return r, nil
+	return store.DecodeJSON[row](e)
 }
 
 // ACL is the compiled set of a namespace's policies with the given names, which
@@ -179,7 +171,7 @@ func (s *Store) Write(ctx context.Context, nsID, name, text string) error {
 			return err
 		}
 		if e.Exists() {
-			old, err := decode(e)
+			old, err := store.DecodeJSON[row](e)
 			if err != nil {
 				return err
 			}

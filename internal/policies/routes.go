@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Routes are the endpoints under sys/ for policies.
@@ -108,7 +109,7 @@ func (s *Store) listDetailed(c *api.Call, q *PageRequest) (*api.Keys, error) {
 		if !slices.Contains(out.Keys, name) {
 			continue
 		}
-		r, err := decode(e)
+		r, err := store.DecodeJSON[row](e)
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,39 +20,6 @@ import (
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
 )
-
-var errInjected = errors.New("injected")
-
-// faulty fails every commit from the one that is due, before or after the effect
-// of the first: as a process does that is killed there.
-type faulty struct {
-	store.Store
-	mu    sync.Mutex
-	due   int // commits until the kill; negative: none
-	after bool
-	dead  bool
-}
-
-func (f *faulty) Commit(ctx context.Context, c []store.Check, w []store.Write) (store.Rev, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.dead {
-		return 0, errInjected
-	}
-	f.dead = f.due == 0
-	f.due--
-	if f.dead && !f.after {
-		return 0, errInjected
-	}
-	rev, err := f.Store.Commit(ctx, c, w)
-	if f.dead {
-		return 0, errInjected
-	}
-	return rev, err
-}
-
-// Close leaves the store to the next node.
-func (f *faulty) Close() error { return nil }
 
 // world is wrapped answers over a real barrier, with a clock that synctest moves.
 type world struct {

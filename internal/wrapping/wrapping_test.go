@@ -18,6 +18,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/store/storetest"
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
 )
@@ -323,23 +324,19 @@ func TestKilledAtEachCommit(t *testing.T) {
 
 // killAt reports whether the operation had so many commits.
 func killAt(t *testing.T, do func(*world, api.Secret) (bool, error), due int, after, leaves bool) bool {
-	disk := &faulty{Store: mem.Open(), due: -1}
+	disk := &storetest.Mortal{Store: mem.Open()}
 	w := newWorld(t, disk)
 	text := w.wrap(small(1), time.Minute).Token
-	disk.mu.Lock()
-	disk.due, disk.after = due, after
-	disk.mu.Unlock()
+	disk.Doom(due, after)
 	got, err := do(w, text)
-	if !disk.dead {
+	if !disk.Dead() {
 		w.must(err)
 		return false
 	}
-	if err == nil || !errors.Is(err, errInjected) {
+	if err == nil || !errors.Is(err, storetest.ErrKilled) {
 		t.Errorf("killed, and it said %v", err)
 	}
-	disk.mu.Lock()
-	disk.due, disk.dead = -1, false
-	disk.mu.Unlock()
+	disk.Revive()
 	next := newWorld(t, disk)
 	if !leaves { // a revocation that is cut short is the schedule's to finish
 		next.paired()

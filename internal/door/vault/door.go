@@ -5,8 +5,6 @@ package vault
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io"
 	"mime"
@@ -48,7 +46,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // read turns the HTTP request into the gate's.
 func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, error) {
-	req := &gate.Request{ID: newUUID(), Namespace: r.Header.Get("X-Vault-Namespace"), Headers: r.Header, Token: tokenOf(r)}
+	req := &gate.Request{ID: api.NewUUID(), Namespace: r.Header.Get("X-Vault-Namespace"), Headers: r.Header, Token: tokenOf(r)}
 	path, ok := strings.CutPrefix(r.URL.Path, prefix)
 	if !ok {
 		return req, &api.Error{Kind: api.NotFound, Message: "no such page", Hint: "the API is below /v1/"}
@@ -247,18 +245,4 @@ func isForm(contentType string, body []byte) bool {
 	}
 	body = bytes.TrimLeft(body, " \t\r\n")
 	return len(body) > 0 && body[0] != '{' && body[0] != '['
-}
-
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	var out [36]byte
-	hex.Encode(out[:8], b[:4])
-	hex.Encode(out[9:13], b[4:6])
-	hex.Encode(out[14:18], b[6:8])
-	hex.Encode(out[19:23], b[8:10])
-	hex.Encode(out[24:], b[10:])
-	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
-	return string(out[:])
 }
