@@ -16,9 +16,9 @@ CUTS     ?= 50
 RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal/... ./internal/audit/... \
         ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/engine/...
 
-.PHONY: test build tools format vet unit race surface fuzz bench memory chaos
+.PHONY: test build tools format vet unit race smoke surface fuzz bench memory chaos
 
-test: tools format vet unit race surface
+test: tools format vet unit race smoke surface
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o strongroom .
@@ -39,6 +39,10 @@ unit:
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED)
+
+# smoke is the short form of fuzz.
+smoke:
+	test/fuzz 1s
 
 surface:
 	$(GO) run ./test/compat/surface $(SURFACEFLAGS)
