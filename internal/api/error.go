@@ -22,9 +22,10 @@ const (
 	TooMany          // over a rate or count quota; may be retried later
 	Unavailable      // sealed, not initialised, audit or store out of reach; may be retried
 	MediaType        // the content type is not one that the operation takes
+	Damaged          // what is stored is not as it was written
 )
 
-var kindNames = [...]string{"internal", "invalid", "not found", "denied", "conflict", "unsupported", "too large", "too many", "unavailable", "media type"}
+var kindNames = [...]string{"internal", "invalid", "not found", "denied", "conflict", "unsupported", "too large", "too many", "unavailable", "media type", "damaged"}
 
 // String is the kind's name.
 func (k Kind) String() string {

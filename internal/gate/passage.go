@@ -494,14 +494,26 @@ func (p *passage) fail(err error) {
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
-	case errors.Is(err, store.ErrFull):
-		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
-	case errors.Is(err, store.ErrStopped):
-		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
-		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
 	default:
 		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
+		if told := storeTrouble(err); told != nil {
+			p.resp.Err = told
+		}
 	}
+}
+
+// storeTrouble is what a caller is told when the store cannot do its part, or
+// nil for any other error. The store's errors name entries, never values.
+func storeTrouble(err error) *api.Error {
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		return &api.Error{Kind: api.Damaged, Message: fmt.Sprintf("a stored entry is damaged: %v", err), Hint: "restore it from a backup; everything else is served", Err: err}
+	case errors.Is(err, store.ErrFull):
+		return &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
+	case errors.Is(err, store.ErrStopped):
+		return &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
+	}
+	return nil
 }
 
 // describe fills in the audit entry.

@@ -25,6 +25,7 @@ var statuses = [...]int{
 	api.TooMany:     http.StatusTooManyRequests,
 	api.Unavailable: http.StatusServiceUnavailable,
 	api.MediaType:   http.StatusUnsupportedMediaType,
+	api.Damaged:     http.StatusInternalServerError,
 }
 
 // Header values that every answer shares.
