@@ -176,6 +176,26 @@ func TestDecodeTellsNullFromAbsent(t *testing.T) {
 	}
 }
 
+// Clients write an optional setting that they leave alone as an empty text.
+func TestEmptyTextLeavesAnOptionalSettingAlone(t *testing.T) {
+	r := router(t)
+	m, err := r.Match(Write, "keys/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := ParseBody([]byte(`{"on":"","tags":","}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, _, err := m.Endpoint.Decode(&m, b)
+	if err != nil || req.(*putKey).On != nil {
+		t.Fatalf("on is %v, %v", req, err)
+	}
+	if tags := req.(*putKey).Tags; len(tags) != 1 || tags[0] != "" {
+		t.Fatalf("a comma names %q; it must not count as nothing", tags)
+	}
+}
+
 func TestDecodeErrorsNameTheFieldAndEchoNothing(t *testing.T) {
 	r := router(t)
 	m, err := r.Match(Write, "keys/a")

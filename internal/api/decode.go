@@ -116,6 +116,9 @@ func (f *Field) set(v reflect.Value, raw jsontext.Value) error {
 		return nil
 	}
 	dst := v.FieldByIndex(f.index)
+	if f.pointer && f.Kind != KindString && string(raw) == `""` {
+		return nil // clients write an optional setting that they leave alone as an empty text
+	}
 	if f.pointer {
 		dst.Set(reflect.New(dst.Type().Elem()))
 		dst = dst.Elem()
@@ -322,6 +325,9 @@ func splitList(s string) []string {
 		if part = strings.TrimSpace(part); part != "" {
 			out = append(out, part)
 		}
+	}
+	if len(out) == 0 && s != "" {
+		return []string{""} // something was given, though it names nothing
 	}
 	return out
 }

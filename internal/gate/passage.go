@@ -520,8 +520,9 @@ func storeTrouble(err error) *api.Error {
 func (p *passage) describe(e *audit.Entry, refused error) {
 	a, q := &e.Auth, &e.Request
 	a.Judged, a.Allowed = p.token != nil, refused == nil
+	a.ClientToken = p.r.Token // also one that is nobody's, so that guesses can be told apart by their hashes
 	if t := p.token; t != nil {
-		a.ClientToken, a.Accessor, a.DisplayName = p.r.Token, t.Accessor, t.DisplayName
+		a.Accessor, a.DisplayName = t.Accessor, t.DisplayName
 		a.Policies, a.TokenPolicies, a.Metadata = t.Policies, t.Policies, t.Meta
 		a.EntityID, a.TokenType, a.TTL, a.IssueTime = t.EntityID, t.Type, t.TTL, t.CreationTime
 		for _, rule := range p.decision.Rules {
@@ -529,9 +530,6 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 				a.Granting = append(a.Granting, audit.Grant{Name: rule.Policy, Namespace: p.call.Caller.Namespace})
 			}
 		}
-	}
-	if p.token == nil {
-		a.ClientToken = p.call.Caller.Token // of a bearer endpoint, else empty
 	}
 	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, p.path
 	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL

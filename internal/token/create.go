@@ -239,7 +239,7 @@ func (ch *child) policies() ([]string, error) {
 		return nil, err
 	}
 	names, err := policyRequest{
-		asked: asked, parent: ch.parent.Policies, noDefault: ch.req.NoDefaultPolicy,
+		asked: asked, given: len(ch.req.Policies) > 0, parent: ch.parent.Policies, noDefault: ch.req.NoDefaultPolicy,
 		sudo: ch.sudo, foreign: ch.foreign(), role: ch.role,
 	}.resolve()
 	if err != nil {

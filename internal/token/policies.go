@@ -51,6 +51,7 @@ func subset(small, big []string) bool {
 // policyRequest is what a child's policies are decided from.
 type policyRequest struct {
 	asked     []string // canonical
+	given     bool     // some name was asked for, be it blank
 	parent    []string
 	noDefault bool
 	sudo      bool
@@ -82,7 +83,7 @@ func (r policyRequest) choose() (names []string, addDefault bool, err error) {
 		return names, false, err
 	case r.foreign:
 		return r.asked, !r.noDefault, nil
-	case len(r.asked) == 0:
+	case !r.given:
 		return r.parent, false, nil
 	case r.sudo:
 		return r.asked, !r.noDefault, nil

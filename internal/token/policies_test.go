@@ -91,7 +91,12 @@ func TestPoliciesOfAChild(t *testing.T) {
 		{bare, `{}`, false, "tokuser"},
 		{bare, `{"policies":["tokuser"]}`, false, "tokuser"},
 		{bare, `{"policies":["default"]}`, false, "!child policies must be subset of parent"},
+		{user, `{"policies":[""]}`, false, "default"}, // what an unset variable leaves: the least, never the parent's
+		{user, `{"policies":[" "],"no_default_policy":true}`, false, ""},
 		{f.root, `{}`, false, "root"},
+		{f.root, `{"policies":[""]}`, false, "default"},
+		{f.root, `{"policies":[" ",""]}`, false, "default"},
+		{f.root, `{"policies":","}`, false, "default"},
 		{f.root, `{"policies":["root","x"]}`, false, "root"},
 		{f.root, `{"policies":["default"],"no_default_policy":true}`, false, ""},
 		{user, `{"period":"1h"}`, false, "!root or sudo privileges required to create periodic token"},

@@ -85,13 +85,13 @@ func (r *Role) choose(q policyRequest) ([]string, error) {
 	names := slices.Clone(q.asked)
 	restricted := len(r.AllowedPolicies)+len(r.AllowedPoliciesGlob) > 0
 	switch {
-	case len(names) > 0 && restricted:
+	case q.given && restricted:
 		if slices.ContainsFunc(names, func(n string) bool { return !r.allows(n, addDefault) }) {
 			return nil, api.Errorf(api.Invalid, "token policies must be subset of the role's allowed policies")
 		}
-	case len(names) == 0 && restricted:
+	case restricted:
 		names = slices.Clone(r.AllowedPolicies)
-	case len(names) == 0:
+	case !q.given:
 		names = slices.Clone(q.parent)
 	}
 	if slices.Contains(names, rootPolicy) {
