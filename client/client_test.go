@@ -244,6 +244,37 @@ func TestErrorsHaveKinds(t *testing.T) {
 	}
 }
 
+// TestAnswersWithoutEnvelope: what some endpoints answer bare is the data; what has
+// any part of an envelope is one, and errors never are data.
+func TestAnswersWithoutEnvelope(t *testing.T) {
+	for body, want := range map[string]int{
+		`{"sealed":true,"t":3}`:                  2,
+		`{"initialized":false}`:                  1,
+		`{"data":null,"mount_type":"kv"}`:        0,
+		`{"warnings":null,"request_id":""}`:      0,
+		`{"auth":null,"x":1}`:                    0,
+		`{"errors":[],"x":1}`:                    0,
+		`{"data":{"a":1},"sealed":true}`:         1,
+		`{"request_id":"r","sealed":true,"t":3}`: 0,
+		`{}`:                                     0,
+	} {
+		c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, body) }, nil)
+		s, err := c.Read(t.Context(), "a", nil)
+		if err != nil || len(s.Data) != want {
+			t.Errorf("%s: %d members of data, %v; want %d", body, len(s.Data), err, want)
+		}
+	}
+	c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 404, `{"errors":[],"warnings":["mind"]}`) }, nil)
+	_, err := c.Read(t.Context(), "a", nil)
+	var api *Error
+	if !errors.As(err, &api) || len(api.Warnings()) != 1 || api.Secret.Data != nil {
+		t.Errorf("a 404 with a warning: %+v", api)
+	}
+	if none := (&Error{}).Warnings(); len(none) > 0 {
+		t.Errorf("warnings of nothing: %v", none)
+	}
+}
+
 func TestAnswersAreLimited(t *testing.T) {
 	size := 0
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {

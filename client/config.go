@@ -133,8 +133,10 @@ func (cfg *Config) parseEnv(env func(string) string) error {
 
 func boolInto(to *bool) func(string) error {
 	return func(s string) (err error) {
-		*to, err = strconv.ParseBool(s)
-		return err
+		if *to, err = strconv.ParseBool(s); err != nil {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		return nil
 	}
 }
 
@@ -144,18 +146,22 @@ func durationInto(to *time.Duration) func(string) error {
 			*to = time.Duration(seconds) * time.Second
 			return nil
 		}
-		*to, err = time.ParseDuration(s)
-		return err
+		if *to, err = time.ParseDuration(s); err != nil {
+			return fmt.Errorf("%q is neither a number of seconds nor a duration, as 30s", s)
+		}
+		return nil
 	}
 }
 
 // retriesInto maps an explicit 0 to "none", since a Config's 0 means the default.
 func retriesInto(to *int) func(string) error {
 	return func(s string) (err error) {
-		*to, err = strconv.Atoi(s)
+		if *to, err = strconv.Atoi(s); err != nil {
+			return fmt.Errorf("%q is not a whole number", s)
+		}
 		if *to == 0 {
 			*to = -1
 		}
-		return err
+		return nil
 	}
 }

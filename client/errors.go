@@ -48,6 +48,14 @@ func (e *Error) Error() string {
 	return text
 }
 
+// Warnings are the warnings that came with the answer.
+func (e *Error) Warnings() []string {
+	if e.Secret == nil {
+		return nil
+	}
+	return e.Secret.Warnings
+}
+
 // Is reports whether e's status belongs to the kind that target names.
 func (e *Error) Is(target error) bool { return kindOf(e.Status) == target }
 

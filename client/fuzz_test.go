@@ -30,6 +30,28 @@ func FuzzAddress(f *testing.F) {
 	})
 }
 
+// FuzzBareAnswer checks that an object is either an envelope or all data, and that
+// nothing of a bare one is lost.
+func FuzzBareAnswer(f *testing.F) {
+	f.Add([]byte(`{"sealed":true,"t":3}`))
+	f.Add([]byte(`{"data":null,"x":1}`))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := parseSecret(body)
+		if err != nil || s == nil || s.orBare(body) != nil {
+			return
+		}
+		var object map[string]any
+		if err := decode(body, &object); err != nil {
+			t.Fatalf("%q was taken for an object: %v", body, err)
+		}
+		if _, bare := object["sealed"]; bare && len(object) == 1 && s.Data["sealed"] != object["sealed"] {
+			t.Fatalf("%q became %v", body, s.Data)
+		}
+	})
+}
+
 func FuzzRetryAfter(f *testing.F) {
 	f.Add("3", "")
 	f.Add("Wed, 21 Oct 2015 07:28:04 GMT", "Wed, 21 Oct 2015 07:28:00 GMT")

@@ -115,10 +115,34 @@ func (c *Client) secret(ctx context.Context, req Request) (*Secret, error) {
 		return nil, err
 	}
 	s, err := parseSecret(resp.Body)
+	if err == nil && s != nil {
+		err = s.orBare(resp.Body)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", req.Path, err)
 	}
 	return s, nil
+}
+
+// orBare takes an object without any member of the envelope, as sys/health and a
+// few others answer, for the data.
+func (s *Secret) orBare(body []byte) error {
+	if s.RequestID != "" || s.Data != nil || s.Auth != nil || s.WrapInfo != nil {
+		return nil
+	}
+	var object map[string]any
+	if err := decode(body, &object); err != nil {
+		return fmt.Errorf("the answer is not the JSON expected: %w", err)
+	}
+	for _, member := range []string{"request_id", "lease_id", "lease_duration", "data", "auth", "wrap_info", "warnings", "errors"} {
+		if _, ok := object[member]; ok {
+			return nil
+		}
+	}
+	if len(object) > 0 {
+		s.Data = object
+	}
+	return nil
 }
 
 // data sends req and decodes the data of its envelope into to.

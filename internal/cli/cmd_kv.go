@@ -60,9 +60,22 @@ func (k *kvAt) on(run func(*call, *client.Client, kvTarget) error) func(*call) e
 	})
 }
 
-// onV2 is on for commands that only versioned secrets have.
-func (k *kvAt) onV2(run func(*call, *client.Client, kvTarget) error) func(*call) error {
+// onSecret is on for commands that are about one secret: the mount alone is none.
+func (k *kvAt) onSecret(run func(*call, *client.Client, kvTarget) error) func(*call) error {
 	return k.on(func(c *call, cl *client.Client, t kvTarget) error {
+		if t.path == "" {
+			return &exit{
+				exitLocal, fmt.Sprintf("Error: no path below the mount %s is given", mountPath(t.mount)),
+				fmt.Sprintf("%s kv list %s shows what is there", c.name, mountPath(t.mount)),
+			}
+		}
+		return run(c, cl, t)
+	})
+}
+
+// onV2 is onSecret for commands that only versioned secrets have.
+func (k *kvAt) onV2(run func(*call, *client.Client, kvTarget) error) func(*call) error {
+	return k.onSecret(func(c *call, cl *client.Client, t kvTarget) error {
 		if !t.v2 {
 			return &exit{
 				exitServer, fmt.Sprintf("Error: %s keeps no versions", mountPath(t.mount)),
@@ -123,8 +136,17 @@ func kvGet() command {
 			at.flags(f)
 			f.IntVar(&version, "version", 0, "`number` of the version; 0 is the current one")
 		},
+		check: func(*call) error {
+			if version < 0 {
+				return usagef("-version=%d: want a version's number, or 0 for the current one", version)
+			}
+			return nil
+		},
 		complete: at.complete,
-		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
+		run: at.onSecret(func(c *call, cl *client.Client, t kvTarget) error {
+			if err := c.needsVersions(t, "version"); err != nil {
+				return err
+			}
 			s, err := kvRead(c.ctx, cl, t, version)
 			if err != nil {
 				return err
@@ -132,6 +154,14 @@ func kvGet() command {
 			return c.kvShow(s, t)
 		}),
 	}
+}
+
+// needsVersions refuses a flag that would have no effect on a mount of version 1.
+func (c *call) needsVersions(t kvTarget, flag string) error {
+	if t.v2 || !c.given(flag) {
+		return nil
+	}
+	return usagef("-%s: %s keeps no versions", flag, mountPath(t.mount))
 }
 
 // kvRead reads a version. A deleted one comes without data but with metadata.
@@ -256,7 +286,10 @@ func kvPut() command {
 			return err
 		},
 		complete: at.complete,
-		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
+		run: at.onSecret(func(c *call, cl *client.Client, t kvTarget) error {
+			if err := c.needsVersions(t, "cas"); err != nil {
+				return err
+			}
 			s, err := kvWrite(c.ctx, cl, t, data, cas.version)
 			if err != nil {
 				return failed(err, "writing %s", t.at("data"))
@@ -304,11 +337,11 @@ func kvDelete() command {
 		example:  "kv delete secret/db\nkv delete -versions=1,2 secret/db",
 		flags:    func(f *pflag.FlagSet) { at.flags(f); versions.flag(f) },
 		complete: at.complete,
-		run: at.on(func(c *call, cl *client.Client, t kvTarget) error {
+		run: at.onSecret(func(c *call, cl *client.Client, t kvTarget) error {
+			if err := c.needsVersions(t, "versions"); err != nil {
+				return err
+			}
 			if len(versions) > 0 {
-				if !t.v2 {
-					return usagef("-versions: %s keeps no versions", mountPath(t.mount))
-				}
 				return c.kvVersions(cl, t, "delete", versions)
 			}
 			s, err := cl.Delete(c.ctx, t.at("data"), nil)
@@ -380,6 +413,9 @@ func (c *call) kvVersions(cl *client.Client, t kvTarget, verb string, versions v
 	s, err := cl.Write(c.ctx, path, map[string]any{"versions": versions})
 	if err != nil {
 		return failed(err, "writing %s", path)
+	}
+	if verb == "delete" {
+		return c.written(s, "Success! Data deleted (if it existed) at: %s", t.at("data"))
 	}
 	return c.written(s, "Success! Data written to: %s", path)
 }

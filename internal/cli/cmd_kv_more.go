@@ -240,7 +240,7 @@ type kvMetadataFlags struct {
 
 func (m *kvMetadataFlags) register(f *pflag.FlagSet, patch bool) {
 	m.at.flags(f)
-	f.IntVar(&m.maxVersions, "max-versions", 0, "keep at most so `many` versions; 0 means as the mount says")
+	f.IntVar(&m.maxVersions, "max-versions", 0, "greatest `number` of versions to keep; 0 means as the mount says")
 	f.BoolVar(&m.casRequired, "cas-required", false, "refuse writes without check-and-set")
 	f.Var(&m.deleteVersionAfter, "delete-version-after", "delete each version after this `duration`; negative means never")
 	f.Var(&m.custom, "custom-metadata", "`key=value` to keep; may be repeated")

@@ -74,10 +74,11 @@ func query(data map[string]any) url.Values {
 	return q
 }
 
-// notThere makes a plain "nothing there" of a 404 that says no more.
+// notThere makes a plain "nothing there" of a 404 that says no more, not even in
+// a warning.
 func notThere(err error, doing, path string) error {
 	var api *client.Error
-	if errors.As(err, &api) && errors.Is(err, client.ErrNotFound) && len(api.Messages) == 0 {
+	if errors.As(err, &api) && errors.Is(err, client.ErrNotFound) && len(api.Messages) == 0 && len(api.Warnings()) == 0 {
 		return absent(path)
 	}
 	return failed(err, "%s %s", doing, path)
@@ -109,8 +110,13 @@ func writing(d command, send func(*client.Client, context.Context, string, any) 
 	return d
 }
 
-// written prints what a write answered, or else that it went well.
+// written prints what a write answered, or else that it went well. An answer of
+// warnings alone is for people no answer.
 func (c *call) written(s *client.Secret, format string, args ...any) error {
+	if f, err := c.format(); err == nil && f == formatTable && len(secretRows(s)) == 0 {
+		c.warn(s)
+		s = nil
+	}
 	if s == nil {
 		if c.flags.field != "" {
 			return c.showField(nil)

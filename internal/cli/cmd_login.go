@@ -22,7 +22,7 @@ func loginMethods() map[string]loginMethod {
 	password := loginMethod{withPassword, "login -method=TYPE username=NAME\nThe password is asked for, unless password=… is given."}
 	fields := loginMethod{withFields, "login -method=TYPE KEY=VALUE...\nThe fields go to the method's login path as they are."}
 	return map[string]loginMethod{
-		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given."},
+		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input."},
 		"userpass": password, "ldap": password, "radius": password,
 		"approle": fields, "jwt": fields, "cert": fields, "kubernetes": fields,
 	}
@@ -50,6 +50,8 @@ func loginCommand() command {
 		example: `
 			login
 			login -method=userpass username=ann
+			# a token from a file or a pipe
+			login - < token.txt
 			# a token for a script
 			login -token-only -method=approle role_id=ci secret_id=@secret-id`,
 		flags: l.register,
@@ -68,7 +70,7 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, error) {
 	if !ok {
 		return nil, usagef("-method=%s: want one of %s", l.method, strings.Join(sortedKeys(loginMethods()), ", "))
 	}
-	if l.method == "token" && len(c.args) == 1 && !strings.Contains(c.args[0], "=") && c.args[0] != "-" {
+	if l.method == "token" && len(c.args) == 1 && !strings.Contains(c.args[0], "=") {
 		c.args = []string{"token=" + c.args[0]}
 	}
 	args, err := parseStringPairs(c.input(), c.args)
@@ -122,8 +124,12 @@ func (c *call) loggedIn(s *client.Secret, l loginFlags) error {
 
 // withToken checks a token that is known already.
 func withToken(c *call, cl *client.Client, _ string, args map[string]string) (*client.Secret, error) {
-	token := args["token"]
-	if token == "" {
+	text, ok := args["token"]
+	token := strings.TrimSpace(text) // a file's or a pipe's ends in a newline
+	switch {
+	case ok && token == "":
+		return nil, usagef("the token that is given is blank")
+	case !ok:
 		var err error
 		if token, err = c.askSecret("Token"); err != nil {
 			return nil, err

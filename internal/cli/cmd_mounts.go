@@ -50,6 +50,14 @@ func authCommands() command {
 	return d
 }
 
+// one is what one is called, with its article.
+func (k mountKind) one() string {
+	if k.auth {
+		return "an " + k.what
+	}
+	return "a " + k.what
+}
+
 func (k mountKind) commands(short string) command {
 	return command{
 		use: k.family, short: short,
@@ -258,7 +266,7 @@ func (m *mountFlags) mountOptions() map[string]string {
 func (k mountKind) enable() command {
 	var m mountFlags
 	return command{
-		use: "enable TYPE", short: fmt.Sprintf("Enable a %s", k.what), args: exactly(1),
+		use: "enable TYPE", short: "Enable " + k.one(), args: exactly(1),
 		example: fmt.Sprintf("%s enable %s\n%[1]s enable -path=%[3]s -description=\"for the team\" %[2]s",
 			k.family, k.examples.typ, k.examples.path),
 		flags: func(f *pflag.FlagSet) { m.enabling(f, k) },
@@ -290,7 +298,7 @@ func (k mountKind) disable() command {
 		long = "The tokens that it gave out are revoked."
 	}
 	return command{
-		use: "disable PATH", short: fmt.Sprintf("Disable a %s", k.what), long: long, args: exactly(1), complete: k.complete,
+		use: "disable PATH", short: "Disable " + k.one(), long: long, args: exactly(1), complete: k.complete,
 		example: fmt.Sprintf("%s disable -dry-run %s\n%[1]s disable %[2]s", k.family, k.examples.path),
 		flags:   dry.flag,
 		run: connected(func(c *call, cl *client.Client) error {
@@ -335,7 +343,7 @@ func (k mountKind) wouldDisable(c *call, cl *client.Client, path string) error {
 func (k mountKind) tune() command {
 	var m mountFlags
 	return command{
-		use: "tune PATH", short: fmt.Sprintf("Change how a %s is configured", k.what), args: exactly(1), complete: k.complete,
+		use: "tune PATH", short: fmt.Sprintf("Change how %s is configured", k.one()), args: exactly(1), complete: k.complete,
 		long:    "Only the flags given are changed.",
 		example: fmt.Sprintf("%s tune -max-lease-ttl=24h %s", k.family, k.examples.path),
 		flags:   func(f *pflag.FlagSet) { m.tuning(f, k) },
@@ -358,12 +366,13 @@ func (k mountKind) tune() command {
 
 func (k mountKind) move() command {
 	return command{
-		use: "move FROM TO", short: fmt.Sprintf("Move a %s to another path", k.what), args: exactly(2), complete: k.complete,
+		use: "move FROM TO", short: fmt.Sprintf("Move %s to another path", k.one()), args: exactly(2), complete: k.complete,
 		long:    "What it gave out is revoked. The command waits until the move is done.",
 		example: fmt.Sprintf("%s move %s archive", k.family, k.examples.path),
 		run: connected(func(c *call, cl *client.Client) error {
 			from, to := client.JoinPath(k.prefix, c.args[0])+"/", client.JoinPath(k.prefix, c.args[1])+"/"
 			id, err := cl.Sys().Move(c.ctx, from, to)
+			from, to = mountPath(c.args[0]), mountPath(c.args[1])
 			if err != nil {
 				return failed(err, "moving %s to %s", from, to)
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -124,6 +125,11 @@ func operatorInit() command {
 			if status {
 				return c.initStatus(cl)
 			}
+			if c.given("recovery-shares") || c.given("recovery-threshold") {
+				if err := takesRecovery(c.ctx, cl); err != nil {
+					return err
+				}
+			}
 			out, err := cl.Sys().Init(c.ctx, req)
 			if err != nil {
 				return failed(err, "initialising")
@@ -131,6 +137,22 @@ func operatorInit() command {
 			return c.initialized(req, out)
 		}),
 	}
+}
+
+// takesRecovery refuses recovery shares where the server would make none, since
+// key shares unseal it.
+func takesRecovery(ctx context.Context, cl *client.Client) error {
+	s, err := cl.Sys().SealStatus(alwaysSent(ctx))
+	if err != nil {
+		return failed(err, "asking for the seal status")
+	}
+	if s.Type == "shamir" {
+		return &exit{
+			exitLocal, "Error: a server with a shamir seal has no recovery shares",
+			"use -key-shares and -key-threshold, or give the server a seal that unseals by itself",
+		}
+	}
+	return nil
 }
 
 func (c *call) initStatus(cl *client.Client) error {

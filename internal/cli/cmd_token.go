@@ -22,12 +22,13 @@ type tokenFlags struct {
 	client.TokenRequest
 	ttl, maxTTL, period ttl
 	metadata            keyValues
+	policies            policyNames
 	renewable, orphan   bool
 	role                string
 }
 
 func (t *tokenFlags) register(f *pflag.FlagSet) {
-	f.StringSliceVar(&t.Policies, "policy", nil, "`name` of a policy; may be repeated; none means the parent's")
+	f.Var(&t.policies, "policy", "`name` of a policy; may be repeated; none means the parent's")
 	f.Var(&t.ttl, "ttl", "lifetime")
 	f.Var(&t.maxTTL, "explicit-max-ttl", "lifetime that no renewal can pass")
 	f.Var(&t.period, "period", "makes a periodic token, which each renewal extends by this `duration`")
@@ -46,13 +47,42 @@ func (t *tokenFlags) register(f *pflag.FlagSet) {
 func (t *tokenFlags) request() (path string, body client.TokenRequest) {
 	body = t.TokenRequest
 	body.TTL, body.ExplicitMaxTTL, body.Period = t.ttl.text, t.maxTTL.text, t.period.text
-	body.Metadata = t.metadata
+	body.Metadata, body.Policies = t.metadata, t.policies
 	body.NoParent = t.orphan
 	body.Renewable = &t.renewable
 	if t.role != "" {
 		return client.JoinPath("auth/token/create", t.role), body
 	}
 	return "auth/token/create", body
+}
+
+// policyNames is a flag of names, separated by commas or given in several flags.
+// It keeps blank names for check to refuse: dropped, they would leave none, which
+// asks for all policies of the caller.
+type policyNames []string
+
+// Type implements pflag.Value.
+func (p *policyNames) Type() string { return "names" }
+
+// String implements pflag.Value.
+func (p *policyNames) String() string { return strings.Join(*p, ",") }
+
+// Set implements pflag.Value.
+func (p *policyNames) Set(s string) error {
+	for name := range strings.SplitSeq(s, ",") {
+		*p = append(*p, strings.TrimSpace(name))
+	}
+	return nil
+}
+
+func (p *policyNames) check(*call) error {
+	if slices.Contains(*p, "") {
+		return &exit{
+			exitLocal, "Error: -policy: a policy's name is blank",
+			"is the variable that it comes from set? Without any -policy, the token gets the policies of its parent",
+		}
+	}
+	return nil
 }
 
 func tokenCreate() command {
@@ -65,6 +95,7 @@ func tokenCreate() command {
 			# only the token, for a script
 			token create -policy=ci -period=24h -orphan -field=token`,
 		flags: t.register,
+		check: t.policies.check,
 		run: connected(func(c *call, cl *client.Client) error {
 			path, body := t.request()
 			s, err := cl.Write(c.ctx, path, body)

@@ -145,9 +145,5 @@ func family(cmd *cobra.Command, args []string) error {
 		}
 		return &exit{code: exitLocal}
 	}
-	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near[0])
-	}
-	return &exit{exitLocal, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), args[0]), hint}
+	return noSuch(cmd, args[0])
 }

@@ -105,6 +105,9 @@ func (a *app) report(err error) {
 		for _, m := range api.Messages {
 			fmt.Fprintln(a.stderr, "  * "+strings.ReplaceAll(strings.TrimSpace(m), "\n", "\n    "))
 		}
+		for _, w := range api.Warnings() {
+			fmt.Fprintln(a.stderr, "warning: "+w)
+		}
 		if api.RequestID != "" {
 			fmt.Fprintln(a.stderr, "  request id "+api.RequestID)
 		}
@@ -155,8 +158,7 @@ func (a *app) apiHint(err *client.Error) string {
 		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
 			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
 		}
-		return fmt.Sprintf("see what your token may do there: %s token capabilities %s",
-			a.name, strings.TrimPrefix(err.Path, mountLookup))
+		return a.forbiddenHint(err.Path)
 	case mentions(err.Messages, "sealed"):
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):
@@ -167,6 +169,16 @@ func (a *app) apiHint(err *client.Error) string {
 		return "the server limits how often you may ask: wait and try again"
 	}
 	return ""
+}
+
+// forbiddenHint is for a refusal that does not tell a token without rights from one
+// that has ended, nor a mount that does not exist from one that may not be seen.
+func (a *app) forbiddenHint(path string) string {
+	if at, ok := strings.CutPrefix(path, mountLookup); ok {
+		return fmt.Sprintf("perhaps nothing is mounted at %s, or the token is invalid or lacks rights there: see %s secrets list, %[2]s token lookup",
+			at, a.name)
+	}
+	return fmt.Sprintf("the token may be invalid, or lack rights: see %s token lookup, %[1]s token capabilities %s", a.name, path)
 }
 
 // mentions looks into the server's words only to choose a hint, never to decide.

@@ -14,7 +14,7 @@ type page struct{ client.Page }
 
 func (p *page) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.After, "after", "", "only names after this `name`")
-	f.IntVar(&p.Limit, "limit", 0, "at most so `many` names; 0 means all")
+	f.IntVar(&p.Limit, "limit", 0, "greatest `number` of names; 0 means all")
 }
 
 // keyValues is a flag of key=value pairs that may be repeated.

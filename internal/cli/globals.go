@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -113,6 +114,12 @@ func (a *app) client() (*client.Client, error) {
 	case a.flags.outputPolicy:
 		cfg.Wrap = instead(policyFor)
 	}
+	if !strings.Contains(cfg.Address, "://") {
+		return nil, &exit{
+			exitLocal, fmt.Sprintf("Error: the server's address %q has no scheme", cfg.Address),
+			fmt.Sprintf("add http:// or https:// in STRONGROOM_ADDR, VAULT_ADDR or -address: https://%s", cfg.Address),
+		}
+	}
 	return client.New(cfg)
 }
 
@@ -133,7 +140,7 @@ func (t *ttl) String() string { return t.text }
 func (t *ttl) Set(s string) error {
 	d, err := parseDuration(s)
 	if err != nil {
-		return err
+		return usagef("want a duration, as 90 (seconds), 1h30m or 2d")
 	}
 	*t = ttl{s, d}
 	return nil

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"path/filepath"
@@ -18,6 +19,8 @@ type app struct {
 	stderr io.Writer
 	getenv func(string) string
 	flags  globals
+	// unknown is the command that help was asked for though it does not exist.
+	unknown error
 }
 
 // Main runs the program with args, of which the first is the program's name, and
@@ -30,9 +33,15 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string, extra ...*cobra.Command) int {
 	a := &app{name: programName(args), stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}
 	root := a.root()
-	root.AddCommand(extra...)
+	for _, cmd := range extra {
+		cmd.Example = strings.ReplaceAll(cmd.Example, "  strongroom ", "  "+a.name+" ")
+		root.AddCommand(cmd)
+	}
+	completionFamily(root)
+	a.strictHelp(root)
+	strictHelpCommand(root)
 	root.SetArgs(rewrite(root, args[min(1, len(args)):]))
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), a.unknown)
 	if err != nil {
 		a.report(err)
 	}

@@ -13,7 +13,7 @@ import (
 // the streams, flags with one dash, and the exit code.
 func TestExtraCommands(t *testing.T) {
 	newExtra := func() *cobra.Command {
-		extra := &cobra.Command{Use: "dev"}
+		extra := &cobra.Command{Use: "dev", Example: "  strongroom dev -fail"}
 		listen := extra.Flags().String("listen", "", "")
 		fail := extra.Flags().Bool("fail", false, "")
 		extra.RunE = func(cmd *cobra.Command, args []string) error {
@@ -30,6 +30,12 @@ func TestExtraCommands(t *testing.T) {
 	code := Main([]string{"/bin/strongroom", "dev", "-listen", "-odd", "x"}, nil, &out, &errs, getenv, newExtra())
 	if all := out.String() + errs.String(); code != 0 || all != "listening on -odd [x]" {
 		t.Errorf("%d %q", code, all)
+	}
+	out.Reset()
+	errs.Reset()
+	code = Main([]string{"/bin/sr", "dev", "-help"}, nil, &out, &errs, getenv, newExtra())
+	if code != 0 || !strings.Contains(out.String(), "\n  sr dev -fail\n") {
+		t.Errorf("%d %q", code, out.String())
 	}
 	errs.Reset()
 	code = Main([]string{"strongroom", "dev", "-fail"}, nil, &out, &errs, getenv, newExtra())

@@ -97,11 +97,11 @@ func (c *call) say(format string, args ...any) error {
 func (c *call) showField(fields map[string]any) error {
 	v, ok := fields[c.flags.field]
 	if !ok || v == nil {
-		return &exit{
-			code: exitLocal,
-			text: fmt.Sprintf("Field %q is not in the answer", c.flags.field),
-			hint: "it has " + strings.Join(sortedKeys(fields), ", "),
+		hint := "it has no fields"
+		if len(fields) > 0 {
+			hint = "it has " + strings.Join(sortedKeys(fields), ", ")
 		}
+		return &exit{exitLocal, fmt.Sprintf("Field %q is not in the answer", c.flags.field), hint}
 	}
 	format, err := c.format()
 	if err != nil {

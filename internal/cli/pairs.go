@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 // pairs reads data given as arguments: "key=value"; "key=@file" for the contents
@@ -70,6 +71,9 @@ func (p *pairs) set(key, value string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
+	if !utf8.ValidString(text) || !utf8.ValidString(key) {
+		return notText(fmt.Sprintf("the value of %q", key), value)
+	}
 	switch old := p.data[key].(type) {
 	case nil:
 		p.data[key] = text
@@ -79,6 +83,19 @@ func (p *pairs) set(key, value string) error {
 		p.data[key] = []any{old, text}
 	}
 	return nil
+}
+
+// notText refuses bytes that JSON cannot carry: sent, each that is not UTF-8 would
+// arrive as U+FFFD, and the value be lost. source is how the value was given.
+func notText(what, source string) error {
+	file, ok := strings.CutPrefix(source, "@")
+	if !ok {
+		file = "FILE"
+	}
+	return &exit{
+		exitLocal, fmt.Sprintf("Error: data: %s is not UTF-8 text, and would not arrive as it is", what),
+		fmt.Sprintf("encode it, and decode it after reading: base64 < %s", file),
+	}
 }
 
 func (p *pairs) value(v string) (string, error) {
@@ -100,6 +117,9 @@ func (p *pairs) object(read func() ([]byte, error)) error {
 	raw, err := read()
 	if err != nil {
 		return err
+	}
+	if !utf8.Valid(raw) {
+		return notText("the JSON object", "")
 	}
 	d := json.NewDecoder(strings.NewReader(string(raw)))
 	d.UseNumber()

@@ -47,6 +47,10 @@ func TestParsePairs(t *testing.T) {
 }
 
 func TestParsePairsRefuses(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "binary")
+	if err := os.WriteFile(binary, []byte("{\"a\":\"\xfe\"}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name, stdin string
 		args        []string
@@ -59,6 +63,12 @@ func TestParsePairsRefuses(t *testing.T) {
 		{"half an object", `{"a":"hunter2"`, []string{"-"}},
 		{"rubbish", `hunter2`, []string{"-"}},
 		{"nothing", ``, []string{"-"}},
+		{"a binary value on standard input", "hunter2\xff", []string{"a=-"}},
+		{"a binary value as argument", "", []string{"a=\xff"}},
+		{"a binary key", "", []string{"\xff=a"}},
+		{"a binary file", "", []string{"a=@" + binary}},
+		{"an object that is not UTF-8", "{\"a\":\"hunter2\xff\"}", []string{"-"}},
+		{"a file with an object that is not UTF-8", "", []string{"@" + binary}},
 	} {
 		got, err := parsePairs(strings.NewReader(tc.stdin), tc.args)
 		if err == nil {
@@ -72,6 +82,29 @@ func TestParsePairsRefuses(t *testing.T) {
 	}
 	if got, err := parseStringPairs(nil, []string{"a=1", "a=2"}); err == nil {
 		t.Errorf("a list was taken for a text: %v", got)
+	}
+}
+
+// TestBinaryValues: what would arrive as something else is not sent, and the hint
+// tells what to do with the file at hand.
+func TestBinaryValues(t *testing.T) {
+	f := newFake(t, cannedAnswers())
+	file := filepath.Join(t.TempDir(), "key.der")
+	if err := os.WriteFile(file, []byte{0x30, 0x82, 0xff}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"kv put secret/a k=@" + file, "kv put secret/a k=- <<< \xff", "write old/a k=@" + file, "kv patch secret/a k=@" + file} {
+		f.requests = nil
+		r := run(t, f, t.TempDir(), line)
+		if r.code != exitLocal || len(f.requests) > 0 {
+			t.Errorf("%q: exit code %d after %q", line, r.code, f.requests)
+		}
+		if !strings.Contains(r.stderr, `the value of "k" is not UTF-8 text`) || !strings.Contains(r.stderr, "hint: encode it") {
+			t.Errorf("%q: %s", line, r.stderr)
+		}
+		if strings.Contains(line, file) && !strings.Contains(r.stderr, "base64 < "+file) {
+			t.Errorf("%q: the hint does not name the file: %s", line, r.stderr)
+		}
 	}
 }
 

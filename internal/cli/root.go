@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // commands lists what the program can do.
@@ -37,13 +40,31 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exit{exitLocal, "Error: " + err.Error(), fmt.Sprintf("see %s --help", cmd.CommandPath())}
+		return &exit{exitLocal, "Error: " + flagError(err), fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
 	a.flags.register(root.PersistentFlags())
 	for _, c := range commands() {
 		root.AddCommand(c.cobra(a))
 	}
 	return root
+}
+
+// flagError words a flag's refusal for people; that of a number or a switch would
+// name a function of Go's.
+func flagError(err error) string {
+	var value *pflag.InvalidValueError
+	var number *strconv.NumError
+	if !errors.As(err, &value) || !errors.As(err, &number) {
+		return err.Error()
+	}
+	want := "a whole number"
+	switch {
+	case number.Func == "ParseBool":
+		want = "true or false"
+	case errors.Is(err, strconv.ErrRange):
+		want = "a smaller number"
+	}
+	return fmt.Sprintf("-%s=%s: want %s", value.GetFlag().Name, value.GetValue(), want)
 }
 
 // usageTemplate leaves the flags that every command takes to the options command.
@@ -65,14 +86,18 @@ Flags:
 Flags work with one dash or two. Run "{{.Root.Name}} options" for those that every command takes.
 `
 
+const optionsFromEnv = `The names in brackets are environment variables, which count where the flag is not
+given. Each is also read with BAO_ or VAULT_ in place of STRONGROOM_, in this order.
+The token is STRONGROOM_TOKEN's, or else the one that login stored.`
+
 func optionsCommand() command {
 	return command{
 		use: "options", short: "Show the flags that every command takes",
-		long:    "Each can come from the environment, too; see the names in brackets.",
+		long:    optionsFromEnv,
 		example: "options",
 		run: func(c *call) error {
-			root := c.root()
-			return c.println(strings.TrimRight(root.PersistentFlags().FlagUsages(), "\n"))
+			flags := c.root().PersistentFlags().FlagUsages()
+			return c.println(strings.TrimRight(flags, "\n") + "\n\n" + optionsFromEnv)
 		},
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -30,13 +31,23 @@ func versionText(program string) string {
 }
 
 func buildVersion() (version, revision string) {
-	version, revision = "(devel)", "unknown"
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return version, revision
+		return unreleased, runtime.Version()
 	}
-	if info.Main.Version != "" {
-		version = info.Main.Version
+	return versionOf(info)
+}
+
+// unreleased is the version of a build from a working tree that tells none.
+const unreleased = "0.0.0-unreleased"
+
+// versionOf reads the module's version, which a build from a checkout derives from
+// its tags, and the commit; where no checkout is, Go's own version is all there is
+// to tell builds apart.
+func versionOf(info *debug.BuildInfo) (version, revision string) {
+	version, revision = info.Main.Version, info.GoVersion
+	if version == "" || version == "(devel)" {
+		version = unreleased
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {

@@ -132,7 +132,7 @@ type Metadata struct {
 	CurrentMetadataVersion uint64             `json:"current_metadata_version"` // How often the metadata was changed.
 	CurrentVersion         uint64             `json:"current_version"`          // The version that a read answers; 0: none yet.
 	CustomMetadata         map[string]string  `json:"custom_metadata"`          // Names and values of your own.
-	DeleteVersionAfter     string             `json:"delete_version_after"`     // Age at which a version is deleted; 0s: as the mount says.
+	DeleteVersionAfter     string             `json:"delete_version_after"`     // Age at which a version is deleted; 0s: as the mount says, negative: never.
 	MaxVersions            uint64             `json:"max_versions"`             // Versions kept; 0: as the mount says.
 	MetadataCASRequired    bool               `json:"metadata_cas_required"`    // Metadata writes must name the current metadata version.
 	OldestVersion          uint64             `json:"oldest_version"`           // The oldest version kept; 0 while all are.

@@ -59,8 +59,14 @@ func detail(c *api.Call, path string, keys *api.Keys) (*api.Keys, error) {
 // directory: there is no secret to read or write.
 func rootless(c *api.Call, path string) error {
 	if path == "" && !strings.HasSuffix(c.Path, "/") {
-		c.Warn("Non-listing operations on the root of a K/V v2 mount are not supported.")
+		return atRoot(c)
 	}
+	return api.ErrNotFound()
+}
+
+// atRoot is the answer for the root of data/, metadata/ and the like, in words.
+func atRoot(c *api.Call) error {
+	c.Warn("Non-listing operations on the root of a K/V v2 mount are not supported.")
 	return api.ErrNotFound()
 }
 
@@ -70,9 +76,18 @@ type Astray struct {
 	Data api.Object `json:"data" api:"body"` // What was sent.
 }
 
-// astray tells a client of version 1 that this mount is version 2. A path that
-// version 2 has, but not for this operation, is unsupported.
+// astray answers an operation that the versioned view does not have at a path.
 func (v2) astray(c *api.Call, r *Astray) (*api.None, error) {
+	switch r.Path {
+	case "delete", "undelete", "destroy":
+		return nil, atRoot(c)
+	}
+	return v2{}.astrayList(c, r)
+}
+
+// astrayList tells a client of version 1 that this mount is version 2. A path that
+// version 2 has, but not for this operation, is unsupported.
+func (v2) astrayList(c *api.Call, r *Astray) (*api.None, error) {
 	first, _, _ := strings.Cut(r.Path, "/")
 	switch first {
 	case "config", "data", "metadata", "delete", "undelete", "destroy", "subkeys", "detailed-metadata":

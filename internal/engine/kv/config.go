@@ -72,13 +72,14 @@ func (g settings) keep(s *secret) int {
 }
 
 // deletion is when a version written now is deleted for its age: after the
-// shorter of the mount's and the secret's terms. Zero: never.
+// shorter of the mount's and the secret's terms. Zero: never, as when either of
+// them is negative.
 func (g settings) deletion(s *secret, now time.Time) time.Time {
 	after := g.deleteAfter
 	if s.deleteAfter > 0 && (after == 0 || s.deleteAfter < after) {
 		after = s.deleteAfter
 	}
-	if g.deleteAfter < 0 || after == 0 {
+	if g.deleteAfter < 0 || s.deleteAfter < 0 || after == 0 {
 		return time.Time{}
 	}
 	if t := now.Add(after); t.Before(lastTime) {
@@ -154,12 +155,13 @@ func (r *WriteConfig) apply(g *settings, limit uint64) {
 		g.maxVersions = limit
 	}
 	if d := r.DeleteVersionAfter; d != nil {
-		g.deleteAfter = d.Std()
-		if *d < 0 {
-			g.deleteAfter = -time.Second
-		}
+		g.deleteAfter = ageLimit(*d)
 	}
 }
+
+// ageLimit is a delete_version_after as it is kept: all negative ones mean never,
+// and look the same.
+func ageLimit(d api.Duration) time.Duration { return max(d.Std(), -time.Second) }
 
 // versionLimit is a max_versions as it was asked for, or 0. The caller learns
 // when it is more than one secret can have.

@@ -23,7 +23,7 @@ type WriteMetadata struct {
 	Path                string             `path:"path"`                  // Path of the secret.
 	CASRequired         *bool              `json:"cas_required"`          // Demand the cas option on every write.
 	CustomMetadata      *map[string]string `json:"custom_metadata"`       // Names and values of your own, in place of all there were.
-	DeleteVersionAfter  *api.Duration      `json:"delete_version_after"`  // Age at which a version is deleted; 0: as the mount says.
+	DeleteVersionAfter  *api.Duration      `json:"delete_version_after"`  // Age at which a version is deleted; 0: as the mount says, negative: never.
 	MaxVersions         *int               `json:"max_versions"`          // Versions to keep; 0: as the mount says.
 	MetadataCAS         *int               `json:"metadata_cas"`          // Write only if this is the current metadata version; 0: only if there is none.
 	MetadataCASRequired *bool              `json:"metadata_cas_required"` // Demand metadata_cas on every metadata write.
@@ -35,7 +35,7 @@ type PatchMetadata struct {
 	Path                string        `path:"path"`                  // Path of the secret.
 	CASRequired         *bool         `json:"cas_required"`          // Demand the cas option on every write.
 	CustomMetadata      api.Object    `json:"custom_metadata"`       // Names and values to set; a null removes one.
-	DeleteVersionAfter  *api.Duration `json:"delete_version_after"`  // Age at which a version is deleted; 0: as the mount says.
+	DeleteVersionAfter  *api.Duration `json:"delete_version_after"`  // Age at which a version is deleted; 0: as the mount says, negative: never.
 	MaxVersions         *int          `json:"max_versions"`          // Versions to keep; 0: as the mount says.
 	MetadataCAS         *int          `json:"metadata_cas"`          // Write only if this is the current metadata version.
 	MetadataCASRequired *bool         `json:"metadata_cas_required"` // Demand metadata_cas on every metadata write.
@@ -101,7 +101,10 @@ func orDefault[T any](v *T, nulls []string, name string) *T {
 
 // deleteMetadata removes a secret with all its versions for good.
 func (v2) deleteMetadata(c *api.Call, r *At) (*api.None, error) {
-	if slashed(c, r.Path) {
+	switch {
+	case r.Path == "":
+		return nil, atRoot(c)
+	case slashed(c, r.Path):
 		return nil, nil
 	}
 	return nil, remove(c, r.Path)
@@ -124,9 +127,6 @@ func (f *fields) write(c *api.Call, path string, cas *int, create bool) error {
 	limit, err := versionLimit(c, f.most)
 	if err != nil {
 		return err
-	}
-	if f.after != nil && *f.after < 0 {
-		return api.Errorf(api.Invalid, "delete_version_after must not be negative")
 	}
 	return mutate(c, path, nil, func(ch *change) error {
 		if ch.secret == nil && !create {
@@ -159,7 +159,7 @@ func (f *fields) apply(s *secret, limit uint64) (err error) {
 		s.metaCASRequired = *f.metaCAS
 	}
 	if f.after != nil {
-		s.deleteAfter = f.after.Std()
+		s.deleteAfter = ageLimit(*f.after)
 	}
 	if f.most != nil {
 		s.maxVersions = limit

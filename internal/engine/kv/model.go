@@ -107,7 +107,7 @@ type secret struct {
 	casRequired     bool          // a data write must name the current version
 	metaCASRequired bool          // a metadata write must name edits
 	maxVersions     uint64        // versions kept; 0: as the mount says
-	deleteAfter     time.Duration // age at which a version is deleted; 0: as the mount says
+	deleteAfter     time.Duration // age at which a version is deleted; 0: as the mount says; negative: never
 	custom          []pair        // custom metadata, sorted by name
 
 	description string

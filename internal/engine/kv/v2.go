@@ -38,8 +38,8 @@ func routesV2() []api.Route[v2] {
 		api.Handle(api.Write, "{path...}", v2.astray, api.Hidden),
 		api.Handle(api.Patch, "{path...}", v2.astray, api.Hidden),
 		api.Handle(api.Delete, "{path...}", v2.astray, api.Hidden),
-		api.Handle(api.List, "{path...}", v2.astray, api.Hidden),
-		api.Handle(api.Scan, "{path...}", v2.astray, api.Hidden),
+		api.Handle(api.List, "{path...}", v2.astrayList, api.Hidden),
+		api.Handle(api.Scan, "{path...}", v2.astrayList, api.Hidden),
 	}
 }
 
@@ -264,7 +264,10 @@ func patchable(c *api.Call, r *PatchData) error {
 
 // deleteData deletes the current version. It can be undeleted.
 func (v2) deleteData(c *api.Call, r *At) (*api.None, error) {
-	if slashed(c, r.Path) {
+	switch {
+	case r.Path == "":
+		return nil, atRoot(c)
+	case slashed(c, r.Path):
 		return nil, nil
 	}
 	return nil, mutate(c, r.Path, nil, func(ch *change) error {

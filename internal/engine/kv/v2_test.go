@@ -176,6 +176,28 @@ func TestMaxVersionsAndAge(t *testing.T) {
 	}
 }
 
+// TestNegativeAgeMeansNever: a secret can opt out of the mount's deletion by age,
+// and back in.
+func TestNegativeAgeMeansNever(t *testing.T) {
+	m := open(t, "2", openStore(t))
+	const due = `"2030-01-02T03:04:15.6789Z"`
+	run(t, m, []step{
+		{"POST config", `{"delete_version_after":"10s"}`, success, "", ""},
+		{"POST metadata/put", `{"delete_version_after":"-5s"}`, success, "", ""},
+		{"POST data/put", `{"data":{}}`, success, info(1, "", false), ""},
+		{"DELETE data/put", "", success, "", ""},
+		{"POST undelete/put", `{"versions":[1]}`, success, "", ""},
+		{"GET data/put", "", success, `{"data":{},"metadata":` + info(1, "", false) + `}`, ""},
+		{"POST data/patch", `{"data":{}}`, success, info(1, due, false), ""},
+		{"PATCH metadata/patch", `{"delete_version_after":"-1s"}`, success, "", ""},
+		{"POST data/patch", `{"data":{}}`, success, info(2, "", false), ""},
+		{"PATCH metadata/patch", `{"delete_version_after":null}`, success, "", ""},
+		{"POST data/patch", `{"data":{}}`, success, info(3, due, false), ""},
+		{"POST metadata/echo", `{"delete_version_after":"-3h"}`, success, "", ""},
+		{"GET metadata/echo", "", success, meta("1", "-1s", "0", "null", "false", "false"), ""},
+	})
+}
+
 func TestPatch(t *testing.T) {
 	m := open(t, "2", openStore(t))
 	run(t, m, []step{
@@ -254,7 +276,6 @@ func TestMetadataAsTheWireHasIt(t *testing.T) {
 		{"POST metadata/m", `{"custom_metadata":{"` + strings.Repeat("a", 129) + `":"x"}}`, api.Invalid, "", ""},
 		{"POST metadata/m", `{"custom_metadata":{"a":"` + strings.Repeat("a", 513) + `"}}`, api.Invalid, "", ""},
 		{"POST metadata/m", `{"max_versions":-1}`, api.Invalid, "", ""},
-		{"POST metadata/m", `{"delete_version_after":"-5s"}`, api.Invalid, "", ""},
 		{"POST metadata/m", `{"delete_version_after":"zzz"}`, api.Invalid, "", ""},
 		{"POST metadata/m", `{"metadata_cas":3,"max_versions":6}`, api.Conflict, "", moved},
 		{"POST metadata/m", `{"metadata_cas":4,"metadata_cas_required":true}`, success, "", ""},
@@ -290,8 +311,11 @@ func TestWrongPathsOfVersionTwo(t *testing.T) {
 			t.Errorf("%s: %+v", request, a)
 		}
 	}
-	for request, warnings := range map[string]int{"GET data": 1, "GET data/": 0, "GET metadata": 1, "POST data": 1, "GET subkeys/": 0} {
-		if a := m.do(request, `{"data":{}}`); a.kind != api.NotFound || len(a.warnings) != warnings {
+	for request, warnings := range map[string]int{"GET data": 1, "GET data/": 0, "GET metadata": 1, "POST data": 1, "GET subkeys/": 0,
+		"DELETE data": 1, "DELETE data/": 1, "DELETE metadata": 1, "DELETE metadata/": 1, "PATCH data": 1,
+		"POST delete": 1, "POST undelete": 1, "POST destroy": 1, "POST metadata": 1, "PATCH metadata": 1,
+		"DELETE delete": 1, "PATCH undelete": 1, "GET destroy": 1} {
+		if a := m.do(request, `{"data":{},"versions":[1]}`); a.kind != api.NotFound || len(a.warnings) != warnings {
 			t.Errorf("%s: %+v", request, a)
 		}
 	}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// nearest is the one of names, of which there is at least one, that takes the
+// fewest changes of letters to make of word; the first of several.
+func nearest(word string, names []string) string {
+	best := names[0]
+	for _, name := range names[1:] {
+		if distance(word, name) < distance(word, best) {
+			best = name
+		}
+	}
+	return best
+}
+
+// distance is how many letters must be added, dropped or replaced to make b of a
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// strictHelp makes the help of a command that does not exist an error, which cobra
+// answers with that of the family it would be in.
+func (a *app) strictHelp(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+			a.unknown = family(cmd, words)
+			return
+		}
+		help(cmd, args)
+	})
+}
+
+// strictHelpCommand makes "help COMMAND" tell, too, when there is no such command.
+func strictHelpCommand(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.RunE = helpOn
+		}
+	}
+}
+
+func helpOn(help *cobra.Command, words []string) error {
+	cmd, rest, err := help.Root().Find(words)
+	switch {
+	case err != nil:
+		return err
+	case cmd.HasSubCommands() && len(rest) > 0:
+		return noSuch(cmd, rest[0])
+	}
+	cmd.InitDefaultHelpFlag()
+	return cmd.Help()
+}
+
+// completionFamily makes cobra's completion command answer as the other families,
+// when it is named without a shell or with an unknown one.
+func completionFamily(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, family
+			cmd.ValidArgsFunction = nil
+		}
+	}
+}
+
+// noSuch is the error for a command that is not there.
+func noSuch(cmd *cobra.Command, name string) error {
+	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), nearest(name, near))
+	}
+	return &exit{exitLocal, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
+}
