@@ -257,12 +257,61 @@ func TestKeySlots(t *testing.T) {
 	w.wants(204, "", "root", "POST", "sys/key-slots/"+id+"/test", `{"keys":["`+keys[0]+`","`+keys[2]+`"]}`)
 	w.wants(400, "not enough", "root", "POST", "sys/key-slots/"+id+"/test", `{"keys":["`+keys[0]+`"]}`)
 	w.wants(400, "not an unseal key", "root", "POST", "sys/key-slots/"+id+"/test", `{"keys":["x"]}`)
-	w.wants(404, "", "root", "POST", "sys/key-slots/nosuch/test", `{}`)
-	w.wants(404, "", "root", "DELETE", "sys/key-slots/nosuch", "")
-	w.wants(204, "", "root", "DELETE", "sys/key-slots/"+id, "")
-	for last := range w.wants(200, "", "root", "LIST", "sys/key-slots", "")["data"].(map[string]any)["key_info"].(map[string]any) {
-		w.wants(400, "last key slot", "root", "DELETE", "sys/key-slots/"+last, "")
+	w.wants(404, "no key slot has this id", "root", "POST", "sys/key-slots/nosuch/test", `{}`)
+	w.wants(404, "no key slot has this id", "root", "DELETE", "sys/key-slots/nosuch", "")
+	w.wants(400, "known to unseal; test one", "root", "DELETE", "sys/key-slots/"+id, "")
+	for other := range w.slots() {
+		if other != id {
+			w.wants(204, "", "root", "DELETE", "sys/key-slots/"+other, "")
+		}
 	}
+	w.wants(400, "last key slot", "root", "DELETE", "sys/key-slots/"+id, "")
+}
+
+// slots are the key slots by their ids.
+func (w *world) slots() map[string]any {
+	w.t.Helper()
+	return w.wants(200, "", "root", "LIST", "sys/key-slots", "")["data"].(map[string]any)["key_info"].(map[string]any)
+}
+
+// A slot whose unseal keys nobody has tried never becomes the only way in, also
+// not when the server was started anew between.
+func TestUntestedSlotIsNotRelied(t *testing.T) {
+	w := startFor(t, Config{DevRoot: api.NewSecret("root")})
+	add := func() (id, key string) {
+		slot := w.wants(200, `"keys"`, "root", "POST", "sys/key-slots", `{"kind":"shamir","secret_shares":1,"secret_threshold":1}`)["data"].(map[string]any)
+		return slot["id"].(string), texts(slot["keys"])[0]
+	}
+	one, key := add()
+	two, _ := add()
+	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+two, "")
+	w.wants(204, "", "root", "POST", "sys/key-slots/"+one+"/test", `{"keys":["`+key+`"]}`)
+	if info := w.slots(); info[one].(map[string]any)["tested"] != true || info[two].(map[string]any)["tested"] != false {
+		t.Fatalf("slots: %v", info)
+	}
+	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+one, "")
+	w.wants(204, "", "root", "DELETE", "sys/key-slots/"+two, "")
+	w.wants(204, "", "root", "POST", "sys/seal", "")
+	w.wants(200, `"sealed":false`, "", "POST", "sys/unseal", `{"key":"`+key+`"}`)
+	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+one, "")
+}
+
+// What a server says of its seal follows from its slots, not its configuration.
+func TestFileSlotIsTold(t *testing.T) {
+	dir := t.TempDir()
+	w := startFor(t, Config{InMemory: true, SlotPath: filepath.Join(dir, "keys")})
+	made := w.wants(200, "root_token", "", "POST", "sys/init", `{"secret_shares":1,"secret_threshold":1}`)
+	w.unseal(texts(made["keys"])[0])
+	root := made["root_token"].(string)
+	w.wants(200, `"recovery_seal":false,"sealed":false,"storage_type":"inmem","t":1,"type":"shamir"`, "", "GET", "sys/seal-status", "")
+	added := w.wants(200, "no longer needs people: it unseals itself by a key in "+filepath.Join(dir, "keys"), root, "POST", "sys/key-slots", `{"kind":"file"}`)
+	w.wants(200, `"recovery_seal":true,"sealed":false,"storage_type":"inmem","t":1,"type":"file"`, "", "GET", "sys/seal-status", "")
+	for id := range w.wants(200, "", root, "LIST", "sys/key-slots", "")["data"].(map[string]any)["key_info"].(map[string]any) {
+		if id != added["data"].(map[string]any)["id"] {
+			w.wants(204, "", root, "DELETE", "sys/key-slots/"+id, "") // the file is known to unseal
+		}
+	}
+	w.wants(200, `"t":0,"type":"file"`, "", "GET", "sys/seal-status", "")
 }
 
 func TestRootOnly(t *testing.T) {
