@@ -59,11 +59,11 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Delete:  s.dropLater(jobDropNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped}})
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		audit.Env{Now: s.now, Stdout: s.stdout, Dirs: s.config.AuditDirs, AllowRaw: s.config.RawAudit}, s.config.Audit, h.Audit)
-	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.now)
+	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.config.limits(), s.now)
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -128,7 +128,7 @@ func (h *house) limits(ctx context.Context, nsID, path string) (token.Limits, er
 	}
 	e, _, ok := table.Resolve(path)
 	if !ok {
-		return token.Limits{Default: mount.SystemDefaultTTL, Max: mount.SystemMaxTTL}, nil
+		return token.Limits(h.Mounts.System()), nil
 	}
 	def, most := e.TTLs()
 	return token.Limits{Default: def, Max: most}, nil

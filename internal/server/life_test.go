@@ -326,6 +326,18 @@ func TestRootOnly(t *testing.T) {
 	w.wants(404, "", "root", "GET", "a/kv/x", "")
 }
 
+// The operator's lease durations are those of tokens and mounts.
+func TestLeaseLimitsAreKept(t *testing.T) {
+	w := startFor(t, Config{DevRoot: api.NewSecret("root"), DefaultTTL: time.Hour, MaxTTL: 2 * time.Hour})
+	w.wants(200, `"lease_duration":3600`, "root", "POST", "auth/token/create", `{"policies":["default"]}`)
+	w.wants(200, `"lease_duration":7200`, "root", "POST", "auth/token/create", `{"policies":["default"],"ttl":"24h"}`)
+	w.wants(204, "", "root", "POST", "auth/token/roles/r", `{"allowed_policies":"default"}`)
+	w.wants(200, `"lease_duration":7200`, "root", "POST", "auth/token/create/r", `{"ttl":"24h"}`)
+	w.wants(200, `"default_lease_ttl":3600,`, "root", "GET", "sys/mounts/secret/tune", "")
+	w.wants(200, `"max_lease_ttl":7200`, "root", "GET", "sys/mounts/secret/tune", "")
+	w.wants(400, "longer than the system's maximum", "root", "POST", "sys/mounts/secret/tune", `{"default_lease_ttl":"3h"}`)
+}
+
 // SIGHUP's work: a log that was moved away is begun anew.
 func TestReopenAuditFiles(t *testing.T) {
 	dir := t.TempDir()
