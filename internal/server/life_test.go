@@ -338,6 +338,30 @@ func TestLeaseLimitsAreKept(t *testing.T) {
 	w.wants(400, "longer than the system's maximum", "root", "POST", "sys/mounts/secret/tune", `{"default_lease_ttl":"3h"}`)
 }
 
+// A directory with the store of another program stays as it is; one that has
+// ours beside it serves.
+func TestForeignStore(t *testing.T) {
+	for _, name := range []string{"vault.db", "raft/raft.db", "core/_keyring", "sys/policy/_x", "logical/a/_b", "_migration"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		c := Config{DataDir: dir, LocalSlot: true, Listeners: []Listener{{Address: "127.0.0.1:0"}}}
+		_, err := Open(t.Context(), &c, quiet(), io.Discard, time.Now)
+		if err == nil || !strings.Contains(err.Error(), "another program") || !strings.Contains(err.Error(), "name an empty directory") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+			t.Errorf("%s: the directory was touched: %v, %v", name, left, err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "store"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		start(t, c).end()
+	}
+}
+
 // SIGHUP's work: a log that was moved away is begun anew.
 func TestReopenAuditFiles(t *testing.T) {
 	dir := t.TempDir()

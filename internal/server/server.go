@@ -81,7 +81,10 @@ func (c *Config) openStore(log *slog.Logger) (store.Store, error) {
 	if c.DataDir == "" {
 		return mem.Open(), nil
 	}
-	st, err := pebble.Open(filepath.Join(c.DataDir, "store"), pebble.Options{Logger: log})
+	if err := c.checkForeign(); err != nil {
+		return nil, err
+	}
+	st, err := pebble.Open(filepath.Join(c.DataDir, storeDir), pebble.Options{Logger: log})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
 	}
