@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/door/vault"
 	"github.com/strongroom/strongroom/internal/gate"
@@ -63,6 +64,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	var err error
 	if s.phys, err = c.openStore(log); err != nil {
 		return nil, err
+	}
+	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
+		return nil, errors.Join(err, s.phys.Close())
 	}
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
