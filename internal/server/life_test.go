@@ -362,6 +362,26 @@ func TestForeignStore(t *testing.T) {
 	}
 }
 
+// Where a name is missing or wrong the answer says so, and help about a mount
+// lists what is in it.
+func TestAnswersInWords(t *testing.T) {
+	w := startFor(t, Config{DevRoot: api.NewSecret("root")})
+	for _, path := range []string{"sys/policy", "sys/policy/", "sys/policies/acl", "sys/policies/acl/"} {
+		w.wants(400, "name: missing the policy's name", "root", "POST", path, `{"policy":"path \"a\" {}"}`)
+		w.wants(400, "name: missing the policy's name", "root", "DELETE", path, "")
+		w.wants(403, "permission denied", "", "POST", path, "")
+	}
+	for _, path := range []string{"sys/namespaces", "sys/namespaces/"} {
+		w.wants(400, "path: missing the namespace's name", "root", "POST", path, "")
+		w.wants(400, "path: missing the namespace's name", "root", "DELETE", path, "")
+	}
+	for path, part := range map[string]string{"secret": "WRITE secret/data/{path...}", "secret/": "WRITE secret/metadata/{path...}", "sys": "sys/key-slots", "auth/token": "auth/token/create", "cubbyhole": "cubbyhole/"} {
+		w.wants(200, part, "root", "GET", path+"?help=1", "")
+	}
+	w.wants(403, "permission denied", "", "GET", "secret?help=1", "")
+	w.wants(404, "", "root", "GET", "sys/nosuch?help=1", "")
+}
+
 // SIGHUP's work: a log that was moved away is begun anew.
 func TestReopenAuditFiles(t *testing.T) {
 	dir := t.TempDir()
