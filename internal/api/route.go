@@ -122,6 +122,12 @@ type Endpoint struct {
 	exists func(*Call, any) (any, error)
 }
 
+// Landing is an endpoint that takes nothing and is never invoked: what a request
+// for the help of a whole mount is about.
+func Landing() *Endpoint {
+	return &Endpoint{Op: Read, Request: &Schema{Shape: &Shape{}, typ: reflect.TypeFor[None]()}}
+}
+
 // Has reports whether a flag is set.
 func (e *Endpoint) Has(f Flag) bool { return e.Flags&f != 0 }
 

@@ -49,6 +49,7 @@ func (m *memory) write(lines []byte) error {
 	return nil
 }
 func (m *memory) reopen() error { return nil }
+func (m *memory) ready() error  { return nil }
 func (m *memory) close() error  { return nil }
 func (m *memory) text() string {
 	m.mu.Lock()

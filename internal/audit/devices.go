@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -49,9 +51,6 @@ func NewDevices(s store.Store, env Env, configured []*Declaration, broker *Broke
 // be served before it has returned.
 func (d *Devices) Start(ctx context.Context) error {
 	for _, c := range d.configured {
-		if _, err := Open(c.keyed(NewKey()), d.env); err != nil {
-			return fmt.Errorf("audit device %q of the configuration: %w", c.Path, err)
-		}
 		if err := d.enrol(ctx, c); err != nil {
 			return err
 		}
@@ -63,7 +62,74 @@ func (d *Devices) Start(ctx context.Context) error {
 func (d *Declaration) keyed(k *Key) *Declaration {
 	c := *d
 	c.Key, c.Configured = k, true
+	c.unalias()
 	return &c
+}
+
+// unalias replaces the other name of file_path.
+func (d *Declaration) unalias() {
+	path, ok := d.Options["path"]
+	if _, both := d.Options["file_path"]; d.Type != "file" || !ok || both {
+		return
+	}
+	d.Options = maps.Clone(d.Options)
+	delete(d.Options, "path")
+	d.Options["file_path"] = path
+}
+
+// CheckConfigured reports the first device of a configuration that could not be
+// used: it is declared wrongly, or its file cannot be opened. It makes files that
+// are not there, and does not wait for the peers of sockets.
+func CheckConfigured(configured []*Declaration, env Env) error {
+	for _, c := range configured {
+		s, err := Open(c.keyed(NewKey()), env)
+		if err == nil {
+			err = errors.Join(s.line.out.ready(), s.line.close())
+		}
+		if err != nil {
+			return fmt.Errorf("audit device %q of the configuration: %w%s", c.Path, err, c.remedy(err))
+		}
+	}
+	return nil
+}
+
+// remedy is what an operator can do about a file that cannot be opened.
+func (d *Declaration) remedy(err error) string {
+	dir := filepath.Dir(d.keyed(nil).Options["file_path"])
+	switch {
+	case d.Type != "file":
+	case errors.Is(err, fs.ErrNotExist):
+		return "; make its directory: mkdir -p " + dir
+	case errors.Is(err, fs.ErrPermission):
+		return "; let the server's user write to it: chown or chmod " + dir
+	}
+	return ""
+}
+
+// Directories are those of the files that a configuration declares.
+func Directories(configured []*Declaration) []string {
+	var dirs []string
+	for _, c := range configured {
+		if file := c.keyed(nil).Options["file_path"]; c.Type == "file" && filepath.IsAbs(file) {
+			dirs = append(dirs, filepath.Dir(file))
+		}
+	}
+	return dirs
+}
+
+// Unready are the devices in use that could not be written to now, by path, each
+// with the cause and what an operator can do: for the server's log, since it
+// names files. It does not wait for the peers of sockets.
+func (d *Devices) Unready() map[string]error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[string]error{}
+	for path, o := range d.open {
+		if err := o.sink.line.out.ready(); err != nil {
+			out[path] = fmt.Errorf("%w%s", err, o.declaration.remedy(err))
+		}
+	}
+	return out
 }
 
 // enrol gives a configured device its row unless it has one.
@@ -219,6 +285,7 @@ func (d *Devices) Enable(c *api.Call, r *EnableDevice) (*api.None, error) {
 		return nil, err
 	}
 	decl := &Declaration{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local}
+	decl.unalias()
 	decl.Complete()
 	if err := d.free(decl); err != nil {
 		return nil, err

@@ -167,6 +167,16 @@ func (o *fileOutput) reopen() error {
 	return errors.Join(err, o.open())
 }
 
+// ready opens the file unless it is open.
+func (o *fileOutput) ready() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file != nil {
+		return nil
+	}
+	return o.open()
+}
+
 func (o *fileOutput) release() error {
 	if o.file == nil {
 		return nil
@@ -201,5 +211,7 @@ func (o *streamOutput) write(lines []byte) error {
 }
 
 func (o *streamOutput) reopen() error { return nil }
+
+func (o *streamOutput) ready() error { return nil }
 
 func (o *streamOutput) close() error { return nil }

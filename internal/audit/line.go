@@ -22,10 +22,13 @@ var (
 
 // output is where a sink's lines go. write is given whole lines, in one call at
 // a time, and leaves either all of them or whole lines from their beginning;
-// reopen and close may be called meanwhile.
+// reopen, ready
+// and close may be called meanwhile; ready says whether a write could begin, as far
+// as that can be told at once.
 type output interface {
 	write(lines []byte) error
 	reopen() error
+	ready() error
 	close() error
 }
 

@@ -24,12 +24,24 @@ func invalid(name, why, hint string) *api.Error {
 	return &api.Error{Kind: api.Invalid, Message: "options." + name + ": " + why, Hint: hint}
 }
 
+// maxShown bounds the names that are shown, in bytes.
+const maxShown = 32
+
+// shown is an unknown option's name for an error, where it is spelled as names
+// are: what is not may be a value that was meant for another place.
+func shown(name string) string {
+	if len(name) > maxShown || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return ""
+	}
+	return " " + strconv.Quote(name)
+}
+
 // known refuses options that the type does not have.
 func (o *options) known(names ...string) error {
 	names = append(names, "format", "hmac_accessor", "log_raw", "elide_list_responses", "prefix")
 	for given := range o.given {
 		if !slices.Contains(names, given) {
-			return &api.Error{Kind: api.Invalid, Message: "options: unknown option", Hint: "the options are " + strings.Join(names[:len(names)-1], ", ")}
+			return &api.Error{Kind: api.Invalid, Message: "options: unknown option" + shown(given), Hint: "the options are " + strings.Join(names[:len(names)-1], ", ")}
 		}
 	}
 	return nil
@@ -122,7 +134,8 @@ func (o *options) filePath() (dir, name string, err error) {
 			return d, name, nil
 		}
 	}
-	return "", "", invalid("file_path", "is not below a directory that the configuration names for audit files", "")
+	return "", "", invalid("file_path", "is not below a directory for audit files",
+		`name the directory when the server starts: -audit-dir=DIR, or audit_directory = "DIR" in the configuration`)
 }
 
 // mode is the file's permission: readable and writable for its owner, for

@@ -124,6 +124,7 @@ type refused struct{ err error }
 
 func (r refused) write([]byte) error { return r.err }
 func (r refused) reopen() error      { return nil }
+func (r refused) ready() error       { return r.err }
 func (r refused) close() error       { return nil }
 
 // refuse is a sink that stands for a declaration which Open does not take.

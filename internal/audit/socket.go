@@ -150,6 +150,9 @@ func (o *socketOutput) reopen() error {
 	return o.release()
 }
 
+// ready does not wait for the peer: each write connects if it must.
+func (o *socketOutput) ready() error { return nil }
+
 func (o *socketOutput) close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

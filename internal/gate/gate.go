@@ -86,7 +86,8 @@ type House struct {
 	Tokens     *token.Store
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
-	// Help describes, as JSON, what answers on a path pattern of a mount.
+	// Help describes, as JSON, what answers on a path pattern of a mount; with no
+	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
 }
 

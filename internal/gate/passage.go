@@ -156,8 +156,12 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 }
 
 // find is where the path lands. Help is about all operations on a path, so that
-// it finds a path that has any which is documented.
+// it finds a path that has any which is documented; about a mount's own path it
+// is about the mount.
 func (p *passage) find(router *api.Router, rest string) (api.Match, error) {
+	if p.r.Help && rest == "" {
+		return api.Match{Endpoint: api.Landing()}, nil
+	}
 	m, err := router.Match(p.r.Op, rest)
 	for op := api.Read; p.r.Help && op <= api.Scan && undocumented(&m, err); op++ {
 		m, err = router.Match(op, rest)

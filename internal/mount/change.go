@@ -74,7 +74,7 @@ func (m *Mounts) check(e *Entry) error {
 	if !e.Auth() && e.Config.TokenType != "" {
 		return api.Errorf(api.Invalid, "token_type: only an auth method has one")
 	}
-	return checkConfig(&e.Config)
+	return m.checkConfig(&e.Config)
 }
 
 func (m *Mounts) checkOptions(eng *api.Engine, e *Entry) error {
@@ -92,7 +92,7 @@ func (m *Mounts) checkOptions(eng *api.Engine, e *Entry) error {
 	return nil
 }
 
-func checkConfig(c *Config) error {
+func (m *Mounts) checkConfig(c *Config) error {
 	switch {
 	case c.DefaultTTL < 0:
 		return api.Errorf(api.Invalid, "default_lease_ttl: must not be negative")
@@ -100,7 +100,7 @@ func checkConfig(c *Config) error {
 		return api.Errorf(api.Invalid, "max_lease_ttl: must not be negative")
 	case c.MaxTTL > 0 && c.DefaultTTL > c.MaxTTL:
 		return api.Errorf(api.Invalid, "default_lease_ttl: is longer than max_lease_ttl")
-	case c.MaxTTL == 0 && c.DefaultTTL.Std() > SystemMaxTTL:
+	case c.MaxTTL == 0 && c.DefaultTTL.Std() > m.system.Max:
 		return api.Errorf(api.Invalid, "default_lease_ttl: is longer than the system's maximum")
 	}
 	switch c.ListingVisibility {

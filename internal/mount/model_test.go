@@ -53,7 +53,7 @@ func newFixture() (*fixture, error) {
 			f.dropped = append(f.dropped, prefix)
 			return nil
 		},
-	}, testClock)
+	}, Limits{}, testClock)
 	variant := func(map[string]string) []*api.Endpoint { return nil }
 	err = f.Install([]api.Engine{{Type: "kv", CheckOptions: checkKV, Variant: variant}, {Type: "system"}, {Type: "cubbyhole"},
 		{Type: "token", Auth: true}, {Type: "userpass", Auth: true}})

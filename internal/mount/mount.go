@@ -19,7 +19,8 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// Limits on lease durations when neither mount nor request says otherwise.
+// Limits on lease durations when neither mount nor request nor the server's
+// configuration says otherwise.
 const (
 	SystemDefaultTTL = 768 * time.Hour
 	SystemMaxTTL     = 768 * time.Hour
@@ -64,6 +65,13 @@ type Entry struct {
 	MovedFrom   string            `json:"moved_from,omitempty"` // path before the last move
 
 	router *api.Router
+	system Limits // where Config sets none
+}
+
+// Limits are lease durations.
+type Limits struct {
+	Default time.Duration // of a lease that asks for none
+	Max     time.Duration // of every lease
 }
 
 // Auth reports whether the mount is an auth method.
@@ -80,7 +88,7 @@ func (e *Entry) Prefix(nsID string) string { return nsID + "/m/" + e.ID + "/" }
 
 // TTLs are the effective default and maximum lease durations.
 func (e *Entry) TTLs() (def, most time.Duration) {
-	def, most = SystemDefaultTTL, SystemMaxTTL
+	def, most = e.system.Default, e.system.Max
 	if e.Config.MaxTTL > 0 {
 		most = e.Config.MaxTTL.Std()
 	}
@@ -157,6 +165,7 @@ type Mounts struct {
 	engines map[string]api.Engine       // by key
 	routers map[string]*api.Router
 	hooks   Hooks
+	system  Limits
 	now     func() time.Time
 }
 
@@ -167,10 +176,17 @@ func engineKey(kind string, auth bool) string {
 	return kind
 }
 
-// New makes the tables over the encrypted store. Install must follow before the
+// New makes the tables over the encrypted store. system is what applies to mounts
+// that set no lease durations of their own; zero fields are 768 hours. Install must follow before the
 // first use.
-func New(s store.Store, cache *store.Cache, hooks Hooks, now func() time.Time) *Mounts {
-	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, now: now}
+func New(s store.Store, cache *store.Cache, hooks Hooks, system Limits, now func() time.Time) *Mounts {
+	if system.Default == 0 {
+		system.Default = SystemDefaultTTL
+	}
+	if system.Max == 0 {
+		system.Max = SystemMaxTTL
+	}
+	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, system: system, now: now}
 	m.memo = store.NewMemo(cache, remembered, m.load)
 	return m
 }
@@ -199,6 +215,9 @@ func (m *Mounts) Install(engines []api.Engine) error {
 func (m *Mounts) routerFor(e *Entry) *api.Router {
 	return m.routers[engineKey(e.Type, e.Auth())+"@"+e.Options["version"]]
 }
+
+// System is what applies where a mount sets no lease durations.
+func (m *Mounts) System() Limits { return m.system }
 
 // Engines are the rows of the engine table, by type.
 func (m *Mounts) Engines() []api.Engine {
@@ -281,7 +300,7 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 		if err != nil {
 			return nil, err
 		}
-		e.router = m.routerFor(e)
+		e.router, e.system = m.routerFor(e), m.system
 		t.byPath[e.Path] = e
 		t.paths = append(t.paths, e.Path)
 	}

@@ -320,7 +320,7 @@ func (m *Mounts) tune(c *api.Call, path string, r *TuneRequest) (*api.None, erro
 		}
 		set(&e.Description, r.Description)
 		if e.Builtin {
-			return checkConfig(&e.Config)
+			return m.checkConfig(&e.Config)
 		}
 		if v, given := r.Options["version"]; given && e.Options["version"] == "2" && v != "2" {
 			return api.Errorf(api.Invalid, "cannot downgrade mount from version 2")

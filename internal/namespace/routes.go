@@ -40,7 +40,7 @@ type PatchRequest struct {
 // named refuses a request that names no namespace.
 func named(path string) error {
 	if path == "" {
-		return &api.Error{Kind: api.Unsupported}
+		return api.Errorf(api.Invalid, "path: missing the namespace's name")
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func newNode(t testing.TB, phys store.Store) *node {
 			return record(spaceJobs)(tx, id)
 		},
 	}, testClock)
-	n.mounts = mount.New(n.bar, n.cache, mount.Hooks{Taken: n.spaces.Taken, Delete: record(mountJobs)}, testClock)
+	n.mounts = mount.New(n.bar, n.cache, mount.Hooks{Taken: n.spaces.Taken, Delete: record(mountJobs)}, mount.Limits{}, testClock)
 	n.must(n.mounts.Install([]api.Engine{{Type: "kv"}, {Type: "system"}, {Type: "cubbyhole"}, {Type: "token", Auth: true}, {Type: "userpass", Auth: true}}))
 	n.must(n.mounts.Furnish(t.Context(), namespace.RootID))
 	t.Cleanup(func() {

@@ -38,6 +38,8 @@ type Desk struct {
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
+	// KeyDir is the directory of the keys of local slots; empty: there are none.
+	KeyDir string
 
 	Version     string // as clients gate their features by
 	ClusterName string
@@ -247,10 +249,8 @@ type SealStatus struct {
 }
 
 func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
-	s := &SealStatus{Type: seal.KindShamir, Sealed: true, Version: d.Version, StorageType: d.StorageType, RecoverySeal: d.LocalSlot}
-	if d.LocalSlot {
-		s.Type = seal.KindFile
-	}
+	s := &SealStatus{Sealed: true, Version: d.Version, StorageType: d.StorageType}
+	s.alone(d.LocalSlot)
 	var err error
 	if s.Initialized, err = d.Seal.Initialized(ctx); err != nil || !s.Initialized {
 		return s, err
@@ -259,12 +259,22 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.alone(p.Alone)
 	s.Sealed, s.Threshold, s.Shares, s.Progress, s.Nonce = p.Sealed, p.Threshold, p.Shares, p.Progress, p.Nonce
 	if !s.Sealed {
 		s.ClusterName, s.ClusterID = d.ClusterName, d.Barrier.ClusterID()
 		s.Progress, s.Nonce = 0, ""
 	}
 	return s, nil
+}
+
+// alone tells whether the server unseals without people. What counts are the
+// slots that there are, and before the first one the configuration.
+func (s *SealStatus) alone(yes bool) {
+	s.Type, s.RecoverySeal = seal.KindShamir, yes
+	if yes {
+		s.Type = seal.KindFile
+	}
 }
 
 // sealStatus says whether the server is sealed, and how many unseal keys it has

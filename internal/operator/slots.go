@@ -2,6 +2,7 @@ package operator
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -17,10 +18,11 @@ type SlotInfo struct {
 	Created   api.Time `json:"created_time"`
 	Shares    int      `json:"secret_shares,omitempty"`
 	Threshold int      `json:"secret_threshold,omitempty"`
+	Tested    bool     `json:"tested"` // it has passed a test since it was made
 }
 
 func slotInfo(s *seal.Slot) SlotInfo {
-	return SlotInfo{Kind: s.Kind, Name: s.Name, Created: api.Time{Time: s.Created}, Shares: s.Shares, Threshold: s.Threshold}
+	return SlotInfo{Kind: s.Kind, Name: s.Name, Created: api.Time{Time: s.Created}, Shares: s.Shares, Threshold: s.Threshold, Tested: s.Tested}
 }
 
 // listSlots lists the key slots, each of which unseals on its own.
@@ -76,6 +78,10 @@ func (d *Desk) addSlot(c *api.Call, q *AddSlotRequest) (*AddedSlot, error) {
 	if err != nil {
 		return nil, slotError(err)
 	}
+	if made.Threshold == 0 {
+		c.Warn(fmt.Sprintf("this server no longer needs people: it unseals itself by a key in %s, and whoever has that directory and the data can read everything; "+
+			"to need people again, remove this slot", d.KeyDir))
+	}
 	out := &AddedSlot{ID: made.ID}
 	for _, share := range made.Handed {
 		out.Keys = append(out.Keys, share.Hex().Disclose())
@@ -93,9 +99,12 @@ type SlotRequest struct {
 func slotError(err error) error {
 	switch {
 	case errors.Is(err, seal.ErrNoSlot):
-		return api.ErrNotFound()
+		return api.Errorf(api.NotFound, "no key slot has this id")
 	case errors.Is(err, seal.ErrLastSlot):
 		return &api.Error{Kind: api.Invalid, Message: "the last key slot cannot be removed", Hint: "add another one first"}
+	case errors.Is(err, seal.ErrUntested):
+		return &api.Error{Kind: api.Invalid, Message: "of the key slots that would stay, none is known to unseal",
+			Hint: "test one with its unseal keys first: strongroom operator key-slot test ID"}
 	case errors.Is(err, seal.ErrKind):
 		return &api.Error{Kind: api.Invalid, Message: "kind: this server cannot keep key slots of this kind", Err: err}
 	case errors.Is(err, seal.ErrMode):
@@ -104,7 +113,8 @@ func slotError(err error) error {
 	return err
 }
 
-// removeSlot removes a key slot. The last one stays.
+// removeSlot removes a key slot. One has to stay that has been tested or that
+// needs no people.
 func (d *Desk) removeSlot(c *api.Call, q *SlotRequest) (*api.None, error) {
 	return nil, slotError(d.Seal.RemoveSlot(c, q.ID))
 }
@@ -115,7 +125,8 @@ type TestSlotRequest struct {
 	Keys []string `json:"keys"` // Of a shamir slot: enough of its unseal keys.
 }
 
-// testSlot tries a key slot without unsealing anything.
+// testSlot tries a key slot without unsealing anything, and records that it
+// would unseal.
 func (d *Desk) testSlot(c *api.Call, q *TestSlotRequest) (*api.None, error) {
 	shares := make([]api.Secret, len(q.Keys))
 	for i, k := range q.Keys {

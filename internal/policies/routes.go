@@ -20,6 +20,10 @@ func Routes() []api.Route[*Store] {
 		api.Handle(api.Read, "policies/acl/{name}", (*Store).readACL),
 		api.Handle(api.Write, "policies/acl/{name}", (*Store).write),
 		api.Handle(api.Delete, "policies/acl/{name}", (*Store).remove),
+		api.Handle(api.Write, "policy", (*Store).nameless, api.Hidden),
+		api.Handle(api.Delete, "policy", (*Store).nameless, api.Hidden),
+		api.Handle(api.Write, "policies/acl", (*Store).nameless, api.Hidden),
+		api.Handle(api.Delete, "policies/acl", (*Store).nameless, api.Hidden),
 		api.Handle(api.List, "policies/detailed/acl", (*Store).listDetailed),
 	}
 }
@@ -143,6 +147,11 @@ func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 		c.Warn("rules is deprecated: use policy")
 	}
 	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy)
+}
+
+// nameless answers a request to write or delete that names no policy.
+func (s *Store) nameless(*api.Call, *api.None) (*api.None, error) {
+	return nil, api.Errorf(api.Invalid, "name: missing the policy's name, which the path ends in")
 }
 
 // remove deletes a policy. Tokens that name it lose what it granted.

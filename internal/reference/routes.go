@@ -100,20 +100,30 @@ type help struct {
 
 // Help describes what answers on a path pattern of a mount, as JSON: text in
 // help, and the pattern's part of the OpenAPI document. It returns NotFound for
-// a pattern that the mount has not.
+// a pattern that the mount has not. Without a pattern it lists the mount's
+// endpoints.
 func (b *Book) Help(m Mount, pattern string) ([]byte, error) {
-	for _, p := range places(b.endpoints(m)) {
-		if p.pattern != pattern {
-			continue
+	all := places(b.endpoints(m))
+	if pattern == "" && len(all) > 0 {
+		return b.help(m, b.Comments.overview(m, all), all)
+	}
+	for i, p := range all {
+		if p.pattern == pattern {
+			return b.help(m, b.Comments.text(m, &p), all[i:i+1])
 		}
-		doc := newDocument()
-		w := &writer{doc: doc, comments: b.Comments, prefix: "/" + m.Path, name: slug(m.Path), tag: tag(m)}
-		w.place(&p)
-		out, err := json.Marshal(help{Help: b.Comments.text(m, &p), OpenAPI: doc})
-		if err != nil {
-			return nil, fmt.Errorf("help: %w", err)
-		}
-		return out, nil
 	}
 	return nil, api.ErrNotFound()
+}
+
+func (b *Book) help(m Mount, text string, about []place) ([]byte, error) {
+	doc := newDocument()
+	w := &writer{doc: doc, comments: b.Comments, prefix: "/" + m.Path, name: slug(m.Path), tag: tag(m)}
+	for i := range about {
+		w.place(&about[i])
+	}
+	out, err := json.Marshal(help{Help: text, OpenAPI: doc})
+	if err != nil {
+		return nil, fmt.Errorf("help: %w", err)
+	}
+	return out, nil
 }

@@ -22,6 +22,17 @@ func (c *Comments) text(m Mount, p *place) string {
 	return b.String()
 }
 
+// overview lists the endpoints of a mount, each with what it does.
+func (c *Comments) overview(m Mount, all []place) string {
+	var b strings.Builder
+	for i := range all {
+		for _, e := range all[i].ops {
+			fmt.Fprintf(&b, "%s %s%s\n%s\n\n", strings.ToUpper(opVerb(e.Op)), m.Path, e.Pattern, indented(summary(c.Handler(e)), "    "))
+		}
+	}
+	return b.String()
+}
+
 func (c *Comments) endpointText(b *strings.Builder, m Mount, e *api.Endpoint) {
 	fmt.Fprintf(b, "%s %s%s\n\n%s\n", strings.ToUpper(opVerb(e.Op)), m.Path, e.Pattern, indented(c.Handler(e), "    "))
 	fmt.Fprintf(b, "\n    Needs: %s\n", needs(e))

@@ -25,6 +25,8 @@ import (
 var (
 	// ErrLastSlot says that the slot is the only one.
 	ErrLastSlot = errors.New("seal: the last key slot cannot be removed")
+	// ErrUntested says that none of the slots that would stay is known to unseal.
+	ErrUntested = errors.New("seal: no other key slot is known to unseal")
 	// ErrNoSlot says that there is no slot with the given id.
 	ErrNoSlot = errors.New("seal: no such key slot")
 	// ErrDirectory says that the stored list of key slots is not as the holders
@@ -206,7 +208,7 @@ func (m *Manager) describe(h header) (Slot, error) {
 // hide the others: they are left out and named in the error, a
 // *barrier.DamagedError for each.
 func (m *Manager) ListSlots(ctx context.Context) ([]Slot, error) {
-	_, rows, damaged, err := m.read(ctx)
+	d, rows, damaged, err := m.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -214,6 +216,7 @@ func (m *Manager) ListSlots(ctx context.Context) ([]Slot, error) {
 	for _, r := range rows {
 		s, err := m.describe(r.header)
 		damaged = errors.Join(damaged, err)
+		s.Tested = slices.Contains(d.Tested, r.ID)
 		slots = append(slots, s)
 	}
 	return slots, damaged
@@ -257,10 +260,10 @@ func (m *Manager) AddSlot(ctx context.Context, spec SlotSpec) (NewSlot, error) {
 	}
 	drafts := []draft{made}
 	defer wipe(drafts)
-	err = m.change(ctx, func(d *directory, cluster string, root []byte) ([]store.Check, store.Write, error) {
+	err = m.change(ctx, func(d *directory, cluster string, root []byte) ([]store.Check, []store.Write, error) {
 		d.Slots = append(d.Slots, made.ID)
 		w, err := wrapSlot(made.header, made.created.Key, cluster, root)
-		return []store.Check{{Key: w.Key}}, w, err
+		return []store.Check{{Key: w.Key}}, []store.Write{w}, err
 	})
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, ErrDirectory) || errors.Is(err, barrier.ErrSealed) {
 		return NewSlot{}, errors.Join(err, m.forget(ctx, drafts)) // nothing was written
@@ -276,8 +279,10 @@ func (m *Manager) AddSlot(ctx context.Context, spec SlotSpec) (NewSlot, error) {
 }
 
 // RemoveSlot removes a slot, and what it keeps outside the store. It refuses
-// the last one with ErrLastSlot. Who has copied the store and holds the slot's key
-// can still unseal the copy. The barrier must be unsealed.
+// the last one with ErrLastSlot, and with ErrUntested when of those that would
+// stay every one needs people and none has passed TestSlot. Who has copied the
+// store and holds the slot's key can still unseal the copy. The barrier must be
+// unsealed.
 func (m *Manager) RemoveSlot(ctx context.Context, id string) error {
 	if m.barrier.Sealed() {
 		return barrier.ErrSealed
@@ -286,21 +291,42 @@ func (m *Manager) RemoveSlot(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return err // a damaged slot can be removed like any other
 	}
-	err = m.change(ctx, func(d *directory, _ string, _ []byte) ([]store.Check, store.Write, error) {
-		at := slices.Index(d.Slots, id)
-		if at < 0 {
-			return nil, store.Write{}, fmt.Errorf("%w: %q", ErrNoSlot, id)
-		}
-		if len(d.Slots) == 1 {
-			return nil, store.Write{}, ErrLastSlot
-		}
-		d.Slots = slices.Delete(d.Slots, at, at+1)
-		return nil, store.Write{Key: slotPrefix + id, Delete: true}, nil
+	_, rows, _, err := m.read(ctx)
+	if err != nil {
+		return err
+	}
+	err = m.change(ctx, func(d *directory, _ string, _ []byte) ([]store.Check, []store.Write, error) {
+		err := m.strike(d, id, rows)
+		return nil, []store.Write{{Key: slotPrefix + id, Delete: true}}, err
 	})
 	if err != nil || row == nil {
 		return err
 	}
 	return m.forget(ctx, []draft{{header: row.header}})
+}
+
+// strike takes a slot off the list unless that could lock everybody out. rows
+// are the slots that can be read.
+func (m *Manager) strike(d *directory, id string, rows []*slotRow) error {
+	at := slices.Index(d.Slots, id)
+	switch {
+	case at < 0:
+		return fmt.Errorf("%w: %q", ErrNoSlot, id)
+	case len(d.Slots) == 1:
+		return ErrLastSlot
+	}
+	is := func(other string) bool { return other == id }
+	d.Slots, d.Tested = slices.DeleteFunc(d.Slots, is), slices.DeleteFunc(d.Tested, is)
+	if !slices.ContainsFunc(rows, func(r *slotRow) bool { return m.sound(d, r) }) {
+		return ErrUntested
+	}
+	return nil
+}
+
+// sound reports whether a slot of the list needs no people or has been tested.
+func (m *Manager) sound(d *directory, r *slotRow) bool {
+	_, alone := m.kinds[r.Kind].(Opener)
+	return slices.Contains(d.Slots, r.ID) && (alone || slices.Contains(d.Tested, r.ID))
 }
 
 // slot reads one slot that the directory lists.
@@ -315,10 +341,10 @@ func (m *Manager) slot(ctx context.Context, id string) (*slotRow, error) {
 	return decodeSlot(e)
 }
 
-// edit changes the directory and gives the slot's write that goes with it.
-type edit func(d *directory, cluster string, root []byte) ([]store.Check, store.Write, error)
+// edit changes the directory and gives the writes that go with it.
+type edit func(d *directory, cluster string, root []byte) ([]store.Check, []store.Write, error)
 
-// change applies an edit to the directory and one slot in a single commit.
+// change applies an edit to the directory and its slots in a single commit.
 func (m *Manager) change(ctx context.Context, fn edit) error {
 	var err error
 	for range changeAttempts {
@@ -345,12 +371,12 @@ func (m *Manager) changeOnce(ctx context.Context, fn edit) error {
 		if err := d.verify(root, cluster); err != nil {
 			return err
 		}
-		more, slot, err := fn(d, cluster, root)
+		more, slots, err := fn(d, cluster, root)
 		if err != nil {
 			return err
 		}
 		list, err := d.write(root, cluster)
-		checks, writes = append(checks, more...), []store.Write{list, slot}
+		checks, writes = append(checks, more...), append(slots, list)
 		return err
 	})
 	if err != nil {
@@ -372,9 +398,9 @@ func (d *directory) verify(root []byte, cluster string) error {
 	return nil
 }
 
-// TestSlot sees whether a slot would unseal, without changing anything: by
-// itself, or with as many of its shares as it needs. nil means that it would.
-// The barrier must be unsealed.
+// TestSlot sees whether a slot would unseal: by itself, or with as many of its
+// shares as it needs. nil means that it would, and that the slot is now listed
+// as tested. The barrier must be unsealed.
 func (m *Manager) TestSlot(ctx context.Context, id string, shares ...api.Secret) error {
 	if m.barrier.Sealed() {
 		return barrier.ErrSealed
@@ -393,13 +419,38 @@ func (m *Manager) TestSlot(ctx context.Context, id string, shares ...api.Secret)
 		return err
 	}
 	defer clear(found)
-	return m.barrier.UseRootKey(func(root []byte) error {
+	err = m.barrier.UseRootKey(func(root []byte) error {
 		if subtle.ConstantTimeCompare(found, root) != 1 {
 			return ErrSlotKey
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return m.markTested(ctx, id)
 }
+
+// markTested lists a slot as tested, unless it is.
+func (m *Manager) markTested(ctx context.Context, id string) error {
+	err := m.change(ctx, func(d *directory, _ string, _ []byte) ([]store.Check, []store.Write, error) {
+		switch {
+		case !slices.Contains(d.Slots, id):
+			return nil, nil, fmt.Errorf("%w: %q", ErrNoSlot, id)
+		case slices.Contains(d.Tested, id):
+			return nil, nil, errMarked
+		}
+		d.Tested = append(d.Tested, id)
+		return nil, nil, nil
+	})
+	if errors.Is(err, errMarked) {
+		return nil
+	}
+	return err
+}
+
+// errMarked ends a change that has nothing to do.
+var errMarked = errors.New("seal: the slot is listed as tested already")
 
 // slotKey gets a slot's key, from shares where people hold it.
 func (m *Manager) slotKey(ctx context.Context, h header, texts []api.Secret) ([]byte, error) {

@@ -368,6 +368,8 @@ func TestDamagedSlotRows(t *testing.T) {
 		t.Fatal("the other slot does not unseal")
 	}
 	wantErr(t, n.TestSlot(t.Context(), made[0].ID), store.ErrCorrupt)
+	wantErr(t, n.RemoveSlot(t.Context(), made[0].ID), ErrUntested)
+	must(t, n.TestSlot(t.Context(), made[1].ID, texts(made[1].Handed[:3])...))
 	must(t, n.RemoveSlot(t.Context(), made[0].ID)) // what is damaged can be cleared away
 }
 
@@ -400,6 +402,25 @@ func TestChangedDirectory(t *testing.T) {
 	if files, err := os.ReadDir(n.dir); err != nil || len(files) != 1 {
 		t.Errorf("key files left: %v, %v", files, err)
 	}
+}
+
+// TestForgedTest writes that a slot was tested by way of the store below.
+func TestForgedTest(t *testing.T) {
+	phys := mem.Open()
+	n := newNode(t, phys, keyDir(t))
+	made := n.init(t, fileSpec, shamirSpec)
+	must(t, n.Unseal(t.Context()))
+	must(t, n.TestSlot(t.Context(), made[0].ID))
+	e, err := phys.Get(t.Context(), directoryKey)
+	must(t, err)
+	d, err := decodeDirectory(e)
+	must(t, err)
+	d.Tested = append(d.Tested, made[1].ID)
+	value, err := json.Marshal(d)
+	must(t, err)
+	_, err = phys.Commit(t.Context(), nil, []store.Write{{Key: directoryKey, Value: value}})
+	must(t, err)
+	wantErr(t, n.RemoveSlot(t.Context(), made[0].ID), ErrDirectory)
 }
 
 var errInjected = errors.New("injected")

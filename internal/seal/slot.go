@@ -34,6 +34,7 @@ type Slot struct {
 	Created   time.Time // when it was made
 	Shares    int       // shares there are; 0 when nobody holds any
 	Threshold int       // shares needed
+	Tested    bool      // TestSlot has succeeded since it was made
 }
 
 // header is the part of a slot that is stored in the clear. It is authenticated
@@ -122,6 +123,7 @@ func (s *slotRow) unwrap(slotKey []byte, cluster string) ([]byte, error) {
 type directory struct {
 	Version int       `json:"version"`
 	Slots   []string  `json:"slots"`
+	Tested  []string  `json:"tested,omitempty"` // those that passed TestSlot
 	Code    []byte    `json:"code"`
 	rev     store.Rev // of the row it was read from
 }
@@ -136,13 +138,18 @@ func decodeDirectory(e store.Entry) (*directory, error) {
 	return d, nil
 }
 
-// code is HMAC-SHA256 over the JSON of the ids.
+// code is HMAC-SHA256 over the JSON of the ids: a list of the slots, and once
+// one was tested, a list of both lists. The two can never be the same bytes.
 func (d *directory) code(root []byte, cluster string) ([]byte, error) {
 	k, err := barrier.DeriveKey(root, cluster, barrier.SlotDirectory)
 	if err != nil {
 		return nil, err
 	}
-	listed, err := json.Marshal(d.Slots)
+	var list any = d.Slots
+	if len(d.Tested) > 0 {
+		list = [][]string{d.Slots, d.Tested}
+	}
+	listed, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +162,6 @@ func (d *directory) write(root []byte, cluster string) (store.Write, error) {
 	if err != nil {
 		return store.Write{}, err
 	}
-	value, err := json.Marshal(directory{Version: directoryVersion, Slots: d.Slots, Code: code})
+	value, err := json.Marshal(directory{Version: directoryVersion, Slots: d.Slots, Tested: d.Tested, Code: code})
 	return store.Write{Key: directoryKey, Value: value}, err
 }

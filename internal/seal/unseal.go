@@ -14,6 +14,7 @@ import (
 // Progress says how far unsealing with shares has come.
 type Progress struct {
 	Sealed    bool   // whether the barrier is sealed still
+	Alone     bool   // whether a slot unseals without people
 	Slot      string // id of the slot whose shares are gathered; empty when there is none
 	Shares    int    // shares its set has
 	Threshold int    // shares needed
@@ -91,7 +92,11 @@ func (m *Manager) Status(ctx context.Context) (Progress, error) {
 		return Progress{Sealed: m.barrier.Sealed()}, err
 	}
 	var first *slotRow
+	alone := false
 	for _, r := range rows {
+		if _, ok := m.kinds[r.Kind].(Opener); ok {
+			alone = true
+		}
 		if _, ok := m.kinds[r.Kind].(Gatherer); !ok {
 			continue
 		}
@@ -100,9 +105,11 @@ func (m *Manager) Status(ctx context.Context) (Progress, error) {
 		}
 	}
 	if first == nil {
-		return Progress{Sealed: m.barrier.Sealed()}, damaged
+		return Progress{Sealed: m.barrier.Sealed(), Alone: alone}, damaged
 	}
-	return m.progress(first)
+	p, err := m.progress(first)
+	p.Alone = alone
+	return p, err
 }
 
 func (m *Manager) progress(r *slotRow) (Progress, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/mount"
 )
 
 // DefaultAddress is where a server listens unless it is told otherwise.
@@ -28,8 +29,10 @@ type Config struct {
 	LogFormat   string // standard or json
 	PIDFile     string
 	ClusterName string
-	APIAddress  string   // where clients reach this node; empty: the first listener's
-	Ignored     []string // settings that mean nothing here, to be told of
+	APIAddress  string        // where clients reach this node; empty: the first listener's
+	DefaultTTL  time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
+	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
+	Ignored     []string      // settings that mean nothing here, to be told of
 
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.
@@ -70,7 +73,33 @@ func (c *Config) Validate() error {
 	for _, l := range c.Listeners {
 		errs = append(errs, l.validate())
 	}
+	errs = append(errs, c.checkLimits())
 	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel))...)
+}
+
+// limits are the lease durations of mounts that set none.
+func (c *Config) limits() mount.Limits {
+	l := mount.Limits{Default: c.DefaultTTL, Max: c.MaxTTL}
+	if l.Max == 0 {
+		l.Max = mount.SystemMaxTTL
+	}
+	if l.Default == 0 {
+		l.Default = min(mount.SystemDefaultTTL, l.Max)
+	}
+	return l
+}
+
+func (c *Config) checkLimits() error {
+	l := c.limits()
+	switch {
+	case l.Max < 0:
+		return errors.New("max_lease_ttl: must be longer than zero")
+	case l.Default < 0:
+		return errors.New("default_lease_ttl: must be longer than zero")
+	case l.Default > l.Max:
+		return fmt.Errorf("default_lease_ttl: is longer than max_lease_ttl, which is %s", l.Max)
+	}
+	return nil
 }
 
 func checkFormat(format string) error {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/audit"
 )
@@ -26,7 +27,7 @@ listener "tcp" {
   tls_key_file                       = "k"
   tls_client_ca_file                 = "ca"
   tls_require_and_verify_client_cert = true
-  tls_min_version                    = "tls12"
+  tls_min_version                    = "tls13"
 }
 seal "file" { path = "/keys" }
 audit "file" "main" {
@@ -41,6 +42,8 @@ api_addr        = "https://there"
 audit_directory = "/audits"
 audit_log_raw   = true
 ui              = true
+default_lease_ttl = 3600
+max_lease_ttl   = "2d"
 `
 
 const wholeJSON = `{
@@ -48,12 +51,13 @@ const wholeJSON = `{
   "listener": [
     {"tcp": {"address": "127.0.0.1:1", "tls_disable": 1}},
     {"tcp": {"address": "0.0.0.0:2", "tls_cert_file": "c", "tls_key_file": "k", "tls_client_ca_file": "ca",
-      "tls_require_and_verify_client_cert": true, "tls_min_version": "tls12"}}
+      "tls_require_and_verify_client_cert": true, "tls_min_version": "tls13"}}
   ],
   "seal": {"file": {"path": "/keys"}},
   "audit": [{"file": [{"main": [{"description": "d", "options": [{"file_path": "/log"}]}]}]}],
   "log_level": "WARN", "log_format": "json", "pid_file": "/pid", "cluster_name": "here", "api_addr": "https://there",
-  "audit_directory": "/audits", "audit_log_raw": true, "ui": true
+  "audit_directory": "/audits", "audit_log_raw": true, "ui": true,
+  "default_lease_ttl": "1h", "max_lease_ttl": "48h"
 }`
 
 func TestParseConfig(t *testing.T) {
@@ -62,7 +66,8 @@ func TestParseConfig(t *testing.T) {
 			{Address: "0.0.0.0:2", CertFile: "c", KeyFile: "k", ClientCA: "ca", RequireClient: true}},
 		Audit:    []*audit.Declaration{{Type: "file", Path: "main/", Description: "d", Options: map[string]string{"file_path": "/log"}}},
 		LogLevel: "warn", LogFormat: "json", PIDFile: "/pid", ClusterName: "here", APIAddress: "https://there",
-		Ignored: []string{"listener tls_min_version", "ui"}}
+		DefaultTTL: time.Hour, MaxTTL: 48 * time.Hour,
+		Ignored: []string{"ui"}}
 	for name, src := range map[string]string{"HCL": wholeHCL, "JSON": wholeJSON} {
 		got, err := ParseConfig(name, []byte(src))
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -112,6 +117,10 @@ seal "file" { path = 99999999999999999999999 }
 audit "file" "a" { option { } }
 audit "file" "a" { options = 1 }
 listener "tcp" { address = "nowhere" }
+listener "tcp" { tls_min_version = "tls12" }
+log_file = "/l"
+max_lease_ttl = "0s"
+default_lease_ttl = "soon"
 `
 	wants := []string{
 		"f:1: storage \"consul\"", "f:2: listener \"unix\"", "f:3: listener \"0.0.0.0:1\": an address that others can reach needs TLS",
@@ -121,6 +130,8 @@ listener "tcp" { address = "nowhere" }
 		"f:17: unknown setting \"cluster_nam\"", "f:18: listener: must be a block", "f:19: storage: there is one already", "f:20: path: cannot be read",
 		"f:21: audit: unknown setting \"option\"", "f:22: audit: there is a device", "f:22: audit: options must be a block",
 		"f:23: listener \"nowhere\": the address must be HOST:PORT",
+		"f:24: tls_min_version: TLS is 1.3 only", "f:25: log_file: the log goes to standard error", "f:26: max_lease_ttl: must be longer than zero",
+		"f:27: default_lease_ttl: not a duration",
 	}
 	_, err := ParseConfig("f", []byte(src))
 	if err == nil {
@@ -190,6 +201,36 @@ func TestFlags(t *testing.T) {
 		_, err := f.config()
 		if (err == nil) != (try.wrong == "") || err != nil && !strings.Contains(err.Error(), try.wrong) {
 			t.Errorf("%q: %v, want %q", try.src, err, try.wrong)
+		}
+	}
+}
+
+// The longest lease bounds the default one, also where just one of them is set.
+func TestLeaseLimits(t *testing.T) {
+	for _, try := range []struct {
+		given, want Config
+		wrong       string
+	}{
+		{want: Config{DefaultTTL: 768 * time.Hour, MaxTTL: 768 * time.Hour}},
+		{given: Config{MaxTTL: time.Hour}, want: Config{DefaultTTL: time.Hour, MaxTTL: time.Hour}},
+		{given: Config{MaxTTL: 9000 * time.Hour}, want: Config{DefaultTTL: 768 * time.Hour, MaxTTL: 9000 * time.Hour}},
+		{given: Config{DefaultTTL: time.Hour}, want: Config{DefaultTTL: time.Hour, MaxTTL: 768 * time.Hour}},
+		{given: Config{DefaultTTL: 769 * time.Hour}, wrong: "longer than max_lease_ttl"},
+		{given: Config{DefaultTTL: 2, MaxTTL: 1}, wrong: "longer than max_lease_ttl"},
+		{given: Config{MaxTTL: -1}, wrong: "max_lease_ttl: must be"},
+		{given: Config{DefaultTTL: -1}, wrong: "default_lease_ttl: must be"},
+	} {
+		c := try.given
+		c.Listeners = []Listener{{Address: DefaultAddress}}
+		err := c.Validate()
+		if try.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), try.wrong) {
+				t.Errorf("%v, %v: %v, want %q", c.DefaultTTL, c.MaxTTL, err, try.wrong)
+			}
+			continue
+		}
+		if l := c.limits(); err != nil || l.Default != try.want.DefaultTTL || l.Max != try.want.MaxTTL {
+			t.Errorf("%v, %v: %+v, %v", c.DefaultTTL, c.MaxTTL, l, err)
 		}
 	}
 }

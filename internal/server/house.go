@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,11 +60,11 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Delete:  s.dropLater(jobDropNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped}})
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
-		audit.Env{Now: s.now, Stdout: s.stdout, Dirs: s.config.AuditDirs, AllowRaw: s.config.RawAudit}, s.config.Audit, h.Audit)
-	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.now)
+		s.auditEnv(), s.config.Audit, h.Audit)
+	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.config.limits(), s.now)
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -128,7 +129,7 @@ func (h *house) limits(ctx context.Context, nsID, path string) (token.Limits, er
 	}
 	e, _, ok := table.Resolve(path)
 	if !ok {
-		return token.Limits{Default: mount.SystemDefaultTTL, Max: mount.SystemMaxTTL}, nil
+		return token.Limits(h.Mounts.System()), nil
 	}
 	def, most := e.TTLs()
 	return token.Limits{Default: def, Max: most}, nil
@@ -200,6 +201,13 @@ func (s *Server) rewrap(ctx context.Context, _ *schedule.Job) error {
 	})
 }
 
+// auditEnv is what audit devices are opened in. Where the configuration has a
+// file, further files may be declared.
+func (s *Server) auditEnv() audit.Env {
+	dirs := slices.Concat(s.config.AuditDirs, audit.Directories(s.config.Audit))
+	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit}
+}
+
 // start opens the audit devices and lets scheduled work run.
 func (h *house) start(s *Server) error {
 	ctx, stop := context.WithCancel(context.Background())
@@ -207,6 +215,10 @@ func (h *house) start(s *Server) error {
 	if err := h.devices.Start(ctx); err != nil {
 		stop()
 		return err
+	}
+	for path, err := range h.devices.Unready() {
+		s.log.Error("an audit device cannot be written: unless another one can, every request is refused",
+			slog.String("device", path), slog.Any("error", err))
 	}
 	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Failed: func(it schedule.Item, err error) {
 		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))

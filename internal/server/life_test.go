@@ -257,12 +257,61 @@ func TestKeySlots(t *testing.T) {
 	w.wants(204, "", "root", "POST", "sys/key-slots/"+id+"/test", `{"keys":["`+keys[0]+`","`+keys[2]+`"]}`)
 	w.wants(400, "not enough", "root", "POST", "sys/key-slots/"+id+"/test", `{"keys":["`+keys[0]+`"]}`)
 	w.wants(400, "not an unseal key", "root", "POST", "sys/key-slots/"+id+"/test", `{"keys":["x"]}`)
-	w.wants(404, "", "root", "POST", "sys/key-slots/nosuch/test", `{}`)
-	w.wants(404, "", "root", "DELETE", "sys/key-slots/nosuch", "")
-	w.wants(204, "", "root", "DELETE", "sys/key-slots/"+id, "")
-	for last := range w.wants(200, "", "root", "LIST", "sys/key-slots", "")["data"].(map[string]any)["key_info"].(map[string]any) {
-		w.wants(400, "last key slot", "root", "DELETE", "sys/key-slots/"+last, "")
+	w.wants(404, "no key slot has this id", "root", "POST", "sys/key-slots/nosuch/test", `{}`)
+	w.wants(404, "no key slot has this id", "root", "DELETE", "sys/key-slots/nosuch", "")
+	w.wants(400, "known to unseal; test one", "root", "DELETE", "sys/key-slots/"+id, "")
+	for other := range w.slots() {
+		if other != id {
+			w.wants(204, "", "root", "DELETE", "sys/key-slots/"+other, "")
+		}
 	}
+	w.wants(400, "last key slot", "root", "DELETE", "sys/key-slots/"+id, "")
+}
+
+// slots are the key slots by their ids.
+func (w *world) slots() map[string]any {
+	w.t.Helper()
+	return w.wants(200, "", "root", "LIST", "sys/key-slots", "")["data"].(map[string]any)["key_info"].(map[string]any)
+}
+
+// A slot whose unseal keys nobody has tried never becomes the only way in, also
+// not when the server was started anew between.
+func TestUntestedSlotIsNotRelied(t *testing.T) {
+	w := startFor(t, Config{DevRoot: api.NewSecret("root")})
+	add := func() (id, key string) {
+		slot := w.wants(200, `"keys"`, "root", "POST", "sys/key-slots", `{"kind":"shamir","secret_shares":1,"secret_threshold":1}`)["data"].(map[string]any)
+		return slot["id"].(string), texts(slot["keys"])[0]
+	}
+	one, key := add()
+	two, _ := add()
+	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+two, "")
+	w.wants(204, "", "root", "POST", "sys/key-slots/"+one+"/test", `{"keys":["`+key+`"]}`)
+	if info := w.slots(); info[one].(map[string]any)["tested"] != true || info[two].(map[string]any)["tested"] != false {
+		t.Fatalf("slots: %v", info)
+	}
+	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+one, "")
+	w.wants(204, "", "root", "DELETE", "sys/key-slots/"+two, "")
+	w.wants(204, "", "root", "POST", "sys/seal", "")
+	w.wants(200, `"sealed":false`, "", "POST", "sys/unseal", `{"key":"`+key+`"}`)
+	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+one, "")
+}
+
+// What a server says of its seal follows from its slots, not its configuration.
+func TestFileSlotIsTold(t *testing.T) {
+	dir := t.TempDir()
+	w := startFor(t, Config{InMemory: true, SlotPath: filepath.Join(dir, "keys")})
+	made := w.wants(200, "root_token", "", "POST", "sys/init", `{"secret_shares":1,"secret_threshold":1}`)
+	w.unseal(texts(made["keys"])[0])
+	root := made["root_token"].(string)
+	w.wants(200, `"recovery_seal":false,"sealed":false,"storage_type":"inmem","t":1,"type":"shamir"`, "", "GET", "sys/seal-status", "")
+	added := w.wants(200, "no longer needs people: it unseals itself by a key in "+filepath.Join(dir, "keys"), root, "POST", "sys/key-slots", `{"kind":"file"}`)
+	w.wants(200, `"recovery_seal":true,"sealed":false,"storage_type":"inmem","t":1,"type":"file"`, "", "GET", "sys/seal-status", "")
+	for id := range w.wants(200, "", root, "LIST", "sys/key-slots", "")["data"].(map[string]any)["key_info"].(map[string]any) {
+		if id != added["data"].(map[string]any)["id"] {
+			w.wants(204, "", root, "DELETE", "sys/key-slots/"+id, "") // the file is known to unseal
+		}
+	}
+	w.wants(200, `"t":0,"type":"file"`, "", "GET", "sys/seal-status", "")
 }
 
 func TestRootOnly(t *testing.T) {
@@ -275,6 +324,62 @@ func TestRootOnly(t *testing.T) {
 	w.wants(204, "", "root", "POST", "a/kv/x", `{"v":"1"}`)
 	w.wants(200, "in-progress", "root", "DELETE", "sys/namespaces/a", "")
 	w.wants(404, "", "root", "GET", "a/kv/x", "")
+}
+
+// The operator's lease durations are those of tokens and mounts.
+func TestLeaseLimitsAreKept(t *testing.T) {
+	w := startFor(t, Config{DevRoot: api.NewSecret("root"), DefaultTTL: time.Hour, MaxTTL: 2 * time.Hour})
+	w.wants(200, `"lease_duration":3600`, "root", "POST", "auth/token/create", `{"policies":["default"]}`)
+	w.wants(200, `"lease_duration":7200`, "root", "POST", "auth/token/create", `{"policies":["default"],"ttl":"24h"}`)
+	w.wants(204, "", "root", "POST", "auth/token/roles/r", `{"allowed_policies":"default"}`)
+	w.wants(200, `"lease_duration":7200`, "root", "POST", "auth/token/create/r", `{"ttl":"24h"}`)
+	w.wants(200, `"default_lease_ttl":3600,`, "root", "GET", "sys/mounts/secret/tune", "")
+	w.wants(200, `"max_lease_ttl":7200`, "root", "GET", "sys/mounts/secret/tune", "")
+	w.wants(400, "longer than the system's maximum", "root", "POST", "sys/mounts/secret/tune", `{"default_lease_ttl":"3h"}`)
+}
+
+// A directory with the store of another program stays as it is; one that has
+// ours beside it serves.
+func TestForeignStore(t *testing.T) {
+	for _, name := range []string{"vault.db", "raft/raft.db", "core/_keyring", "sys/policy/_x", "logical/a/_b", "_migration"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		c := Config{DataDir: dir, LocalSlot: true, Listeners: []Listener{{Address: "127.0.0.1:0"}}}
+		_, err := Open(t.Context(), &c, quiet(), io.Discard, time.Now)
+		if err == nil || !strings.Contains(err.Error(), "another program") || !strings.Contains(err.Error(), "name an empty directory") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+			t.Errorf("%s: the directory was touched: %v, %v", name, left, err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "store"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		start(t, c).end()
+	}
+}
+
+// Where a name is missing or wrong the answer says so, and help about a mount
+// lists what is in it.
+func TestAnswersInWords(t *testing.T) {
+	w := startFor(t, Config{DevRoot: api.NewSecret("root")})
+	for _, path := range []string{"sys/policy", "sys/policy/", "sys/policies/acl", "sys/policies/acl/"} {
+		w.wants(400, "name: missing the policy's name", "root", "POST", path, `{"policy":"path \"a\" {}"}`)
+		w.wants(400, "name: missing the policy's name", "root", "DELETE", path, "")
+		w.wants(403, "permission denied", "", "POST", path, "")
+	}
+	for _, path := range []string{"sys/namespaces", "sys/namespaces/"} {
+		w.wants(400, "path: missing the namespace's name", "root", "POST", path, "")
+		w.wants(400, "path: missing the namespace's name", "root", "DELETE", path, "")
+	}
+	for path, part := range map[string]string{"secret": "WRITE secret/data/{path...}", "secret/": "WRITE secret/metadata/{path...}", "sys": "sys/key-slots", "auth/token": "auth/token/create", "cubbyhole": "cubbyhole/"} {
+		w.wants(200, part, "root", "GET", path+"?help=1", "")
+	}
+	w.wants(403, "permission denied", "", "GET", "secret?help=1", "")
+	w.wants(404, "", "root", "GET", "sys/nosuch?help=1", "")
 }
 
 // SIGHUP's work: a log that was moved away is begun anew.

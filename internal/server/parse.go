@@ -6,10 +6,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl"
 	"github.com/hashicorp/hcl/hcl/ast"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 )
 
@@ -85,8 +87,8 @@ func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
 // here, or are never needed.
 func unused(key string) bool {
 	switch key {
-	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "raw_storage_endpoint", "default_lease_ttl",
-		"max_lease_ttl", "telemetry", "disable_clustering", "enable_response_header_hostname", "log_requests_level", "log_file",
+	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "raw_storage_endpoint",
+		"telemetry", "disable_clustering", "enable_response_header_hostname", "log_requests_level",
 		"disable_sealwrap", "disable_printable_check", "ha_storage", "service_registration", "license_path":
 		return true
 	}
@@ -130,6 +132,12 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.AuditDirs = append(c.AuditDirs, r.text(it))
 	case "audit_log_raw":
 		c.RawAudit = r.flag(it)
+	case "default_lease_ttl":
+		c.DefaultTTL = r.duration(it)
+	case "max_lease_ttl":
+		c.MaxTTL = r.duration(it)
+	case "log_file":
+		r.fault(it, "log_file: the log goes to standard error; leave this out and redirect it (2>>FILE), or have the service manager keep it")
 	default:
 		if !unused(key) {
 			r.fault(it, "unknown setting %q", key)
@@ -179,6 +187,19 @@ func (r *reader) text(it *ast.ObjectItem) string {
 		r.fault(it, "%s: %v", keyOf(it, 0), err)
 	}
 	return s
+}
+
+// duration is longer than zero.
+func (r *reader) duration(it *ast.ObjectItem) time.Duration {
+	s := r.text(it)
+	d, err := api.ParseDuration(s)
+	switch {
+	case err != nil:
+		r.fault(it, "%s: %v", keyOf(it, 0), err)
+	case d <= 0 && s != "":
+		r.fault(it, "%s: must be longer than zero", keyOf(it, 0))
+	}
+	return d
 }
 
 func (r *reader) flag(it *ast.ObjectItem) bool {
@@ -293,7 +314,11 @@ func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
 		l.Plain = r.flag(s)
 	case "tls_require_and_verify_client_cert":
 		l.RequireClient = r.flag(s)
-	case "cluster_address", "tls_min_version", "telemetry", "max_request_size", "max_request_duration", "tls_disable_client_certs":
+	case "tls_min_version":
+		if v := r.text(s); v != "tls13" && v != "" {
+			r.fault(s, "tls_min_version: TLS is 1.3 only; write tls13, or leave this out")
+		}
+	case "cluster_address", "telemetry", "max_request_size", "max_request_duration", "tls_disable_client_certs":
 		r.config.Ignored = append(r.config.Ignored, "listener "+keyOf(s, 0))
 	default:
 		r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert and tls_disable", keyOf(s, 0))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/door/vault"
 	"github.com/strongroom/strongroom/internal/gate"
@@ -64,10 +65,13 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if s.phys, err = c.openStore(log); err != nil {
 		return nil, err
 	}
+	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
+		return nil, errors.Join(err, s.phys.Close())
+	}
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		LocalSlot: c.LocalSlot, Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: log}
+		LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: log}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
 	}
@@ -81,7 +85,10 @@ func (c *Config) openStore(log *slog.Logger) (store.Store, error) {
 	if c.DataDir == "" {
 		return mem.Open(), nil
 	}
-	st, err := pebble.Open(filepath.Join(c.DataDir, "store"), pebble.Options{Logger: log})
+	if err := c.checkForeign(); err != nil {
+		return nil, err
+	}
+	st, err := pebble.Open(filepath.Join(c.DataDir, storeDir), pebble.Options{Logger: log})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
 	}
