@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/strongroom/strongroom/client"
 )
@@ -91,6 +92,16 @@ func exitCode(err error) int {
 
 // report prints what failed on one line, then the server's own words, then what
 // can be done about it.
+// printable is a server's text without what a terminal would obey.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '\ufffd'
+	}, text)
+}
+
 func (a *app) report(err error) {
 	var shown *shownRequest
 	if errors.As(err, &shown) {
@@ -103,10 +114,10 @@ func (a *app) report(err error) {
 	var api *client.Error
 	if errors.As(err, &api) {
 		for _, m := range api.Messages {
-			fmt.Fprintln(a.stderr, "  * "+strings.ReplaceAll(strings.TrimSpace(m), "\n", "\n    "))
+			fmt.Fprintln(a.stderr, "  * "+strings.ReplaceAll(strings.TrimSpace(printable(m)), "\n", "\n    "))
 		}
 		for _, w := range api.Warnings() {
-			fmt.Fprintln(a.stderr, "warning: "+w)
+			fmt.Fprintln(a.stderr, "warning: "+printable(w))
 		}
 		if api.RequestID != "" {
 			fmt.Fprintln(a.stderr, "  request id "+api.RequestID)

@@ -180,6 +180,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	if err != nil {
 		return err
 	}
+	ownOnly()
 	log := NewLogger(c, cmd.ErrOrStderr())
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

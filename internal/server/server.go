@@ -179,6 +179,9 @@ func (s *Server) openGate() error {
 
 // begin brings the server as far as it can come without people.
 func (s *Server) begin(ctx context.Context) error {
+	if err := s.checkMarker(ctx); err != nil {
+		return err
+	}
 	done, err := s.seal.Initialized(ctx)
 	if err != nil {
 		return err
@@ -308,7 +311,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.furnishRoot(ctx, h); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
-	if err := h.start(s); err != nil {
+	if err := errors.Join(s.mark(), h.start(s)); err != nil {
 		return errors.Join(err, h.close())
 	}
 	s.house = h

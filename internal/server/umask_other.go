@@ -1,0 +1,6 @@
+//go:build !unix
+
+package server
+
+// ownOnly does nothing where files have no mode.
+func ownOnly() {}
