@@ -205,7 +205,7 @@ func TestPatchesTogetherStayWithinTheLimits(t *testing.T) {
 	many := "[" + strings.Repeat("0,", 30_000) + "0]"
 	run(t, m, []step{
 		{"POST data/p", `{"data":{"a":` + many + `}}`, success, "", ""},
-		{"PATCH data/p", `{"data":{"b":` + many + `}}`, api.TooLarge, "", "more values or levels"},
+		{"PATCH data/p", `{"data":{"b":` + many + `}}`, api.TooLarge, "", "the patched value would have more values or levels than one request may write"},
 		{"PATCH data/p", `{"data":{"b":1}}`, success, info(2, "", false), ""},
 		{"PATCH data/p", `{"data":{"a":2,"b":` + many + `}}`, success, info(3, "", false), ""},
 	})
