@@ -13,7 +13,7 @@ func heavy() map[string]string {
 	texts := strings.TrimSuffix(strings.Repeat(`"",`, 32_000), ",")
 	return map[string]string{
 		"numbers": `{"a":[` + many + `]}`, "texts": `{"a":[` + texts + `]}`, "lists": `{"a":[[` + strings.ReplaceAll(many, ",", "],[") + `]]}`,
-		"few": `{"a":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}`, "some": `{"a":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}`, "hundred": `{"a":[` + many[:200] + `1]}`,
+		"few": `{"a":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}`, "some": `{"a":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}`, "thirty-two": `{"a":[` + many[:63] + `]}`, "hundred": `{"a":[` + many[:200] + `1]}`,
 		"named": `{"data":{"a":[` + many + `]},"token":"x"}`,
 	}
 }
