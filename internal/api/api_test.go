@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 type engine struct{}
@@ -215,6 +217,34 @@ func TestDecodeErrorsNameTheFieldAndEchoNothing(t *testing.T) {
 			if KindOf(err) != Invalid || !strings.HasPrefix(err.Error(), f) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%s=%s: %v", f, bad, err)
 			}
+		}
+	}
+}
+
+// TestAnObjectInATextIsHeldToTheSameLimits: what ParseBody refuses of an object
+// is refused of the same object in a text.
+func TestAnObjectInATextIsHeldToTheSameLimits(t *testing.T) {
+	m, err := router(t).Match(Write, "keys/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nested := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}` }
+	wide := func(n int) string { return `{"a":[` + strings.Repeat("0,", n-1) + `0]}` }
+	for text, want := range map[string]Kind{
+		nested(maxDepth - 1): 0, nested(maxDepth): Invalid, wide(maxValues): 0, wide(maxValues + 1): Invalid,
+		`{"a":1,"a":2}`: Invalid, `{"a":{"b":1,"b":2}}`: Invalid, `{"a":1}x`: Invalid, `{`: Invalid, `[1]`: Invalid, "{\"a\":\"\\ud800\"}": Invalid,
+	} {
+		quoted, err := jsontext.AppendQuote(nil, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := ParseBody([]byte(`{"key":"k","body":` + string(quoted) + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = m.Endpoint.Decode(&m, b)
+		if (want == 0) != (err == nil) || want != 0 && KindOf(err) != want {
+			t.Errorf("%.30s (%d bytes): %v", text, len(text), err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 const (
 	maxDepth   = 64     // nesting of arrays and objects
 	maxMembers = 10_000 // members of the top-level object
-	maxValues  = 50_000 // values at all levels: the audit log hashes each one
+	maxValues  = 50_000 // values at all levels
 )
 
 // Body is a request's parameters before they are decoded: the members of one
@@ -55,7 +55,7 @@ func ParseBody(b []byte) (Body, error) {
 		}
 		return Body{}, errNotObject
 	}
-	if err := checkStructure(b); err != nil {
+	if err := CheckStructure(b); err != nil {
 		return Body{}, err
 	}
 	return parseMembers(b)
@@ -98,9 +98,11 @@ func badJSON(err error) *Error {
 	return errBadJSON
 }
 
-// checkStructure counts brackets and commas outside texts, which needs no stack
-// and no memory.
-func checkStructure(b []byte) error {
+// CheckStructure holds a JSON value to the limits of a request's body: Invalid
+// when it is nested too deeply or has too many values. It does not say whether b
+// is JSON: it counts brackets and commas outside texts, which needs no stack and
+// no memory.
+func CheckStructure(b []byte) error {
 	depth, values, text := 0, 1, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {

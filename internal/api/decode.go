@@ -394,6 +394,9 @@ func decodeObject(raw jsontext.Value, dst reflect.Value) error {
 			return err
 		}
 		raw = jsontext.Value(s)
+		if err := CheckStructure(raw); err != nil {
+			return err // ParseBody saw a text
+		}
 	}
 	if raw.Kind() != '{' || !raw.IsValid() {
 		return errors.New("must be an object")

@@ -241,7 +241,7 @@ func (e *Entry) prepare(s *set) {
 		e.lines = append(e.lines, nil)
 	}
 	for i, f := range s.formats {
-		b := builder{out: append(e.parts[i].json[:0], '{'), format: f, mac: f.key.mac(), headers: s.headers}
+		b := builder{out: append(e.parts[i].json[:0], '{'), format: f, mac: f.key.mac(), limit: e.limits(), headers: s.headers}
 		b.auth(&e.Auth)
 		e.parts[i].auth = len(b.out)
 		b.request(e)
@@ -253,7 +253,7 @@ func (e *Entry) prepare(s *set) {
 // build makes the line for each format.
 func (e *Entry) build(now time.Time, r *Response, failure error) {
 	for i, f := range e.set.formats {
-		b := builder{out: append(e.lines[i][:0], '{'), format: f, mac: f.key.mac()}
+		b := builder{out: append(e.lines[i][:0], '{'), format: f, mac: f.key.mac(), limit: e.limits()}
 		b.time("time", now, time.RFC3339Nano)
 		if r == nil {
 			b.text("type", "request")

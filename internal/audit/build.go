@@ -36,6 +36,7 @@ type builder struct {
 	out     []byte
 	format  format
 	mac     *mac
+	limit   limits
 	headers []header
 
 	last                 int  // where the last named value begins
@@ -69,9 +70,14 @@ func (b *builder) open(n string) {
 func (b *builder) end() { b.out = append(b.out, '}') }
 
 func (b *builder) text(n, v string) {
-	if v != "" {
-		b.name(n)
-		b.out = appendText(b.out, v)
+	if v == "" {
+		return
+	}
+	b.name(n)
+	b.out = appendText(b.out, v)
+	if len(b.out)-b.last > maxText {
+		b.out = b.out[:b.last]
+		b.hashed(v)
 	}
 }
 
@@ -84,10 +90,14 @@ func (b *builder) hash(n, v string) {
 }
 
 func (b *builder) hashValue(v string) {
-	if b.format.raw {
+	if b.format.raw && len(v) <= maxRaw {
 		b.out = appendText(b.out, v)
 		return
 	}
+	b.hashed(v)
+}
+
+func (b *builder) hashed(v string) {
 	b.out = append(b.out, '"')
 	b.out = b.mac.appendText(b.out, v)
 	b.out = append(b.out, '"')
@@ -134,6 +144,7 @@ func (b *builder) texts(n string, vs []string) {
 		b.out = appendText(b.out, v)
 	}
 	b.out = append(b.out, ']')
+	b.elide(b.last, `["`, `"]`)
 }
 
 func (b *builder) pairs(n string, vs map[string]string) {
@@ -150,6 +161,7 @@ func (b *builder) pairs(n string, vs map[string]string) {
 		b.out = appendText(b.out, vs[k])
 	}
 	b.end()
+	b.elide(b.last, `{"elided":"`, `"}`)
 }
 
 // data shows a JSON body; nothing for an empty one.
@@ -161,7 +173,7 @@ func (b *builder) data(json []byte, shape *api.Shape, elide bool) {
 	if b.format.raw {
 		shape = clearShape
 	}
-	b.out = appendRedacted(b.out, json, shape, b.mac.fn, elide && b.format.elide)
+	b.out = appendRedacted(b.out, json, shape, b.mac.fn, b.limit, elide && b.format.elide)
 }
 
 var clearShape = &api.Shape{Clear: true}
@@ -199,10 +211,12 @@ func tokenType(t string) string {
 func (b *builder) verdict(a *Auth) {
 	b.open("policy_results")
 	b.boolean("allowed", a.Allowed)
+	start := 0
 	for i := range a.Granting {
 		g := &a.Granting[i]
 		if i == 0 {
 			b.name("granting_policies")
+			start = b.last
 		}
 		b.out = append(b.out, "[,"[min(i, 1)], '{')
 		b.text("name", g.Name)
@@ -217,6 +231,7 @@ func (b *builder) verdict(a *Auth) {
 	}
 	if len(a.Granting) > 0 {
 		b.out = append(b.out, ']')
+		b.elide(start, `[{"elided":"`, `"}]`)
 	}
 	b.end()
 }
@@ -293,7 +308,7 @@ func (b *builder) remote(a netip.AddrPort) {
 }
 
 func (b *builder) requestHeaders(r *Request) {
-	some := false
+	some, start := false, 0
 	for i := range b.headers {
 		h := &b.headers[i]
 		vs := r.Headers[h.key]
@@ -302,18 +317,19 @@ func (b *builder) requestHeaders(r *Request) {
 		}
 		if !some {
 			b.open("headers")
-			some = true
+			some, start = true, b.last
 		}
 		b.name(h.name)
 		b.headerValues(h, vs)
 	}
 	if some {
 		b.end()
+		b.elide(start, `{"elided":"`, `"}`)
 	}
 }
 
 func (b *builder) headerValues(h *header, vs []string) {
-	for i, v := range vs {
+	for i, v := range headerTexts(vs) {
 		b.out = append(b.out, "[,"[min(i, 1)])
 		if h.hashed {
 			b.hashValue(v)

@@ -18,26 +18,24 @@ const maxDepth = 100
 // is. A member that shape does not name is Hidden, and so is a value that is
 // not of the kind shape speaks of; a nil shape is Hidden. Names of members and
 // null are shown. A value that is not valid JSON (RFC 8259, UTF-8) is replaced
-// by one hash of all its bytes.
+// by one hash of all its bytes, and one that would show more than 512 hashes or
+// 64 KiB by {"elided":hash of all its bytes}.
 //
 // hash appends the hash of a value to dst; it needs no quoting in JSON.
 func AppendRedacted(dst, json []byte, shape *api.Shape, hash func(dst, value []byte) []byte) []byte {
-	return appendRedacted(dst, json, shape, hash, false)
+	return appendRedacted(dst, json, shape, hash, fullLimits, false)
 }
 
 // appendRedacted with elide shows, of a list's answer, only how many keys there are.
-func appendRedacted(dst, json []byte, shape *api.Shape, hash func(dst, value []byte) []byte, elide bool) []byte {
+func appendRedacted(dst, json []byte, shape *api.Shape, hash func(dst, value []byte) []byte, limit limits, elide bool) []byte {
 	if shape == nil {
 		shape = hiddenShape
 	}
-	w := walker{in: json, out: dst, hash: hash, elide: elide}
-	start := len(dst)
-	if _, ok := w.value(shape, 0); ok && w.ended() {
+	w := walker{in: json, out: dst, start: len(dst), hash: hash, limit: limit, elide: elide}
+	if _, ok := w.value(shape, 0); ok && w.ended() && w.fits() {
 		return w.out
 	}
-	w.out = w.out[:start]
-	w.hashed(json)
-	return w.out
+	return w.whole()
 }
 
 var hiddenShape = &api.Shape{Hidden: true}
@@ -48,9 +46,15 @@ type walker struct {
 	in    []byte
 	pos   int
 	out   []byte
+	start int // where the value begins in out
 	hash  func(dst, value []byte) []byte
 	text  []byte // the last text that had escapes, without them
 	elide bool
+
+	limit    limits
+	leaves   int  // hashes written
+	over     bool // a limit was passed
+	counting bool // inside a list of which only the length is shown
 }
 
 func (w *walker) space() {
@@ -166,8 +170,10 @@ func (w *walker) member(s *api.Shape, depth int) bool {
 	w.pos++
 	w.out = append(w.out, ':')
 	start, list := len(w.out), w.peek() == '[' || w.peek() == '{'
+	w.counting = w.counting || counted && list
 	n, ok := w.value(s, depth+1)
 	if ok && counted && list {
+		w.counting = false
 		w.out = strconv.AppendInt(w.out[:start], int64(n), 10)
 	}
 	return ok
@@ -197,7 +203,8 @@ func (w *walker) next(end byte) (more, ok bool) {
 	case ',':
 		w.pos++
 		w.out = append(w.out, ',')
-		return true, true
+		ok = w.fits()
+		return ok, ok
 	case end:
 		return false, w.close(end)
 	}
@@ -218,7 +225,7 @@ func (w *walker) textValue(s *api.Shape) bool {
 	case s.Clear && !s.Hidden:
 		w.show(raw, text)
 	default:
-		w.hashed(text)
+		return w.leaf(text)
 	}
 	return true
 }
@@ -265,8 +272,7 @@ func (w *walker) literal(word string, hide bool) bool {
 	if end > len(w.in) || string(w.in[w.pos:end]) != word {
 		return false
 	}
-	w.scalar(end, hide)
-	return true
+	return w.scalar(end, hide)
 }
 
 // number reads -?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?
@@ -295,8 +301,7 @@ func (w *walker) number(hide bool) bool {
 			return false
 		}
 	}
-	w.scalar(i, hide)
-	return true
+	return w.scalar(i, hide)
 }
 
 func (w *walker) digits(i int) int {
@@ -306,13 +311,14 @@ func (w *walker) digits(i int) int {
 	return i
 }
 
-func (w *walker) scalar(end int, hide bool) {
-	if v := w.in[w.pos:end]; hide {
-		w.hashed(v)
-	} else {
-		w.out = append(w.out, v...)
-	}
+func (w *walker) scalar(end int, hide bool) bool {
+	v := w.in[w.pos:end]
 	w.pos = end
+	if hide {
+		return w.leaf(v)
+	}
+	w.out = append(w.out, v...)
+	return true
 }
 
 // appendText appends s as a JSON text. What is not UTF-8 shows as U+FFFD.

@@ -65,10 +65,10 @@ func TestElideCountsKeys(t *testing.T) {
 	shape := &api.Shape{Fields: map[string]*api.Shape{"keys": {Elem: &api.Shape{}}}}
 	in := `{"keys":["a","b"],"key_info":{"a":{"keys":["x"]},"b":{},"c":1},"other":{"keys":["y"]}}`
 	want := `{"keys":2,"key_info":3,"other":{"keys":["#1"]}}`
-	if got := string(appendRedacted(nil, []byte(in), shape, mark, true)); got != want {
+	if got := string(appendRedacted(nil, []byte(in), shape, mark, fullLimits, true)); got != want {
 		t.Errorf("got %s", got)
 	}
-	if got := string(appendRedacted(nil, []byte(`{"keys":"abc"}`), shape, mark, true)); got != `{"keys":"#3"}` {
+	if got := string(appendRedacted(nil, []byte(`{"keys":"abc"}`), shape, mark, fullLimits, true)); got != `{"keys":"#3"}` {
 		t.Errorf("a text for a list: %s", got)
 	}
 }

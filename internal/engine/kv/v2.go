@@ -237,6 +237,9 @@ func patchOnce(c *api.Call, r *PatchData, patch []byte) (*VersionInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if api.CheckStructure(merged) != nil {
+		return nil, api.Errorf(api.TooLarge, "the patched value would have more values or levels than one request may write")
+	}
 	p, err := newPayload(kindJSON, merged)
 	if err != nil {
 		return nil, err

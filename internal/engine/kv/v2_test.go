@@ -198,6 +198,19 @@ func TestNegativeAgeMeansNever(t *testing.T) {
 	})
 }
 
+// TestPatchesTogetherStayWithinTheLimits has patches that are each within the
+// limits of a request add up to a value that is not.
+func TestPatchesTogetherStayWithinTheLimits(t *testing.T) {
+	m := open(t, "2", openStore(t))
+	many := "[" + strings.Repeat("0,", 30_000) + "0]"
+	run(t, m, []step{
+		{"POST data/p", `{"data":{"a":` + many + `}}`, success, "", ""},
+		{"PATCH data/p", `{"data":{"b":` + many + `}}`, api.TooLarge, "", "the patched value would have more values or levels than one request may write"},
+		{"PATCH data/p", `{"data":{"b":1}}`, success, info(2, "", false), ""},
+		{"PATCH data/p", `{"data":{"a":2,"b":` + many + `}}`, success, info(3, "", false), ""},
+	})
+}
+
 func TestPatch(t *testing.T) {
 	m := open(t, "2", openStore(t))
 	run(t, m, []step{
