@@ -121,6 +121,17 @@ func TestBoundAddressesAreInherited(t *testing.T) {
 	}
 }
 
+// A second name for ttl would be a way around the rules of policies on ttl.
+func TestLeaseIsNotTTL(t *testing.T) {
+	f := newFixture(t)
+	short := f.describe(f.child(f.root, `{"policies":["p"],"ttl":"1h"}`))
+	lease := f.describe(f.child(f.root, `{"policies":["p"],"lease":"1h"}`))
+	none := f.describe(f.child(f.root, `{"policies":["p"]}`))
+	if lease.CreationTTL != none.CreationTTL || lease.CreationTTL == short.CreationTTL {
+		t.Errorf("lifetime %v; with lease %v, with ttl %v", none.CreationTTL, lease.CreationTTL, short.CreationTTL)
+	}
+}
+
 func TestMissingPoliciesAreWarnedOf(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
 		c.HasPolicy = func(_ context.Context, _, name string) (bool, error) { return name == "known", nil }
