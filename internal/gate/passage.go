@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -323,11 +324,13 @@ func (p *passage) verb() (verb policy.Capabilities, err error) {
 // params shows a body to the policies.
 type params struct{ body api.Body }
 
-// All yields each member's value.
+// All yields each member's value, numbers as the request spells them.
 func (q params) All(yield func(string, any) bool) {
 	for name, raw := range q.body.All {
 		var v any
-		if err := json.Unmarshal(raw, &v); err != nil {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		if err := d.Decode(&v); err != nil {
 			v = struct{}{} // matches no listed value
 		}
 		if !yield(name, v) {

@@ -171,17 +171,12 @@ func (l *limits) checkPage(req *Request) Reason {
 	if l.pageLimit == 0 {
 		return Granted
 	}
-	given := false
 	for name, value := range req.params() {
-		if fold(name) != "limit" {
-			continue
-		}
-		given = true
-		if !l.pageWithin(value) {
+		if fold(name) == "limit" && !l.pageWithin(value) {
 			return PageTooLarge
 		}
 	}
-	if !given && slices.Contains(l.required, "limit") {
+	if slices.Contains(l.required, "limit") && !hasParam(req, "limit") {
 		return ParameterMissing
 	}
 	return Granted

@@ -146,7 +146,10 @@ func TestAllowedParameters(t *testing.T) {
 		{"no names listed", []string{`allowed_parameters = {}`}, post("b", "1"), Granted},
 		{"the rest allowed", []string{`allowed_parameters = { "a" = ["x"], "*" = [] }`}, post("b", "1"), Granted},
 		{"the rest allowed, not the value", []string{`allowed_parameters = { "a" = ["x"], "*" = [] }`}, post("a", "y"), ParameterNotAllowed},
-		{"name without case", []string{`allowed_parameters = { "A" = ["x"] }`}, post("a", "x"), Granted},
+		{"name with case", []string{`allowed_parameters = { "A" = ["x"] }`}, post("A", "x"), Granted},
+		{"name in another case", []string{`allowed_parameters = { "a" = ["x"] }`}, post("A", "x"), ParameterNotAllowed},
+		{"name in another case, any value", []string{`allowed_parameters = { "a" = [] }`}, post("A", "x"), ParameterNotAllowed},
+		{"names that differ by case", []string{`allowed_parameters = { "a" = ["x"], "A" = ["y"] }`}, post("A", "x"), ParameterNotAllowed},
 		{"value with case", []string{`allowed_parameters = { "a" = ["x"] }`}, post("a", "X"), ParameterNotAllowed},
 		{"prefix", []string{`allowed_parameters = { "a" = ["x*"] }`}, post("a", "xy"), Granted},
 		{"suffix", []string{`allowed_parameters = { "a" = ["*x"] }`}, post("a", "yx"), Granted},
@@ -154,7 +157,14 @@ func TestAllowedParameters(t *testing.T) {
 		{"lone star is a value", []string{`allowed_parameters = { "a" = ["*"] }`}, post("a", "y"), ParameterNotAllowed},
 		{"glob over commas", []string{`allowed_parameters = { "a" = ["x*"] }`}, post("a", "xy,root"), ParameterNotAllowed},
 		{"glob over its own commas", []string{`allowed_parameters = { "a" = ["x,*"] }`}, post("a", "x,root"), Granted},
-		{"number", []string{`allowed_parameters = { "a" = [5] }`}, post("a", json.Number("5.0")), Granted},
+		{"number", []string{`allowed_parameters = { "a" = [5] }`}, post("a", json.Number("5")), Granted},
+		{"number in another spelling", []string{`allowed_parameters = { "a" = [5] }`}, post("a", json.Number("5.0")), ParameterNotAllowed},
+		{"text in another spelling", []string{`allowed_parameters = { "a" = ["5"] }`}, post("a", "05"), ParameterNotAllowed},
+		{"numbers in a list, another spelling", []string{`allowed_parameters = { "a" = [[5]] }`}, post("a", []any{json.Number("5.0")}), ParameterNotAllowed},
+		{"large number", []string{`allowed_parameters = { "a" = [12345678901234567890] }`}, post("a", json.Number("12345678901234567890")), Granted},
+		{"next to a large number", []string{`allowed_parameters = { "a" = [12345678901234567890] }`}, post("a", json.Number("12345678901234567891")), ParameterNotAllowed},
+		{"duration in another spelling", []string{`allowed_parameters = { "a" = ["1h"] }`}, post("a", "60m"), ParameterNotAllowed},
+		{"truth in another spelling", []string{`allowed_parameters = { "a" = [true] }`}, post("a", "1"), ParameterNotAllowed},
 		{"number as text", []string{`allowed_parameters = { "a" = [5] }`}, post("a", "5"), Granted},
 		{"list as a whole", []string{`allowed_parameters = { "a" = [["x", "y"]] }`}, post("a", []any{"x", "y"}), Granted},
 		{"list is not its text", []string{`allowed_parameters = { "a" = [["x"]] }`}, post("a", `["x"]`), ParameterNotAllowed},
@@ -191,10 +201,44 @@ func TestDeniedParameters(t *testing.T) {
 	}
 }
 
+// TestDeniedValuesInOtherSpellings pins what lenient decoding takes for one value.
+func TestDeniedValuesInOtherSpellings(t *testing.T) {
+	for _, c := range []struct {
+		listed string
+		given  []any
+		want   Reason
+	}{
+		{`"1000"`, []any{"1e3", "1000.0", "01000", "+1000", " 1000 ", "0x3e8", "16m40s", "2,1e3", json.Number("1e3"), json.Number("1000.0"), 1000, 1e3, []any{"1e3"}}, ParameterDenied},
+		{`1e3`, []any{"1000", json.Number("1000"), "+1E3"}, ParameterDenied},
+		{`"01000"`, []any{"1000", "512"}, ParameterDenied},
+		{`"1000"`, []any{"1001", "1e4", "-1000", "1000x", "", nil, "NaN", "Inf"}, Granted},
+		{`"NaN"`, []any{"1", "Inf"}, Granted},
+		{`"1h"`, []any{"3600", json.Number("3600"), 3600, "60m", "60M", "3600.0", "3.6e3", "+1h", "0.5h30m"}, ParameterDenied},
+		{`"3600"`, []any{"1h", "60m"}, ParameterDenied},
+		{`"2d"`, []any{"48h", "172800", "2.0d", "1d24h"}, ParameterDenied},
+		{`"1h"`, []any{"61m", "3601", "-1h", "h", "d", "1dx"}, Granted},
+		{`"true"`, []any{true, "True", 1, "1", "t", json.Number("1")}, ParameterDenied},
+		{`"1"`, []any{true, "t", "TRUE"}, ParameterDenied},
+		{`false`, []any{"0", "f", json.Number("0")}, ParameterDenied},
+		{`true`, []any{false, "0", "f", "truth"}, Granted},
+	} {
+		for _, given := range c.given {
+			condition{"", []string{`denied_parameters = { "a" = [` + c.listed + `] }`}, post("a", given), c.want}.check(t)
+		}
+	}
+}
+
 func TestOtherConditions(t *testing.T) {
 	for _, c := range []condition{
-		{"required", []string{`required_parameters = ["A"]`}, post("a", ""), Granted},
-		{"required of two", []string{`required_parameters = ["a"]`, `required_parameters = ["b"]`}, post("a", ""), ParameterMissing},
+		{"required", []string{`required_parameters = ["a"]`}, post("a", "x"), Granted},
+		{"required, in another case", []string{`required_parameters = ["a"]`}, post("A", "x"), ParameterMissing},
+		{"required in another case", []string{`required_parameters = ["A"]`}, post("a", "x"), ParameterMissing},
+		{"required and null", []string{`required_parameters = ["a"]`}, post("a", nil), ParameterMissing},
+		{"required and empty", []string{`required_parameters = ["a"]`}, post("a", ""), ParameterMissing},
+		{"required and blank", []string{`required_parameters = ["a"]`}, post("a", " \u200b"), ParameterMissing},
+		{"required and zero", []string{`required_parameters = ["a"]`}, post("a", json.Number("0")), Granted},
+		{"required and false", []string{`required_parameters = ["a"]`}, post("a", false), Granted},
+		{"required of two", []string{`required_parameters = ["a"]`, `required_parameters = ["b"]`}, post("a", "x"), ParameterMissing},
 		{"required for read", []string{`required_parameters = ["a"]`}, Request{Op: Read}, ParameterMissing},
 		{"not required for delete", []string{`required_parameters = ["a"]`}, Request{Op: Delete}, Granted},
 		{"not required for list", []string{`required_parameters = ["a"]`}, Request{Op: List}, Granted},

@@ -60,8 +60,7 @@ func (l *limits) check(req *Request) Reason {
 	_, denyAll := l.denied["*"]
 	_, allowRest := l.allowed["*"]
 	for name, value := range req.params() {
-		name = fold(name)
-		if values, listed := l.denied[name]; denyAll || listed && deniedAmong(value, values) {
+		if values, listed := l.denied[fold(name)]; denyAll || listed && deniedAmong(value, values) {
 			return ParameterDenied
 		}
 		values, listed := l.allowed[name]
@@ -74,13 +73,20 @@ func (l *limits) check(req *Request) Reason {
 	return Granted
 }
 
-func hasParam(req *Request, folded string) bool {
-	for name := range req.params() {
-		if fold(name) == folded {
+// hasParam says whether a handler will find the parameter given: under its
+// exact name, and neither null nor an empty text.
+func hasParam(req *Request, required string) bool {
+	for name, value := range req.params() {
+		if name == required && !absent(value) {
 			return true
 		}
 	}
 	return false
+}
+
+func absent(value any) bool {
+	text, isText := value.(string)
+	return value == nil || isText && foldLoose(text) == ""
 }
 
 // allowedAmong says whether value is one of those listed; no list allows any.
@@ -88,7 +94,7 @@ func allowedAmong(value any, listed []literal) bool {
 	if len(listed) == 0 {
 		return true
 	}
-	text, list, ok := valueText(value)
+	text, list, ok := givenText(value)
 	if !ok {
 		return false
 	}
@@ -160,7 +166,7 @@ func (l *literal) denies(text string) bool {
 	if l.list {
 		return false
 	}
-	if globMatch(l.folded, text) || sameBool(l.folded, text) {
+	if globMatch(l.folded, text) || sameMeaning(l.folded, text) {
 		return true
 	}
 	if !strings.Contains(text, ",") {
@@ -168,21 +174,11 @@ func (l *literal) denies(text string) bool {
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
-		if globMatch(l.folded, part) || sameBool(l.folded, part) {
+		if globMatch(l.folded, part) || sameMeaning(l.folded, part) {
 			return true
 		}
 	}
 	return false
-}
-
-// sameBool says whether listed is a truth value and text is another spelling
-// of it that lenient decoding takes.
-func sameBool(listed, text string) bool {
-	if listed != "true" && listed != "false" {
-		return false
-	}
-	b, err := strconv.ParseBool(text)
-	return err == nil && strconv.FormatBool(b) == listed
 }
 
 // globMatch compares text with a listed value, which may begin or end in "*".
@@ -205,30 +201,39 @@ func globMatch(listed, text string) bool {
 	}
 }
 
-// valueText gives the text by which a parameter's value is compared: numbers
-// and truth values as they are written, a list with its parts quoted.
-func valueText(value any) (text string, list, ok bool) {
+// valueText gives the text by which a listed or denied value is compared:
+// equal numbers equally written, truth values as words, a list with its parts
+// quoted.
+func valueText(value any) (text string, list, ok bool) { return textOf(value, numberText) }
+
+// givenText is valueText with JSON numbers as the request spells them, which is
+// what a handler that takes text receives.
+func givenText(value any) (text string, list, ok bool) {
+	return textOf(value, func(s string) string { return s })
+}
+
+func textOf(value any, number func(string) string) (text string, list, ok bool) {
 	switch v := value.(type) {
 	case string:
 		return v, false, true
 	case bool:
 		return strconv.FormatBool(v), false, true
 	case json.Number:
-		return numberText(v.String()), false, true
+		return number(v.String()), false, true
 	case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
 		return numberText(fmt.Sprint(v)), false, true
 	case []string:
-		return listText(len(v), func(i int) any { return v[i] })
+		return listText(len(v), func(i int) any { return v[i] }, number)
 	case []any:
-		return listText(len(v), func(i int) any { return v[i] })
+		return listText(len(v), func(i int) any { return v[i] }, number)
 	}
 	return "", false, false
 }
 
-func listText(n int, at func(int) any) (text string, list, ok bool) {
+func listText(n int, at func(int) any, number func(string) string) (text string, list, ok bool) {
 	parts := make([]string, n)
 	for i := range parts {
-		part, _, ok := valueText(at(i))
+		part, _, ok := textOf(at(i), number)
 		if !ok {
 			return "", true, false
 		}
@@ -237,13 +242,14 @@ func listText(n int, at func(int) any) (text string, list, ok bool) {
 	return "[" + strings.Join(parts, ",") + "]", true, true
 }
 
-// numberText writes equal numbers equally: 5, 5.0 and 0x5 are 5.
+// numberText writes equal numbers equally: 5, 5.0 and 0x5 are 5. A whole number
+// too large to compute with is left as it is written.
 func numberText(s string) string {
 	if n, err := strconv.ParseInt(s, 0, 64); err == nil {
 		return strconv.FormatInt(n, 10)
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
+	if err != nil || s == strings.TrimLeft(s, "-0") && strings.Trim(s, "0123456789") == "" {
 		return s
 	}
 	if f == float64(int64(f)) && -1<<53 < f && f < 1<<53 {

@@ -155,9 +155,9 @@ func ruleKey(key string) func(*parser, *Rule, *field) {
 	case "required_parameters":
 		return (*parser).required
 	case "allowed_parameters":
-		return func(p *parser, r *Rule, f *field) { r.limits.allowed = p.parameters(f) }
+		return func(p *parser, r *Rule, f *field) { r.limits.allowed = p.parameters(f, exactName) }
 	case "denied_parameters":
-		return func(p *parser, r *Rule, f *field) { r.limits.denied = p.parameters(f) }
+		return func(p *parser, r *Rule, f *field) { r.limits.denied = p.parameters(f, fold) }
 	case "min_wrapping_ttl":
 		return func(p *parser, r *Rule, f *field) { r.limits.minWrap = p.duration(f) }
 	case "max_wrapping_ttl":
@@ -226,12 +226,13 @@ func (p *parser) legacy(r *Rule, f *field) {
 
 func (p *parser) required(r *Rule, f *field) {
 	for _, name := range p.words(f) {
-		r.limits.required = addNew(r.limits.required, []string{fold(name)})
+		r.limits.required = addNew(r.limits.required, []string{name})
 	}
 }
 
-// parameters reads a map of parameter names to lists of values.
-func (p *parser) parameters(f *field) map[string][]literal {
+// parameters reads a map of parameter names, made keys by name, to lists of
+// values.
+func (p *parser) parameters(f *field, name func(string) string) map[string][]literal {
 	tables, ok := f.val.blocks()
 	if !ok {
 		p.fault(f.val.line, fmt.Sprintf("write %s = { \"name\" = [] }", f.key), "%s is %v", f.key, f.val.kind)
@@ -240,15 +241,19 @@ func (p *parser) parameters(f *field) map[string][]literal {
 	for _, table := range tables {
 		for i := range table.fields {
 			param := &table.fields[i]
-			name := fold(param.key)
-			if _, repeated := out[name]; repeated {
+			key := name(param.key)
+			if _, repeated := out[key]; repeated {
 				p.fault(param.line, "keep one of them", "%s names %s twice", f.key, shown(param.key))
 			}
-			out[name] = p.values(f.key, param)
+			out[key] = p.values(f.key, param)
 		}
 	}
 	return out
 }
+
+// exactName keeps allowed names as they are spelled: a handler ignores other
+// spellings, so what they hold would go unused.
+func exactName(s string) string { return s }
 
 func (p *parser) values(key string, param *field) []literal {
 	if param.val.kind != list {
@@ -284,7 +289,7 @@ func (n *node) valueText() (string, bool) {
 				return text
 			}
 			return nil
-		})
+		}, numberText)
 		return text, ok
 	}
 	return "", false

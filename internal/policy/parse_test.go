@@ -41,8 +41,8 @@ path "kv/*" {
 	lit := func(s string) literal { return newLiteral(s, false) }
 	want := &Policy{Name: "p", Rules: []*Rule{
 		{Policy: "p", Path: "kv/foo", Capabilities: Create | Read, Expiration: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), limits: limits{
-			minWrap: time.Minute, maxWrap: 90 * time.Second, required: []string{"c"},
-			allowed: map[string][]literal{"a": {lit("x"), lit("5"), lit("true")}, "*": nil},
+			minWrap: time.Minute, maxWrap: 90 * time.Second, required: []string{"C", "c"},
+			allowed: map[string][]literal{"A": {lit("x"), lit("5"), lit("true")}, "*": nil},
 			denied:  map[string][]literal{"b": nil},
 		}},
 		{Policy: "p", Path: "kv/*", Capabilities: List, limits: limits{pageLimit: 10, filters: []string{"{{ .path }}{{ .key }}"}}},

@@ -34,8 +34,14 @@
 //     the same rank, still wins, so that case-sensitive names stay usable.
 //   - denied_parameters are compared without regard to case, surrounding space
 //     and invisible characters, within lists, and within comma-separated
-//     strings, because handlers decode leniently. A glob in allowed_parameters
-//     that holds no comma must match every comma-separated part.
+//     strings, because handlers decode leniently; and numbers, truth values
+//     and spans of time by what they mean: "1e3" is 1000, "60m" is 3600. A glob
+//     in allowed_parameters that holds no comma must match every
+//     comma-separated part.
+//   - The names in required_parameters and allowed_parameters hold as spelled,
+//     because handlers ignore other spellings. A required parameter that is null
+//     or an empty text is missing. An allowed value is compared with the text
+//     that the request spells: 5.0 is not the allowed 5.
 package policy
 
 import (
@@ -125,8 +131,8 @@ type Rule struct {
 // limits are a rule's conditions on a request, beyond path and verb.
 type limits struct {
 	minWrap, maxWrap time.Duration        // bounds of the wrapping TTL; 0 is none
-	allowed, denied  map[string][]literal // by folded parameter name; nil is no condition
-	required         []string             // folded parameter names
+	allowed, denied  map[string][]literal // by parameter name, folded if denied; nil is no condition
+	required         []string             // parameter names
 	pageLimit        int                  // most entries of one LIST or SCAN page; 0 is none
 	filters          []string             // templates that every listed key must pass
 }

@@ -3,6 +3,7 @@ package token
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,6 @@ type CreateRequest struct {
 	Meta            map[string]string `json:"meta"`                     // Metadata, shown in the audit log.
 	Renewable       bool              `json:"renewable" default:"true"` // Whether the token can be renewed.
 	TTL             api.Duration      `json:"ttl"`                      // First lifetime.
-	Lease           api.Duration      `json:"lease" api:"deprecated"`   // Old name of ttl.
 	ExplicitMaxTTL  api.Duration      `json:"explicit_max_ttl"`         // Bound on the whole lifetime, renewals included.
 	Period          api.Duration      `json:"period"`                   // Lifetime after each renewal, without a maximum; takes sudo.
 	DisplayName     string            `json:"display_name"`             // Appended to token- for the audit log.
@@ -133,8 +133,6 @@ func (ch *child) checkRequest() error {
 		return api.Errorf(api.Invalid, "number of uses cannot be negative")
 	case r.TTL < 0:
 		return api.Errorf(api.Invalid, "ttl must be positive")
-	case r.Lease < 0:
-		return api.Errorf(api.Invalid, "lease must be positive")
 	case r.ExplicitMaxTTL < 0:
 		return api.Errorf(api.Invalid, "explicit_max_ttl must be positive")
 	case r.Period < 0:
@@ -187,7 +185,65 @@ func (ch *child) token() (*Token, error) {
 		ch.role.shape(t)
 	}
 	ch.setParent(t)
-	return t, nil
+	return t, ch.bind(t)
+}
+
+// bind gives the child its addresses: the caller's, and of those only what the
+// role has too. An orphan is no way out of them either.
+func (ch *child) bind(t *Token) error {
+	t.BoundCIDRs = ch.parent.BoundCIDRs
+	if ch.role == nil || len(ch.role.BoundCIDRs) == 0 {
+		return nil
+	}
+	if len(t.BoundCIDRs) == 0 {
+		t.BoundCIDRs = ch.role.BoundCIDRs
+		return nil
+	}
+	both, err := common(ch.parent.BoundCIDRs, ch.role.BoundCIDRs)
+	if err != nil {
+		return err
+	}
+	if len(both) == 0 {
+		return api.Errorf(api.Invalid, "the calling token is bound to addresses of which the role has none")
+	}
+	t.BoundCIDRs = both
+	return nil
+}
+
+// common gives the ranges of addresses that lie in both lists.
+func common(a, b []string) ([]string, error) {
+	var out []string
+	for _, x := range a {
+		for _, y := range b {
+			narrow, err := narrower(x, y)
+			if err != nil {
+				return nil, err
+			}
+			if narrow != "" && !slices.Contains(out, narrow) {
+				out = append(out, narrow)
+			}
+		}
+	}
+	return out, nil
+}
+
+// narrower is the range within the other, or "" when they are apart.
+func narrower(a, b string) (string, error) {
+	x, err := parseCIDR(a)
+	if err != nil {
+		return "", fmt.Errorf("token: a bad address range: %w", err)
+	}
+	y, err := parseCIDR(b)
+	if err != nil {
+		return "", fmt.Errorf("token: a bad address range: %w", err)
+	}
+	switch {
+	case !x.Overlaps(y):
+		return "", nil
+	case x.Bits() < y.Bits():
+		return b, nil
+	}
+	return a, nil
 }
 
 var notInName = regexp.MustCompile(`[^a-zA-Z0-9-]`)
@@ -269,18 +325,12 @@ func (ch *child) setParent(t *Token) {
 	}
 	t.ParentID, t.ParentNamespace = ch.parent.ID, ch.parent.NamespaceID
 	t.EntityID = ch.parent.EntityID
-	if ch.role == nil {
-		t.BoundCIDRs = ch.parent.BoundCIDRs
-	}
 }
 
 // setTTL resolves the child's lifetime; only a root token may have none. It
 // returns the period in force.
 func (ch *child) setTTL(t *Token) (time.Duration, error) {
 	asked := ch.req.TTL.Std()
-	if asked == 0 {
-		asked = ch.req.Lease.Std()
-	}
 	t.Period, t.ExplicitMaxTTL = ch.req.Period.Std(), ch.req.ExplicitMaxTTL.Std()
 	period, explicit := t.Period, t.ExplicitMaxTTL
 	if ch.role != nil && t.Type == Service {

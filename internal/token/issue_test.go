@@ -82,6 +82,56 @@ func TestBoundAddresses(t *testing.T) {
 	}
 }
 
+// A bound token must have no child that can be used from elsewhere, whatever
+// way the child is made.
+func TestBoundAddressesAreInherited(t *testing.T) {
+	f := newFixture(t)
+	for name, body := range map[string]string{
+		"plain": `{}`, "orphans": `{"orphan":true}`, "batch": `{"orphan":true,"renewable":false,"token_type":"batch"}`,
+		"wider": `{"token_bound_cidrs":["10.0.0.0/7","192.0.2.0/24"]}`, "narrower": `{"token_bound_cidrs":["10.1.0.0/16"]}`, "apart": `{"token_bound_cidrs":["192.0.2.0/24"]}`,
+	} {
+		if _, _, err := f.write(f.root, "roles/"+name, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bound := f.issue(Spec{Namespace: RootNamespace, Path: "auth/x/login", Auth: api.Auth{TokenPolicies: []string{"p"}, BoundCIDRs: []string{"127.0.0.1", "10.0.0.0/8"}}})
+	own := []string{"127.0.0.1", "10.0.0.0/8"}
+	for path, want := range map[string][]string{
+		"create": own, "create-orphan": own, "create/plain": own, "create/orphans": own, "create/batch": own,
+		"create/wider": {"10.0.0.0/8"}, "create/narrower": {"10.1.0.0/16"},
+	} {
+		resp, _, err := f.write(bound, path, `{}`)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		tok, err := f.lookup(resp.(*api.Auth).ClientToken.Reveal())
+		if err != nil || !slices.Equal(tok.BoundCIDRs, want) || tok.AllowedFrom(netip.MustParseAddr("192.0.2.1")) {
+			t.Errorf("%s is bound to %v, %v; want %v", path, tok.BoundCIDRs, err, want)
+		}
+	}
+	_, _, err := f.write(bound, "create/apart", `{}`)
+	f.refuses(api.Invalid, "the calling token is bound to addresses of which the role has none", err)
+	resp, _, err := f.write(f.root, "create/apart", `{"policies":["p"]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := f.lookup(resp.(*api.Auth).ClientToken.Reveal()); err != nil || !slices.Equal(tok.BoundCIDRs, []string{"192.0.2.0/24"}) {
+		t.Errorf("a role's addresses for a token of an unbound caller: %v, %v", tok, err)
+	}
+}
+
+// A second name for ttl would be a way around the rules of policies on ttl.
+func TestLeaseIsNotTTL(t *testing.T) {
+	f := newFixture(t)
+	short := f.describe(f.child(f.root, `{"policies":["p"],"ttl":"1h"}`))
+	lease := f.describe(f.child(f.root, `{"policies":["p"],"lease":"1h"}`))
+	none := f.describe(f.child(f.root, `{"policies":["p"]}`))
+	if lease.CreationTTL != none.CreationTTL || lease.CreationTTL == short.CreationTTL {
+		t.Errorf("lifetime %v; with lease %v, with ttl %v", none.CreationTTL, lease.CreationTTL, short.CreationTTL)
+	}
+}
+
 func TestMissingPoliciesAreWarnedOf(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
 		c.HasPolicy = func(_ context.Context, _, name string) (bool, error) { return name == "known", nil }

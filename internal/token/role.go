@@ -56,7 +56,6 @@ func (r *Role) kind(typ string) string {
 func (r *Role) shape(t *Token) {
 	t.Role = r.Name
 	t.Renewable = t.Renewable && r.Renewable
-	t.BoundCIDRs = r.BoundCIDRs
 	if r.NumUses > 0 && (t.NumUses == 0 || r.NumUses < t.NumUses) && t.Type == Service {
 		t.NumUses = r.NumUses
 	}

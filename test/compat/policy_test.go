@@ -106,11 +106,14 @@ func TestPolicyParameters(t *testing.T) {
 		holder := c.bearer(t, `path "`+mount+`/*" {
   capabilities        = ["create", "update"]
   required_parameters = ["owner"]
-  allowed_parameters  = { "owner" = ["ann", "bob*"], "note" = [] }
-  denied_parameters   = { "note" = ["bad"] }
+  allowed_parameters  = { "owner" = ["ann", "bob*"], "note" = [], "size" = [5], "cap" = [] }
+  denied_parameters   = { "note" = ["bad"], "cap" = ["1000"] }
 }`)
 		for body, allowed := range map[string]bool{
 			`{"owner":"ann"}`: true, `{"owner":"bobby","note":"x"}`: true, `{"note":"x"}`: false, `{"owner":"eve"}`: false,
+			`{"Owner":"ann"}`: false, `{"owner":null,"note":"x"}`: false, `{"owner":"","note":"x"}`: false, `{"owner":"ann","Note":"x"}`: false,
+			`{"owner":"ann","size":5}`: true, `{"owner":"ann","size":5.0}`: false,
+			`{"owner":"ann","cap":"1001"}`: true, `{"owner":"ann","cap":1e3}`: false, `{"owner":"ann","cap":"01000"}`: false,
 			`{"owner":"ann","note":"bad"}`: false, `{"owner":"ann","more":"x"}`: false,
 		} {
 			want := 403
