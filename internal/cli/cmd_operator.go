@@ -223,7 +223,8 @@ func operatorUnseal() command {
 	var reset bool
 	return command{
 		use: "unseal [KEY]", short: "Give one key share to unseal the server", args: arity{0, 1},
-		long:    "Without KEY it is asked for, hidden. Prefer that: arguments stay in the shell's\nhistory.",
+		long: "Without KEY it is asked for, hidden. Prefer that: arguments stay in the shell's\nhistory.\n\n" +
+			"-reset takes one of the key shares as KEY, or - to read it. Without one it works\nonce no share has been given for a minute.",
 		example: "operator unseal",
 		flags:   func(f *pflag.FlagSet) { f.BoolVar(&reset, "reset", false, "forget the shares given so far") },
 		run: connected(func(c *call, cl *client.Client) error {
@@ -237,8 +238,8 @@ func operatorUnseal() command {
 }
 
 func (c *call) unseal(cl *client.Client, reset bool) (*client.SealStatus, error) {
-	if reset {
-		return cl.Sys().ResetUnseal(c.ctx)
+	if reset && len(c.args) == 0 {
+		return cl.Sys().ResetUnseal(c.ctx, "")
 	}
 	var key string
 	var err error
@@ -246,6 +247,9 @@ func (c *call) unseal(cl *client.Client, reset bool) (*client.SealStatus, error)
 		key = c.args[0]
 	} else if key, err = c.askSecret("Unseal key"); err != nil {
 		return nil, err
+	}
+	if reset {
+		return cl.Sys().ResetUnseal(c.ctx, key)
 	}
 	return cl.Sys().Unseal(c.ctx, key)
 }

@@ -151,7 +151,8 @@ func (p *passage) serveBare() error {
 }
 
 // Knows reports whether a token may be used at this moment from an address, so
-// that a door takes a large body only from who has one. It is no authorisation.
+// that a door takes a large body only from who has one. A wrapping token is never
+// a caller and counts as none. It is no authorisation.
 func (g *Gate) Knows(ctx context.Context, text api.Secret, from netip.Addr) bool {
 	h := g.house.Load()
 	if h == nil || text.Empty() {
@@ -161,5 +162,5 @@ func (g *Gate) Knows(ctx context.Context, text api.Secret, from netip.Addr) bool
 		return false
 	}
 	t, err := h.Tokens.Lookup(ctx, text.Reveal(), g.now())
-	return err == nil && t.AllowedFrom(from)
+	return err == nil && !t.Wrapping() && t.AllowedFrom(from)
 }

@@ -383,11 +383,14 @@ func TestKnows(t *testing.T) {
 	f := newFixture(t)
 	here, there := netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("11.1.1.1")
 	bound := f.token(namespace.RootID, token.Spec{Auth: api.Auth{TTL: time.Hour, BoundCIDRs: []string{"10.0.0.0/8"}}})
+	r := request(api.Read, "probe/thing/x", f.root)
+	r.WrapTTL = time.Minute
+	wrapping := f.gate.Serve(context.Background(), r).Wrap.Token.Reveal()
 	for _, c := range []struct {
 		text string
 		from netip.Addr
 		want bool
-	}{{"", here, false}, {"bogus", here, false}, {f.root, there, true}, {bound, here, true}, {bound, there, false}} {
+	}{{"", here, false}, {"bogus", here, false}, {f.root, there, true}, {wrapping, here, false}, {bound, here, true}, {bound, there, false}} {
 		if got := f.gate.Knows(context.Background(), api.NewSecret(c.text), c.from); got != c.want {
 			t.Errorf("%q from %v: %v", c.text, c.from, got)
 		}

@@ -284,7 +284,7 @@ func (d *Desk) sealStatus(c *api.Call, _ *api.None) (*SealStatus, error) { retur
 // UnsealRequest hands in one unseal key.
 type UnsealRequest struct {
 	Key     api.Secret `json:"key"`     // An unseal key, in base64 or hexadecimal.
-	Reset   bool       `json:"reset"`   // Forget the keys handed in so far.
+	Reset   bool       `json:"reset"`   // Forget the keys handed in so far; with one of them as key, at any time, without it a minute after the last.
 	Migrate bool       `json:"migrate"` // Kept for compatibility.
 }
 
@@ -298,7 +298,7 @@ func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	case !done:
 		return nil, api.Errorf(api.Invalid, "Vault is not initialized")
 	case q.Reset:
-		return d.resetUnseal(c)
+		return d.resetUnseal(c, q.Key)
 	case q.Key.Empty():
 		return nil, api.Errorf(api.Invalid, "'key' must be specified in request body as JSON, or 'reset' set to true")
 	}
@@ -319,11 +319,17 @@ func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	return d.status(c)
 }
 
-func (d *Desk) resetUnseal(c *api.Call) (*SealStatus, error) {
+func (d *Desk) resetUnseal(c *api.Call, key api.Secret) (*SealStatus, error) {
 	if !d.Barrier.Sealed() {
 		return nil, api.Errorf(api.Invalid, "vault is unsealed")
 	}
-	d.Seal.ResetUnseal()
+	err := d.Seal.ResetUnseal(c, key)
+	if errors.Is(err, seal.ErrUnderWay) {
+		return nil, &api.Error{Kind: api.Invalid, Message: "unseal keys are being handed in", Hint: "give one of them as 'key' along with 'reset', or wait for a minute without any"}
+	}
+	if err != nil {
+		return nil, shareError(err)
+	}
 	return d.status(c)
 }
 

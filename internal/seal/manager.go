@@ -36,6 +36,9 @@ var (
 	ErrSlotKey = errors.New("seal: the key slot holds another root key")
 	// ErrKind says that the server has no key slots of the given kind.
 	ErrKind = errors.New("seal: this server has no key slots of kind")
+	// ErrUnderWay says that shares are being handed in, and who wants them forgotten
+	// has shown none.
+	ErrUnderWay = errors.New("seal: unseal keys are being handed in")
 	// ErrFewShares says that a slot needs more unseal keys than were given.
 	ErrFewShares = errors.New("seal: not enough unseal keys")
 )

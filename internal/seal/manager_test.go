@@ -173,9 +173,41 @@ func TestUnsealWithShares(t *testing.T) {
 	}
 	must(t, n.Seal())
 	n.submit(t, made.Handed[0])
-	n.ResetUnseal()
+	must(t, n.ResetUnseal(t.Context(), made.Handed[4].Hex()))
 	if p, err := n.Status(t.Context()); err != nil || p.Progress != 0 || p.Nonce != "" {
 		t.Errorf("after a reset: %+v, %v", p, err)
+	}
+}
+
+// TestResetTakesAShare has who has no share try to keep the others from
+// unsealing, and a holder start again at once.
+func TestResetTakesAShare(t *testing.T) {
+	n := newNode(t, mem.Open(), keyDir(t))
+	made := n.init(t, shamirSpec)[0]
+	must(t, n.Seal())
+	at := testClock()
+	n.now = func() time.Time { return at }
+	n.submit(t, made.Handed[0])
+	forged := made.Handed[1]
+	forged.y[0] ^= 1
+	other := newNode(t, mem.Open(), keyDir(t)).init(t, shamirSpec)[0].Handed[0]
+	at = at.Add(resetAfter - 1)
+	for _, c := range []struct {
+		name string
+		text api.Secret
+		want error
+	}{{"none", api.Secret{}, ErrUnderWay}, {"mistyped", api.NewSecret("garbage"), ErrShare}, {"forged", forged.Hex(), ErrWrongShare}, {"another set's", other.Hex(), ErrUnknownSet}} {
+		if err := n.ResetUnseal(t.Context(), c.text); !errors.Is(err, c.want) {
+			t.Errorf("with a share that is %s: %v", c.name, err)
+		}
+	}
+	if p := n.submit(t, made.Handed[1]); p.Progress != 2 {
+		t.Errorf("after refused resets: %+v", p)
+	}
+	at = at.Add(resetAfter)
+	must(t, n.ResetUnseal(t.Context(), api.Secret{}))
+	if p, err := n.Status(t.Context()); err != nil || p.Progress != 0 {
+		t.Errorf("after a reset that nobody is in the way of: %+v, %v", p, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
@@ -26,7 +27,12 @@ type Progress struct {
 type attempt struct {
 	nonce  string
 	shares []Share
+	last   time.Time // when a share of its set was handed in
 }
+
+// resetAfter is how long an attempt is left alone after each share, so that who
+// has no share cannot keep the others from getting theirs together.
+const resetAfter = time.Minute
 
 // Unseal opens the barrier by a slot that needs no people; the first that works
 // is enough. It returns why each of them did not; and ErrSealed when there is
@@ -179,6 +185,7 @@ func (m *Manager) gather(slot string, s Share) error {
 		a = &attempt{nonce: hex.EncodeToString(nonce)}
 		m.attempts[slot] = a
 	}
+	a.last = m.now()
 	for _, known := range a.shares {
 		if known.index == s.index {
 			return nil
@@ -199,11 +206,33 @@ func (m *Manager) complete(ctx context.Context, r *slotRow) (Progress, error) {
 	return p, errors.Join(err, progressErr)
 }
 
-// ResetUnseal forgets the shares handed in so far.
-func (m *Manager) ResetUnseal() {
+// ResetUnseal forgets the shares handed in so far. It is for who holds a share of
+// one of the slots; without one, it is ErrUnderWay as long as the last share came
+// less than a minute ago. What is wrong with a share is as in SubmitShare.
+func (m *Manager) ResetUnseal(ctx context.Context, text api.Secret) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.mayReset(ctx, text); err != nil {
+		return err
+	}
 	m.reset()
+	return nil
+}
+
+func (m *Manager) mayReset(ctx context.Context, text api.Secret) error {
+	if !text.Empty() {
+		s, err := ParseShare(text)
+		if err == nil {
+			_, err = m.slotOf(ctx, s)
+		}
+		return err
+	}
+	for _, a := range m.attempts {
+		if m.now().Sub(a.last) < resetAfter {
+			return ErrUnderWay
+		}
+	}
+	return nil
 }
 
 func (m *Manager) reset() {
@@ -215,6 +244,8 @@ func (m *Manager) reset() {
 
 // Seal seals the barrier and forgets shares handed in.
 func (m *Manager) Seal() error {
-	m.ResetUnseal()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reset()
 	return m.barrier.Seal()
 }

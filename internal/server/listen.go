@@ -46,6 +46,7 @@ func (ls *Listeners) add(l *Listener) error {
 		return err
 	}
 	ls.URLs = append(ls.URLs, l.url(inner.Addr()))
+	inner = &limited{Listener: inner, most: maxConnections}
 	if conf != nil {
 		ls.certs, inner = append(ls.certs, cert), tls.NewListener(inner, conf)
 	}
@@ -75,6 +76,7 @@ func (ls *Listeners) Reload() error {
 // finish. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 	hs := &http.Server{Handler: s.door, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
 		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 	return s.serve(ctx, hs, ls.open)
 }

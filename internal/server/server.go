@@ -173,7 +173,7 @@ func (s *Server) openGate() error {
 		return done || err != nil
 	}
 	s.gate = gate.New(router, initialised, s.log, s.now)
-	s.door = vault.New(s.gate)
+	s.door = vault.New(s.gate, time.Now, maxBodies)
 	return nil
 }
 

@@ -35,8 +35,15 @@ var (
 	transport = []string{"max-age=31536000; includeSubDomains"}
 )
 
+// An answer may take writeTime, and a second more for each writeRate bytes; what
+// a client has not read by then is cut off.
+const (
+	writeTime = 30 * time.Second
+	writeRate = 256 << 10 // bytes per second
+)
+
 // write sends the gate's answer.
-func write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
+func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Strict-Transport-Security"] = jsonType, noStore, transport
 	h["X-Request-Id"] = []string{resp.RequestID}
@@ -51,6 +58,9 @@ func write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
 		if resp.Err != nil {
 			h["Retry-After"] = []string{"1"}
 		}
+	}
+	if !deadline(http.NewResponseController(w).SetWriteDeadline, d.now().Add(writeTime+time.Duration(len(body)/writeRate)*time.Second)) {
+		return // the connection is gone
 	}
 	w.WriteHeader(status)
 	if len(body) > 0 {

@@ -5,8 +5,6 @@ package vault
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -19,33 +17,41 @@ import (
 	"github.com/strongroom/strongroom/internal/gate"
 )
 
-// Limits on a request's body, in bytes.
-const (
-	MaxBody          = 32 << 20 // with a token that may be used
-	MaxAnonymousBody = 64 << 10 // without a good one
-)
-
 const prefix = "/v1/"
 
 // Door is the http.Handler of the dialect.
-type Door struct{ gate *gate.Gate }
+type Door struct {
+	gate   *gate.Gate
+	now    func() time.Time
+	bodies budget
+}
 
-// New makes the door to a gate.
-func New(g *gate.Gate) *Door { return &Door{gate: g} }
+// New makes the door to a gate. A connection's deadlines are reckoned by now,
+// which is the clock of the machine's sockets. inFlight is how many bytes all
+// large bodies may hold at once.
+func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
+	return &Door{gate: g, now: now, bodies: budget{most: inFlight}}
+}
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req, err := d.read(w, r)
+	d.write(w, r, d.serve(w, r))
+}
+
+// serve is the answer. A body that was taken is let go before the answer is
+// sent, so that a slow reader does not keep others out.
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) *gate.Response {
+	held := &share{of: &d.bodies}
+	defer held.release()
+	req, err := d.read(w, r, held)
 	if err != nil {
-		resp := &gate.Response{RequestID: req.ID, Err: err}
-		write(w, r, resp)
-		return
+		return &gate.Response{RequestID: req.ID, Err: err}
 	}
-	write(w, r, d.gate.Serve(r.Context(), req))
+	return d.gate.Serve(r.Context(), req)
 }
 
 // read turns the HTTP request into the gate's.
-func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, error) {
+func (d *Door) read(w http.ResponseWriter, r *http.Request, held *share) (*gate.Request, error) {
 	req := &gate.Request{ID: api.NewUUID(), Namespace: r.Header.Get("X-Vault-Namespace"), Headers: r.Header, Token: tokenOf(r)}
 	path, ok := strings.CutPrefix(r.URL.Path, prefix)
 	if !ok {
@@ -68,7 +74,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (*gate.Request, erro
 	if err := operation(req, r, query); err != nil {
 		return req, err
 	}
-	return req, d.body(w, r, req, query)
+	return req, d.body(w, r, req, query, held)
 }
 
 // wrapTTL is for how long the answer is to be wrapped; 0: not at all.
@@ -169,7 +175,7 @@ func flag(query url.Values, name string) (bool, error) {
 
 // body reads the parameters: those of the query for verbs without a body, else
 // the body's. The size is bounded before anything is parsed.
-func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, query url.Values) (err error) {
+func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, query url.Values, held *share) (err error) {
 	if req.Op != api.Write && req.Op != api.Patch {
 		if len(query) > 0 {
 			req.Body, err = api.QueryBody(query)
@@ -179,7 +185,7 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 	if req.Op == api.Patch && !mergePatch(r.Header.Get("Content-Type")) {
 		return &api.Error{Kind: api.MediaType, Message: "PATCH requires Content-Type of application/merge-patch+json"}
 	}
-	raw, err := d.readBody(w, r, req)
+	raw, err := d.readBody(w, r, req, held)
 	if err != nil {
 		return err
 	}
@@ -193,44 +199,6 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 	}
 	req.Body, err = api.ParseBody(raw)
 	return err
-}
-
-// most is how large a body may be. A token is looked at only where that
-// matters; a bad one is worth as much as none.
-func (d *Door) most(r *http.Request, req *gate.Request) int64 {
-	n := r.ContentLength
-	if n >= 0 && n <= MaxAnonymousBody || !d.gate.Knows(r.Context(), req.Token, req.Remote.Addr()) {
-		return MaxAnonymousBody
-	}
-	return MaxBody
-}
-
-func (d *Door) readBody(w http.ResponseWriter, r *http.Request, req *gate.Request) ([]byte, error) {
-	limit := d.most(r, req)
-	tooLarge := &api.Error{Kind: api.TooLarge, Message: "the request body is larger than " + strconv.FormatInt(limit>>10, 10) + " KiB"}
-	if r.ContentLength > limit {
-		w.Header()["Connection"] = []string{"close"}
-		return nil, tooLarge
-	}
-	body := http.MaxBytesReader(w, r.Body, limit)
-	if n := r.ContentLength; n >= 0 && n <= MaxAnonymousBody {
-		raw := make([]byte, n)
-		_, err := io.ReadFull(body, raw)
-		return raw, readError(err, tooLarge)
-	}
-	raw, err := io.ReadAll(body)
-	return raw, readError(err, tooLarge)
-}
-
-func readError(err error, tooLarge *api.Error) error {
-	var over *http.MaxBytesError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &over):
-		return tooLarge
-	}
-	return &api.Error{Kind: api.Invalid, Message: "the request body could not be read", Err: err}
 }
 
 func mergePatch(contentType string) bool {
