@@ -124,9 +124,8 @@ func (r *Runner) scan(ctx context.Context) error {
 			return fmt.Errorf("schedule: find what is due: %w", err)
 		}
 		if len(es) == 1 {
-			if it, ok := parse(es[0].Key); ok {
-				r.agenda.add(ns, it.At)
-			}
+			it, _ := parse(es[0].Key) // a malformed one counts as due: rows behind it may be
+			r.agenda.add(ns, it.At)
 		}
 		from = ns + "0" // '0' follows '/'
 	}

@@ -45,7 +45,8 @@ func (j *Job) claimEnd() time.Time {
 	return j.at.At
 }
 
-// move moves the claimed row to another moment. ErrConflict: the claim is lost.
+// move moves the claimed row to another moment. ErrConflict: the claim is
+// lost, or as good as lost since the row cannot be moved there.
 func (j *Job) move(ctx context.Context, s store.Store, to time.Time, v row) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -79,7 +80,9 @@ func (j *Job) remove(ctx context.Context, s store.Store) error {
 	return err
 }
 
-// moving is the commit that moves a row from one moment to another.
+// moving is the commit that moves a row from one moment to another. It never
+// overwrites: of two rows for one thing that would come to lie on the same
+// moment, the second is in conflict and stays where it is.
 func moving(from Item, rev store.Rev, to Item, v row) ([]store.Check, []store.Write, error) {
 	value, err := json.Marshal(v)
 	if err != nil {
@@ -89,5 +92,6 @@ func moving(from Item, rev store.Rev, to Item, v row) ([]store.Check, []store.Wr
 	if from.key() == to.key() {
 		return checks, []store.Write{{Key: to.key(), Value: value}}, nil
 	}
+	checks = append(checks, store.Check{Key: to.key()})
 	return checks, []store.Write{{Key: from.key(), Delete: true}, {Key: to.key(), Value: value}}, nil
 }

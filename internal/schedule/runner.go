@@ -2,12 +2,11 @@ package schedule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -20,10 +19,14 @@ const (
 )
 
 // pageSize bounds the rows that are read and claimed in one go; a claim takes
-// two writes of a commit's store.MaxWrites.
+// two writes and two checks of what one commit takes.
 const pageSize = 32
 
 var errMalformed = errors.New("schedule: a row's key is malformed")
+
+// breather is how long a namespace is left alone after something in it could not
+// be claimed.
+const breather = time.Second
 
 // maxBackoff bounds how long a failed job waits for its next try.
 const maxBackoff = 10 * time.Minute
@@ -41,6 +44,8 @@ type Runner struct {
 	agenda agenda
 	slots  chan struct{}
 	work   sync.WaitGroup
+	claims atomic.Int64     // claims begun, to tell their ends apart
+	aside  map[string]aside // by key; only Run's own goroutine uses it
 }
 
 // Run runs what is due until ctx ends and every handler has returned. It
@@ -85,9 +90,8 @@ func (r *Runner) pass(ctx context.Context) time.Duration {
 			return at.Sub(now)
 		}
 		if err := r.start(ctx, ns); err != nil && ctx.Err() == nil {
-			r.agenda.add(ns, at)
+			r.agenda.add(ns, now.Add(breather))
 			r.failed(Item{Namespace: ns}, err)
-			r.pause(ctx, time.Second)
 		}
 		if ctx.Err() != nil {
 			return 0
@@ -104,15 +108,13 @@ func (r *Runner) start(ctx context.Context, ns string) error {
 	}
 	now := r.Now()
 	r.agenda.take(ns)
-	page, err := r.Store.List(ctx, store.Range{
-		Start: ns + area, End: store.PrefixEnd(ns + area), Limit: free + 1})
+	p, err := r.read(ctx, ns, free, now)
 	if err != nil {
-		return fmt.Errorf("schedule: read what is due: %w", err)
+		return err
 	}
-	due := r.due(page, free, now)
-	jobs := r.claim(ctx, due, now)
-	if len(jobs) < len(due) {
-		r.agenda.add(ns, now.Add(time.Second)) // whatever became of the others
+	jobs := r.claim(ctx, p.groups, now)
+	if at, ok := p.again(len(jobs), now); ok {
+		r.agenda.add(ns, at)
 	}
 	for _, j := range jobs {
 		free--
@@ -122,24 +124,6 @@ func (r *Runner) start(ctx context.Context, ns string) error {
 		})
 	}
 	return nil
-}
-
-// due is the part of a page that is due, at most free rows. It notes when the
-// first row behind it is.
-func (r *Runner) due(page []store.Entry, free int, now time.Time) []store.Entry {
-	for i, e := range page {
-		it, ok := parse(e.Key)
-		if !ok {
-			r.failed(Item{}, errMalformed)
-			it.At = now.Add(maxBackoff)
-		}
-		if i == free || it.At.After(now) {
-			ns, _, _ := strings.Cut(e.Key, "/")
-			r.agenda.add(ns, it.At)
-			return page[:i]
-		}
-	}
-	return page
 }
 
 // acquire waits for a free slot and takes as many as there are, up to a page.
@@ -163,77 +147,6 @@ func (r *Runner) release(n int) {
 	for range n {
 		<-r.slots
 	}
-}
-
-// claim claims rows: all in one commit, or one by one when another node is
-// claiming too, in random order so that the nodes do not run in step.
-func (r *Runner) claim(ctx context.Context, rows []store.Entry, now time.Time) []*Job {
-	jobs, err := r.claimAll(ctx, rows, now)
-	if !errors.Is(err, store.ErrConflict) || len(rows) == 1 {
-		return r.claimed(jobs, err)
-	}
-	jobs = nil
-	for _, i := range rand.Perm(len(rows)) {
-		one, err := r.claimAll(ctx, rows[i:i+1], now)
-		jobs = append(jobs, r.claimed(one, err)...)
-	}
-	return jobs
-}
-
-// claimed drops what could not be claimed: another node has it, or, when the
-// outcome is not known, it is due again when the claim ends.
-func (r *Runner) claimed(jobs []*Job, err error) []*Job {
-	if err == nil {
-		return jobs
-	}
-	if !errors.Is(err, store.ErrConflict) {
-		r.failed(Item{}, fmt.Errorf("schedule: claim: %w", err))
-	}
-	return nil
-}
-
-func (r *Runner) claimAll(ctx context.Context, rows []store.Entry, now time.Time) ([]*Job, error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	var checks []store.Check
-	var writes []store.Write
-	jobs := make([]*Job, 0, len(rows))
-	for _, e := range rows {
-		j, v, err := newJob(e)
-		if err != nil {
-			return nil, err
-		}
-		j.at.At, v.Owner = now.Add(r.Claim), r.Owner
-		c, w, err := moving(j.Item, e.Rev, j.at, v)
-		if err != nil {
-			return nil, err
-		}
-		checks, writes, jobs = append(checks, c...), append(writes, w...), append(jobs, j)
-	}
-	rev, err := r.Store.Commit(ctx, checks, writes)
-	if err != nil {
-		return nil, err
-	}
-	for _, j := range jobs {
-		j.rev = rev
-	}
-	return jobs, nil
-}
-
-// newJob reads a row. A value that cannot be read is taken as empty: its
-// handler still knows the id, and one bad row must not stop the others.
-func newJob(e store.Entry) (*Job, row, error) {
-	it, ok := parse(e.Key)
-	if !ok {
-		return nil, row{}, errMalformed
-	}
-	var v row
-	if err := json.Unmarshal(e.Value, &v); err != nil {
-		v = row{}
-	}
-	it.Data = v.Data
-	return &Job{Item: it, at: it, Tries: v.Tries}, v, nil
 }
 
 // run runs a job's handler and settles what becomes of its row.
@@ -291,11 +204,11 @@ func (r *Runner) keep(ctx context.Context, lost context.CancelFunc, j *Job) {
 		case <-tick.C:
 		}
 		now := r.Now()
-		if !now.Before(j.claimEnd()) {
+		if !now.Add(spread).Before(j.claimEnd()) {
 			lost()
 			return
 		}
-		err := j.move(ctx, r.Store, now.Add(r.Claim), row{Data: j.Data, Tries: j.Tries, Owner: r.Owner})
+		err := j.move(ctx, r.Store, r.until(now), row{Data: j.Data, Tries: j.Tries, Owner: r.Owner})
 		if errors.Is(err, store.ErrConflict) {
 			lost()
 			return

@@ -51,8 +51,14 @@ const area = "/due/"
 // digits is the width of a row's time: nanoseconds since 1970 as decimal.
 const digits = 19
 
-// Add records an item as part of a transaction on the whole encrypted store.
+// Add records an item as part of a transaction on the whole encrypted store. It
+// refuses one without a kind.
+//
+// Items with the same kind, ID and data that are due together run once.
 func Add(tx *store.Tx, it Item) error {
+	if _, ok := parse(it.key()); !ok {
+		return errMalformed
+	}
 	value, err := json.Marshal(row{Data: it.Data})
 	if err != nil {
 		return fmt.Errorf("schedule: encode item: %w", err)

@@ -279,15 +279,15 @@ func TestDoneNeedsTheClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := r.claim(t.Context(), page, now)[0]
-	if again := r.claim(t.Context(), page, now); len(again) != 0 {
+	first := r.claim(t.Context(), gather(page), now)[0]
+	if again := r.claim(t.Context(), gather(page), now); len(again) != 0 {
 		t.Fatal("claimed twice")
 	}
 	page, err = s.List(t.Context(), store.Range{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := r.claim(t.Context(), page, first.claimEnd())[0]
+	second := r.claim(t.Context(), gather(page), first.claimEnd())[0]
 	done := func(j *Job) error {
 		tx := func(tx *store.Tx) error { tx.Put("effect", nil); j.Done(tx); return nil }
 		_, err := store.Update(t.Context(), s, tx)
