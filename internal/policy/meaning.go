@@ -10,8 +10,15 @@ import (
 // sameMeaning says whether a handler that decodes leniently could take two
 // loosely folded texts for one truth value, number or span of time.
 func sameMeaning(a, b string) bool {
-	return sameBool(a, b) || sameNumber(a, b) || sameSpan(a, b)
+	if sameBool(a, b) {
+		return true
+	}
+	return hasDigit(a) && hasDigit(b) && (sameNumber(a, b) || sameSpan(a, b))
 }
+
+// hasDigit tells most texts from numbers without the cost of failing to read
+// one.
+func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
 func sameBool(a, b string) bool {
 	x, err := strconv.ParseBool(a)
