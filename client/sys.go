@@ -73,7 +73,11 @@ func (s Sys) Unseal(ctx context.Context, share string) (*SealStatus, error) {
 // ResetUnseal forgets the shares given so far. It takes one of the shares; with
 // none, an empty text, the last must have been given more than a minute ago.
 func (s Sys) ResetUnseal(ctx context.Context, share string) (*SealStatus, error) {
-	return s.seal(ctx, Request{Method: http.MethodPut, Path: "sys/unseal", Body: map[string]any{"reset": true, "key": share}})
+	body := map[string]any{"reset": true}
+	if share != "" {
+		body["key"] = share
+	}
+	return s.seal(ctx, Request{Method: http.MethodPut, Path: "sys/unseal", Body: body})
 }
 
 func (s Sys) seal(ctx context.Context, req Request) (*SealStatus, error) {

@@ -33,6 +33,7 @@ type passage struct {
 	mount    *mount.Entry
 	match    api.Match
 	lost     error // why no endpoint was found
+	missing  error // why the namespace that answers is none
 	token    *token.Token
 	spent    bool     // this is the token's last use
 	req      any      // decoded
@@ -74,11 +75,16 @@ func (p *passage) locate() error {
 	}
 	p.path = path
 	ns, err := p.house.Namespaces.Find(&p.call, p.house.Namespaces.Root(), p.r.Namespace)
-	if err != nil {
-		p.lost = err // the namespace stays unknown: nowhere decides who is told
-		return ignoreNotFound(err)
+	switch {
+	case err == nil:
+		err = p.descend(ns)
+	case api.KindOf(err) == api.NotFound:
+		p.lost, err = err, nil // the namespace stays unknown: nowhere decides who is told
 	}
-	if err := p.descend(ns); err != nil {
+	if err == nil && p.lost != nil && p.mount == nil {
+		err = p.imagine()
+	}
+	if err != nil || p.ns == nil {
 		return err
 	}
 	p.resp.Namespace = p.ns.Path
@@ -94,11 +100,31 @@ func reasonOf(err error) string {
 	return ""
 }
 
-func ignoreNotFound(err error) error {
-	if api.KindOf(err) == api.NotFound {
+// imagine lets what needs no token answer in a namespace that does not exist as
+// it does in an empty one, so that nobody learns the difference by asking. For
+// anything else, all stays as it was.
+func (p *passage) imagine() error {
+	i := strings.Index("/"+p.path, "/sys/")
+	if i < 0 {
 		return nil
 	}
-	return err
+	was, path, base := *p, p.path, strings.Trim(p.r.Namespace, "/")+"/"+p.path[:i]
+	if p.ns != nil {
+		base = p.ns.Path + p.path[:i]
+	}
+	p.lost = nil
+	ns := &namespace.Namespace{ID: mount.Nowhere, Path: strings.TrimPrefix(base, "/")}
+	if _, err := p.resolve(ns, path[i:]); err != nil {
+		return err
+	}
+	if p.public() {
+		p.missing = was.lost
+		return nil
+	}
+	p.ns, p.mount, p.match, p.lost, p.path = was.ns, was.mount, was.match, was.lost, was.path
+	p.call.Mount, p.call.Store, p.call.Path = was.call.Mount, was.call.Store, was.call.Path
+	p.resp.MountType, p.resp.Flags = "", 0
+	return nil
 }
 
 // descend finds the mount, in the namespace itself or, when it has none for the
@@ -258,10 +284,7 @@ func (p *passage) warnUnknown() {
 // tell whether the thing exists.
 func (p *passage) authorise() error {
 	if p.public() {
-		if p.lost != nil {
-			return p.lost
-		}
-		return p.misread
+		return p.open()
 	}
 	if p.ns == nil {
 		return p.nowhere()
@@ -282,6 +305,19 @@ func (p *passage) authorise() error {
 		return err
 	}
 	return failed
+}
+
+// open is what stands against a request that no policy is asked about. In a
+// namespace that does not exist, who could do in it what is asked is told so.
+func (p *passage) open() error {
+	if p.missing != nil && p.token != nil &&
+		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		return p.missing
+	}
+	if p.lost != nil {
+		return p.lost
+	}
+	return p.misread
 }
 
 // nowhere answers a request in a namespace that does not exist. Only who could
@@ -392,6 +428,9 @@ func (p *passage) wrap() error {
 	r := p.resp
 	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && len(p.call.Warnings()) == 0 {
 		return nil
+	}
+	if p.missing != nil { // a wrapping token has to belong somewhere
+		p.call.Namespace = p.house.Namespaces.Root().API()
 	}
 	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
 	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,

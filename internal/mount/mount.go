@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -289,7 +290,14 @@ func (m *Mounts) Table(ctx context.Context, nsID string) (*Table, error) {
 	return m.memo.Get(ctx, nsID)
 }
 
+// Nowhere is the id of a namespace that does not exist. Its table has what every
+// namespace has, so that what needs no token answers there as anywhere.
+const Nowhere = "nowhere"
+
 func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table, error) {
+	if nsID == Nowhere {
+		return m.bare(), nil
+	}
 	es, err := s.List(ctx, store.Prefix(tablePrefix(nsID)))
 	if err != nil {
 		return nil, err
@@ -312,6 +320,20 @@ var builtins = []struct{ path, kind, description string }{
 	{"sys/", "system", "system endpoints used for control, policy and debugging"},
 	{"cubbyhole/", "cubbyhole", "per-token private secret storage"},
 	{"auth/token/", "token", "token based credentials"},
+}
+
+// bare is the table of a namespace in which nothing has been mounted.
+func (m *Mounts) bare() *Table {
+	t := &Table{byPath: make(map[string]*Entry, len(builtins))}
+	for _, b := range builtins {
+		e := m.entry(t, b.path, b.kind, b.description)
+		e.Builtin, e.system = true, m.system
+		e.router = m.routerFor(e)
+		t.byPath[e.Path] = e
+		t.paths = append(t.paths, e.Path)
+	}
+	slices.Sort(t.paths)
+	return t
 }
 
 // Furnish makes the mounts that every namespace has and that this one lacks; it

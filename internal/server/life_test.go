@@ -215,8 +215,10 @@ func TestInitUnsealSeal(t *testing.T) {
 	w.wants(400, "not an unseal key", "", "POST", "sys/unseal", `{"key":"`+string(wrong)+`"}`)
 	w.wants(400, "'key' must be specified", "", "POST", "sys/unseal", `{}`)
 	w.unseal(keys[1])
+	w.wants(200, `"progress":0`, "", "POST", "sys/unseal", `{"reset":true,"key":"`+keys[0]+`"}`)
 	w.wants(200, `"progress":0`, "", "POST", "sys/unseal", `{"reset":true}`)
 	w.unseal(keys[4])
+	w.wants(400, "are being handed in", "", "POST", "sys/unseal", `{"reset":true}`)
 	w.unseal(hexes[2])
 	if s := w.unseal(keys[1]); s["sealed"] != false || s["progress"] != 0.0 {
 		t.Fatalf("three keys of five: %v", s)

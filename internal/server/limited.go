@@ -40,3 +40,12 @@ func (c *counted) Close() error {
 	defer c.left()
 	return c.Conn.Close()
 }
+
+// CloseWrite ends what is sent. Without it net/http would cut a refusal off when
+// the client is sending still.
+func (c *counted) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
