@@ -42,7 +42,7 @@ race:
 
 # smoke is the short form of fuzz.
 smoke:
-	test/fuzz 1s
+	test/fuzz 300x
 
 surface:
 	$(GO) run ./test/compat/surface $(SURFACEFLAGS)
