@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -26,6 +28,7 @@ import (
 type options struct {
 	bare      string // bare is the address to serve the bare handler at; empty to measure.
 	clients   []int
+	only      string // only is the slug of the one workload to measure; empty: all
 	rounds    int
 	each      time.Duration
 	peer      target
@@ -42,6 +45,8 @@ func main() {
 	flag.StringVar(&o.peer.addr, "peer-addr", "", "host:port of another Vault-compatible server to measure beside")
 	flag.IntVar(&o.peer.pid, "peer-pid", 0, "its process id")
 	flag.StringVar(&o.peer.token, "peer-token", "root", "a token that may do anything there")
+	flag.StringVar(&o.only, "only", "", "measure this alone: read, write, list, create or lookup")
+	flag.Func("clients", "numbers of clients, such as 1,64 (default 1,16,64)", o.setClients)
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
 	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores")
@@ -50,6 +55,19 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// setClients reads a list of numbers.
+func (o *options) setClients(text string) error {
+	o.clients = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return errors.New("not a list of numbers such as 1,64")
+		}
+		o.clients = append(o.clients, n)
+	}
+	return nil
 }
 
 func (o *options) run(w io.Writer) (err error) {

@@ -24,7 +24,11 @@ func (o *options) measure(targets []*target) ([]result, error) {
 		}
 	}
 	var results []result
-	for _, wl := range workloads {
+	chosen := slices.DeleteFunc(slices.Clone(workloads), func(wl workload) bool { return o.only != "" && wl.slug != o.only })
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-only: there is no workload %q", o.only)
+	}
+	for _, wl := range chosen {
 		for _, clients := range o.clients {
 			r, err := o.row(targets, wl, clients)
 			if err != nil {

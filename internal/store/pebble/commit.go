@@ -46,51 +46,65 @@ func (s *Store) Commit(ctx context.Context, checks []store.Check, writes []store
 	case s.queue <- r:
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	case <-s.log.failed:
+		return 0, s.refusal()
 	case <-s.closing:
 		return 0, store.ErrClosed
 	}
 	return s.await(r)
 }
 
+// await returns a commit's outcome. It does not wait for a disk that hangs longer
+// than the caller wants to, nor for one that has failed.
 func (s *Store) await(r *request) (store.Rev, error) {
 	select {
 	case <-r.done:
 		return r.rev, r.err
 	case <-r.ctx.Done():
-		return 0, r.abandon()
+		return 0, r.abandon(r.ctx.Err())
+	case <-s.log.failed:
 	case <-s.exited:
 	}
 	select {
 	case <-r.done:
 		return r.rev, r.err
 	default:
-		return 0, store.ErrClosed
 	}
+	if rev, ok := r.shown(s.current.Load()); ok {
+		return rev, nil
+	}
+	return 0, r.abandon(s.refusal())
 }
 
-// abandon gives a commit up whose context has ended: in time that it is never
-// made, or else without knowing its outcome. Either way the committer no longer
-// reads what the caller handed in.
-func (r *request) abandon() error {
+// shown reports whether a commit is made and among what readers see, which after
+// a failure changes no more.
+func (r *request) shown(v *view) (store.Rev, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rev, v != nil && r.judged && r.err == nil && r.rev <= v.rev
+}
+
+// abandon gives a commit up that its caller no longer waits for, because of why:
+// in time that it is never made, or else without knowing its outcome. Either way
+// the committer no longer reads what the caller handed in.
+func (r *request) abandon(why error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.abandoned = true
 	if r.judged {
-		return fmt.Errorf("store: the commit's outcome is unknown: %w", r.ctx.Err())
+		return fmt.Errorf("store: the commit's outcome is unknown: %w", why)
 	}
-	return r.ctx.Err()
+	return why
 }
 
-// committer is the one goroutine that judges and writes.
+// committer is the one goroutine that judges and writes. A disk that fails may
+// keep it for ever: then nobody waits for it any more, see await.
 type committer struct {
 	*Store
 	last    store.Rev // last revision assigned
 	floor   store.Rev // the change log holds every commit after it
 	group   *group    // being gathered
-	syncing *group    // on its way to disk; nil: none
-	disk    chan *group
-	applied chan error
-	synced  chan error
+	durable *group    // on disk and shown; its callers are still to be answered
 }
 
 // group is the commits that go to disk together.
@@ -104,10 +118,7 @@ type group struct {
 }
 
 func newCommitter(s *Store, floor, last store.Rev) *committer {
-	c := &committer{
-		Store: s, floor: floor, last: last,
-		disk: make(chan *group), applied: make(chan error, 1), synced: make(chan error, 1),
-	}
+	c := &committer{Store: s, floor: floor, last: last}
 	c.group = c.newGroup()
 	return c
 }
@@ -126,48 +137,56 @@ func (s *Store) nearlyFull() bool {
 	return usage.AvailBytes < min(uint64(s.reserve), usage.TotalBytes/8)
 }
 
-// write brings groups to disk, one at a time. It is a goroutine of its own, so
-// that the committer can gather while a sync takes its time, and goes on to
-// refuse commits when a failed disk keeps this one for ever.
-func (c *committer) write() {
-	for g := range c.disk {
-		err := guarded(func() error { return c.apply(g) })
-		c.applied <- err
-		if err == nil && !c.noSync {
-			err = g.batch.SyncWait()
-		}
-		c.synced <- err
-	}
-}
-
+// run brings one group after the other to disk. A lone commit costs as few
+// changes of goroutine as can be; with many, the next group is gathered while one
+// is synced, and is on its way before the callers of that one are answered: their
+// answers must not hold up the disk.
 func (c *committer) run() {
-	go c.write()
 	defer c.exit()
-	for {
-		select {
-		case r := <-c.accepting():
-			c.judge(r)
+	for c.ready() {
+		c.gather()
+		g, err := c.launch()
+		c.answerDurable()
+		if err == nil && g != nil {
 			c.gather()
-		case err := <-c.synced:
-			c.finish(err)
-		case <-c.log.failed:
-			return
-		case <-c.closing:
-			return
+			err = c.land(g)
 		}
-		if c.syncing == nil {
-			c.launch()
+		if err != nil {
+			c.log.fail(err)
+			return
 		}
 	}
 }
 
-// accepting is the queue, or nil while the gathered group is full.
-func (c *committer) accepting() chan *request {
-	if c.group.full() {
-		return nil
+// ready waits until there is something to do; false when the store is closed or
+// has failed.
+func (c *committer) ready() bool {
+	var queue chan *request
+	if c.group.empty() && c.durable == nil {
+		queue = c.queue
 	}
-	return c.queue
+	select {
+	case <-c.log.failed:
+		return false
+	case <-c.closing:
+		return false
+	default:
+	}
+	if queue == nil {
+		return true
+	}
+	select {
+	case r := <-queue:
+		c.judge(r)
+		return true
+	case <-c.log.failed:
+		return false
+	case <-c.closing:
+		return false
+	}
 }
+
+func (g *group) empty() bool { return len(g.requests) == 0 }
 
 func (g *group) full() bool {
 	return len(g.requests) >= maxGroup || g.batch.Len() >= maxGroupBytes
@@ -265,32 +284,26 @@ func (g *group) write(w store.Write, rev store.Rev) error {
 	return op.Finish()
 }
 
-// launch sends the gathered group on its way to disk. A group that writes
-// nothing is answered at once: nothing is in flight, so all it saw is durable.
-func (c *committer) launch() {
+// launch hands the gathered group to Pebble and returns it, to be landed. A group
+// that writes nothing is answered at once: nothing is in flight, so all it saw is
+// durable.
+func (c *committer) launch() (*group, error) {
 	g := c.group
-	if len(g.requests) == 0 || c.log.failure() != nil {
-		return
+	if g.empty() {
+		return nil, nil
 	}
 	c.group = c.newGroup()
 	if len(g.changes) == 0 {
 		c.done(g)
-		return
+		return nil, nil
 	}
-	c.syncing = g
 	if err := c.complete(g); err != nil {
-		c.log.fail(err)
-		return
+		return nil, err
 	}
-	c.disk <- g
-	// The next commit must be judged against what this group wrote.
-	select {
-	case err := <-c.applied:
-		if err != nil {
-			c.log.fail(err)
-		}
-	case <-c.log.failed:
+	if err := guarded(func() error { return c.apply(g) }); err != nil {
+		return nil, fmt.Errorf("writing a commit: %w", err)
 	}
+	return g, nil
 }
 
 // complete adds the group's row in the change log to its batch.
@@ -310,29 +323,26 @@ func (c *committer) apply(g *group) error {
 	return c.db.ApplyNoSyncWait(g.batch, crdb.Sync)
 }
 
-// finish takes note that a group is on disk, or that it failed to get there. It
-// launches the next group before it answers the callers of this one: their
-// answers must not hold up the disk.
-func (c *committer) finish(err error) {
-	g := c.syncing
-	if !c.settle(err) {
-		return
+// land waits until a launched group is on disk, and shows it to readers.
+func (c *committer) land(g *group) error {
+	if !c.noSync {
+		if err := g.batch.SyncWait(); err != nil {
+			return fmt.Errorf("writing a commit: %w", err)
+		}
 	}
-	c.launch()
-	c.done(g)
+	if !c.publish(g.changes[len(g.changes)-1].Rev) {
+		return c.log.failure()
+	}
+	c.history.Append(g.changes...)
+	c.durable = g
+	return nil
 }
 
-// settle makes the synced group visible; false when it failed to sync.
-func (c *committer) settle(err error) bool {
-	if err != nil {
-		c.log.fail(fmt.Errorf("writing a commit: %w", err))
-		return false
+func (c *committer) answerDurable() {
+	if c.durable != nil {
+		c.done(c.durable)
+		c.durable = nil
 	}
-	changes := c.syncing.changes
-	c.publish(changes[len(changes)-1].Rev)
-	c.history.Append(changes...)
-	c.syncing = nil
-	return true
 }
 
 // done answers a group whose commits are durable.
@@ -347,44 +357,30 @@ func (c *committer) done(g *group) {
 func (g *group) answer(err error) {
 	for _, r := range g.requests {
 		if err != nil {
-			r.rev, r.err = 0, err
+			r.refuse(err)
 		}
 		close(r.done)
 	}
 }
 
-// exit ends the committer: what is on its way to disk is finished and the rest
-// refused. After a failure that goes on until the store is closed.
+func (r *request) refuse(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rev, r.err = 0, err
+}
+
+// exit ends the committer. What is in the queue learns it from exited.
 func (c *committer) exit() {
-	defer close(c.exited)
-	if g := c.syncing; g != nil {
-		select {
-		case err := <-c.synced:
-			if c.settle(err) {
-				c.done(g)
-			}
-		case <-c.log.failed:
-		}
+	c.answerDurable()
+	if c.log.failure() == nil {
+		c.group.answer(store.ErrClosed)
 	}
-	close(c.disk)
-	if c.syncing != nil {
-		c.syncing.answer(c.refusal())
-	}
-	c.group.answer(c.refusal())
-	for {
-		select {
-		case r := <-c.queue:
-			r.err = c.refusal()
-			close(r.done)
-		case <-c.closing:
-			return
-		}
-	}
+	close(c.exited)
 }
 
 // refusal is why nothing is committed any more.
-func (c *committer) refusal() error {
-	if err := c.log.failure(); err != nil {
+func (s *Store) refusal() error {
+	if err := s.log.failure(); err != nil {
 		return err
 	}
 	return store.ErrClosed

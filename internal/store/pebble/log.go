@@ -82,6 +82,18 @@ func (l *engineLog) failure() error {
 	return l.err
 }
 
+// whileSound runs a short call, unless there was a fatal error; there is none
+// while it runs.
+func (l *engineLog) whileSound(call func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false
+	}
+	call()
+	return true
+}
+
 // unlessFailed runs a call that may wait for work which a fatal error has ended,
 // and no longer waits for it then.
 func (l *engineLog) unlessFailed(call func() error) error {

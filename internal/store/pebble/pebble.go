@@ -48,7 +48,7 @@ type Store struct {
 	closeOnce sync.Once
 	closeErr  error
 	closing   chan struct{} // closed by Close
-	exited    chan struct{} // closed when the committer has answered everyone
+	exited    chan struct{} // closed when the committer is done with all it took
 }
 
 var _ store.Store = (*Store)(nil)
@@ -103,7 +103,9 @@ func (s *Store) start() (*committer, error) {
 		return nil, fmt.Errorf("opening the store in %s: %w", s.dir, err)
 	}
 	s.history = store.NewHistory(recentCommits, last)
-	s.publish(last)
+	if !s.publish(last) {
+		return nil, fmt.Errorf("opening the store in %s: %w", s.dir, s.log.failure())
+	}
 	return newCommitter(s, floor, last), nil
 }
 
@@ -133,7 +135,10 @@ func (s *Store) Close() error {
 // ends, as Pebble may still be at work in it.
 func (s *Store) close() error {
 	close(s.closing)
-	<-s.exited
+	select {
+	case <-s.exited:
+	case <-s.log.failed: // the failed disk may keep the committer for ever
+	}
 	s.history.Close()
 	if err := s.log.failure(); err != nil {
 		s.current.Store(nil)

@@ -46,15 +46,21 @@ func (s *Store) discard(v *view) {
 	s.views.Done()
 }
 
-// publish makes everything applied so far what readers see. The caller knows
-// that it is durable, and applies nothing meanwhile.
-func (s *Store) publish(rev store.Rev) {
+// publish makes everything applied so far what readers see, and reports whether
+// it did: after a failure what readers see stays. The caller knows that it is
+// durable, and applies nothing meanwhile.
+func (s *Store) publish(rev store.Rev) bool {
 	v := &view{snap: s.db.NewSnapshot(), rev: rev}
 	v.refs.Store(1)
 	s.views.Add(1)
-	if old := s.current.Swap(v); old != nil {
+	// Pebble may hold its lock, which a snapshot needs, when it tells of a failure:
+	// only the swap can be done while none is told of.
+	old := v
+	shown := s.log.whileSound(func() { old = s.current.Swap(v) })
+	if old != nil {
 		s.release(old)
 	}
+	return shown
 }
 
 // unpublish takes the current view away and waits for its readers.
