@@ -229,11 +229,12 @@ func TestCrash(t *testing.T) {
 }
 
 // TestCrashControl shows that TestCrash would notice: without syncing, what was
-// promised is lost.
+// promised is lost. How often depends on how the machine's other work falls
+// between the writers and the crash.
 func TestCrashControl(t *testing.T) {
 	o := small
 	o.noSync = true
-	if lost := crash(t, o, 20, 0); lost < 10 {
+	if lost := crash(t, o, 20, 0); lost < 5 {
 		t.Errorf("only %d of 20 crashes of a store that does not sync lost something", lost)
 	}
 }

@@ -38,6 +38,7 @@ const (
 	defaultMemTableBytes = 8 << 20
 	defaultReserveBytes  = 64 << 20
 	defaultKeepCommits   = 100_000
+	walSteps             = 16  // steps in which a write-ahead log is lengthened while a MemTable fills
 	openTables           = 500 // table files kept open
 	bloomBitsPerKey      = 10  // one false positive in a hundred look-ups of absent keys
 )

@@ -42,6 +42,7 @@ type Store struct {
 
 	current atomic.Pointer[view] // what readers see; nil once closed
 	views   sync.WaitGroup       // views not yet closed
+	past    past
 	listers listers
 
 	queue     chan *request
@@ -73,7 +74,7 @@ func Open(dir string, o Options) (*Store, error) {
 func open(dir string, o Options, lock *crdb.Lock) (*Store, error) {
 	log := newEngineLog(o.Logger)
 	opts := o.engineOptions(log)
-	opts.Lock, opts.FS = lock, stopFS{o.FS, dir, log}
+	opts.Lock, opts.FS = lock, stopFS{o.FS, dir, log, o.MemTableBytes / walSteps}
 	var db *crdb.DB
 	err := log.unlessFailed(func() (err error) {
 		db, err = crdb.Open(dir, opts)

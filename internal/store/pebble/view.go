@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"sync"
 	"sync/atomic"
 
 	crdb "github.com/cockroachdb/pebble/v2"
@@ -32,18 +33,43 @@ func (s *Store) acquire() *view {
 }
 
 // release lets a view go. Closing a snapshot may wait while Pebble writes its
-// manifest, which neither a reader nor the committer must do.
+// manifest, which neither a reader nor the committer must do, and a goroutine for
+// each would be dear: many are closed at once.
 func (s *Store) release(v *view) {
-	if v.refs.Add(-1) == 0 {
-		go s.discard(v)
+	if v.refs.Add(-1) > 0 {
+		return
+	}
+	s.past.Lock()
+	defer s.past.Unlock()
+	s.past.views = append(s.past.views, v)
+	if len(s.past.views) >= pastViews || s.past.closed {
+		go s.discard(s.past.take())
 	}
 }
 
-func (s *Store) discard(v *view) {
-	if err := v.snap.Close(); err != nil {
-		s.log.Errorf("closing a snapshot: %v", err)
+// pastViews is how many views nobody reads any more may wait to be closed.
+const pastViews = 64
+
+// past is the views that nobody reads any more.
+type past struct {
+	sync.Mutex
+	views  []*view
+	closed bool // none is kept waiting any more
+}
+
+func (p *past) take() []*view {
+	views := p.views
+	p.views = nil
+	return views
+}
+
+func (s *Store) discard(views []*view) {
+	for _, v := range views {
+		if err := v.snap.Close(); err != nil {
+			s.log.Errorf("closing a snapshot: %v", err)
+		}
+		s.views.Done()
 	}
-	s.views.Done()
 }
 
 // publish makes everything applied so far what readers see, and reports whether
@@ -68,6 +94,11 @@ func (s *Store) unpublish() error {
 	if old := s.current.Swap(nil); old != nil {
 		s.release(old)
 	}
+	s.past.Lock()
+	s.past.closed = true
+	last := s.past.take()
+	s.past.Unlock()
+	s.discard(last)
 	s.views.Wait()
 	return nil
 }
