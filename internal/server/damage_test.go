@@ -15,7 +15,7 @@ import (
 func TestOneFlippedByteDamagesOneSecret(t *testing.T) {
 	w := startFor(t, Config{InMemory: true, DevRoot: api.NewSecret("root")})
 	before := w.keys()
-	w.wants(200, "version", "root", "PUT", "secret/data/victim", `{"data":{"v":"tr0ub4dor"}}`)
+	w.wants(200, "version", "root", "PUT", "secret/data/victim", `{"data":{"v":"tr0ub4dor","long":"`+strings.Repeat("x", 2<<10)+`"}}`) // so long that it has an entry of its own
 	written := slices.DeleteFunc(w.keys(), func(k string) bool { return slices.Contains(before, k) })
 	w.wants(200, "version", "root", "PUT", "secret/data/other", `{"data":{"v":"fine"}}`)
 	damaged := 0

@@ -55,6 +55,7 @@ const (
 	versionToken
 	versionLabels
 	versionTags
+	versionInline
 	versionFlagsEnd
 )
 
@@ -115,7 +116,7 @@ func (s *secret) flags() uint64 {
 // encode is the metadata row.
 func (s *secret) encode() []byte {
 	f := s.flags()
-	b := make([]byte, 0, 64+40*len(s.versions))
+	b := make([]byte, 0, 64+40*len(s.versions)+s.inlined())
 	b = append(b, formatSecret)
 	b = binary.AppendUvarint(b, f)
 	b = appendTime(appendTime(b, s.created), s.updated)
@@ -209,6 +210,7 @@ func (v *version) flags() uint64 {
 	flag(&f, versionToken, v.token != "")
 	flag(&f, versionLabels, len(v.labels) > 0)
 	flag(&f, versionTags, len(v.tags) > 0)
+	flag(&f, versionInline, v.inline)
 	return f
 }
 
@@ -259,6 +261,9 @@ func (v *version) appendManaged(b []byte, f uint64) []byte {
 	}
 	if f&versionTags != 0 {
 		b = appendPairs(b, v.tags)
+	}
+	if f&versionInline != 0 {
+		b = append(b, v.body...)
 	}
 	return b
 }

@@ -36,6 +36,10 @@ func drawVersion(t *rapid.T) version {
 		chunks: rapid.Uint64Range(0, maxChunks).Draw(t, "chunks"), edits: rapid.Uint64().Draw(t, "edits"), notBefore: drawTime(t, "nbf"), expires: drawTime(t, "exp"),
 		destroyAt: drawTime(t, "destroyAt"), erased: drawTime(t, "erased"), token: rapid.String().Draw(t, "token"), tags: drawPairs(t, "tags"),
 	}
+	if rapid.Bool().Draw(t, "inline") {
+		v.inline, v.body = true, rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(t, "body")
+		v.size = uint64(len(v.body))
+	}
 	copy(v.id[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
 	if ls := rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, "labels"); len(ls) > 0 {
 		v.labels = ls

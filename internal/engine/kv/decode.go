@@ -268,4 +268,7 @@ func (r *reader) managedVersion(v *version, f uint64) {
 	if f&versionTags != 0 {
 		v.tags = r.pairs()
 	}
+	if f&versionInline != 0 {
+		v.inline, v.body = true, r.take(v.size)
+	}
 }

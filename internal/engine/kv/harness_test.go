@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -168,6 +169,30 @@ func same(t testing.TB, what, got, want string) {
 }
 
 // rows are the keys under a prefix.
+// payloads is how many payloads there are, in rows of their own or in those of
+// their secrets.
+func payloads(t testing.TB, s store.Store) int {
+	t.Helper()
+	n := len(rows(t, s, prefixPayload))
+	for key, row := range rows(t, s, prefixSecret) {
+		d, err := decodeSecret([]byte(row))
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		for _, v := range d.versions {
+			if v.inline {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// padded is an object with members, so large that it has a row of its own.
+func padded(members string) string {
+	return fmt.Sprintf(`{%s,"padding":%q}`, members, strings.Repeat("x", inlineBytes))
+}
+
 func rows(t testing.TB, s store.Store, prefix string) map[string]string {
 	t.Helper()
 	es, err := s.List(context.Background(), store.Prefix(prefix))

@@ -50,7 +50,7 @@ func TestALostAnswerIsFoundUnderALaterWrite(t *testing.T) {
 	if a := m.do("POST data/a", `{"data":{"n":1}}`); a.kind != success || !strings.Contains(a.body, `"version":1`) {
 		t.Errorf("%+v", a)
 	}
-	if n := len(rows(t, s, prefixPayload)); n != 2 {
+	if n := payloads(t, s); n != 2 {
 		t.Errorf("%d versions, want 2", n)
 	}
 }
@@ -60,15 +60,15 @@ func TestAReadOvertakenByAWrite(t *testing.T) {
 	s := &meddler{Store: openStore(t)}
 	m := open(t, "2", s)
 	m.ok("POST metadata/a", `{"max_versions":1}`)
-	m.ok("POST data/a", `{"data":{"n":1}}`)
+	m.ok("POST data/a", `{"data":`+padded(`"n":1`)+`}`)
 	s.beforeGet = func(key string) bool {
 		if !strings.HasPrefix(key, prefixPayload) {
 			return false
 		}
-		m.ok("POST data/a", `{"data":{"n":2}}`)
+		m.ok("POST data/a", `{"data":`+padded(`"n":2`)+`}`)
 		return true
 	}
-	if got := m.ok("GET data/a", ""); !strings.Contains(got, `{"n":2}`) {
+	if got := m.ok("GET data/a", ""); !strings.Contains(got, `{"n":2,`) {
 		t.Errorf("%s", got)
 	}
 	s.beforeGet = func(key string) bool {
@@ -86,7 +86,7 @@ func TestAReadOvertakenByAWrite(t *testing.T) {
 func TestAPatchOvertakenByAWrite(t *testing.T) {
 	s := &meddler{Store: openStore(t)}
 	m := open(t, "2", s)
-	m.ok("POST data/a", `{"data":{"n":1}}`)
+	m.ok("POST data/a", `{"data":`+padded(`"n":1`)+`}`)
 	s.beforeGet = func(key string) bool {
 		if !strings.HasPrefix(key, prefixPayload) {
 			return false
@@ -106,7 +106,7 @@ func plant(t *testing.T, m *mountAt, path string, s *secret) {
 	p := &payload{id: uuid{9}, body: []byte(`{"n":1}`)}
 	v := version{id: p.id, created: epoch, size: uint64(len(p.body)), number: 1}
 	s.created, s.updated, s.last, s.current, s.versions = epoch, epoch, 1, 1, []version{v}
-	ws := []store.Write{{Key: prefixSecret + path, Value: s.encode()}, {Key: chunkKey(p.id, 0, 0), Value: p.row(p.body)}}
+	ws := []store.Write{{Key: prefixSecret + path, Value: s.encode()}, {Key: chunkKey(p.id, 0, 0), Value: payloadRow(p.id, p.body)}}
 	if _, err := m.store.Commit(t.Context(), nil, ws); err != nil {
 		t.Fatal(err)
 	}

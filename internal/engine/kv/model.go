@@ -57,6 +57,8 @@ type version struct {
 	media   string // content type as the writer named it; may be empty
 	size    uint64 // of the payload, in bytes
 	chunks  uint64 // payload rows; 0: one
+	inline  bool   // the payload is in the metadata row itself, as body
+	body    []byte
 	edits   uint64 // changes of state, labels or tags: the source of a version's etag
 
 	notBefore time.Time // as the writer says; informs, does not block
@@ -79,8 +81,21 @@ func (v *version) at(now time.Time) state {
 // deletedAt reports whether the version's deletion is due.
 func (v *version) deletedAt(now time.Time) bool { return !v.gone.IsZero() && !now.Before(v.gone) }
 
-// rows is the number of rows that hold the payload.
-func (v *version) rows() int { return max(1, int(v.chunks)) }
+// rows is the number of rows of its own that the payload has.
+func (v *version) rows() int {
+	if v.inline {
+		return 0
+	}
+	return max(1, int(v.chunks))
+}
+
+// inlined is the size of all payloads in the metadata row, in bytes.
+func (s *secret) inlined() (n int) {
+	for i := range s.versions {
+		n += len(s.versions[i].body)
+	}
+	return n
+}
 
 // pair is one name and value of a small sorted map.
 type pair struct{ name, value string }
@@ -96,7 +111,7 @@ type plan struct {
 	last     time.Time
 }
 
-// secret is what one metadata row holds: everything but the payloads.
+// secret is what one metadata row holds: everything but the larger payloads.
 type secret struct {
 	created time.Time
 	updated time.Time

@@ -124,6 +124,9 @@ func (r *trial) expect(request, body string, want api.Kind) answer {
 
 func (r *trial) write(*rapid.T) {
 	path, value := r.path(), fmt.Sprint(rapid.IntRange(0, 99).Draw(r.T, "value"))
+	if n := rapid.SampledFrom([]int{0, 0, 700, inlineBytes}).Draw(r.T, "length"); n > 0 {
+		value = `"` + strings.Repeat(value, n) + `"`
+	}
 	var cas *int
 	options := ""
 	if rapid.Bool().Draw(r.T, "with cas") {
@@ -135,6 +138,9 @@ func (r *trial) write(*rapid.T) {
 
 func (r *trial) patch(*rapid.T) {
 	path, value := r.path(), fmt.Sprint(rapid.IntRange(0, 99).Draw(r.T, "value"))
+	if n := rapid.SampledFrom([]int{0, 0, 700, inlineBytes}).Draw(r.T, "length"); n > 0 {
+		value = `"` + strings.Repeat(value, n) + `"`
+	}
 	_, exists := r.w.secrets[path]
 	_, _, readable := r.w.read(path, 0)
 	want := api.NotFound
@@ -205,7 +211,7 @@ func (r *trial) wait(*rapid.T) {
 
 // check compares all that can be seen.
 func (r *trial) check(*rapid.T) {
-	payloads := 0
+	kept := 0
 	for path, s := range r.w.secrets {
 		for n := range s.current + 2 {
 			data, there, readable := r.w.read(path, n)
@@ -218,7 +224,7 @@ func (r *trial) check(*rapid.T) {
 				r.Fatalf("version %d of %s: %s, want %s", n, path, a.body, data)
 			}
 			if there && n > 0 && !s.wrecked[n] {
-				payloads++
+				kept++
 			}
 		}
 		md := r.expect("GET metadata/"+path, "", success).body
@@ -229,8 +235,8 @@ func (r *trial) check(*rapid.T) {
 		}
 		r.checkHistory(s, md)
 	}
-	if n := len(rows(r.m.TB, r.m.store, prefixPayload)); n != payloads {
-		r.Fatalf("%d payload rows, want %d", n, payloads)
+	if n := payloads(r.m.TB, r.m.store); n != kept {
+		r.Fatalf("%d payloads, want %d", n, kept)
 	}
 	r.checkScan()
 }

@@ -27,7 +27,25 @@ func newPayload(k kind, body []byte) (*payload, error) {
 
 // version describes the payload as a version that is not yet numbered.
 func (p *payload) version(c *api.Call) version {
-	return version{id: p.id, kind: p.kind, created: c.Now.UTC(), size: uint64(len(p.body)), chunks: p.chunks()}
+	v := version{id: p.id, kind: p.kind, created: c.Now.UTC(), size: uint64(len(p.body)), chunks: p.chunks()}
+	if v.inline = len(p.body) <= inlineBytes; v.inline {
+		v.body = p.body
+	}
+	return v
+}
+
+// makeRoom gives payloads of a secret rows of their own, the oldest first, until
+// those left in the metadata row are few bytes.
+func (ch *change) makeRoom() {
+	room := inlineRoom
+	for i := range ch.secret.versions {
+		v := &ch.secret.versions[i]
+		if room -= len(v.body); room >= 0 || !v.inline {
+			continue
+		}
+		ch.tx.Put(chunkKey(v.id, 0, 0), payloadRow(v.id, v.body))
+		v.inline, v.body = false, nil
+	}
 }
 
 func (p *payload) chunks() uint64 {
@@ -49,10 +67,10 @@ func chunkKey(id uuid, i, chunks int) string {
 // another time or place does not carry the UUID that the metadata names.
 const payloadHead = 1 + 16
 
-func (p *payload) row(part []byte) []byte {
+func payloadRow(id uuid, part []byte) []byte {
 	b := make([]byte, 0, payloadHead+len(part))
 	b = append(b, formatPayload)
-	b = append(b, p.id[:]...)
+	b = append(b, id[:]...)
 	return append(b, part...)
 }
 
@@ -75,7 +93,7 @@ func (p *payload) stage(c *api.Call) error {
 	p.guard = rev
 	for i := range n {
 		part := p.body[i*chunkBytes : min(len(p.body), (i+1)*chunkBytes)]
-		w := store.Write{Key: chunkKey(p.id, i, n), Value: p.row(part)}
+		w := store.Write{Key: chunkKey(p.id, i, n), Value: payloadRow(p.id, part)}
 		if _, err := c.Store.Commit(c, nil, []store.Write{w}); err != nil {
 			return fmt.Errorf("staging a value: %w", err)
 		}
@@ -85,8 +103,11 @@ func (p *payload) stage(c *api.Call) error {
 
 // attach adds what makes the payload reachable to a commit.
 func (p *payload) attach(tx *store.Tx) error {
-	if p.chunks() == 0 {
-		tx.Put(chunkKey(p.id, 0, 0), p.row(p.body))
+	switch {
+	case len(p.body) <= inlineBytes:
+		return nil
+	case p.chunks() == 0:
+		tx.Put(chunkKey(p.id, 0, 0), payloadRow(p.id, p.body))
 		return nil
 	}
 	key := prefixTrash + p.id.key()
@@ -112,9 +133,12 @@ func (p *payload) discard(c *api.Call, err error) error {
 // errGone says that a payload row is absent.
 var errGone = errors.New("kv: the payload is absent")
 
-// readPayload reads a version's bytes. The bytes belong to the store.
+// readPayload reads a version's bytes, which are not nil. They belong to the store.
 func readPayload(c *api.Call, v *version) ([]byte, error) {
-	if v.chunks == 0 {
+	switch {
+	case v.inline:
+		return v.body, nil
+	case v.chunks == 0:
 		return readChunk(c, v, 0)
 	}
 	body := make([]byte, 0, min(v.size, maxPayload))

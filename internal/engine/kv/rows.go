@@ -11,7 +11,8 @@ import (
 
 // Storage keys of a mount. A secret's row is found by its path, so that a
 // directory is a range of keys; payload rows are found by their version's UUID,
-// so that they are written once and never change.
+// so that they are written once and never change. Small payloads of the newest
+// versions are in the secret's row itself.
 const (
 	keyConfig     = "c"
 	prefixSecret  = "m/"
@@ -27,6 +28,8 @@ const (
 	chunkBytes  = 400 << 10 // payload bytes in one row
 	maxChunks   = 128
 	maxPayload  = 32 << 20 // one version's payload, in bytes
+	inlineBytes = 1 << 10  // largest payload that is kept in the metadata row
+	inlineRoom  = 2 << 10  // bytes of payloads that one metadata row keeps
 )
 
 func errTooLong() error {
@@ -148,6 +151,7 @@ func (a *attempt) run(c *api.Call, tx *store.Tx) error {
 func (a *attempt) put(ch *change, before store.Entry) error {
 	a.row = nil
 	if ch.secret != nil {
+		ch.makeRoom()
 		if a.row = ch.secret.encode(); len(a.row) > maxRow {
 			return api.Errorf(api.TooLarge, "the secret's metadata is larger than %d bytes", maxRow)
 		}

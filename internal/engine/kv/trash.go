@@ -77,6 +77,9 @@ func erasePayloads(ch *change) (key string, err error) {
 	rows := 0
 	for i := range ch.erase {
 		v := &ch.erase[i]
+		if v.inline {
+			continue
+		}
 		t.payloads = append(t.payloads, doomed{v.id, int(v.chunks)})
 		rows += v.rows()
 	}

@@ -64,8 +64,8 @@ func TestUpgradeFromVersionOneNeedsNoMigration(t *testing.T) {
 	one, two := open(t, "1", s), open(t, "2", s)
 	one.ok("POST app/db", `{"user":"u","ttl":"1h"}`)
 	one.ok("POST app/db", `{"user":"v"}`)
-	if n := len(rows(t, s, prefixPayload)); n != 1 {
-		t.Fatalf("%d payload rows after a replacement", n)
+	if n := payloads(t, s); n != 1 {
+		t.Fatalf("%d payloads after a replacement", n)
 	}
 	run(t, two, []step{
 		{"GET data/app/db", "", success, `{"data":{"user":"v"},"metadata":` + info(1, "", false) + `}`, ""},

@@ -312,6 +312,7 @@ func (v2) destroy(c *api.Call, r *Versions) (*api.None, error) {
 		if v := ch.secret.find(n); v != nil && v.state != destroyed {
 			ch.erase = append(ch.erase, *v)
 			v.state, v.erased, v.destroyAt = destroyed, ch.Now.UTC(), time.Time{}
+			v.inline, v.body = false, nil
 			v.edits++
 		}
 	})

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -93,7 +94,7 @@ func TestVersionStatesAsTheWireHasThem(t *testing.T) {
 	for range 4 {
 		m.ok("POST data/a", `{"data":{"k":"v"}}`)
 	}
-	payloads := len(rows(t, m.store, prefixPayload))
+	before := payloads(t, m.store)
 	m.now = epoch.Add(time.Hour)
 	const at1 = `"2030-01-02T04:04:05.6789Z"`
 	run(t, m, []step{
@@ -118,8 +119,8 @@ func TestVersionStatesAsTheWireHasThem(t *testing.T) {
 			"3":{"created_time":` + at0 + `,"deletion_time":` + at1 + `,"destroyed":false},
 			"4":{"created_time":` + at0 + `,"deletion_time":"","destroyed":false}}}`, ""},
 	})
-	if n := len(rows(t, m.store, prefixPayload)); n != payloads-1 {
-		t.Errorf("%d payload rows after destroy, want %d", n, payloads-1)
+	if n := payloads(t, m.store); n != before-1 {
+		t.Errorf("%d payloads after destroy, want %d", n, before-1)
 	}
 	m.ok("DELETE metadata/a", "")
 	if left := rows(t, m.store, ""); len(left) != 0 {
@@ -145,8 +146,8 @@ func TestMaxVersionsAndAge(t *testing.T) {
 		{"POST data/two", `{"data":{}}`, success, "", ""},
 		{"GET data/two", `{"version":4}`, api.NotFound, "", ""},
 	})
-	if n := len(rows(t, m.store, prefixPayload)); n != 11 {
-		t.Errorf("%d payload rows, want 11", n)
+	if n := payloads(t, m.store); n != 11 {
+		t.Errorf("%d payloads, want 11", n)
 	}
 	const due = `"2030-01-02T03:04:15.6789Z"`
 	run(t, m, []step{
@@ -331,5 +332,37 @@ func TestWrongPathsOfVersionTwo(t *testing.T) {
 		if a := m.do(request, `{"data":{},"versions":[1]}`); a.kind != api.NotFound || len(a.warnings) != warnings {
 			t.Errorf("%s: %+v", request, a)
 		}
+	}
+}
+
+// Small payloads are in the secret's own row as long as there is room; older ones
+// move to rows of their own and are read and erased there like any other.
+func TestSmallPayloadsNeedNoRow(t *testing.T) {
+	m := open(t, "2", openStore(t))
+	value := func(i int) string { return fmt.Sprintf(`{"n":%d,"text":%q}`, i, strings.Repeat("x", 600)) }
+	for i := range 10 {
+		m.ok("POST data/a", `{"data":`+value(i+1)+`}`)
+		if n := len(rows(t, m.store, prefixPayload)); n != max(0, i+1-3) {
+			t.Fatalf("%d payload rows after version %d", n, i+1)
+		}
+		if n := len(rows(t, m.store, prefixSecret)[prefixSecret+"a"]); n > inlineRoom+500 {
+			t.Fatalf("the secret's row has %d bytes after version %d", n, i+1)
+		}
+	}
+	for i := range 10 {
+		if got := m.ok("GET data/a", fmt.Sprintf(`{"version":%d}`, i+1)); !strings.Contains(got, value(i+1)) {
+			t.Errorf("version %d: %s", i+1, got)
+		}
+	}
+	m.ok("POST destroy/a", `{"versions":[1,10]}`)
+	if n := payloads(t, m.store); n != 8 {
+		t.Errorf("%d payloads after two of ten were destroyed", n)
+	}
+	if row := rows(t, m.store, prefixSecret)[prefixSecret+"a"]; strings.Contains(row, `"n":10`) {
+		t.Error("a destroyed payload is still in the secret's row")
+	}
+	m.ok("DELETE metadata/a", "")
+	if left := rows(t, m.store, ""); len(left) != 0 {
+		t.Errorf("%d rows left", len(left))
 	}
 }
