@@ -10,7 +10,8 @@ import (
 // Bounds on what waits for one sink.
 const (
 	maxBacklog  = 4 << 20         // bytes that may wait behind a write in progress
-	maxSpare    = 256 << 10       // largest buffer kept for the next batch, in bytes
+	maxSpare    = 256 << 10       // largest buffer kept for a batch to come, in bytes
+	maxSpares   = 2               // batches kept for later
 	maxPatience = 5 * time.Second // longest wait for a batch that another request writes
 )
 
@@ -40,7 +41,7 @@ type line struct {
 
 	mu      sync.Mutex
 	next    *batch // what gathers behind the write in progress
-	spare   *batch
+	spare   []*batch // to be used again: one to write, one to gather in
 	busy    bool // someone is writing, and will write next too
 	closed  bool
 	hanging bool      // the write in progress is no longer waited for
@@ -119,11 +120,12 @@ func (l *line) add(entry []byte) (b *batch, first bool, err error) {
 }
 
 func (l *line) fresh() *batch {
-	b := l.spare
-	l.spare = nil
-	if b == nil {
+	last := len(l.spare) - 1
+	if last < 0 {
 		return &batch{}
 	}
+	b := l.spare[last]
+	l.spare = l.spare[:last]
 	return b
 }
 
@@ -165,9 +167,9 @@ func (l *line) finish(b *batch) {
 		close(b.done)
 		b = &batch{}
 	}
-	if l.spare == nil {
+	if len(l.spare) < maxSpares {
 		*b = batch{lines: lines}
-		l.spare = b
+		l.spare = append(l.spare, b)
 	}
 }
 
