@@ -40,9 +40,9 @@ type line struct {
 	out output
 
 	mu      sync.Mutex
-	next    *batch // what gathers behind the write in progress
+	next    *batch   // what gathers behind the write in progress
 	spare   []*batch // to be used again: one to write, one to gather in
-	busy    bool // someone is writing, and will write next too
+	busy    bool     // someone is writing, and will write next too
 	closed  bool
 	hanging bool      // the write in progress is no longer waited for
 	idle    sync.Cond // busy has become false, or hanging true

@@ -289,9 +289,7 @@ func (p *passage) authorise() error {
 	if p.ns == nil {
 		return p.nowhere()
 	}
-	verb, failed := p.verb()
-	path := p.judged(p.path)
-	p.decision = p.acl.Decide(policy.Request{Path: path, Op: verb, Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now})
+	failed := p.decide()
 	p.call.Caller.Root, p.call.Caller.Sudo = p.decision.Root, p.decision.Sudo
 	switch {
 	case !p.decision.Allowed:
@@ -343,18 +341,31 @@ func (p *passage) judged(path string) string {
 var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Update, api.Patch: policy.Patch,
 	api.Delete: policy.Delete, api.List: policy.List, api.Scan: policy.Scan}
 
-// verb is the capability that the request needs.
-func (p *passage) verb() (verb policy.Capabilities, err error) {
-	verb = policy.Update
-	defer p.recovered(&err)
+// decide asks the policies for the capability that the request needs. Where a
+// write may create or update, whether there is something already is looked up
+// only if the policies tell the two apart: so it is not told by the time that a
+// refusal takes either.
+func (p *passage) decide() error {
+	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}
+	p.decision = p.acl.Decide(ask)
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
-		return verbs[p.r.Op], nil
+		return nil
 	}
-	exists, err := p.match.Endpoint.Exists(&p.call, p.req)
+	ask.Op = policy.Create
+	creating := p.acl.Decide(ask)
+	if creating.Allowed == p.decision.Allowed && slices.Equal(creating.Rules, p.decision.Rules) {
+		return nil
+	}
+	exists, err := p.exists()
 	if err == nil && !exists {
-		return policy.Create, nil
+		p.decision = creating
 	}
-	return policy.Update, err
+	return err
+}
+
+func (p *passage) exists() (exists bool, err error) {
+	defer p.recovered(&err)
+	return p.match.Endpoint.Exists(&p.call, p.req)
 }
 
 // params shows a body to the policies.

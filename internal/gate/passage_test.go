@@ -213,6 +213,22 @@ func TestCreateIsNotUpdate(t *testing.T) {
 	want(t, put(updater), "")
 }
 
+// Who may do both or neither is answered without looking: no time tells them
+// whether there is something.
+func TestExistenceIsLookedUpOnlyWhereItDecides(t *testing.T) {
+	f := newFixture(t)
+	looked := 0
+	f.engine.exist = func(*api.Call) (bool, error) { looked++; return true, nil }
+	for capabilities, looks := range map[string]int{`"create", "update"`: 0, `"read"`: 0, `"create"`: 1, `"update"`: 1} {
+		tok := f.holder(namespace.RootID, `path "probe/*" { capabilities = [`+capabilities+`] }`)
+		looked = 0
+		f.gate.Serve(context.Background(), f.body(request(api.Write, "probe/thing/x", tok), `{"value":"v"}`))
+		if looked != looks {
+			t.Errorf("%s: looked %d times, want %d", capabilities, looked, looks)
+		}
+	}
+}
+
 func TestUnknownParametersAreTold(t *testing.T) {
 	f := newFixture(t)
 	r := f.gate.Serve(context.Background(), f.body(request(api.Write, "probe/thing/x", f.root), `{"value":"v","zeta":1,"alpha":2}`))
@@ -231,7 +247,7 @@ func TestPanicsAreContained(t *testing.T) {
 	f := newFixture(t)
 	f.engine.read = func(*api.Call) (*answer, error) { panic(secret) }
 	f.engine.exist = func(*api.Call) (bool, error) { var m map[string]int; m[secret] = 1; return true, nil }
-	tok := f.holder(namespace.RootID, `path "probe/*" { capabilities = ["read", "create", "update"] }`, func(a *api.Auth) { a.NumUses = 3 })
+	tok := f.holder(namespace.RootID, `path "probe/*" { capabilities = ["read", "update"] }`, func(a *api.Auth) { a.NumUses = 3 })
 	for _, op := range []api.Op{api.Read, api.Write} {
 		r := f.gate.Serve(context.Background(), f.body(request(op, "probe/thing/x", tok), `{"value":"v"}`))
 		if want(t, r, "internal"); r.RequestID == "" {

@@ -17,6 +17,7 @@ const (
 	queueLength   = 1024    // commits that wait to be judged before callers block
 	maxGroup      = 1024    // commits in one group
 	maxGroupBytes = 2 << 20 // bytes after which a group takes no more commits
+	groupsALook   = 8       // groups from one look at how full the disk is to the next
 )
 
 // request is one Commit on its way through the committer.
@@ -105,6 +106,7 @@ type committer struct {
 	floor   store.Rev // the change log holds every commit after it
 	group   *group    // being gathered
 	durable *group    // on disk and shown; its callers are still to be answered
+	room    room
 }
 
 // group is the commits that go to disk together.
@@ -124,17 +126,33 @@ func newCommitter(s *Store, floor, last store.Rev) *committer {
 }
 
 func (c *committer) newGroup() *group {
-	return &group{batch: c.db.NewBatch(), revs: map[string]store.Rev{}, noRoom: c.nearlyFull()}
+	c.room.groups++
+	if c.room.none || c.room.groups >= groupsALook || c.room.bytes >= c.room.reserve/16 {
+		c.room = c.look()
+	}
+	return &group{batch: c.db.NewBatch(), revs: map[string]store.Rev{}, noRoom: c.room.none}
 }
 
-// nearlyFull reports whether less of the disk is free than must stay so. A
-// filesystem that cannot tell is taken to have room.
-func (s *Store) nearlyFull() bool {
-	usage, err := s.fs.GetDiskUsage(s.dir)
-	if err != nil || s.reserve <= 0 {
-		return false
+// room is what the last look at the disk has shown, and what came since.
+type room struct {
+	reserve uint64 // bytes that must stay free
+	none    bool   // fewer are
+	bytes   uint64 // written since
+	groups  int    // begun since
+}
+
+// look asks how full the disk is. A filesystem that cannot tell is taken to have
+// room.
+func (s *Store) look() room {
+	if s.reserve <= 0 {
+		return room{}
 	}
-	return usage.AvailBytes < min(uint64(s.reserve), usage.TotalBytes/8)
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if err != nil {
+		return room{}
+	}
+	reserve := min(uint64(s.reserve), usage.TotalBytes/8)
+	return room{reserve: reserve, none: usage.AvailBytes < reserve}
 }
 
 // run brings one group after the other to disk. A lone commit costs as few
@@ -292,6 +310,7 @@ func (c *committer) launch() (*group, error) {
 	if g.empty() {
 		return nil, nil
 	}
+	c.room.bytes += uint64(g.batch.Len())
 	c.group = c.newGroup()
 	if len(g.changes) == 0 {
 		c.done(g)
