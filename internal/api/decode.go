@@ -302,6 +302,9 @@ func elements(raw jsontext.Value) ([]string, error) {
 		if err != nil {
 			return nil, errors.New("must be a list or a comma-separated text")
 		}
+		if strings.Count(s, ",") >= maxValues {
+			return nil, errTooMany // ParseBody saw one text
+		}
 		return splitList(s), nil
 	}
 	var items []jsontext.Value

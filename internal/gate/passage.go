@@ -419,7 +419,7 @@ func (p *passage) retire() {
 }
 
 func (p *passage) answer() (err error) {
-	if p.r.Help && p.r.WrapTTL != 0 {
+	if p.r.WrapTTL != 0 && (p.r.Help || !p.mayKeep()) {
 		return errWrap()
 	}
 	if p.r.Help {
@@ -440,8 +440,11 @@ func (p *passage) wrap() error {
 	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && len(p.call.Warnings()) == 0 {
 		return nil
 	}
-	if p.missing != nil { // a wrapping token has to belong somewhere
-		p.call.Namespace = p.house.Namespaces.Root().API()
+	if p.public() { // the token's namespace would tell whether the request's exists
+		p.call.Namespace = p.call.Caller.Namespace
+		if p.token == nil {
+			p.call.Namespace = p.house.Namespaces.Root().API()
+		}
 	}
 	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
 	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
@@ -451,6 +454,13 @@ func (p *passage) wrap() error {
 	}
 	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info}
 	return nil
+}
+
+// mayKeep reports whether the answer may be kept for the bearer of a wrapping
+// token. What anybody may ask for is not: who shows no token must not be able to
+// fill the store.
+func (p *passage) mayKeep() bool {
+	return p.token != nil || p.bearer() || p.match.Endpoint.Answer == api.Login
 }
 
 // unwrapped answers with a whole answer that was made before.
@@ -551,6 +561,8 @@ func (p *passage) fail(err error) {
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
+	case errors.Is(err, store.ErrTooLarge): // the caller's doing, not the log's business
+		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: nothing was written", Hint: "send less, or in parts", Err: err}
 	default:
 		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
 		if told := storeTrouble(err); told != nil {
@@ -588,7 +600,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 			}
 		}
 	}
-	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, p.path
+	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, token.Conceal(p.path)
 	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
 	if p.r.Body.Len() > 0 {
 		q.Data = p.r.Body.AppendJSON(nil)

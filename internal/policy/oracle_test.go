@@ -220,14 +220,17 @@ func oracleList(stanzas []oracleRule, q oracleRequest) (bool, int) {
 			return false, page
 		}
 	}
-	return !required || q.params["limit"] != nil && q.params["limit"] != "", page
+	return !required || oracleGiven(q.params["limit"]), page
 }
+
+// oracleGiven knows the few values that are drawn.
+func oracleGiven(v any) bool { return !slices.Contains([]any{nil, "", "0"}, v) }
 
 func oracleParams(stanzas []oracleRule, q oracleRequest) bool {
 	allowed, denied := map[string][]string{}, map[string][]string{}
 	for _, s := range stanzas {
 		for _, name := range s.required {
-			if q.params[name] == nil || q.params[name] == "" {
+			if !oracleGiven(q.params[name]) {
 				return false
 			}
 		}

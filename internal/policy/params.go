@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Params gives the top-level parameters of a request, as its handler will
@@ -74,7 +75,7 @@ func (l *limits) check(req *Request) Reason {
 }
 
 // hasParam says whether a handler will find the parameter given: under its
-// exact name, and neither null nor an empty text.
+// exact name, and with a value that is not one which handlers take as none.
 func hasParam(req *Request, required string) bool {
 	for name, value := range req.params() {
 		if name == required && !absent(value) {
@@ -84,9 +85,32 @@ func hasParam(req *Request, required string) bool {
 	return false
 }
 
+// absent says whether a value is as good as none: null, an empty text, list or
+// object, or zero, which is the default of every number and duration.
 func absent(value any) bool {
-	text, isText := value.(string)
-	return value == nil || isText && foldLoose(text) == ""
+	switch v := value.(type) {
+	case nil:
+		return true
+	case string:
+		return foldLoose(v) == "" || isZero(v)
+	case json.Number:
+		return isZero(string(v))
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
+}
+
+// isZero says whether a text is the number or duration zero.
+func isZero(text string) bool {
+	text = strings.TrimSpace(text)
+	if n, err := strconv.ParseFloat(text, 64); err == nil {
+		return n == 0
+	}
+	d, err := time.ParseDuration(text)
+	return err == nil && d == 0
 }
 
 // allowedAmong says whether value is one of those listed; no list allows any.

@@ -39,8 +39,9 @@
 //     in allowed_parameters that holds no comma must match every
 //     comma-separated part.
 //   - The names in required_parameters and allowed_parameters hold as spelled,
-//     because handlers ignore other spellings. A required parameter that is null
-//     or an empty text is missing. An allowed value is compared with the text
+//     because handlers ignore other spellings. A required parameter that is null,
+//     zero, or an empty text, list or object is missing: handlers take these as
+//     none. An allowed value is compared with the text
 //     that the request spells: 5.0 is not the allowed 5.
 package policy
 

@@ -282,7 +282,7 @@ func (ch *child) checkBatch() error {
 	case !ch.req.ID.Empty():
 		bad = "id"
 	default:
-		return nil
+		return ch.role.forBatch()
 	}
 	return api.Errorf(api.Invalid, "batch tokens cannot have %q set", bad)
 }

@@ -52,11 +52,21 @@ func (r *Role) kind(typ string) string {
 	return typ
 }
 
+// forBatch refuses a batch token by a role with limits that none can have: it
+// would be a way out of them.
+func (r *Role) forBatch() error {
+	if r == nil || r.NumUses == 0 && r.Period == 0 && r.ExplicitMaxTTL == 0 {
+		return nil
+	}
+	return &api.Error{Kind: api.Invalid, Message: "the role limits its tokens in ways that batch tokens cannot be limited",
+		Hint: "ask for a service token, or make a role without token_num_uses, token_period and token_explicit_max_ttl"}
+}
+
 // shape applies the role to a token.
 func (r *Role) shape(t *Token) {
 	t.Role = r.Name
 	t.Renewable = t.Renewable && r.Renewable
-	if r.NumUses > 0 && (t.NumUses == 0 || r.NumUses < t.NumUses) && t.Type == Service {
+	if r.NumUses > 0 && (t.NumUses == 0 || r.NumUses < t.NumUses) {
 		t.NumUses = r.NumUses
 	}
 	if r.PathSuffix != "" {

@@ -47,6 +47,22 @@ func newText(ns string) string {
 	return withNamespace(withChecksum(servicePrefix+random62(bodyLen)), ns)
 }
 
+// Conceal is a path without the tokens in it: old clients look tokens up by
+// path, and people paste them into the wrong place. Only what a token's checksum
+// confirms is taken for one.
+func Conceal(path string) string {
+	if !strings.Contains(path, servicePrefix) && !strings.Contains(path, batchPrefix) {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if p, err := parse(s); err == nil && !p.custom {
+			segments[i] = "[token]"
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
 // newAccessor makes an accessor, which grants nothing by itself.
 func newAccessor(ns string) string { return withNamespace(random62(accessorLen), ns) }
 

@@ -86,8 +86,8 @@ func (s *Store) Unwrap(c *api.Call, q *TokenRequest) (*api.Answer, error) {
 }
 
 // Rewrap exchanges a wrapping token for a new one with the same answer and
-// creation path. It is kept as long as before from now on, or as
-// X-Vault-Wrap-TTL says.
+// creation path. It is kept as long as before from now on; X-Vault-Wrap-TTL can
+// make that shorter, and not longer, since no policy has been asked.
 func (s *Store) Rewrap(c *api.Call, q *TokenRequest) (*api.WrapInfo, error) {
 	old, err := s.find(c, q.Token)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Store) Rewrap(c *api.Call, q *TokenRequest) (*api.WrapInfo, error) {
 	}
 	ttl := old.CreationTTL
 	if c.WrapTTL > 0 {
-		ttl = c.WrapTTL
+		ttl = min(ttl, c.WrapTTL)
 	}
 	var kept []byte
 	info, err := s.issue(c, old.NamespaceID, old.Path, ttl, func(tx *store.Tx, t *token.Token) (err error) {

@@ -307,8 +307,8 @@ func (g *group) write(w store.Write, rev store.Rev) error {
 // durable.
 func (c *committer) launch() (*group, error) {
 	g := c.group
-	if g.empty() {
-		return nil, nil
+	if err := c.log.failure(); err != nil || g.empty() {
+		return nil, err // after a failure the batch may hold half a commit
 	}
 	c.room.bytes += uint64(g.batch.Len())
 	c.group = c.newGroup()
