@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -309,7 +308,7 @@ func (p *passage) authorise() error {
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
 	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
 		return p.missing
 	}
 	if p.lost != nil {
@@ -326,7 +325,7 @@ func (p *passage) nowhere() error {
 	if err != nil || !inside {
 		return api.ErrDenied()
 	}
-	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
 		return api.ErrDenied()
 	}
 	return p.lost
@@ -346,7 +345,7 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 // only if the policies tell the two apart: so it is not told by the time that a
 // refusal takes either.
 func (p *passage) decide() error {
-	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}
+	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}
 	p.decision = p.acl.Decide(ask)
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return nil
@@ -366,24 +365,6 @@ func (p *passage) decide() error {
 func (p *passage) exists() (exists bool, err error) {
 	defer p.recovered(&err)
 	return p.match.Endpoint.Exists(&p.call, p.req)
-}
-
-// params shows a body to the policies.
-type params struct{ body api.Body }
-
-// All yields each member's value, numbers as the request spells them.
-func (q params) All(yield func(string, any) bool) {
-	for name, raw := range q.body.All {
-		var v any
-		d := json.NewDecoder(bytes.NewReader(raw))
-		d.UseNumber()
-		if err := d.Decode(&v); err != nil {
-			v = struct{}{} // matches no listed value
-		}
-		if !yield(name, v) {
-			return
-		}
-	}
 }
 
 // audited writes the request down, has it answered unless refused, and writes
