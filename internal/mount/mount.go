@@ -87,6 +87,14 @@ func (e *Entry) Router() *api.Router { return e.router }
 // Prefix is where the mount's data lies in the encrypted store.
 func (e *Entry) Prefix(nsID string) string { return nsID + "/m/" + e.ID + "/" }
 
+// IsPrefix reports whether a prefix of the encrypted store is all of one mount's
+// data, no more and no less.
+func IsPrefix(prefix string) bool {
+	nsID, rest, found := strings.Cut(prefix, "/m/")
+	id, ends := strings.CutSuffix(rest, "/")
+	return found && ends && nsID != "" && id != "" && !strings.Contains(nsID, "/") && !strings.Contains(id, "/")
+}
+
 // TTLs are the effective default and maximum lease durations.
 func (e *Entry) TTLs() (def, most time.Duration) {
 	def, most = e.system.Default, e.system.Max

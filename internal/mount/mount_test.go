@@ -281,3 +281,15 @@ func TestDisableDropsTheDataItRemoves(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyOneMountsDataIsAPrefix(t *testing.T) {
+	for prefix, want := range map[string]bool{
+		(&Entry{ID: "a1"}).Prefix("root"): true, "abcDEF/m/a1/": true,
+		"": false, "/": false, "root/": false, "root/m": false, "root/m/": false, "root/m//": false, "root/m/a1": false, "root/m/a1/x/": false,
+		"/m/a1/": false, "root/x/m/a1/": false, "root/ns/": false, "root/due/1/": false, (&Entry{}).Prefix("root"): false, (&Entry{ID: "a1"}).Prefix(""): false,
+	} {
+		if got := IsPrefix(prefix); got != want {
+			t.Errorf("%q: %v", prefix, got)
+		}
+	}
+}
