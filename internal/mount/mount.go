@@ -148,6 +148,16 @@ func (t *Table) Entries(auth bool) []*Entry {
 // Get is the mount at exactly a path, with its slash.
 func (t *Table) Get(path string) *Entry { return t.byPath[path] }
 
+// ByID is the mount with an identifier, or nil.
+func (t *Table) ByID(id string) *Entry {
+	for _, e := range t.byPath {
+		if e.ID == id {
+			return e
+		}
+	}
+	return nil
+}
+
 // ByAccessor is the mount with an accessor, or nil.
 func (t *Table) ByAccessor(accessor string) *Entry {
 	for _, e := range t.byPath {

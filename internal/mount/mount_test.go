@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -291,5 +292,37 @@ func TestOnlyOneMountsDataIsAPrefix(t *testing.T) {
 		if got := IsPrefix(prefix); got != want {
 			t.Errorf("%q: %v", prefix, got)
 		}
+	}
+}
+
+func TestUpkeepIsForMountsThatNeedIt(t *testing.T) {
+	f := fixtureFor(t)
+	kept := ""
+	f.engines["tidy"] = api.Engine{Type: "tidy", Upkeep: func(ctx context.Context, s store.Store, now time.Time) error {
+		e, err := s.Get(ctx, "x")
+		kept = string(e.Value)
+		return err
+	}}
+	f.routers["tidy@"] = f.routers["kv@"]
+	for path, kind := range map[string]string{"kv/": "kv", "t/": "tidy"} {
+		if err := f.on(t, path, kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table, err := f.load(t.Context(), f.store, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := table.Get("t/")
+	if _, err := f.store.Commit(t.Context(), nil, []store.Write{{Key: e.Prefix("root") + "x", Value: []byte("mine")}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"", "none", table.Get("kv/").ID} {
+		if err := f.Upkeep(t.Context(), "root", id); err != nil || kept != "" {
+			t.Errorf("%q: %v, %q", id, err, kept)
+		}
+	}
+	if err := f.Upkeep(t.Context(), "root", e.ID); err != nil || kept != "mine" {
+		t.Errorf("%v, %q", err, kept)
 	}
 }

@@ -53,6 +53,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	}
 	h := &house{}
 	h.Cache, h.Data, h.Audit = cache, s.barrier, audit.NewBroker()
+	h.Upkeep = upkeep{s.barrier}
 	h.Policies = policies.New(s.barrier, cache, s.now)
 	h.Namespaces = namespace.New(s.barrier, cache, s.barrier, namespace.Hooks{
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
@@ -178,6 +179,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 		jobDropNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.Destroy(ctx, string(j.Data)) },
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
+		jobUpkeep:        upkeepJob(h.Mounts),
 	}
 	for kind, handler := range h.Tokens.Jobs() {
 		all[kind] = handler
