@@ -96,9 +96,25 @@ type Call struct {
 	Now       time.Time     // when the request was accepted
 	Remote    netip.Addr    // the client's address; invalid when not known
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
+	Upkeep    Scheduler     // see Later
 
 	warnings []string
 	after    []func() error
+}
+
+// Scheduler has upkeep done later, by whichever node is there then.
+type Scheduler interface {
+	// Schedule has the engine of a mount put its store in order (Engine.Upkeep) at
+	// a moment or some minutes after it.
+	Schedule(ctx context.Context, namespaceID, mountID string, at time.Time) error
+}
+
+// Later has the engine's Upkeep run on the call's mount at a moment or some
+// minutes after it, whatever becomes of the call and of this node: that is
+// certain once Later has returned. It is for what a handler leaves behind if it
+// does not come to its end.
+func (c *Call) Later(at time.Time) error {
+	return c.Upkeep.Schedule(c, c.Namespace.ID, c.Mount.ID, at)
 }
 
 // Warn adds a line to the answer's warnings. It must carry no secret value.

@@ -22,7 +22,11 @@ type decoder func(raw jsontext.Value, dst reflect.Value) error
 // texts, texts as numbers, comma lists, durations in several spellings. Absent
 // and null members get the declared default; a []string field tagged
 // api:"nulls" gets the names of members that are an explicit null, where a merge
-// patch must tell them from absent ones. A path parameter always wins over a
+// patch must tell them from absent ones. A field tagged api:"alias=NAME" is another
+// name of the field NAME: where NAME is absent, null or a blank text, NAME gets
+// the alias's value; the alias's own field keeps what was sent under it, and a
+// []string field tagged api:"aliases" gets the names of aliases that were taken.
+// A path parameter always wins over a
 // member of that name. It returns the names of members the request has no
 // field for, and Invalid naming the field for a value of the wrong type.
 func (e *Endpoint) Decode(m *Match, body Body) (req any, unknown []string, err error) {
@@ -50,7 +54,11 @@ func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {
 			v.FieldByIndex(f.index).SetBytes(body.AppendJSON(nil))
 			continue
 		}
-		raw := f.source(body)
+		raw, name := f.source(body)
+		if name != f.Name && s.taken != nil {
+			taken := v.FieldByIndex(s.taken)
+			taken.Set(reflect.Append(taken, reflect.ValueOf(name)))
+		}
 		if param, ok := m.param(f); ok {
 			if f.Kind == KindString || f.Kind == KindName {
 				v.FieldByIndex(f.index).SetString(param)
@@ -58,7 +66,7 @@ func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {
 			}
 			raw = quote(param)
 		}
-		if err := f.set(v, raw); err != nil {
+		if err := f.set(v, raw, name); err != nil {
 			return err
 		}
 	}
@@ -96,19 +104,8 @@ func appendQuote(dst []byte, s string) []byte {
 	return out
 }
 
-// source is where a field's value comes from when the path has none: the body,
-// or the default.
-func (f *Field) source(body Body) jsontext.Value {
-	if raw := body.Get(f.Name); raw != nil && string(raw) != "null" {
-		return raw
-	}
-	if f.Default != "" {
-		return quote(f.Default)
-	}
-	return nil
-}
-
-func (f *Field) set(v reflect.Value, raw jsontext.Value) error {
+// set decodes a value that was sent under a name.
+func (f *Field) set(v reflect.Value, raw jsontext.Value, name string) error {
 	if raw == nil {
 		if f.Required {
 			return &Error{Kind: Invalid, Message: "missing " + f.Name}
@@ -134,7 +131,7 @@ func (f *Field) set(v reflect.Value, raw jsontext.Value) error {
 		return err
 	}
 	if err != nil {
-		return Errorf(Invalid, "%s: %v", f.Name, err)
+		return Errorf(Invalid, "%s: %v", name, err)
 	}
 	return nil
 }

@@ -1,10 +1,14 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"runtime"
 	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Flag marks what is special about an endpoint.
@@ -184,4 +188,8 @@ type Engine struct {
 	// Variant picks the endpoints for a mount's options, where one type has
 	// several views (kv version 1 and 2); nil: Endpoints.
 	Variant func(options map[string]string) []*Endpoint
+	// Upkeep erases what handlers that came to no end have left in a mount's store.
+	// It runs when Call.Later said, and may run at any time, on several nodes at
+	// once; nil: there is nothing to do.
+	Upkeep func(ctx context.Context, mount store.Store, now time.Time) error
 }

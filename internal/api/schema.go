@@ -47,6 +47,7 @@ type Field struct {
 	InPath     bool
 	Required   bool
 	Deprecated bool
+	Alias      string // the field that this is another name of; empty: none
 	Default    string // as text; empty: the zero value
 	Whole      bool   // takes the whole body (a free-form endpoint)
 	Doc        string // Go field name, the key of its lifted comment
@@ -55,6 +56,7 @@ type Field struct {
 	index   []int
 	pointer bool
 	decode  decoder
+	aliases []string // its other names
 }
 
 // Schema is what is known of a request or response type.
@@ -67,6 +69,7 @@ type Schema struct {
 	byName map[string]*Field
 	whole  *Field
 	nulls  []int // index of the field that gets the names of explicit nulls; nil: none
+	taken  []int // index of the field that gets the names of the aliases that were taken; nil: none
 }
 
 func (s *Schema) field(name string) *Field { return s.byName[name] }
@@ -118,33 +121,53 @@ func buildSchema(t reflect.Type, request bool, depth int) (*Schema, error) {
 		if sf.Anonymous || !sf.IsExported() {
 			continue
 		}
-		if sf.Tag.Get("api") == "nulls" && sf.Type == typeStrings {
-			s.nulls = sf.Index
-			continue
-		}
-		f, err := fieldOf(sf, request, depth)
-		if err != nil {
+		if err := s.add(sf, request, depth); err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", t, sf.Name, err)
 		}
-		if f.Name != "-" {
-			s.Fields = append(s.Fields, f)
-		}
 	}
+	if err := s.index(); err != nil {
+		return nil, fmt.Errorf("%s: %w", t, err)
+	}
+	return s, nil
+}
+
+// add takes a field of the type in.
+func (s *Schema) add(sf reflect.StructField, request bool, depth int) error {
+	o, err := optionsOf(sf)
+	switch {
+	case err != nil:
+		return err
+	case o.nulls:
+		s.nulls = sf.Index
+		return nil
+	case o.taken:
+		s.taken = sf.Index
+		return nil
+	}
+	f, err := fieldOf(sf, o, request, depth)
+	if err == nil && f.Name != "-" {
+		s.Fields = append(s.Fields, f)
+	}
+	return err
+}
+
+// index makes the fields known by their names.
+func (s *Schema) index() error {
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		if s.byName[f.Name] != nil {
-			return nil, fmt.Errorf("%s: two fields named %q", t, f.Name)
+			return fmt.Errorf("two fields named %q", f.Name)
 		}
 		s.byName[f.Name] = f
 		if f.Whole {
 			s.whole = f
 		}
 	}
-	return s, nil
+	return s.link()
 }
 
-func fieldOf(sf reflect.StructField, request bool, depth int) (Field, error) {
-	f := Field{Doc: sf.Name, index: sf.Index, Default: sf.Tag.Get("default")}
+func fieldOf(sf reflect.StructField, o options, request bool, depth int) (Field, error) {
+	f := Field{Doc: sf.Name, index: sf.Index, Default: sf.Tag.Get("default"), Required: o.required, Deprecated: o.deprecated, Alias: o.alias, Whole: o.whole}
 	f.Name, _, _ = strings.Cut(sf.Tag.Get("json"), ",")
 	if p := sf.Tag.Get("path"); p != "" {
 		f.Name, f.InPath, f.Required = p, true, true
@@ -152,10 +175,6 @@ func fieldOf(sf reflect.StructField, request bool, depth int) (Field, error) {
 	if f.Name == "" {
 		return f, errors.New("has neither a json nor a path tag")
 	}
-	opts := sf.Tag.Get("api")
-	f.Required = f.Required || strings.Contains(opts, "required")
-	f.Deprecated = strings.Contains(opts, "deprecated")
-	f.Whole = strings.Contains(opts, "body")
 	t := sf.Type
 	if t.Kind() == reflect.Pointer {
 		f.pointer, t = true, t.Elem()
@@ -222,6 +241,9 @@ func kindOfElements(t reflect.Type, request bool, depth int) (FieldKind, *Schema
 		return loose, nil, nil
 	}
 	n, err := buildSchema(t, request, depth+1)
+	if err == nil && n.hasAliases() {
+		err = fmt.Errorf("%s: what is in a list or a map has no aliases", t)
+	}
 	return typed, n, err
 }
 

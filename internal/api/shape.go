@@ -41,7 +41,8 @@ func shapeOf(t reflect.Type, depth int) *Shape {
 func structShape(t reflect.Type, depth int) *Shape {
 	s := &Shape{Fields: map[string]*Shape{}}
 	for _, sf := range reflect.VisibleFields(t) {
-		if sf.Anonymous || !sf.IsExported() || sf.Tag.Get("api") == "nulls" {
+		o, err := optionsOf(sf)
+		if sf.Anonymous || !sf.IsExported() || o.nulls || o.taken {
 			continue
 		}
 		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
@@ -52,7 +53,7 @@ func structShape(t reflect.Type, depth int) *Shape {
 		if sf.Tag.Get("audit") == "clear" {
 			fs = &Shape{Clear: true}
 		}
-		if strings.Contains(sf.Tag.Get("api"), "body") {
+		if o.whole || err != nil { // an unknown tag is reported by the schema
 			return &Shape{Hidden: true}
 		}
 		s.Fields[name] = fs

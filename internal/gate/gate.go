@@ -86,6 +86,7 @@ type House struct {
 	Tokens     *token.Store
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
+	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
@@ -112,7 +113,7 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 		return &Response{RequestID: r.ID, Err: g.errSealed()}
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
-	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, Upkeep: h.Upkeep}
 	if err := p.run(); err != nil {
 		p.fail(err)
 	}

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policy"
@@ -309,7 +307,7 @@ func (p *passage) authorise() error {
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
 	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
 		return p.missing
 	}
 	if p.lost != nil {
@@ -326,7 +324,7 @@ func (p *passage) nowhere() error {
 	if err != nil || !inside {
 		return api.ErrDenied()
 	}
-	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
 		return api.ErrDenied()
 	}
 	return p.lost
@@ -346,7 +344,7 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 // only if the policies tell the two apart: so it is not told by the time that a
 // refusal takes either.
 func (p *passage) decide() error {
-	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: params{p.r.Body}, WrapTTL: p.r.WrapTTL, Now: p.call.Now}
+	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}
 	p.decision = p.acl.Decide(ask)
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return nil
@@ -366,24 +364,6 @@ func (p *passage) decide() error {
 func (p *passage) exists() (exists bool, err error) {
 	defer p.recovered(&err)
 	return p.match.Endpoint.Exists(&p.call, p.req)
-}
-
-// params shows a body to the policies.
-type params struct{ body api.Body }
-
-// All yields each member's value, numbers as the request spells them.
-func (q params) All(yield func(string, any) bool) {
-	for name, raw := range q.body.All {
-		var v any
-		d := json.NewDecoder(bytes.NewReader(raw))
-		d.UseNumber()
-		if err := d.Decode(&v); err != nil {
-			v = struct{}{} // matches no listed value
-		}
-		if !yield(name, v) {
-			return
-		}
-	}
 }
 
 // audited writes the request down, has it answered unless refused, and writes
@@ -431,50 +411,6 @@ func (p *passage) answer() (err error) {
 		return err
 	}
 	return p.wrap()
-}
-
-// wrap keeps the answer for the bearer of a token, and answers with that token.
-// Where there is nothing to say, or what there is is wrapped already, it does nothing.
-func (p *passage) wrap() error {
-	r := p.resp
-	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && len(p.call.Warnings()) == 0 {
-		return nil
-	}
-	if p.public() { // the token's namespace would tell whether the request's exists
-		p.call.Namespace = p.call.Caller.Namespace
-		if p.token == nil {
-			p.call.Namespace = p.house.Namespaces.Root().API()
-		}
-	}
-	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
-	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
-		LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: warnings})
-	if err != nil {
-		return err
-	}
-	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info}
-	return nil
-}
-
-// mayKeep reports whether the answer may be kept for the bearer of a wrapping
-// token. What anybody may ask for is not: who shows no token must not be able to
-// fill the store.
-func (p *passage) mayKeep() bool {
-	return p.token != nil || p.bearer() || p.match.Endpoint.Answer == api.Login
-}
-
-// unwrapped answers with a whole answer that was made before.
-func (p *passage) unwrapped(a *api.Answer) {
-	p.resp.Data, p.resp.Raw, p.resp.Auth = a.Data, a.Raw, a.Auth
-	p.resp.LeaseDuration, p.resp.MountType = a.LeaseDuration, a.MountType
-	for _, w := range a.Warnings {
-		p.call.Warn(w)
-	}
-}
-
-// errWrap refuses what would else be answered in the clear.
-func errWrap() *api.Error {
-	return &api.Error{Kind: api.Invalid, Message: "this answer cannot be wrapped", Hint: "ask without X-Vault-Wrap-TTL"}
 }
 
 // recovered, deferred, makes a panic an internal error. The log gets the place
@@ -583,41 +519,4 @@ func storeTrouble(err error) *api.Error {
 		return &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
 	}
 	return nil
-}
-
-// describe fills in the audit entry.
-func (p *passage) describe(e *audit.Entry, refused error) {
-	a, q := &e.Auth, &e.Request
-	a.Judged, a.Allowed = p.token != nil, refused == nil
-	a.ClientToken = p.r.Token // also one that is nobody's, so that guesses can be told apart by their hashes
-	if t := p.token; t != nil {
-		a.Accessor, a.DisplayName = t.Accessor, t.DisplayName
-		a.Policies, a.TokenPolicies, a.Metadata = t.Policies, t.Policies, t.Meta
-		a.EntityID, a.TokenType, a.TTL, a.IssueTime = t.EntityID, t.Type, t.TTL, t.CreationTime
-		for _, rule := range p.decision.Rules {
-			if refused == nil {
-				a.Granting = append(a.Granting, audit.Grant{Name: rule.Policy, Namespace: p.call.Caller.Namespace})
-			}
-		}
-	}
-	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, token.Conceal(p.path)
-	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
-	if p.r.Body.Len() > 0 {
-		q.Data = p.r.Body.AppendJSON(nil)
-	}
-	if p.req != nil && p.misread == nil {
-		q.Shape = p.match.Endpoint.Request.Shape
-	}
-}
-
-// logged is the answer as the audit log sees it.
-func (p *passage) logged(err error) *audit.Response {
-	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, Wrap: p.resp.Wrap, Warnings: p.call.Warnings(), Err: p.resp.Err}
-	if err != nil {
-		out.Data = p.resp.ErrData
-	}
-	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil {
-		out.Shape = p.match.Endpoint.Response.Shape
-	}
-	return out
 }

@@ -23,16 +23,16 @@ func Routes() []api.Route[*House] {
 
 // CapabilitiesRequest asks what a token may do.
 type CapabilitiesRequest struct {
-	Token api.Secret `json:"token"`                               // The token; empty for the caller's own on capabilities-self.
-	Paths []string   `json:"paths" audit:"clear"`                 // Paths to ask about.
-	Path  []string   `json:"path" api:"deprecated" audit:"clear"` // Older name of paths.
+	Token api.Secret `json:"token"`                                           // The token; empty for the caller's own on capabilities-self.
+	Paths []string   `json:"paths" audit:"clear"`                             // Paths to ask about.
+	Path  []string   `json:"path" api:"deprecated,alias=paths" audit:"clear"` // Older name of paths.
 }
 
 // AccessorRequest asks what the token with an accessor may do.
 type AccessorRequest struct {
-	Accessor string   `json:"accessor"`                            // Accessor of the token.
-	Paths    []string `json:"paths" audit:"clear"`                 // Paths to ask about.
-	Path     []string `json:"path" api:"deprecated" audit:"clear"` // Older name of paths.
+	Accessor string   `json:"accessor"`                                        // Accessor of the token.
+	Paths    []string `json:"paths" audit:"clear"`                             // Paths to ask about.
+	Path     []string `json:"path" api:"deprecated,alias=paths" audit:"clear"` // Older name of paths.
 }
 
 // capabilities says what a token may do on paths.
@@ -47,7 +47,7 @@ func (h *House) capabilities(c *api.Call, q *CapabilitiesRequest) (*map[string][
 		}
 		return nil, err
 	}
-	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid token")
+	return h.capabilitiesOf(c, t, q.Paths, "invalid token")
 }
 
 // capabilitiesSelf says what the calling token may do on paths.
@@ -58,7 +58,7 @@ func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[stri
 			return nil, api.ErrDenied()
 		}
 	}
-	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, append(q.Paths, q.Path...))
+	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, q.Paths)
 }
 
 // capabilitiesAccessor says what the token with an accessor may do on paths.
@@ -73,7 +73,7 @@ func (h *House) capabilitiesAccessor(c *api.Call, q *AccessorRequest) (*map[stri
 	if t == nil {
 		return nil, api.Errorf(api.Invalid, "invalid accessor")
 	}
-	return h.capabilitiesOf(c, t, append(q.Paths, q.Path...), "invalid accessor")
+	return h.capabilitiesOf(c, t, q.Paths, "invalid accessor")
 }
 
 // capabilitiesOf answers for a token that can act in the call's namespace. Any

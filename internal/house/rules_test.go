@@ -1,6 +1,7 @@
 package house
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func each(check func(*source) []string) func([]*source) []string {
 }
 
 func rules() []rule {
-	return append(append(shapeRules(), codeRules()...), importRules()...)
+	return slices.Concat(shapeRules(), codeRules(), importRules(), aliasRules())
 }
 
 func TestHouseRules(t *testing.T) {

@@ -2,6 +2,7 @@ package mount
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -184,6 +185,27 @@ func (m *Mounts) Disable(ctx context.Context, nsID, path string) (*Entry, error)
 		return nil, err
 	}
 	return e, nil
+}
+
+// Upkeep has a mount's engine put the mount's store in order. A mount that is not
+// there, or whose engine needs none, is in order.
+func (m *Mounts) Upkeep(ctx context.Context, nsID, id string) error {
+	t, err := m.load(ctx, m.store, nsID)
+	if err != nil {
+		return err
+	}
+	e := t.ByID(id)
+	if e == nil {
+		return nil
+	}
+	upkeep := m.engines[engineKey(e.Type, e.Auth())].Upkeep
+	if upkeep == nil {
+		return nil
+	}
+	if err := upkeep(ctx, store.Sub(m.store, e.Prefix(nsID)), m.now()); err != nil {
+		return fmt.Errorf("upkeep of mount %s: %w", id, err)
+	}
+	return nil
 }
 
 // change rewrites one mount's row.

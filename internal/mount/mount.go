@@ -87,6 +87,14 @@ func (e *Entry) Router() *api.Router { return e.router }
 // Prefix is where the mount's data lies in the encrypted store.
 func (e *Entry) Prefix(nsID string) string { return nsID + "/m/" + e.ID + "/" }
 
+// IsPrefix reports whether a prefix of the encrypted store is all of one mount's
+// data, no more and no less.
+func IsPrefix(prefix string) bool {
+	nsID, rest, found := strings.Cut(prefix, "/m/")
+	id, ends := strings.CutSuffix(rest, "/")
+	return found && ends && nsID != "" && id != "" && !strings.Contains(nsID, "/") && !strings.Contains(id, "/")
+}
+
 // TTLs are the effective default and maximum lease durations.
 func (e *Entry) TTLs() (def, most time.Duration) {
 	def, most = e.system.Default, e.system.Max
@@ -139,6 +147,16 @@ func (t *Table) Entries(auth bool) []*Entry {
 
 // Get is the mount at exactly a path, with its slash.
 func (t *Table) Get(path string) *Entry { return t.byPath[path] }
+
+// ByID is the mount with an identifier, or nil.
+func (t *Table) ByID(id string) *Entry {
+	for _, e := range t.byPath {
+		if e.ID == id {
+			return e
+		}
+	}
+	return nil
+}
 
 // ByAccessor is the mount with an accessor, or nil.
 func (t *Table) ByAccessor(accessor string) *Entry {

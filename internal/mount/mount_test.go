@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -279,5 +280,49 @@ func TestDisableDropsTheDataItRemoves(t *testing.T) {
 		if gone[0] != nil && gone[1] != nil && gone[0].ID == gone[1].ID {
 			t.Fatal("one mount was removed twice")
 		}
+	}
+}
+
+func TestOnlyOneMountsDataIsAPrefix(t *testing.T) {
+	for prefix, want := range map[string]bool{
+		(&Entry{ID: "a1"}).Prefix("root"): true, "abcDEF/m/a1/": true,
+		"": false, "/": false, "root/": false, "root/m": false, "root/m/": false, "root/m//": false, "root/m/a1": false, "root/m/a1/x/": false,
+		"/m/a1/": false, "root/x/m/a1/": false, "root/ns/": false, "root/due/1/": false, (&Entry{}).Prefix("root"): false, (&Entry{ID: "a1"}).Prefix(""): false,
+	} {
+		if got := IsPrefix(prefix); got != want {
+			t.Errorf("%q: %v", prefix, got)
+		}
+	}
+}
+
+func TestUpkeepIsForMountsThatNeedIt(t *testing.T) {
+	f := fixtureFor(t)
+	kept := ""
+	f.engines["tidy"] = api.Engine{Type: "tidy", Upkeep: func(ctx context.Context, s store.Store, now time.Time) error {
+		e, err := s.Get(ctx, "x")
+		kept = string(e.Value)
+		return err
+	}}
+	f.routers["tidy@"] = f.routers["kv@"]
+	for path, kind := range map[string]string{"kv/": "kv", "t/": "tidy"} {
+		if err := f.on(t, path, kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table, err := f.load(t.Context(), f.store, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := table.Get("t/")
+	if _, err := f.store.Commit(t.Context(), nil, []store.Write{{Key: e.Prefix("root") + "x", Value: []byte("mine")}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"", "none", table.Get("kv/").ID} {
+		if err := f.Upkeep(t.Context(), "root", id); err != nil || kept != "" {
+			t.Errorf("%q: %v, %q", id, err, kept)
+		}
+	}
+	if err := f.Upkeep(t.Context(), "root", e.ID); err != nil || kept != "mine" {
+		t.Errorf("%v, %q", err, kept)
 	}
 }

@@ -35,16 +35,16 @@ type PathRequest struct {
 
 // EnableRequest adds a mount.
 type EnableRequest struct {
-	Path        string            `path:"path"`                    // Path the mount shall answer under.
-	Type        string            `json:"type"`                    // Type of secret engine or auth method.
-	Description string            `json:"description"`             // What the mount is for.
-	Config      *TuneFields       `json:"config"`                  // Settings, as for tune.
-	Options     map[string]string `json:"options"`                 // Options of the engine, such as version=2.
-	Local       bool              `json:"local"`                   // Kept for compatibility; every mount is visible on every node.
-	SealWrap    bool              `json:"seal_wrap"`               // Kept for compatibility; everything is encrypted alike.
-	Entropy     bool              `json:"external_entropy_access"` // Kept for compatibility.
-	PluginName  string            `json:"plugin_name"`             // Another way to give the type.
-	PluginVer   string            `json:"plugin_version"`          // Kept for compatibility; all engines are built in.
+	Path        string            `path:"path"`                         // Path the mount shall answer under.
+	Type        string            `json:"type"`                         // Type of secret engine or auth method.
+	Description string            `json:"description"`                  // What the mount is for.
+	Config      *TuneFields       `json:"config"`                       // Settings, as for tune.
+	Options     map[string]string `json:"options"`                      // Options of the engine, such as version=2.
+	Local       bool              `json:"local"`                        // Kept for compatibility; every mount is visible on every node.
+	SealWrap    bool              `json:"seal_wrap"`                    // Kept for compatibility; everything is encrypted alike.
+	Entropy     bool              `json:"external_entropy_access"`      // Kept for compatibility.
+	PluginName  string            `json:"plugin_name" api:"alias=type"` // Another name of type; also where type is plugin.
+	PluginVer   string            `json:"plugin_version"`               // Kept for compatibility; all engines are built in.
 }
 
 // TuneFields are a mount's settings; an absent field is left as it is.
@@ -194,7 +194,7 @@ func (m *Mounts) enable(c *api.Call, path string, r *EnableRequest) (*api.None, 
 	if err := named(r.Path); err != nil {
 		return nil, err
 	}
-	if r.Type == "" || r.Type == "plugin" {
+	if r.Type == "plugin" {
 		r.Type = r.PluginName
 	}
 	e := &Entry{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local, SealWrap: r.SealWrap}

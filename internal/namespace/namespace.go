@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -489,8 +490,25 @@ func (r *Registry) Destroy(ctx context.Context, id string) error {
 	return err
 }
 
-// DeletePrefix removes every key under a prefix, a bounded number at a time.
+// deletable reports whether a prefix may be deleted as a whole: it ends a segment
+// and lies in one namespace, and not in all of the root namespace, which has the
+// rows of all others. Anything shorter is a mistake, or a damaged row.
+func deletable(prefix string) bool {
+	segments := strings.Split(prefix, "/")
+	last := len(segments) - 1
+	if last < 1 || segments[last] != "" || slices.Contains(segments[:last], "") {
+		return false
+	}
+	return len(segments[0]) == idLength || segments[0] == RootID && last > 1
+}
+
+// DeletePrefix removes every key under a prefix, a bounded number at a time. It
+// refuses a prefix that names neither a namespace, by its identifier and a slash,
+// nor something within one that ends in a slash.
 func DeletePrefix(ctx context.Context, s store.Store, prefix string) error {
+	if !deletable(prefix) {
+		return fmt.Errorf("namespace: %q is too little to delete all that begins with it", prefix)
+	}
 	r := store.Prefix(prefix)
 	r.Limit, r.KeysOnly = store.MaxWrites, true
 	for {

@@ -35,9 +35,10 @@ type NameRequest struct {
 
 // WriteRequest creates or replaces a policy.
 type WriteRequest struct {
-	Name   api.Name `path:"name"`                                 // Name of the policy.
-	Policy string   `json:"policy" audit:"clear"`                 // Text of the policy in HCL or JSON, plain or in base64.
-	Rules  string   `json:"rules" audit:"clear" api:"deprecated"` // Older name of policy.
+	Name    api.Name `path:"name"`                                              // Name of the policy.
+	Policy  string   `json:"policy" audit:"clear"`                              // Text of the policy in HCL or JSON, plain or in base64.
+	Rules   string   `json:"rules" audit:"clear" api:"deprecated,alias=policy"` // Older name of policy.
+	Aliases []string `json:"-" api:"aliases"`
 }
 
 // PageRequest asks for a page of names.
@@ -142,8 +143,7 @@ func (s *Store) readACL(c *api.Call, q *NameRequest) (*Policy, error) {
 
 // write creates or replaces a policy.
 func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
-	if q.Policy == "" && q.Rules != "" {
-		q.Policy = q.Rules
+	if len(q.Aliases) > 0 {
 		c.Warn("rules is deprecated: use policy")
 	}
 	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy)

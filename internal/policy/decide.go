@@ -171,8 +171,10 @@ func (l *limits) checkPage(req *Request) Reason {
 	if l.pageLimit == 0 {
 		return Granted
 	}
-	for name, value := range req.params() {
-		if fold(name) == "limit" && !l.pageWithin(value) {
+	params := req.params()
+	for name, value := range params.All {
+		isLimit := fold(name) == "limit" || slices.Contains(params.OtherNames(name), "limit")
+		if isLimit && !l.pageWithin(value) {
 			return PageTooLarge
 		}
 	}

@@ -3,7 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
-	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,9 +16,12 @@ type Params interface {
 	// kind, json.Number, nil, []string, []any, or anything else, which matches
 	// no listed value.
 	All(yield func(name string, value any) bool)
+	// OtherNames are the further names under which the handler knows the
+	// parameter of that name; a rule about any of them is about it.
+	OtherNames(name string) []string
 }
 
-// ParamMap is the simplest Params.
+// ParamMap is the simplest Params: each parameter has one name.
 type ParamMap map[string]any
 
 // All yields each parameter of the map.
@@ -30,11 +33,16 @@ func (m ParamMap) All(yield func(name string, value any) bool) {
 	}
 }
 
-func (r *Request) params() iter.Seq2[string, any] {
+// OtherNames are none.
+func (m ParamMap) OtherNames(string) []string { return nil }
+
+// params are what the request has; the loops over them hold on to no request, so
+// that Decide does not allocate one.
+func (r *Request) params() Params {
 	if r.Params == nil {
-		return func(func(string, any) bool) {}
+		return ParamMap(nil)
 	}
-	return r.Params.All
+	return r.Params
 }
 
 // literal is one value listed under a parameter in a policy.
@@ -58,27 +66,53 @@ func (l *limits) check(req *Request) Reason {
 	if len(l.denied) == 0 && len(l.allowed) == 0 {
 		return Granted
 	}
-	_, denyAll := l.denied["*"]
-	_, allowRest := l.allowed["*"]
-	for name, value := range req.params() {
-		if values, listed := l.denied[fold(name)]; denyAll || listed && deniedAmong(value, values) {
-			return ParameterDenied
-		}
-		values, listed := l.allowed[name]
-		switch {
-		case len(l.allowed) == 0, !listed && allowRest:
-		case !listed, !allowedAmong(value, values):
-			return ParameterNotAllowed
+	params := req.params()
+	for name, value := range params.All {
+		if r := l.judge(name, params.OtherNames(name), value); r != Granted {
+			return r
 		}
 	}
 	return Granted
 }
 
+// judge decides about one parameter by what is listed under any of its names.
+func (l *limits) judge(name string, others []string, value any) Reason {
+	if _, all := l.denied["*"]; all || l.denies(name, value) {
+		return ParameterDenied
+	}
+	listed, allowed := l.allows(name, value)
+	for _, other := range others {
+		if l.denies(other, value) {
+			return ParameterDenied
+		}
+		alsoListed, alsoAllowed := l.allows(other, value)
+		listed, allowed = listed || alsoListed, allowed && alsoAllowed
+	}
+	if _, rest := l.allowed["*"]; !allowed || !listed && !rest && len(l.allowed) > 0 {
+		return ParameterNotAllowed
+	}
+	return Granted
+}
+
+func (l *limits) denies(name string, value any) bool {
+	values, listed := l.denied[fold(name)]
+	return listed && deniedAmong(value, values)
+}
+
+// allows says whether the name is listed, and that what is listed does not keep
+// the value out.
+func (l *limits) allows(name string, value any) (listed, allowed bool) {
+	values, listed := l.allowed[name]
+	return listed, !listed || allowedAmong(value, values)
+}
+
 // hasParam says whether a handler will find the parameter given: under its
-// exact name, and with a value that is not one which handlers take as none.
+// exact name or another that the handler knows it by, and with a value that
+// handlers do not take as none.
 func hasParam(req *Request, required string) bool {
-	for name, value := range req.params() {
-		if name == required && !absent(value) {
+	params := req.params()
+	for name, value := range params.All {
+		if !absent(value) && (name == required || slices.Contains(params.OtherNames(name), required)) {
 			return true
 		}
 	}

@@ -53,6 +53,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	}
 	h := &house{}
 	h.Cache, h.Data, h.Audit = cache, s.barrier, audit.NewBroker()
+	h.Upkeep = upkeep{s.barrier}
 	h.Policies = policies.New(s.barrier, cache, s.now)
 	h.Namespaces = namespace.New(s.barrier, cache, s.barrier, namespace.Hooks{
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
@@ -177,14 +178,23 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	all := map[string]schedule.Handler{
 		jobDropNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.Destroy(ctx, string(j.Data)) },
 		jobRewrap:        s.rewrap,
-		jobDropMount: func(ctx context.Context, j *schedule.Job) error {
-			return namespace.DeletePrefix(ctx, h.Data, string(j.Data))
-		},
+		jobDropMount:     h.dropMount,
+		jobUpkeep:        upkeepJob(h.Mounts),
 	}
 	for kind, handler := range h.Tokens.Jobs() {
 		all[kind] = handler
 	}
 	return all
+}
+
+// dropMount deletes a disabled mount's data. A job that names anything else is
+// refused, and stays to be seen in the log.
+func (h *house) dropMount(ctx context.Context, j *schedule.Job) error {
+	prefix := string(j.Data)
+	if !mount.IsPrefix(prefix) {
+		return fmt.Errorf("%q is not the place of a mount's data", prefix)
+	}
+	return namespace.DeletePrefix(ctx, h.Data, prefix)
 }
 
 // rewrapLater records the job that moves all entries to the newest key.

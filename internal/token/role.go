@@ -179,24 +179,25 @@ type RoleName struct {
 
 // RoleRequest creates or changes a role; what is absent stays as it was.
 type RoleRequest struct {
-	RoleName               api.Name      `path:"role_name"`                              // The role.
-	AllowedPolicies        *[]string     `json:"allowed_policies" audit:"clear"`         // Policies that may be asked for.
-	AllowedPoliciesGlob    *[]string     `json:"allowed_policies_glob" audit:"clear"`    // Likewise, with * for any text.
-	DisallowedPolicies     *[]string     `json:"disallowed_policies" audit:"clear"`      // Policies that are refused.
-	DisallowedPoliciesGlob *[]string     `json:"disallowed_policies_glob" audit:"clear"` // Likewise, with * for any text.
-	AllowedEntityAliases   *[]string     `json:"allowed_entity_aliases"`                 // Entity aliases that may be asked for.
-	Orphan                 *bool         `json:"orphan"`                                 // Tokens have no parent.
-	Renewable              *bool         `json:"renewable"`                              // Tokens can be renewed.
-	PathSuffix             *string       `json:"path_suffix"`                            // Appended to the tokens' path.
-	Period                 *api.Duration `json:"period" api:"deprecated"`                // Old name of token_period.
-	ExplicitMaxTTL         *api.Duration `json:"explicit_max_ttl" api:"deprecated"`      // Old name of token_explicit_max_ttl.
-	BoundCIDRs             *[]string     `json:"bound_cidrs" api:"deprecated"`           // Old name of token_bound_cidrs.
-	TokenPeriod            *api.Duration `json:"token_period"`                           // Lifetime after each renewal.
-	TokenExplicitMaxTTL    *api.Duration `json:"token_explicit_max_ttl"`                 // Bound on the whole lifetime.
-	TokenBoundCIDRs        *[]string     `json:"token_bound_cidrs"`                      // Addresses that tokens may be used from.
-	TokenNumUses           *int          `json:"token_num_uses"`                         // How many requests a token can make.
-	TokenNoDefaultPolicy   *bool         `json:"token_no_default_policy"`                // Do not attach the default policy.
-	TokenType              *string       `json:"token_type"`                             // default-service, default-batch, service or batch.
+	RoleName               api.Name      `path:"role_name"`                                                      // The role.
+	AllowedPolicies        *[]string     `json:"allowed_policies" audit:"clear"`                                 // Policies that may be asked for.
+	AllowedPoliciesGlob    *[]string     `json:"allowed_policies_glob" audit:"clear"`                            // Likewise, with * for any text.
+	DisallowedPolicies     *[]string     `json:"disallowed_policies" audit:"clear"`                              // Policies that are refused.
+	DisallowedPoliciesGlob *[]string     `json:"disallowed_policies_glob" audit:"clear"`                         // Likewise, with * for any text.
+	AllowedEntityAliases   *[]string     `json:"allowed_entity_aliases"`                                         // Entity aliases that may be asked for.
+	Orphan                 *bool         `json:"orphan"`                                                         // Tokens have no parent.
+	Renewable              *bool         `json:"renewable"`                                                      // Tokens can be renewed.
+	PathSuffix             *string       `json:"path_suffix"`                                                    // Appended to the tokens' path.
+	Period                 *api.Duration `json:"period" api:"deprecated,alias=token_period"`                     // Old name of token_period.
+	ExplicitMaxTTL         *api.Duration `json:"explicit_max_ttl" api:"deprecated,alias=token_explicit_max_ttl"` // Old name of token_explicit_max_ttl.
+	BoundCIDRs             *[]string     `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`           // Old name of token_bound_cidrs.
+	TokenPeriod            *api.Duration `json:"token_period"`                                                   // Lifetime after each renewal.
+	TokenExplicitMaxTTL    *api.Duration `json:"token_explicit_max_ttl"`                                         // Bound on the whole lifetime.
+	TokenBoundCIDRs        *[]string     `json:"token_bound_cidrs"`                                              // Addresses that tokens may be used from.
+	TokenNumUses           *int          `json:"token_num_uses"`                                                 // How many requests a token can make.
+	TokenNoDefaultPolicy   *bool         `json:"token_no_default_policy"`                                        // Do not attach the default policy.
+	TokenType              *string       `json:"token_type"`                                                     // default-service, default-batch, service or batch.
+	Aliases                []string      `json:"-" api:"aliases"`
 }
 
 // RoleAnswer is a role as it is read.
@@ -330,11 +331,10 @@ func (q *RoleRequest) apply(r *Role) (warnings []string, err error) {
 	set(&r.NumUses, q.TokenNumUses)
 	set(&r.NoDefaultPolicy, q.TokenNoDefaultPolicy)
 	set(&r.TokenType, q.TokenType)
-	warnings = append(warnings, setRenamed(&r.Period, &r.OldPeriod, q.TokenPeriod, q.Period, "period")...)
-	warnings = append(warnings, setRenamed(&r.ExplicitMaxTTL, &r.OldExplicitMaxTTL, q.TokenExplicitMaxTTL, q.ExplicitMaxTTL, "explicit_max_ttl")...)
-	set(&r.BoundCIDRs, q.BoundCIDRs)
+	q.setDuration(&r.Period, &r.OldPeriod, q.TokenPeriod, "period")
+	q.setDuration(&r.ExplicitMaxTTL, &r.OldExplicitMaxTTL, q.TokenExplicitMaxTTL, "explicit_max_ttl")
 	set(&r.BoundCIDRs, q.TokenBoundCIDRs)
-	return warnings, r.check()
+	return q.ignored(), r.check()
 }
 
 func set[T any](dst, src *T) {
@@ -343,18 +343,27 @@ func set[T any](dst, src *T) {
 	}
 }
 
-// setRenamed takes a duration by its name or its deprecated name.
-func setRenamed(dst *time.Duration, isOld *bool, v, old *api.Duration, name string) []string {
-	switch {
-	case v != nil:
-		*dst, *isOld = v.Std(), false
-	case old != nil:
-		*dst, *isOld = old.Std(), true
+// setDuration changes a duration and notes whether it came under its deprecated
+// name, under which it is then shown as well.
+func (q *RoleRequest) setDuration(dst *time.Duration, isOld *bool, v *api.Duration, old string) {
+	if v != nil {
+		*dst, *isOld = v.Std(), slices.Contains(q.Aliases, old)
 	}
-	if v != nil && old != nil {
-		return []string{fmt.Sprintf("Both 'token_%s' and deprecated '%s' value supplied, ignoring the deprecated value", name, name)}
+}
+
+// ignored warns of durations under their deprecated names that the new ones
+// were sent beside.
+func (q *RoleRequest) ignored() []string {
+	var out []string
+	for _, f := range []struct {
+		old  *api.Duration
+		name string
+	}{{q.Period, "period"}, {q.ExplicitMaxTTL, "explicit_max_ttl"}} {
+		if f.old != nil && !slices.Contains(q.Aliases, f.name) {
+			out = append(out, fmt.Sprintf("Both 'token_%s' and deprecated '%s' value supplied, ignoring the deprecated value", f.name, f.name))
+		}
 	}
-	return nil
+	return out
 }
 
 func (q *RoleRequest) applyPolicies(r *Role) error {

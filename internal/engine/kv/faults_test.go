@@ -13,6 +13,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/storetest"
 )
 
 const racers = 64
@@ -131,24 +132,94 @@ func TestLargeValuesAreChunked(t *testing.T) {
 	}
 }
 
-// A write of many rows that stops anywhere is never seen, and is swept up later.
+// A write of many rows that stops anywhere, as where the process is killed, is never
+// seen, and is erased within an hour at a moment that it has asked for before it
+// wrote anything.
 func TestTornWritesAreSweptUp(t *testing.T) {
-	for cut := 1; cut <= 5; cut++ {
-		f := &faulty{Store: openStore(t), refuse: cut}
-		m := open(t, "2", f)
-		if a := m.do("POST data/big", big(2*chunkBytes)); a.kind != api.Internal {
-			t.Fatalf("cut %d: %v", cut, a.kind)
-		}
-		if a := m.do("GET data/big", ""); a.kind != api.NotFound {
-			t.Fatalf("cut %d: a torn write is served", cut)
-		}
-		if err := Sweep(t.Context(), f, m.now.Add(staging)); err != nil {
-			t.Fatal(err)
-		}
-		if left := rows(t, f, ""); len(left) != 0 {
-			t.Errorf("cut %d: %d rows left after the sweep", cut, len(left))
+	torn := 0
+	for cut := range 5 {
+		for _, after := range []bool{false, true} {
+			f := &storetest.Mortal{Store: openStore(t)}
+			f.Doom(cut, after)
+			m := open(t, "2", f)
+			m.do("POST data/big", big(2*chunkBytes))
+			before := len(rows(t, f, ""))
+			f.Revive()
+			if before > 0 && (len(m.upkeep.asked) != 1 || m.upkeep.asked[0].After(m.now.Add(50*time.Minute))) {
+				t.Errorf("cut %d: upkeep is asked for at %v", cut, m.upkeep.asked)
+			}
+			if a := m.do("GET data/big", ""); a.kind == success {
+				continue // it was complete
+			}
+			torn += before
+			for _, at := range m.upkeep.asked {
+				if err := Sweep(t.Context(), f, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if left := rows(t, f, ""); len(left) != 0 {
+				t.Errorf("cut %d: %d rows left after the sweep", cut, len(left))
+			}
 		}
 	}
+	if torn == 0 {
+		t.Error("nothing was torn")
+	}
+}
+
+// What many versions left is erased too when the process is killed between the
+// commit that made them unreachable and the sweep.
+func TestTornErasuresAreSweptUp(t *testing.T) {
+	f := &storetest.Mortal{Store: openStore(t)}
+	m := open(t, "2", f)
+	m.ok("POST metadata/a", `{"max_versions":250}`)
+	for range 250 {
+		m.ok("POST data/a", big(inlineBytes))
+	}
+	f.Doom(0, true)
+	m.do("DELETE metadata/a", "")
+	f.Revive()
+	if a := m.do("GET data/a", ""); a.kind != api.NotFound || len(rows(t, f, prefixPayload)) != 250 {
+		t.Fatalf("%v with %d payloads: nothing was torn", a.kind, len(rows(t, f, prefixPayload)))
+	}
+	if len(m.upkeep.asked) != 1 {
+		t.Fatalf("upkeep is asked for at %v", m.upkeep.asked)
+	}
+	if err := Sweep(t.Context(), f, m.upkeep.asked[0]); err != nil {
+		t.Fatal(err)
+	}
+	if left := rows(t, f, ""); len(left) != 0 {
+		t.Errorf("%d rows left after the sweep", len(left))
+	}
+}
+
+// Nothing that could be left behind is written unless it is certain to be erased.
+func TestNothingIsStagedWithoutUpkeep(t *testing.T) {
+	m := open(t, "2", openStore(t))
+	m.upkeep.fail = errLost
+	if a := m.do("POST data/big", big(2*chunkBytes)); a.kind != api.Internal {
+		t.Errorf("%v", a.kind)
+	}
+	if left := rows(t, m.store, ""); len(left) != 0 {
+		t.Errorf("%d rows were written", len(left))
+	}
+}
+
+func TestDamagedTrashStopsNoOther(t *testing.T) {
+	f := &faulty{Store: openStore(t), refuse: 3}
+	m := open(t, "2", f)
+	m.do("POST data/big", big(2*chunkBytes))
+	before := len(rows(t, f, ""))
+	if _, err := f.Commit(t.Context(), nil, []store.Write{{Key: prefixTrash + "0", Value: []byte("?")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(t.Context(), f, m.now.Add(staging)); err == nil {
+		t.Error("the damage is not told")
+	}
+	if left := rows(t, f, ""); before == 0 || len(left) != 1 {
+		t.Errorf("%d rows before, %d after", before, len(left))
+	}
+	m.ok("POST data/big", big(2*chunkBytes))
 }
 
 // slow sweeps the store, much later, just before a write's last commit.

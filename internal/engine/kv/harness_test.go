@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,21 @@ type mountAt struct {
 	router *api.Router
 	store  store.Store
 	now    time.Time
+	upkeep upkeep
+}
+
+// upkeep notes when the engine asked for it.
+type upkeep struct {
+	mu    sync.Mutex
+	asked []time.Time
+	fail  error
+}
+
+func (u *upkeep) Schedule(_ context.Context, _, _ string, at time.Time) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked = append(u.asked, at)
+	return u.fail
 }
 
 // answer is what a request came to.
@@ -81,7 +97,7 @@ func (m *mountAt) call(op, path, body string) (*api.Call, *api.Endpoint, any, []
 		return nil, nil, nil, nil, err
 	}
 	req, unknown, err := match.Endpoint.Decode(&match, b)
-	c := &api.Call{Context: context.Background(), Path: match.Path, Store: m.store, Now: m.now,
+	c := &api.Call{Context: context.Background(), Path: match.Path, Store: m.store, Now: m.now, Upkeep: &m.upkeep,
 		Mount: api.Mount{DefaultTTL: 2764800 * time.Second}}
 	return c, match.Endpoint, req, unknown, err
 }

@@ -46,6 +46,7 @@ func Engine() (api.Engine, error) {
 			}
 			return one
 		},
+		Upkeep: Sweep,
 	}, nil
 }
 

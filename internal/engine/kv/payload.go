@@ -75,17 +75,18 @@ func payloadRow(id uuid, part []byte) []byte {
 }
 
 // stage writes the chunks of a large payload, which no metadata names yet. A
-// trash row that is written first sees to it that they are erased if the write is
-// never finished. A small payload needs no stage.
+// trash row that is written first, and the upkeep that is asked for before it, see
+// to it that they are erased if the write is never finished. A small payload
+// needs no stage.
 func (p *payload) stage(c *api.Call) error {
 	n := int(p.chunks())
 	if n == 0 {
 		return nil
 	}
-	if err := Sweep(c, c.Store, c.Now); err != nil {
-		return err
-	}
 	t := trash{due: c.Now.Add(staging), payloads: []doomed{{p.id, n}}}
+	if err := c.Later(t.due); err != nil {
+		return fmt.Errorf("staging a value: %w", err)
+	}
 	rev, err := c.Store.Commit(c, nil, []store.Write{{Key: prefixTrash + p.id.key(), Value: t.encode()}})
 	if err != nil {
 		return fmt.Errorf("staging a value: %w", err)

@@ -120,6 +120,7 @@ type attempt struct {
 	built bool   // the run got as far as Commit
 	row   []byte // the row it wants; nil: none
 	trash string // trash row that it leaves to be swept; empty: none
+	kept  bool   // upkeep has been asked for
 }
 
 func (a *attempt) run(c *api.Call, tx *store.Tx) error {
@@ -168,8 +169,12 @@ func (a *attempt) put(ch *change, before store.Entry) error {
 		}
 	}
 	var err error
-	a.trash, err = erasePayloads(ch)
-	return err
+	if a.trash, err = erasePayloads(ch); err != nil || a.trash == "" || a.kept {
+		return err
+	}
+	// The sweep follows the commit; if this node does not live to see it, the upkeep does it.
+	a.kept = true
+	return ch.Later(ch.Now.Add(staging))
 }
 
 // settle judges the end of an Update. An error of Commit other than a conflict

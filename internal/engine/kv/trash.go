@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	staging   = time.Hour // how long a write of many chunks may take
-	eraseNow  = 64        // payload rows that one commit erases beside its own writes
-	sweepPage = 100       // trash rows looked at in one go
+	staging   = 30 * time.Minute // how long a write of many chunks may take
+	eraseNow  = 64               // payload rows that one commit erases beside its own writes
+	sweepPage = 100              // trash rows looked at in one go
 )
 
 // doomed is a payload to be erased.
@@ -100,23 +100,23 @@ func erasePayloads(ch *change) (key string, err error) {
 
 // Sweep finishes what a crash or a failed write left behind in a mount's store:
 // it erases payloads that nothing names. It is safe to run at any time, on any
-// number of nodes. now is the current time; a write that began less than an hour
-// before it is left alone.
+// number of nodes. now is the current time; a write that began less than half an
+// hour before it is left alone. A trash row that cannot be read is reported and
+// stops nothing behind it.
 func Sweep(ctx context.Context, s store.Store, now time.Time) error {
 	r := store.Prefix(prefixTrash)
 	r.KeysOnly, r.Limit = true, sweepPage
+	var errs []error
 	for {
 		es, err := s.List(ctx, r)
 		if err != nil {
-			return fmt.Errorf("sweep: %w", err)
+			return errors.Join(append(errs, fmt.Errorf("sweep: %w", err))...)
 		}
 		for _, e := range es {
-			if err := sweep(ctx, s, e.Key, now); err != nil {
-				return err
-			}
+			errs = append(errs, sweep(ctx, s, e.Key, now))
 		}
 		if len(es) < r.Limit {
-			return nil
+			return errors.Join(errs...)
 		}
 		r = r.After(es[len(es)-1].Key)
 	}

@@ -1,0 +1,43 @@
+package gate
+
+import (
+	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// describe fills in the audit entry.
+func (p *passage) describe(e *audit.Entry, refused error) {
+	a, q := &e.Auth, &e.Request
+	a.Judged, a.Allowed = p.token != nil, refused == nil
+	a.ClientToken = p.r.Token // also one that is nobody's, so that guesses can be told apart by their hashes
+	if t := p.token; t != nil {
+		a.Accessor, a.DisplayName = t.Accessor, t.DisplayName
+		a.Policies, a.TokenPolicies, a.Metadata = t.Policies, t.Policies, t.Meta
+		a.EntityID, a.TokenType, a.TTL, a.IssueTime = t.EntityID, t.Type, t.TTL, t.CreationTime
+		for _, rule := range p.decision.Rules {
+			if refused == nil {
+				a.Granting = append(a.Granting, audit.Grant{Name: rule.Policy, Namespace: p.call.Caller.Namespace})
+			}
+		}
+	}
+	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, token.Conceal(p.path)
+	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
+	if p.r.Body.Len() > 0 {
+		q.Data = p.r.Body.AppendJSON(nil)
+	}
+	if p.req != nil && p.misread == nil {
+		q.Shape = p.match.Endpoint.Request.Shape
+	}
+}
+
+// logged is the answer as the audit log sees it.
+func (p *passage) logged(err error) *audit.Response {
+	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, Wrap: p.resp.Wrap, Warnings: p.call.Warnings(), Err: p.resp.Err}
+	if err != nil {
+		out.Data = p.resp.ErrData
+	}
+	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil {
+		out.Shape = p.match.Endpoint.Response.Shape
+	}
+	return out
+}

@@ -1,0 +1,47 @@
+package gate
+
+import "github.com/strongroom/strongroom/internal/api"
+
+// wrap keeps the answer for the bearer of a token, and answers with that token.
+// Where there is nothing to say, or what there is is wrapped already, it does nothing.
+func (p *passage) wrap() error {
+	r := p.resp
+	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && len(p.call.Warnings()) == 0 {
+		return nil
+	}
+	if p.public() { // the token's namespace would tell whether the request's exists
+		p.call.Namespace = p.call.Caller.Namespace
+		if p.token == nil {
+			p.call.Namespace = p.house.Namespaces.Root().API()
+		}
+	}
+	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
+	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
+		LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: warnings})
+	if err != nil {
+		return err
+	}
+	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info}
+	return nil
+}
+
+// mayKeep reports whether the answer may be kept for the bearer of a wrapping
+// token. What anybody may ask for is not: who shows no token must not be able to
+// fill the store.
+func (p *passage) mayKeep() bool {
+	return p.token != nil || p.bearer() || p.match.Endpoint.Answer == api.Login
+}
+
+// unwrapped answers with a whole answer that was made before.
+func (p *passage) unwrapped(a *api.Answer) {
+	p.resp.Data, p.resp.Raw, p.resp.Auth = a.Data, a.Raw, a.Auth
+	p.resp.LeaseDuration, p.resp.MountType = a.LeaseDuration, a.MountType
+	for _, w := range a.Warnings {
+		p.call.Warn(w)
+	}
+}
+
+// errWrap refuses what would else be answered in the clear.
+func errWrap() *api.Error {
+	return &api.Error{Kind: api.Invalid, Message: "this answer cannot be wrapped", Hint: "ask without X-Vault-Wrap-TTL"}
+}

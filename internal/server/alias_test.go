@@ -1,0 +1,167 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// aliased is a request that can name one thing in two ways.
+type aliased struct {
+	pattern string // of the endpoint
+	path    string
+	alias   string
+	name    string
+	value   string
+	beside  map[string]string // what else it takes
+}
+
+func aliases(w *world, root string) []aliased {
+	self := map[string]string{}
+	ofToken := map[string]string{"token": root}
+	info := w.wants(200, "", root, "GET", "auth/token/lookup-self", "")["data"].(map[string]any)
+	ofAccessor := map[string]string{"accessor": info["accessor"].(string)}
+	return []aliased{
+		{"roles/{role_name}", "auth/token/roles/r", "period", "token_period", "2h", nil},
+		{"roles/{role_name}", "auth/token/roles/r", "explicit_max_ttl", "token_explicit_max_ttl", "2h", nil},
+		{"roles/{role_name}", "auth/token/roles/r", "bound_cidrs", "token_bound_cidrs", "127.0.0.1", nil},
+		{"policy/{name}", "sys/policy/p", "rules", "policy", `path "x" { capabilities = ["read"] }`, nil},
+		{"policies/acl/{name}", "sys/policies/acl/p", "rules", "policy", `path "x" { capabilities = ["read"] }`, nil},
+		{"capabilities", "sys/capabilities", "path", "paths", "a/b", ofToken},
+		{"capabilities-self", "sys/capabilities-self", "path", "paths", "a/b", self},
+		{"capabilities-accessor", "sys/capabilities-accessor", "path", "paths", "a/b", ofAccessor},
+		{"mounts/{path...}", "sys/mounts/m%d", "plugin_name", "type", "kv", nil},
+		{"auth/{path...}", "sys/auth/m%d", "plugin_name", "type", "kv", nil},
+	}
+}
+
+// declared are the aliases of all endpoints.
+func declared(t *testing.T) []string {
+	t.Helper()
+	engines, err := Engines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, e := range engines {
+		all := e.Endpoints
+		if e.Variant != nil {
+			all = append(all, e.Variant(map[string]string{"version": "2"})...)
+		}
+		for _, ep := range all {
+			for _, f := range ep.Request.Fields {
+				if f.Alias != "" {
+					seen[ep.Pattern+" "+f.Name+" "+f.Alias] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// asker asks as the holder of a policy with conditions, each time anew.
+func (w *world) asker(t *testing.T, root string, a aliased) func(conditions, name string) int {
+	n := 0
+	return func(conditions, name string) int {
+		t.Helper()
+		n++
+		path := a.path
+		if strings.Contains(path, "%d") {
+			path = fmt.Sprintf(path, n)
+		}
+		text, err := json.Marshal(fmt.Sprintf(`path "%s" { capabilities = ["create", "update", "sudo"] %s }`, path, conditions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.wants(204, "", root, "POST", "sys/policies/acl/asker", `{"policy":`+string(text)+`}`)
+		made := w.wants(200, "", root, "POST", "auth/token/create", `{"policies":["asker"],"no_default_policy":true}`)
+		members := maps.Clone(a.beside)
+		if members == nil {
+			members = map[string]string{}
+		}
+		if name != "" {
+			members[name] = a.value
+		}
+		body, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _ := w.ask(made["auth"].(map[string]any)["client_token"].(string), "POST", path, string(body))
+		return status
+	}
+}
+
+// beside lists what else the request takes, for a rule that allows it.
+func (a aliased) others() string {
+	var out string
+	for name := range a.beside {
+		out += fmt.Sprintf(`, "%s" = []`, name)
+	}
+	return out
+}
+
+func TestAliasIsNoWayRoundARule(t *testing.T) {
+	w := startFor(t, Config{DataDir: t.TempDir(), LocalSlot: true})
+	root := w.printed()
+	var covered []string
+	for _, a := range aliases(w, root) {
+		covered = append(covered, a.pattern+" "+a.alias+" "+a.name)
+		t.Run(a.path+" "+a.alias, func(t *testing.T) {
+			ask := w.asker(t, root, a)
+			for _, names := range [][2]string{{a.name, a.alias}, {a.alias, a.name}, {a.name, a.name}} {
+				ruled, sent := names[0], names[1]
+				for conditions, passes := range map[string]bool{
+					"": true,
+					fmt.Sprintf(`denied_parameters = { "%s" = [] }`, ruled):                                    false,
+					fmt.Sprintf(`denied_parameters = { "%s" = [%q] }`, ruled, a.value):                         false,
+					fmt.Sprintf(`denied_parameters = { "%s" = ["no"] }`, ruled):                                true,
+					fmt.Sprintf(`allowed_parameters = { "%s" = [] %s }`, ruled, a.others()):                    true,
+					fmt.Sprintf(`allowed_parameters = { "%s" = [%q] %s }`, ruled, a.value, a.others()):         true,
+					fmt.Sprintf(`allowed_parameters = { "%s" = ["no"] %s }`, ruled, a.others()):                false,
+					fmt.Sprintf(`allowed_parameters = { "%s" = ["no"], "*" = [] }`, ruled):                     false,
+					fmt.Sprintf(`required_parameters = ["%s"]`, ruled):                                         true,
+					fmt.Sprintf(`required_parameters = ["%s"] allowed_parameters = { "none" = [] }`, ruled):    false,
+					fmt.Sprintf(`required_parameters = ["another"] allowed_parameters = { "%s" = [] }`, ruled): false,
+				} {
+					if status := ask(conditions, sent); (status != 403) != passes {
+						t.Errorf("%s, sent as %s: %d", conditions, sent, status)
+					}
+				}
+				if status := ask(fmt.Sprintf(`required_parameters = ["%s"]`, ruled), ""); status != 403 {
+					t.Errorf("%s is required, nothing sent: %d", ruled, status)
+				}
+			}
+		})
+	}
+	slices.Sort(covered)
+	if want := declared(t); !slices.Equal(covered, want) {
+		t.Errorf("tried %q, declared are %q", covered, want)
+	}
+}
+
+// What is sent under an alias does what it does under the name.
+func TestAliasDoesWhatTheNameDoes(t *testing.T) {
+	w := startFor(t, Config{DataDir: t.TempDir(), LocalSlot: true})
+	root := w.printed()
+	for body, want := range map[string]string{
+		`{"period":"2h"}`:                     `"period":7200,`,
+		`{"token_period":"2h"}`:               `"period":0,`,
+		`{"token_period":"2h","period":"1h"}`: `"token_period":7200`,
+		`{"token_period":"","period":"1h"}`:   `"token_period":3600`,
+		`{"bound_cidrs":"127.0.0.1"}`:         `"token_bound_cidrs":["127.0.0.1"]`,
+	} {
+		w.wants(204, "", root, "DELETE", "auth/token/roles/r", "")
+		if status, out := w.ask(root, "POST", "auth/token/roles/r", body); status >= 300 {
+			t.Fatalf("%s: %d %v", body, status, out)
+		}
+		w.wants(200, want, root, "GET", "auth/token/roles/r", "")
+	}
+	w.wants(200, "ignoring the deprecated value", root, "POST", "auth/token/roles/r", `{"token_period":"1h","period":"1h"}`)
+	w.wants(200, "rules is deprecated", root, "POST", "sys/policy/p", `{"rules":"path \"x\" { capabilities = [\"read\"] }"}`)
+	w.wants(204, "", root, "POST", "sys/mounts/one", `{"type":"plugin","plugin_name":"kv"}`)
+	w.wants(204, "", root, "POST", "sys/mounts/two", `{"plugin_name":"kv"}`)
+	w.wants(400, "period: not a duration", root, "POST", "auth/token/roles/r", `{"period":"x"}`)
+}
