@@ -21,6 +21,7 @@ func testClock() time.Time { return testTime }
 // node is namespaces and mounts over a real barrier.
 type node struct {
 	t      testing.TB
+	phys   store.Store // below bar
 	bar    *barrier.Barrier
 	cache  *store.Cache
 	spaces *namespace.Registry
@@ -75,7 +76,7 @@ func barrierName(what string) string {
 
 func newNode(t testing.TB, phys store.Store) *node {
 	t.Helper()
-	n := &node{t: t, bar: barrier.New(phys, testClock)}
+	n := &node{t: t, phys: phys, bar: barrier.New(phys, testClock)}
 	root := make([]byte, barrier.KeyBytes)
 	if done, err := n.bar.Initialized(t.Context()); err != nil {
 		t.Fatal(err)
