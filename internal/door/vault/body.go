@@ -26,7 +26,8 @@ const (
 
 // budget bounds the memory of all large bodies together, and of each client's,
 // so that one who sends slowly keeps nobody else out. Small ones, of up to
-// MaxAnonymousBody bytes, are not counted: connections bound them.
+// MaxAnonymousBody bytes, are not counted, nor as many bytes of one whose length
+// nobody told: connections bound them.
 type budget struct {
 	most, each int64 // bytes: of all bodies, and of one client's
 
@@ -125,7 +126,7 @@ func (d *Door) readOn(w http.ResponseWriter, body io.Reader, raw []byte, held *s
 		full := len(raw)
 		size := min(2*full, int(limit)+1)
 		if limit > MaxAnonymousBody {
-			if err := held.grow(min(int64(size), limit) - int64(full)); err != nil {
+			if err := held.grow(int64(size - full)); err != nil {
 				return nil, unread(w, err)
 			}
 		}
