@@ -284,7 +284,7 @@ func TestClaimsEndApart(t *testing.T) {
 // with those that it was like.
 func TestClaimSparesARowThatChanged(t *testing.T) {
 	s, now := mem.Open(), time.Now()
-	changed := item(now.Add(1), "twin")
+	changed := item(now.Add(time.Second), "twin")
 	add(t, s, item(now, "twin"), changed)
 	es, err := s.List(t.Context(), store.Range{})
 	if err != nil {

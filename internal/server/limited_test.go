@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
 )
 
 // doorway is a listener to which connections come from chosen addresses.
@@ -212,6 +216,38 @@ func TestConnectionsAreLimited(t *testing.T) {
 		t.Error("no place was given back")
 	}
 	if err := ls.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServeTellsOfRefusals has a server itself refuse a connection.
+func TestServeTellsOfRefusals(t *testing.T) {
+	c := Config{DevRoot: api.NewSecret("root"), Listeners: []Listener{{Address: "127.0.0.1:0"}}}
+	ls, err := Listen(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls.counts[0].most = 0
+	said, in := io.Pipe()
+	log := slog.New(slog.NewTextHandler(in, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := Open(t.Context(), &c, log, io.Discard, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Serve(ctx, ls) }()
+	conn, err := net.Dial("tcp", ls.counts[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil || !strings.Contains(line, "refused=1 ") {
+		t.Errorf("the log has %q, %v", line, err)
+	}
+	go io.Copy(io.Discard, said) // whatever else it has to say
+	stop()
+	if err := errors.Join(<-ended, s.Close(), conn.Close(), in.Close()); err != nil {
 		t.Error(err)
 	}
 }
