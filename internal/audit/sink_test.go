@@ -344,6 +344,9 @@ type deaf struct{ net.Conn }
 // Write takes all.
 func (d deaf) Write(p []byte) (int, error) { return len(p), nil }
 
+// SetWriteDeadline sets none.
+func (d deaf) SetWriteDeadline(time.Time) error { return nil }
+
 // An entry does not go into a connection that is known to have ended.
 func TestSocketNoticesThatItsPeerHungUp(t *testing.T) {
 	ours, theirs := net.Pipe()

@@ -188,7 +188,7 @@ func TestDeletedWhileBeingMade(t *testing.T) {
 // is not made yet.
 func TestOvertakenCreateSparesTheNext(t *testing.T) {
 	n := newNode(t, mem.Open())
-	n.furnishing = func() {
+	n.furnished = func() {
 		_, err := n.spaces.Delete(t.Context(), namespace.RootID, "a")
 		n.must(err)
 		n.must(n.runJobs())

@@ -29,6 +29,7 @@ type node struct {
 
 	recorded   int    // jobs that deletions recorded
 	furnishing func() // called while a namespace is being made; nil: nothing
+	furnished  func() // called when it has all it needs; nil: nothing
 	deleting   func() // called before a deletion is committed; nil: nothing
 	dropping   func() // called while a namespace is being destroyed; nil: nothing
 }
@@ -92,7 +93,9 @@ func newNode(t testing.TB, phys store.Store) *node {
 		Claim: func(tx *store.Tx, parent, path string) error { return n.mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error {
 			call(&n.furnishing)
-			return n.mounts.Furnish(ctx, id)
+			err := n.mounts.Furnish(ctx, id)
+			call(&n.furnished)
+			return err
 		},
 		Delete: func(tx *store.Tx, id string) error {
 			n.recorded++
