@@ -379,26 +379,30 @@ func TestReplacingSinksUnderLoad(t *testing.T) {
 
 // Where all sinks may hang, the first that has the entry ends the wait.
 func TestTheFirstOfSeveralRemoteSinksIsEnough(t *testing.T) {
-	hung, bad, good := &memory{gate: make(chan struct{})}, &memory{err: errors.New("x")}, &memory{}
-	b := NewBroker()
-	var sinks []*Sink
-	for i, o := range []*memory{hung, bad, good} {
-		sinks = append(sinks, sinkOver(fmt.Sprint(i, "/"), o, format{key: testKey()}))
-		sinks[i].remote = true
-	}
-	b.Replace(sinks, nil)
-	for range 10 {
-		if err := b.LogRequest(t.Context(), moment, b.Entry(), nil); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		hung, bad, good := &memory{gate: make(chan struct{})}, &memory{err: errors.New("x")}, &memory{}
+		b := NewBroker()
+		var sinks []*Sink
+		for i, o := range []*memory{hung, bad, good} {
+			sinks = append(sinks, sinkOver(fmt.Sprint(i, "/"), o, format{key: testKey()}))
+			sinks[i].remote = true
 		}
-	}
-	if n := strings.Count(good.text(), "\n"); n != 10 {
-		t.Errorf("%d entries", n)
-	}
-	close(hung.gate)
-	for _, s := range sinks {
-		if err := s.line.close(); err != nil {
-			t.Fatal(err)
+		b.Replace(sinks, nil)
+		start := time.Now()
+		for range 10 {
+			if err := b.LogRequest(t.Context(), moment, b.Entry(), nil); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
+		if n, d := strings.Count(good.text(), "\n"), time.Since(start); n != 10 || d != 0 {
+			t.Errorf("%d entries after %v", n, d)
+		}
+		close(hung.gate)
+		for _, s := range sinks {
+			if err := s.line.close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+	})
 }
