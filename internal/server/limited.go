@@ -1,10 +1,13 @@
 package server
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/gate"
@@ -12,7 +15,8 @@ import (
 
 // limited is a listener with bounds on the connections that are open at once: on
 // all of them, and on those of each client, so that none can have them all. One
-// too many is closed, so that its client hears of it and does not wait.
+// too many of a client is closed, so that it hears of it and does not wait; when
+// all places are taken, a connection that nobody is using makes room.
 type limited struct {
 	net.Listener
 	most, each int              // open at once: of all, and of one client
@@ -22,7 +26,8 @@ type limited struct {
 	mu      sync.Mutex
 	open    int
 	from    map[netip.Prefix]int // by client; who has none open is not in it
-	refused int                  // since the log was told
+	conns   map[*counted]struct{}
+	refused int // since the log was told
 	told    time.Time
 }
 
@@ -34,8 +39,8 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		who := clientOf(c.RemoteAddr())
-		if l.enter(who) {
-			return &counted{Conn: c, left: sync.OnceFunc(func() { l.leave(who) })}, nil
+		if in := l.admit(c, who); in != nil {
+			return in, nil
 		}
 		c.Close() // nothing was said on it
 		l.tell(who)
@@ -52,24 +57,68 @@ func clientOf(a net.Addr) (who netip.Prefix) {
 	return gate.Neighbourhood(tcp.AddrPort().Addr())
 }
 
-// enter counts a client's connection, if there is room for it.
-func (l *limited) enter(who netip.Prefix) bool {
+// admit counts a client's connection, if there is room for it or room can be
+// made; else it is nil.
+func (l *limited) admit(c net.Conn, who netip.Prefix) *counted {
+	in := &counted{Conn: c, limits: l, who: who}
+	if l.enter(in) {
+		return in
+	}
+	if victim := l.victim(who); victim != nil {
+		victim.Close() // its client makes another when it needs one
+		if l.enter(in) {
+			return in
+		}
+	}
+	return nil
+}
+
+func (l *limited) enter(c *counted) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.most || who.IsValid() && l.from[who] >= l.each {
+	if l.open >= l.most || l.crowded(c.who) {
 		return false
 	}
 	l.open++
-	if who.IsValid() {
-		l.from[who]++
+	if l.conns == nil {
+		l.conns = map[*counted]struct{}{}
+	}
+	l.conns[c] = struct{}{}
+	if c.who.IsValid() {
+		l.from[c.who]++
 	}
 	return true
 }
 
-func (l *limited) leave(who netip.Prefix) {
+// crowded reports whether a client has all the connections that it may have.
+func (l *limited) crowded(who netip.Prefix) bool { return who.IsValid() && l.from[who] >= l.each }
+
+// victim is the connection that has been idle longest; nil when none is, or when
+// it is the client's own bound that keeps it out.
+func (l *limited) victim(who netip.Prefix) (oldest *counted) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.crowded(who) {
+		return nil
+	}
+	var since int64
+	for c := range l.conns {
+		if t := c.idle.Load(); t != 0 && (oldest == nil || t < since) {
+			oldest, since = c, t
+		}
+	}
+	return oldest
+}
+
+func (l *limited) leave(c *counted) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, in := l.conns[c]; !in {
+		return
+	}
+	delete(l.conns, c)
 	l.open--
+	who := c.who
 	if !who.IsValid() {
 		return
 	}
@@ -98,12 +147,31 @@ func (l *limited) tell(who netip.Prefix) {
 // counted is a connection that gives its place back when it is closed.
 type counted struct {
 	net.Conn
-	left func()
+	limits *limited
+	who    netip.Prefix
+	idle   atomic.Int64 // since when nobody uses it, in nanoseconds since 1970; 0: somebody does
+}
+
+// note keeps how a connection of the HTTP server is used.
+func note(c net.Conn, s http.ConnState) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	k, ok := c.(*counted)
+	if !ok {
+		return
+	}
+	switch s {
+	case http.StateActive:
+		k.idle.Store(0)
+	case http.StateNew, http.StateIdle:
+		k.idle.Store(k.limits.now().UnixNano())
+	}
 }
 
 // Close closes the connection.
 func (c *counted) Close() error {
-	defer c.left()
+	defer c.limits.leave(c)
 	return c.Conn.Close()
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -143,6 +144,29 @@ func TestThisMachineIsNotLimited(t *testing.T) {
 	}
 	c.want(false, tcp("127.0.0.1"))
 	c.want(false, tcp("192.0.2.7"))
+}
+
+// TestIdleConnectionsMakeRoom fills a listener. The connection that has been idle
+// longest makes room for another; when all are in use, the control, there is none,
+// nor for a client that has all it may.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	c := newCrowd(t, 3, 2)
+	a, b, busy := c.want(true, tcp("192.0.2.1")), c.want(true, tcp("192.0.2.1")), c.want(true, tcp("192.0.2.2"))
+	c.want(false, tcp("192.0.2.3"))
+	for i, conn := range []net.Conn{b, a, busy} {
+		c.clock = c.clock.Add(time.Duration(i) * time.Second)
+		note(conn, http.StateIdle)
+	}
+	note(busy, http.StateActive)
+	c.want(false, tcp("192.0.2.1"))
+	c.want(true, tcp("192.0.2.3"))
+	select {
+	case <-b.(*counted).Conn.(*caller).gone:
+	default:
+		t.Error("the connection that was idle longest is still open")
+	}
+	c.want(true, tcp("192.0.2.3"))
+	c.want(false, tcp("192.0.2.4"))
 }
 
 // TestRefusalsAreTold floods a listener: the log has the first refusal at once,

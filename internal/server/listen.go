@@ -89,7 +89,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 func (s *Server) http() *http.Server {
 	return &http.Server{Handler: s.door, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
-		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
+		ConnState: note, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 }
 
 func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Listener) error {
