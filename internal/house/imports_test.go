@@ -41,7 +41,7 @@ func allowed() map[string][]string {
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},
-		"bench":                       {"test/process"},
+		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/process"},
 		"test/process":                {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/chaos":                  {"test/process"},

@@ -105,7 +105,7 @@ func recovered(err *error) {
 // when it could not yet; without, the schedule sees to that.
 func (s *Store) Revoke(ctx context.Context, nsID, id string, wait bool) error {
 	var l *Lease
-	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) (err error) {
+	rev, err := store.Update(ctx, s.Store, func(tx *store.Tx) (err error) {
 		if l, err = read(tx, nsID, id); err != nil || l == nil {
 			return err
 		}
@@ -122,6 +122,7 @@ func (s *Store) Revoke(ctx context.Context, nsID, id string, wait bool) error {
 	if err != nil || l == nil || !wait {
 		return err
 	}
+	l.rev = rev
 	m, err := s.lessor(ctx, nsID, l.MountID)
 	if err == nil {
 		err = m.revoke(ctx, s.Now(), l)
@@ -130,29 +131,12 @@ func (s *Store) Revoke(ctx context.Context, nsID, id string, wait bool) error {
 		s.Log.Warn("a lease was not taken back", slog.String("lease", l.ID), slog.Any("error", err))
 		return errNotYet(1)
 	}
-	return s.forget(ctx, l, func(*store.Tx) {})
+	return s.settle(ctx, []*Lease{l}, nil, func(*store.Tx) {})
 }
 
 func errNotYet(n int) error {
 	return &api.Error{Kind: api.Unavailable, Message: fmt.Sprintf("%d of the leases have ended but could not be taken back yet; they are tried again later", n),
 		Hint: "the server's log has the cause"}
-}
-
-// forget removes the rows of a lease that was taken back. end is part of the
-// commit.
-func (s *Store) forget(ctx context.Context, l *Lease, end func(*store.Tx)) error {
-	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
-		now, err := read(tx, l.NamespaceID, l.ID)
-		if err != nil {
-			return err
-		}
-		if now != nil {
-			now.remove(tx)
-		}
-		end(tx)
-		return nil
-	})
-	return err
 }
 
 // Jobs are the handlers of the due-times that leases have.
@@ -180,7 +164,7 @@ func (s *Store) end(ctx context.Context, job *schedule.Job) error {
 	if err != nil {
 		return errors.Join(err, s.despair(ctx, job, l, err))
 	}
-	return s.forget(ctx, l, job.Done)
+	return s.settle(ctx, there, nil, job.Done)
 }
 
 // despair marks a lease as irrevocable once its engine has failed on it too often.

@@ -84,6 +84,8 @@ type Lease struct {
 	Ended   time.Time `json:"ended,omitzero"` // since when it is being taken back; zero: it is not
 	Due     time.Time `json:"due"`            // of its row in the schedule
 	Failure string    `json:"failure,omitempty"`
+
+	rev store.Rev // of the row that was read
 }
 
 // Alive reports whether the lease is in force at a moment.
@@ -133,7 +135,7 @@ func decode(nsID string, e store.Entry) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.NamespaceID, l.ID = nsID, strings.TrimPrefix(e.Key, rowKey(nsID, ""))
+	l.NamespaceID, l.ID, l.rev = nsID, strings.TrimPrefix(e.Key, rowKey(nsID, "")), e.Rev
 	return l, nil
 }
 

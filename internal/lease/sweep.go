@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -21,8 +22,10 @@ const (
 	// page is how many leases are ended in one commit: four removals each, within
 	// store.MaxWrites.
 	page = 24
-	// abreast is how many leases of a page an engine is asked to take back at once.
-	abreast = 8
+	// pagesAbreast is how many pages of a sweep are worked on at once, and abreast
+	// how many leases of each an engine is asked to take back at once.
+	pagesAbreast = 2
+	abreast      = 4
 	// longGrace is how long the schedule leaves a sweep to the request that began it.
 	longGrace = 5 * time.Minute
 )
@@ -97,6 +100,7 @@ func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) e
 
 // leftover says that engines failed to take leases back.
 type leftover struct {
+	mu    sync.Mutex
 	n     int
 	cause error // the first
 }
@@ -110,29 +114,19 @@ func (e *leftover) Error() string {
 func (e *leftover) Unwrap() error { return e.cause }
 
 func (e *leftover) add(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.n++
-	if e.cause == nil {
-		e.cause = err
-	}
+	e.cause = cmp.Or(e.cause, err)
 }
 
-// run takes back all leases of a sweep, a page at a time. It keeps no list in
-// memory and can be cut short anywhere. It returns a leftover when engines failed;
-// the leases that it is about have ended, and the schedule tries them again.
+// run takes back all leases of a sweep and revokes its tokens. It can be cut
+// short anywhere. It returns a leftover when engines failed; the leases that it
+// is about have ended, and the schedule tries them again.
 func (s *Store) run(ctx context.Context, nsID string, sw *sweep) error {
-	left, after := &leftover{}, ""
-	for {
-		ls, next, err := s.next(ctx, nsID, sw, after)
-		if err != nil {
-			return err
-		}
-		if err := s.endPage(ctx, ls, sw.Force, left); err != nil {
-			return err
-		}
-		if next == "" {
-			break
-		}
-		after = next
+	left := &leftover{}
+	if err := s.pages(ctx, nsID, sw, left); err != nil {
+		return err
 	}
 	if sw.Tokens {
 		if err := s.revokeTokens(ctx, nsID, sw); err != nil {
@@ -143,6 +137,34 @@ func (s *Store) run(ctx context.Context, nsID string, sw *sweep) error {
 		return left
 	}
 	return nil
+}
+
+// pages takes back a sweep's leases, a few pages at a time, so that they wait for
+// the disk together. It keeps no list in memory.
+func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftover) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	slots := make(chan struct{}, pagesAbreast)
+	var work sync.WaitGroup
+	for after := ""; ctx.Err() == nil; {
+		ls, next, err := s.next(ctx, nsID, sw, after)
+		if err != nil {
+			stop(err)
+			break
+		}
+		slots <- struct{}{}
+		work.Go(func() {
+			defer func() { <-slots }()
+			if err := s.endPage(ctx, ls, sw.Force, left); err != nil {
+				stop(err)
+			}
+		})
+		if after = next; next == "" {
+			break
+		}
+	}
+	work.Wait()
+	return context.Cause(ctx)
 }
 
 // next is a page of a sweep's leases and the key to go on after; empty: it was
@@ -235,67 +257,83 @@ func (s *Store) endPage(ctx context.Context, ls []*Lease, force bool, left *left
 	if err := ctx.Err(); err != nil {
 		return err // what failed may have failed for that
 	}
-	for i, err := range failed {
-		if err == nil {
-			continue
-		}
-		s.Log.Warn("a lease was not taken back", slog.String("lease", ls[i].ID), slog.Bool("forgotten", force), slog.Any("error", err))
-		if force {
-			failed[i] = nil
-		} else {
+	for id, err := range failed {
+		s.Log.Warn("a lease was not taken back", slog.String("lease", id), slog.Bool("forgotten", force), slog.Any("error", err))
+		if !force {
 			left.add(err)
 		}
 	}
-	return s.settle(ctx, ls, failed)
+	if force {
+		failed = nil
+	}
+	return s.settle(ctx, ls, failed, func(*store.Tx) {})
+}
+
+// current makes leases part of a transaction: at the first attempt as they were
+// read before, at later ones read anew, without those that are gone.
+func current(tx *store.Tx, ls []*Lease, attempt int) ([]*Lease, error) {
+	there := make([]*Lease, 0, len(ls))
+	for _, l := range ls {
+		if attempt == 0 {
+			tx.Require(l.key(), l.rev)
+		} else {
+			now, err := read(tx, l.NamespaceID, l.ID)
+			if err != nil {
+				return nil, err
+			}
+			if l = now; l == nil {
+				continue
+			}
+		}
+		there = append(there, l)
+	}
+	return there, nil
 }
 
 // endAll marks leases as ended and returns those that are still there.
 func (s *Store) endAll(ctx context.Context, ls []*Lease) (there []*Lease, err error) {
-	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
-		there = there[:0]
-		for _, l := range ls {
-			now, err := read(tx, l.NamespaceID, l.ID)
+	now, attempt := s.Now(), 0
+	rev, err := store.Update(ctx, s.Store, func(tx *store.Tx) (err error) {
+		there, err = current(tx, ls, attempt)
+		attempt++
+		for i, l := range there {
 			if err != nil {
-				return err
+				break
 			}
-			if now == nil {
-				continue
-			}
-			there = append(there, now)
-			if !now.Ended.IsZero() {
-				continue
-			}
-			now.Ended = s.Now()
-			if err := now.put(tx, now.Due); err != nil {
-				return err
+			if l.Ended.IsZero() {
+				ended := *l
+				ended.Ended, ended.rev = now, 0
+				err, there[i] = ended.put(tx, ended.Due), &ended
 			}
 		}
-		return nil
+		return err
 	})
+	for _, l := range there {
+		l.rev = cmp.Or(l.rev, rev)
+	}
 	return there, err
 }
 
-// revokeAll asks the engines of leases to take them back. It returns an error or
-// nil for each.
-func (s *Store) revokeAll(ctx context.Context, ls []*Lease) []error {
-	failed := make([]error, len(ls))
+// revokeAll asks the engines of leases to take them back. It returns the failures
+// by the keys of the leases.
+func (s *Store) revokeAll(ctx context.Context, ls []*Lease) map[string]error {
+	var mu sync.Mutex
+	failed := map[string]error{}
 	slots := make(chan struct{}, abreast)
 	var work sync.WaitGroup
-	known := map[string]*lessor{}
-	for i, l := range ls {
-		m := known[l.NamespaceID+"/"+l.MountID]
-		if m == nil {
-			var err error
-			if m, err = s.lessor(ctx, l.NamespaceID, l.MountID); err != nil {
-				failed[i] = err
-				continue
-			}
-			known[l.NamespaceID+"/"+l.MountID] = m
-		}
+	for _, l := range ls {
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			failed[i] = m.revoke(ctx, s.Now(), l)
+			m, err := s.lessor(ctx, l.NamespaceID, l.MountID)
+			if err == nil {
+				err = m.revoke(ctx, s.Now(), l)
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[l.key()] = err
+			}
 		})
 	}
 	work.Wait()
@@ -303,25 +341,25 @@ func (s *Store) revokeAll(ctx context.Context, ls []*Lease) []error {
 }
 
 // settle removes the leases that were taken back, and gives the others a
-// due-time at which they are tried again.
-func (s *Store) settle(ctx context.Context, ls []*Lease, failed []error) error {
+// due-time at which they are tried again. end is part of the commit.
+func (s *Store) settle(ctx context.Context, ls []*Lease, failed map[string]error, end func(*store.Tx)) error {
+	attempt := 0
 	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
-		for i, l := range ls {
-			now, err := read(tx, l.NamespaceID, l.ID)
-			if err != nil {
-				return err
-			}
+		there, err := current(tx, ls, attempt)
+		attempt++
+		for _, l := range there {
 			switch {
-			case now == nil:
-			case failed[i] == nil:
-				now.remove(tx)
-			case now.Failure == "" && now.Due.After(s.Now().Add(retry)):
-				if err := now.put(tx, s.Now().Add(retry)); err != nil {
-					return err
-				}
+			case err != nil:
+				return err
+			case failed[l.key()] == nil:
+				l.remove(tx)
+			case l.Failure == "" && l.Due.After(s.Now().Add(retry)):
+				late := *l
+				err = late.put(tx, s.Now().Add(retry))
 			}
 		}
-		return nil
+		end(tx)
+		return err
 	})
 	return err
 }

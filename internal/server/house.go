@@ -216,6 +216,10 @@ func (s *Server) auditEnv() audit.Env {
 	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit}
 }
 
+// abreast is how much scheduled work is done at once. Most of it waits for the
+// disk, and what waits together shares one write.
+const abreast = 128
+
 // start opens the audit devices and lets scheduled work run.
 func (h *house) start(s *Server) error {
 	ctx, stop := context.WithCancel(context.Background())
@@ -228,7 +232,7 @@ func (h *house) start(s *Server) error {
 		s.log.Error("an audit device cannot be written: unless another one can, every request is refused",
 			slog.String("device", path), slog.Any("error", err))
 	}
-	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Failed: func(it schedule.Item, err error) {
+	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Limit: abreast, Failed: func(it schedule.Item, err error) {
 		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
 	}}
 	h.work.Go(func() {
