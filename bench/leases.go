@@ -86,13 +86,14 @@ func startLeases(dir string) (*process.Server, error) {
 type leaseRun struct {
 	w    io.Writer
 	num  int
+	each time.Duration // length of a round of reads
 	t    *target // reads
 	root *target // does all else
 }
 
 // reportLeases measures what many leases cost: to make them, to start with them, and the reads that are answered while they
 // are revoked, by prefix, by the death of their token and by the end of their time.
-func reportLeases(w io.Writer, dir string, num int) (err error) {
+func reportLeases(w io.Writer, dir string, num int, each time.Duration) (err error) {
 	s, err := startLeases(dir)
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func reportLeases(w io.Writer, dir string, num int) (err error) {
 	defer func() { err = errors.Join(err, s.Kill()) }()
 	t := target{name: "strongroom", addr: s.Addr, token: s.RootToken(), pid: s.PID()}
 	root := t
-	run := &leaseRun{w, num, &t, &root}
+	run := &leaseRun{w, num, each, &t, &root}
 	if err := run.t.prepare(); err != nil {
 		return err
 	}
@@ -151,12 +152,11 @@ func (r *leaseRun) ends() error {
 	}); err != nil {
 		return err
 	}
-	at := time.Now().Add(time.Duration(r.num)*100*time.Microsecond + 5*time.Second)
+	at := time.Now().Add(time.Duration(r.num)*300*time.Microsecond + 3*r.each + 2*time.Second)
 	if err := r.make(r.root, time.Until(at)); err != nil {
 		return err
 	}
-	time.Sleep(time.Until(at))
-	return r.while("expired at once", r.gone)
+	return r.while("expired at once", r.gone, at)
 }
 
 // makers is how many clients make leases.
@@ -211,19 +211,22 @@ func (r *leaseRun) gone() error {
 		if text == "" {
 			return errors.New("an empty list of leases")
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }
 
 // readers is how many clients read meanwhile.
 const readers = 4
 
-// while measures reads without anything else, and again until work has ended.
-func (r *leaseRun) while(what string, work func() error) error {
+// while measures reads without anything else, and again until work has ended. after is when the work begins.
+func (r *leaseRun) while(what string, work func() error, after ...time.Time) error {
 	read := workloads[0]
-	idle, err := drive(r.t, read, readers, 3*time.Second)
+	idle, err := drive(r.t, read, readers, 3*r.each)
 	if err != nil {
 		return err
+	}
+	for _, at := range after {
+		<-time.After(time.Until(at))
 	}
 	var took time.Duration
 	began, ended := time.Now(), make(chan error, 1)
@@ -234,7 +237,7 @@ func (r *leaseRun) while(what string, work func() error) error {
 	}()
 	var busy []round
 	for done := false; !done; {
-		window, err := drive(r.t, read, readers, time.Second)
+		window, err := drive(r.t, read, readers, r.each)
 		if err != nil {
 			return err
 		}

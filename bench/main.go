@@ -89,7 +89,7 @@ func (o *options) run(w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if o.leases {
-		return reportLeases(w, dir, o.memoryNum)
+		return reportLeases(w, dir, o.memoryNum, o.each)
 	}
 	server, err := startServer(dir)
 	if err != nil {

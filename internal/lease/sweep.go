@@ -26,6 +26,8 @@ const (
 	// how many leases of each an engine is asked to take back at once.
 	pagesAbreast = 2
 	abreast      = 4
+	// maxRest bounds how long a sweep rests after a page.
+	maxRest = 10 * time.Millisecond
 	// longGrace is how long the schedule leaves a sweep to the request that began it.
 	longGrace = 5 * time.Minute
 )
@@ -155,9 +157,11 @@ func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftove
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
+			began := s.Now()
 			if err := s.endPage(ctx, ls, sw.Force, left); err != nil {
 				stop(err)
 			}
+			rest(ctx, s.Now().Sub(began)/2)
 		})
 		if after = next; next == "" {
 			break
@@ -165,6 +169,16 @@ func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftove
 	}
 	work.Wait()
 	return context.Cause(ctx)
+}
+
+// rest leaves the processors and the disk to others for a while.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(min(d, maxRest))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // next is a page of a sweep's leases and the key to go on after; empty: it was
