@@ -24,7 +24,7 @@ const (
 	page = 24
 	// pagesAbreast is how many pages of a sweep are worked on at once, and abreast
 	// how many leases of each an engine is asked to take back at once.
-	pagesAbreast = 2
+	pagesAbreast = 4
 	abreast      = 4
 	// maxRest bounds how long a sweep rests after a page.
 	maxRest = 10 * time.Millisecond

@@ -150,7 +150,7 @@ func TestMoveSparesATwin(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runner(s, nil)
-	j := r.claim(t.Context(), gather(es[:1]), now)[0]
+	j := r.claimPage(t.Context(), &page{claims: [][]group{gather(es[:1])}}, now)[0]
 	err = j.move(t.Context(), s, now.Add(time.Hour), row{})
 	if !errors.Is(err, store.ErrConflict) || left(t, s) != 2 {
 		t.Errorf("the move returned %v, %d rows left", err, left(t, s))
