@@ -87,8 +87,8 @@ type leaseRun struct {
 	w    io.Writer
 	num  int
 	each time.Duration // length of a round of reads
-	t    *target // reads
-	root *target // does all else
+	t    *target       // reads
+	root *target       // does all else
 }
 
 // reportLeases measures what many leases cost: to make them, to start with them, and the reads that are answered while they
