@@ -99,9 +99,9 @@ func (a *LookupAnswer) times(now, issued, expires, renewed time.Time) {
 
 // RenewRequest asks for a lease to last longer.
 type RenewRequest struct {
-	LeaseID    string       `json:"lease_id"`     // Identifier of the lease.
-	URLLeaseID string       `json:"url_lease_id"` // Another name of lease_id.
-	Increment  api.Duration `json:"increment"`    // For how long from now; absent: for as long as usual.
+	LeaseID    string       `json:"lease_id"`                          // Identifier of the lease.
+	URLLeaseID string       `json:"url_lease_id" api:"alias=lease_id"` // Another name of lease_id.
+	Increment  api.Duration `json:"increment"`                         // For how long from now; absent: for as long as usual.
 }
 
 // NamedRenewRequest asks for a lease, named by the path, to last longer.
@@ -155,9 +155,9 @@ func (s *Store) RenewNamed(c *api.Call, q *NamedRenewRequest) (*api.Answer, erro
 
 // RevokeRequest ends a lease.
 type RevokeRequest struct {
-	LeaseID    string `json:"lease_id"`     // Identifier of the lease.
-	URLLeaseID string `json:"url_lease_id"` // Another name of lease_id.
-	Sync       bool   `json:"sync"`         // Answer when the engine has taken back what was lent.
+	LeaseID    string `json:"lease_id"`                          // Identifier of the lease.
+	URLLeaseID string `json:"url_lease_id" api:"alias=lease_id"` // Another name of lease_id.
+	Sync       bool   `json:"sync"`                              // Answer when the engine has taken back what was lent.
 }
 
 // NamedRevokeRequest ends a lease that the path names.

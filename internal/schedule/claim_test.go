@@ -292,7 +292,7 @@ func TestClaimSparesARowThatChanged(t *testing.T) {
 	}
 	changed.Data = []byte("other data")
 	add(t, s, changed)
-	if jobs := runner(s, nil).claim(t.Context(), gather(es), now); len(jobs) != 0 {
+	if jobs := runner(s, nil).claimPage(t.Context(), &page{claims: [][]group{gather(es)}}, now); len(jobs) != 0 {
 		t.Errorf("%d were claimed", len(jobs))
 	}
 	if e, err := s.Get(t.Context(), changed.key()); err != nil || !strings.Contains(string(e.Value), "b3RoZXIgZGF0YQ") {
