@@ -38,8 +38,12 @@ func (s *Store) lessor(ctx context.Context, nsID, mountID string) (*lessor, erro
 	}
 	e := table.ByID(mountID)
 	if e == nil {
-		if e, err = s.departed(ctx, nsID, mountID); err != nil {
+		left, err := s.departed(ctx, nsID, mountID)
+		if err != nil {
 			return nil, err
+		}
+		if left != nil {
+			e = &left.Entry
 		}
 	}
 	n, err := s.Namespaces.ByID(ctx, nsID)
@@ -57,12 +61,18 @@ func (s *Store) lessor(ctx context.Context, nsID, mountID string) (*lessor, erro
 }
 
 // departed is a mount that was disabled, as long as it may have leases.
-func (s *Store) departed(ctx context.Context, nsID, mountID string) (*mount.Entry, error) {
+func (s *Store) departed(ctx context.Context, nsID, mountID string) (*gone, error) {
 	row, err := s.Store.Get(ctx, goneKey(nsID, mountID))
 	if err != nil || !row.Exists() {
 		return nil, err
 	}
-	return store.DecodeJSON[mount.Entry](row)
+	return store.DecodeJSON[gone](row)
+}
+
+// gone is a mount that was disabled.
+type gone struct {
+	mount.Entry
+	Removed time.Time `json:"removed"`
 }
 
 // errGone says that nobody is left who could take a lease back.
@@ -153,7 +163,9 @@ func (s *Store) end(ctx context.Context, job *schedule.Job) error {
 	if l.Alive(s.Now()) {
 		return nil // renewed meanwhile; its new due-time stands
 	}
-	there, err := s.endAll(ctx, []*Lease{l}) // before the engine is asked: nobody renews it any more
+	// It ends before the engine is asked, so that nobody renews it any more, unless
+	// somebody has at this very moment.
+	there, err := s.endAll(ctx, []*Lease{l}, func(l *Lease) bool { return l.Alive(s.Now()) })
 	if err != nil || len(there) == 0 {
 		return err
 	}
@@ -197,7 +209,7 @@ func reason(err error) string {
 // MountRemoved records, in the transaction that disables a mount, what is needed
 // to take its leases back.
 func (s *Store) MountRemoved(tx *store.Tx, nsID string, e *mount.Entry) error {
-	row, err := json.Marshal(e)
+	row, err := json.Marshal(gone{*e, s.Now()})
 	if err != nil {
 		return fmt.Errorf("lease: encode mount: %w", err)
 	}
@@ -223,7 +235,7 @@ func (s *Store) ClearMount(ctx context.Context, nsID, mountID string, force bool
 	if err != nil || e == nil {
 		return err
 	}
-	sw := &sweep{Prefix: e.Path, MountID: e.ID, Before: s.Now(), Force: force, Tokens: e.Auth()}
+	sw := &sweep{Prefix: e.Path, MountID: e.ID, Before: e.Removed, Force: force, Tokens: e.Auth()}
 	if err := s.run(ctx, nsID, sw); err != nil {
 		return err
 	}
@@ -239,7 +251,7 @@ func (s *Store) ClearNamespace(ctx context.Context, nsID string, force bool) err
 	if err != nil || n == nil {
 		return err
 	}
-	return s.run(ctx, nsID, &sweep{Before: s.Now(), Force: force})
+	return s.run(ctx, nsID, &sweep{Force: force})
 }
 
 // HolderDied ends, in the background, the leases of a token that is dead.

@@ -140,6 +140,48 @@ func TestRenewAgainstRevoke(t *testing.T) {
 	}
 }
 
+// A renewal that is committed between the schedule's look at a lease and its
+// ending stands.
+func TestRenewalAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		phys := &meddled{Store: mem.Open()}
+		w := newWorld(t, phys, newLender())
+		l, name := w.lend(time.Hour, 0)
+		at := time.Now().Add(59 * time.Minute) // when the renewal was asked for
+		time.Sleep(time.Hour)
+		phys.before = func() {
+			w.s.Now = func() time.Time { return at }
+			c := w.call()
+			c.Now = at
+			if _, err := w.s.Renew(c, &lease.RenewRequest{LeaseID: l.ID}); err != nil {
+				t.Error(err)
+			}
+			w.s.Now = time.Now
+		}
+		end := w.s.Jobs()["lease"]
+		if err := end(t.Context(), &schedule.Job{Item: schedule.Item{Namespace: namespace.RootID, Kind: "lease", ID: "x", Data: []byte(l.ID)}}); err != nil {
+			t.Error(err)
+		}
+		if !w.engine.has(name) {
+			t.Error("a lease that had been renewed was ended")
+		}
+	})
+}
+
+// meddled is a store in which something happens before the next commit.
+type meddled struct {
+	store.Store
+	before func()
+}
+
+func (m *meddled) Commit(ctx context.Context, c []store.Check, ws []store.Write) (store.Rev, error) {
+	if fn := m.before; fn != nil {
+		m.before = nil
+		fn()
+	}
+	return m.Store.Commit(ctx, c, ws)
+}
+
 // killed is a store that a node loses in the middle: from a commit on, all fail.
 type killed struct {
 	store.Store

@@ -27,7 +27,7 @@ const (
 	pagesAbreast = 4
 	abreast      = 4
 	// maxRest bounds how long a sweep rests after a page.
-	maxRest = 10 * time.Millisecond
+	maxRest = 5 * time.Millisecond
 	// longGrace is how long the schedule leaves a sweep to the request that began it.
 	longGrace = 5 * time.Minute
 )
@@ -38,7 +38,7 @@ type sweep struct {
 	Prefix  string    `json:"prefix,omitempty"` // of their ids
 	MountID string    `json:"mount,omitempty"`  // empty: of any
 	Holder  string    `json:"holder,omitempty"` // token whose leases they are, instead of Prefix
-	Before  time.Time `json:"before,omitzero"`  // issued until then; zero: whenever
+	Before  time.Time `json:"before,omitzero"`  // issued until then; zero: whenever; with MountID, of tokens alone
 	Force   bool      `json:"force,omitempty"`  // forget what an engine does not take back
 	Tokens  bool      `json:"tokens,omitempty"` // tokens made below Prefix too
 }
@@ -199,11 +199,19 @@ func (s *Store) next(ctx context.Context, nsID string, sw *sweep, after string) 
 		if err != nil {
 			return nil, "", err
 		}
-		if (sw.MountID == "" || sw.MountID == l.MountID) && (sw.Before.IsZero() || !l.Issued.After(sw.Before)) {
+		if sw.covers(l) {
 			ls = append(ls, l)
 		}
 	}
 	return ls, next, nil
+}
+
+// covers reports whether a lease below the prefix is one of the sweep's.
+func (sw *sweep) covers(l *Lease) bool {
+	if sw.MountID != "" {
+		return sw.MountID == l.MountID
+	}
+	return sw.Before.IsZero() || !l.Issued.After(sw.Before)
 }
 
 // list is one page of a range after a key, and the key to go on after. Entries
@@ -263,7 +271,7 @@ func (s *Store) endPage(ctx context.Context, ls []*Lease, force bool, left *left
 	if len(ls) == 0 {
 		return nil
 	}
-	ls, err := s.endAll(ctx, ls)
+	ls, err := s.endAll(ctx, ls, func(*Lease) bool { return false })
 	if err != nil {
 		return err
 	}
@@ -304,11 +312,13 @@ func current(tx *store.Tx, ls []*Lease, attempt int) ([]*Lease, error) {
 	return there, nil
 }
 
-// endAll marks leases as ended and returns those that are still there.
-func (s *Store) endAll(ctx context.Context, ls []*Lease) (there []*Lease, err error) {
+// endAll marks leases as ended, all but those that are to be spared, and returns
+// them without those that are gone.
+func (s *Store) endAll(ctx context.Context, ls []*Lease, spare func(*Lease) bool) (there []*Lease, err error) {
 	now, attempt := s.Now(), 0
 	rev, err := store.Update(ctx, s.Store, func(tx *store.Tx) (err error) {
 		there, err = current(tx, ls, attempt)
+		there = slices.DeleteFunc(there, spare)
 		attempt++
 		for i, l := range there {
 			if err != nil {
