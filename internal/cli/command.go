@@ -77,7 +77,7 @@ func (d command) cobra(a *app) *cobra.Command {
 	out := &cobra.Command{
 		Use:     d.use,
 		Short:   d.short,
-		Long:    strings.TrimSpace(d.short + ".\n\n" + d.long),
+		Long:    a.guise.worded(strings.TrimSpace(d.short + ".\n\n" + d.long)),
 		Example: d.examples(a.name),
 		// Unknown subcommands are told from arguments here, not by cobra.
 		Args: cobra.ArbitraryArgs,

@@ -124,7 +124,7 @@ func (a *app) report(err error) {
 		}
 	}
 	if hint := a.hint(err); hint != "" {
-		fmt.Fprintln(a.stderr, "hint: "+hint)
+		fmt.Fprintln(a.stderr, "hint: "+a.guise.worded(hint))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 // command takes.
 type app struct {
 	name   string // as the program was called
+	guise  guise
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
@@ -31,7 +32,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(
 
 // Run is Main with a context, which ends requests under way when it is done.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string, extra ...*cobra.Command) int {
-	a := &app{name: programName(args), stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}
+	a := newApp(args, stdin, stdout, stderr, getenv)
 	root := a.root()
 	for _, cmd := range extra {
 		cmd.Example = strings.ReplaceAll(cmd.Example, "  strongroom ", "  "+a.name+" ")
@@ -46,6 +47,12 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		a.report(err)
 	}
 	return exitCode(err)
+}
+
+func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {
+	name := programName(args)
+	g := guiseOf(name)
+	return &app{name: name, guise: g, stdin: stdin, stdout: stdout, stderr: stderr, getenv: g.environment(getenv)}
 }
 
 func programName(args []string) string {

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,14 +34,17 @@ type flags struct {
 	devToken  string
 	devListen string
 	devKVv1   bool
-	exitOnErr bool
+	devFlags
 }
 
-// Commands are the commands that run a server.
-func Commands() []*cobra.Command { return []*cobra.Command{serverCommand(), devCommand()} }
+// Commands are the commands that run a server. The function keep, unless it is nil,
+// is given the root token of a development server, for later commands to use.
+func Commands(keep func(token string) error) []*cobra.Command {
+	return []*cobra.Command{serverCommand(keep), devCommand()}
+}
 
-func serverCommand() *cobra.Command {
-	f := &flags{}
+func serverCommand(keep func(token string) error) *cobra.Command {
+	f := &flags{devFlags: devFlags{keep: keep}}
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server",
@@ -69,7 +74,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringVar(&f.devToken, "dev-root-token-id", "", "root `TOKEN` of the development server")
 	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
 	fs.BoolVar(&f.devKVv1, "dev-kv-v1", false, "mount secret/ as KV version 1")
-	fs.BoolVar(&f.exitOnErr, "exit-on-core-shutdown", false, "accepted for compatibility")
+	f.devFlags.register(fs)
 	return c
 }
 
@@ -160,10 +165,8 @@ func (f *flags) devConfig(c *Config) error {
 	if f.data != "" {
 		return errors.New("-dev keeps everything in memory: leave -data out")
 	}
-	address := f.devListen
-	if address == "" {
-		address = DefaultAddress
-	}
+	address := cmp.Or(f.devListen, devVariable(os.Getenv, "LISTEN_ADDRESS"), DefaultAddress)
+	f.devToken = cmp.Or(f.devToken, devVariable(os.Getenv, "ROOT_TOKEN_ID"))
 	if f.devToken == "" {
 		token, err := randomToken()
 		if err != nil {
@@ -174,7 +177,7 @@ func (f *flags) devConfig(c *Config) error {
 	c.DataDir, c.LocalSlot, c.SlotPath = "", false, ""
 	c.AuditDirs = append(c.AuditDirs, append(f.auditDirs, os.TempDir())...)
 	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
-	c.DevRoot, c.DevKVv1 = api.NewSecret(f.devToken), f.devKVv1
+	c.DevRoot, c.DevKVv1, c.DevNoKV = api.NewSecret(f.devToken), f.devKVv1, f.noKV
 	f.logging(c)
 	return nil
 }
@@ -186,7 +189,15 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	ownOnly()
+	remove, err := f.devCertificate(c, cmd.OutOrStdout(), time.Now)
+	if err != nil {
+		return err
+	}
+	defer remove()
 	log := NewLogger(c, cmd.ErrOrStderr())
+	if given := f.ignored(cmd.Flags()); len(given) > 0 {
+		log.Warn("flags that have no effect", slog.Any("flags", given))
+	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -205,7 +216,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return errors.Join(err, listeners.Close())
 	}
 	go s.reopenOnHangup(ctx, hangup, listeners)
-	if err := c.writePID(); err != nil {
+	if err := errors.Join(f.keepToken(c), c.writePID()); err != nil {
 		return errors.Join(err, listeners.Close(), s.Close())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Strongroom listens on %s\n\n    export VAULT_ADDR=%s\n\n", strings.Join(listeners.URLs, ", "), listeners.URLs[0])
