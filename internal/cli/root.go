@@ -17,6 +17,7 @@ func commands() []command {
 		readCommand(), writeCommand(), patchCommand(), listCommand(), scanCommand(), deleteCommand(),
 		unwrapCommand(), tokenCommands(), policyCommands(), secretsCommands(), authCommands(),
 		auditCommands(), namespaceCommands(), leaseCommands(), operatorCommands(),
+		pluginCommands(), debugCommand(), monitorCommand(), versionHistoryCommand(),
 		pathHelpCommand(), printCommands(), versionCommand(), optionsCommand(),
 	}
 }

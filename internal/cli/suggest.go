@@ -75,18 +75,6 @@ func helpOn(help *cobra.Command, words []string) error {
 	return cmd.Help()
 }
 
-// completionFamily makes cobra's completion command answer as the other families,
-// when it is named without a shell or with an unknown one.
-func completionFamily(root *cobra.Command) {
-	root.InitDefaultCompletionCmd()
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" {
-			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, family
-			cmd.ValidArgsFunction = nil
-		}
-	}
-}
-
 // noSuch is the error for a command that is not there.
 func noSuch(cmd *cobra.Command, name string) error {
 	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())

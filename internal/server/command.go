@@ -40,7 +40,7 @@ type flags struct {
 // Commands are the commands that run a server. The function keep, unless it is nil,
 // is given the root token of a development server, for later commands to use.
 func Commands(keep func(token string) error) []*cobra.Command {
-	return []*cobra.Command{serverCommand(keep), devCommand()}
+	return []*cobra.Command{serverCommand(keep), devCommand(), checkCommand()}
 }
 
 func serverCommand(keep func(token string) error) *cobra.Command {
