@@ -230,10 +230,12 @@ func (c *call) initialized(req client.InitRequest, out *client.InitResponse) err
 	if err != nil {
 		return err
 	}
-	return c.show(m, fields, func() error { return c.println(initText(m)) })
+	return c.show(m, fields, func() error {
+		return c.println(initText(m, len(req.PGPKeys)+len(req.RecoveryPGPKeys)+len(req.RootTokenPGPKey) > 0))
+	})
 }
 
-func initText(m machineInit) string {
+func initText(m machineInit, encrypted bool) string {
 	text := ""
 	for i, key := range m.UnsealKeysB64 {
 		text += fmt.Sprintf("Unseal Key %d: %s\n", i+1, key)
@@ -242,6 +244,9 @@ func initText(m machineInit) string {
 		text += fmt.Sprintf("Recovery Key %d: %s\n", i+1, key)
 	}
 	text += fmt.Sprintf("\nInitial Root Token: %s\n", m.RootToken)
+	if encrypted {
+		text += "\nWhat a PGP key was given for is encrypted: base64 --decode | gpg --decrypt shows it.\n"
+	}
 	if len(m.UnsealKeysB64) == 0 {
 		return text + "\nThe store is initialised. The server unseals itself."
 	}

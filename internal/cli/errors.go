@@ -22,6 +22,9 @@ const (
 	exitOK     = 0
 	exitLocal  = 1
 	exitServer = 2
+	// exitNoCommand is what vault and bao, and shells, answer for a command that is
+	// not there.
+	exitNoCommand = 127
 )
 
 // exit ends the program with a code. An empty text prints nothing.

@@ -81,5 +81,9 @@ func noSuch(cmd *cobra.Command, name string) error {
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), nearest(name, near))
 	}
-	return &exit{exitLocal, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
+	code := exitLocal
+	if !cmd.HasParent() && guiseOf(cmd.Name()).prefixes[0] != ownPrefix {
+		code = exitNoCommand
+	}
+	return &exit{code, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
 }
