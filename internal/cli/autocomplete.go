@@ -70,13 +70,16 @@ func (a *app) path() string {
 	return path
 }
 
+// zshCompletion starts zsh's completion where the file has not done so before.
+const zshCompletion = "(( $+functions[compdef] )) || { autoload -U compinit && compinit -i }"
+
 // setCompletion adds completion to the shells' files, or takes it out. Files of
 // shells that are not used here are not made, but for bash's.
 func (a *app) setCompletion(root *cobra.Command, install bool) error {
 	var changed []string
 	lines := map[string][]string{
 		".bashrc": {a.bashLine()},
-		".zshrc":  {"autoload -U +X bashcompinit && bashcompinit", a.bashLine()},
+		".zshrc":  {zshCompletion, "source <(" + shellQuote(a.path()) + " completion zsh)"},
 	}
 	for _, name := range sortedKeys(lines) {
 		path, err := a.inHome(name)

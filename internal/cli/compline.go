@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,11 +80,10 @@ func shellWords(line string) []string {
 // suggestions asks cobra, to which long flags have two dashes, for the words that may
 // stand where the last of words is. What begins with one dash stays so.
 func suggestions(ctx context.Context, root *cobra.Command, words []string) ([]string, cobra.ShellCompDirective) {
-	last := words[len(words)-1]
-	one := strings.HasPrefix(last, "-") && !strings.HasPrefix(last, "--")
+	one := oneDash(words[len(words)-1])
 	asked := append([]string{cobra.ShellCompNoDescRequestCmd}, words...)
 	if one {
-		asked[len(asked)-1] = "-" + last
+		asked[len(asked)-1] = "-" + asked[len(asked)-1]
 	}
 	var out bytes.Buffer
 	root.SetOut(&out)
@@ -108,6 +108,35 @@ func suggestions(ctx context.Context, root *cobra.Command, words []string) ([]st
 		found = append(found, line)
 	}
 	return found, directive
+}
+
+// oneDash tells a flag, or the beginning of one, that is written with one dash.
+func oneDash(word string) bool {
+	return strings.HasPrefix(word, "-") && !strings.HasPrefix(word, "--")
+}
+
+// completeForScript answers cobra's scripts. Cobra knows long flags with two dashes
+// only, and would show the marks of placeholders in their descriptions.
+func (a *app) completeForScript(ctx context.Context, root *cobra.Command, asked []string) int {
+	asked = slices.Clone(asked)
+	last := len(asked) - 1
+	one := oneDash(asked[last])
+	if one {
+		asked[last] = "-" + asked[last]
+	}
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetArgs(rewriteCompletion(root, asked))
+	if err := root.ExecuteContext(ctx); err != nil {
+		return exitLocal
+	}
+	for line := range strings.Lines(out.String()) {
+		if one && strings.HasPrefix(line, "--") {
+			line = line[1:]
+		}
+		fmt.Fprint(a.stdout, strings.ReplaceAll(line, "`", ""))
+	}
+	return exitOK
 }
 
 // filesFor are the files that a word may name, also behind an at sign, as data has it.

@@ -80,7 +80,7 @@ func TestCompletionIsInstalledAndTakenOut(t *testing.T) {
 		t.Fatalf("%d %s %s", r.code, r.stdout, r.stderr)
 	}
 	for name, want := range map[string]string{
-		".bashrc": "complete -o nospace -C ", ".zshrc": "bashcompinit\ncomplete ", ".config/fish/completions/vault.fish": "complete -c vault",
+		".bashrc": "complete -o nospace -C ", ".zshrc": "compinit -i }\nsource <(", ".config/fish/completions/vault.fish": "complete -c vault",
 	} {
 		if raw, err := os.ReadFile(filepath.Join(home, name)); err != nil || !strings.Contains(string(raw), want) {
 			t.Errorf("%s: %s %v", name, raw, err)
@@ -104,5 +104,15 @@ func TestCompletionIsInstalledAndTakenOut(t *testing.T) {
 	}
 	if r = runAs("vault", env, "-autocomplete-install", "-autocomplete-uninstall"); r.code != 1 {
 		t.Errorf("both: %d", r.code)
+	}
+}
+
+// TestOneDashForScripts pins what the scripts for zsh and fish are answered.
+func TestOneDashForScripts(t *testing.T) {
+	for word, want := range map[string]string{"-mou": "-mount\t", "--mou": "--mount\t", "-mount=x": ":"} {
+		r := runAs("strongroom", nil, "__complete", "kv", "get", word)
+		if !strings.HasPrefix(r.stdout, want) || r.code != 0 {
+			t.Errorf("%s: %d %q", word, r.code, r.stdout)
+		}
 	}
 }

@@ -46,6 +46,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if line := getenv("COMP_LINE"); line != "" && !asksCobra(args) {
 		return a.completeLine(ctx, root, line, getenv("COMP_POINT"), args)
 	}
+	if asksCobra(args) {
+		return a.completeForScript(ctx, root, args[1:])
+	}
 	root.SetArgs(rewrite(root, args[min(1, len(args)):]))
 	err := cmp.Or(root.ExecuteContext(ctx), a.unknown)
 	if err != nil {

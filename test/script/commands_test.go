@@ -50,9 +50,10 @@ func (s *session) close() {
 //	await STATUS METHOD PATH       make a request again and again, for ten seconds at most, until it has that status
 //	capture NAME [REGEXP]          set $NAME to standard output, or to the first group of the expression in it
 //	sink up | down                 listen for audit records at $SINK, or stop
+//	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand,
+		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
 	}
 }
 
