@@ -190,10 +190,10 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	}
 	ownOnly()
 	remove, err := f.devCertificate(c, cmd.OutOrStdout(), time.Now)
+	defer remove()
 	if err != nil {
 		return err
 	}
-	defer remove()
 	log := NewLogger(c, cmd.ErrOrStderr())
 	if given := f.ignored(cmd.Flags()); len(given) > 0 {
 		log.Warn("flags that have no effect", slog.Any("flags", given))

@@ -105,11 +105,14 @@ func (d *devFlags) devCertificate(c *Config, out io.Writer, now func() time.Time
 	}
 	dir := d.certDir
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "strongroom-tls"); err != nil {
-			return remove, err
-		}
+		dir, err = os.MkdirTemp("", "strongroom-tls")
 		// Nothing can be done about a directory of a server that ends.
 		remove = func() { os.RemoveAll(dir) }
+	} else {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return func() {}, err
 	}
 	l := &c.Listeners[0]
 	host, _, err := net.SplitHostPort(l.Address)
