@@ -55,7 +55,10 @@ func usagef(format string, args ...any) error { return fmt.Errorf(format, args..
 
 // absent says that nothing is at path.
 func absent(path string) error {
-	return &exit{code: exitServer, text: "No value found at " + path}
+	return &exit{
+		code: exitServer, text: "No value found at " + path,
+		hint: "check the path's spelling: list and kv list show what is there",
+	}
 }
 
 // failed names what was being done when err came, and leaves nil alone.
@@ -182,7 +185,7 @@ func (a *app) apiHint(err *client.Error) string {
 	case errors.Is(err, client.ErrRateLimited):
 		return "the server limits how often you may ask: wait and try again"
 	}
-	return ""
+	return a.remedy(err)
 }
 
 // forbiddenHint is for a refusal that does not tell a token without rights from one
