@@ -91,6 +91,16 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+func TestAnswerThatRepeatsItsKeys(t *testing.T) {
+	c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, 200, `{"auth":["token"],"data":{"auth":["token"]},"request_id":"r"}`)
+	}, nil)
+	s, err := c.Read(t.Context(), "sys/plugins/catalog", nil)
+	if err != nil || s.Auth != nil || s.Data["auth"] == nil || s.RequestID != "r" {
+		t.Errorf("%v %v", s, err)
+	}
+}
+
 func TestStream(t *testing.T) {
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/sys/monitor" {

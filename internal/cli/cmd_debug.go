@@ -263,17 +263,31 @@ func (b *bundle) profiles(ctx context.Context) {
 	dir := time.Now().UTC().Format("2006-01-02T15-04-05Z") + "/"
 	short := context.WithoutCancel(ctx)
 	var work sync.WaitGroup
-	if b.flags.duration.d > 0 {
-		seconds := min(b.flags.interval.d, b.flags.duration.d)
-		query := url.Values{"seconds": {strconv.Itoa(max(1, int(seconds/time.Second)-1))}}
-		work.Go(func() { b.profile(ctx, dir+"profile.prof", "profile", query) })
-		work.Go(func() { b.profile(ctx, dir+"trace.out", "trace", query) })
+	if seconds := b.half(ctx); seconds > 0 {
+		query := url.Values{"seconds": {strconv.Itoa(seconds)}}
+		// A server takes one of these at a time.
+		work.Go(func() {
+			b.profile(ctx, dir+"profile.prof", "profile", query)
+			b.profile(ctx, dir+"trace.out", "trace", query)
+		})
 	}
 	for _, kind := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
 		b.profile(short, dir+kind+".prof", kind, nil)
 	}
 	b.profile(short, dir+"goroutines.txt", "goroutine", url.Values{"debug": {"2"}})
 	work.Wait()
+}
+
+// half is how many whole seconds each of two profiles may take until the next look,
+// or until ctx ends; 0 means that there is no time for them.
+func (b *bundle) half(ctx context.Context) int {
+	left := b.flags.interval.d
+	if end, ok := ctx.Deadline(); ok {
+		left = min(left, time.Until(end))
+	} else if b.flags.duration.d == 0 {
+		return 0
+	}
+	return int(left / time.Second / 2)
 }
 
 func (b *bundle) profile(ctx context.Context, file, kind string, query url.Values) {

@@ -112,7 +112,7 @@ func TestDebugGoesOnAndKeepsTheLog(t *testing.T) {
 	s, home := debugServer(t), t.TempDir()
 	env := map[string]string{"HOME": home, "STRONGROOM_ADDR": s.URL}
 	at := filepath.Join(home, "case")
-	r := runAs("strongroom", env, "debug", "-duration=1500ms", "-interval=1s", "-metrics-interval=1s", "-compress=false", "-output="+at)
+	r := runAs("strongroom", env, "debug", "-duration=2500ms", "-interval=2s", "-metrics-interval=2s", "-compress=false", "-output="+at)
 	if r.code != 0 {
 		t.Fatalf("%d %s", r.code, r.stderr)
 	}
