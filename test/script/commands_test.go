@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -46,6 +47,7 @@ func (s *session) close() {
 //	server start DIR [FLAG...]     start `strongroom server` on a data directory; a root token it prints becomes $ROOT
 //	server as NAME FLAG...         start `NAME server FLAG...`, where ADDR in a flag, or in a file it names, is the address
 //	server kill | stop             end the server with SIGKILL, or cleanly
+//	server hangup                  send SIGHUP: it reopens its files, and says so in its log
 //	server said REGEXP             match what the server has printed
 //	exits CODE PROGRAM [ARG...]    run a program that must end with that status
 //	http METHOD PATH [BODY]        make a request with $STRONGROOM_TOKEN; the status and the body become standard output
@@ -67,7 +69,7 @@ func need(ts *testscript.TestScript, neg bool, args []string, least int, usage s
 }
 
 func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "server dev | start DIR [FLAG...] | as NAME FLAG... | kill | stop | said REGEXP")
+	need(ts, neg, args, 1, "server dev | start DIR [FLAG...] | as NAME FLAG... | kill | stop | hangup | said REGEXP")
 	s := of(ts)
 	switch args[0] {
 	case "dev":
@@ -88,6 +90,8 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case "stop":
 		ts.Check(s.server.Stop())
 		s.server = nil
+	case "hangup":
+		ts.Check(syscall.Kill(s.server.PID(), syscall.SIGHUP))
 	case "said":
 		need(ts, neg, args, 2, "server said REGEXP")
 		if !regexp.MustCompile(args[1]).MatchString(s.server.Output()) {
