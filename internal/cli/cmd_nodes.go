@@ -67,6 +67,10 @@ func operatorStepDown() command {
 			if err != nil {
 				return failed(err, "stepping down")
 			}
+			if leader, err := cl.Sys().Leader(c.ctx); err == nil && !leader.HAEnabled {
+				return c.say("Nothing has changed: no node leads at %s, each serves everything.\n"+
+					"To take a node out of service, end it with SIGTERM: it finishes the requests under way.", cl.Address())
+			}
 			return c.say("Success! Stepped down: %s", cl.Address())
 		}),
 	}

@@ -1,5 +1,15 @@
 package cli
 
+import (
+	"strings"
+	"testing"
+)
+
+// lonelyNode is one that takes a step-down as if it led.
+func lonelyNode() map[string]answer {
+	return map[string]answer{"PUT sys/step-down": {204, ""}, "GET sys/leader": {200, `{"ha_enabled":false,"is_self":false}`}}
+}
+
 // nodeAnswers are about the node: who it is, what is built in, what it has counted.
 func nodeAnswers() map[string]answer {
 	counts := `{"distinct_entities":2,"non_entity_tokens":3,"clients":5}`
@@ -23,5 +33,18 @@ func nodeAnswers() map[string]answer {
 			"total":` + counts + `}`),
 		"GET sys/internal/counters/activity?start_time=2026-01-01T00%3A00%3A00Z": {204, ""},
 		"GET sys/namespaces?list=true":                                           data(`{"keys":["team/"],"key_info":{"team/":{"id":"abc","path":"team/","custom_metadata":{}}}}`),
+	}
+}
+
+func TestStepDown(t *testing.T) {
+	answers := lonelyNode()
+	r := run(t, newFake(t, answers), t.TempDir(), "operator step-down")
+	if r.code != 0 || !strings.Contains(r.stdout, "no node leads") || !strings.Contains(r.stdout, "SIGTERM") {
+		t.Errorf("alone: %d %s %s", r.code, r.stdout, r.stderr)
+	}
+	answers["GET sys/leader"] = answer{200, `{"ha_enabled":true,"is_self":false}`}
+	r = run(t, newFake(t, answers), t.TempDir(), "operator step-down")
+	if r.code != 0 || r.stdout != "Success! Stepped down: SERVER\n" {
+		t.Errorf("one of several: %d %s %s", r.code, r.stdout, r.stderr)
 	}
 }
