@@ -13,7 +13,7 @@ import (
 func operatorCommands() command {
 	return command{
 		use: "operator", short: "Initialise, unseal, seal and rotate keys",
-		subs: append([]command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorKeySlots()}, nodeCommands()...),
+		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorKeySlots()},
 	}
 }
 
@@ -109,7 +109,6 @@ func present(namesAndValues ...string) [][]string {
 func operatorInit() command {
 	req := client.InitRequest{SecretShares: 5, SecretThreshold: 3}
 	var status bool
-	var pgp initKeys
 	return command{
 		use: "init", short: "Initialise a new store and print its keys",
 		long: "The key shares and the first root token are shown this once. Give the shares to\n" +
@@ -120,7 +119,6 @@ func operatorInit() command {
 			f.IntVarP(&req.SecretThreshold, "key-threshold", "t", req.SecretThreshold, "`number` of shares that unseal")
 			f.IntVar(&req.RecoveryShares, "recovery-shares", 0, "`number` of recovery shares, for a server that unseals itself")
 			f.IntVar(&req.RecoveryThreshold, "recovery-threshold", 0, "`number` of recovery shares needed")
-			pgp.flags(f)
 			f.BoolVar(&status, "status", false, "tell whether the store is initialised: exit code 0 if it is, 2 if not, 1 on errors")
 		},
 		run: connected(func(c *call, cl *client.Client) error {
@@ -132,9 +130,6 @@ func operatorInit() command {
 					return err
 				}
 			}
-			if err := pgp.into(&req); err != nil {
-				return err
-			}
 			out, err := cl.Sys().Init(c.ctx, req)
 			if err != nil {
 				return failed(err, "initialising")
@@ -142,32 +137,6 @@ func operatorInit() command {
 			return c.initialized(req, out)
 		}),
 	}
-}
-
-// initKeys are files with PGP public keys to encrypt what init answers for.
-type initKeys struct {
-	shares, recovery []string
-	root             string
-}
-
-func (k *initKeys) flags(f *pflag.FlagSet) {
-	f.StringSliceVar(&k.shares, "pgp-keys", nil, "`files` with a PGP public key for each key share, to encrypt it for")
-	f.StringVar(&k.root, "root-token-pgp-key", "", "`file` with the PGP public key to encrypt the root token for")
-	f.StringSliceVar(&k.recovery, "recovery-pgp-keys", nil, "`files` with a PGP public key for each recovery share")
-}
-
-func (k *initKeys) into(req *client.InitRequest) (err error) {
-	if req.PGPKeys, err = pgpKeys("pgp-keys", k.shares); err != nil {
-		return err
-	}
-	if req.RecoveryPGPKeys, err = pgpKeys("recovery-pgp-keys", k.recovery); err != nil || k.root == "" {
-		return err
-	}
-	root, err := pgpKeys("root-token-pgp-key", []string{k.root})
-	if err == nil {
-		req.RootTokenPGPKey = root[0]
-	}
-	return err
 }
 
 // takesRecovery refuses recovery shares where the server would make none, since
@@ -230,12 +199,10 @@ func (c *call) initialized(req client.InitRequest, out *client.InitResponse) err
 	if err != nil {
 		return err
 	}
-	return c.show(m, fields, func() error {
-		return c.println(initText(m, len(req.PGPKeys)+len(req.RecoveryPGPKeys)+len(req.RootTokenPGPKey) > 0))
-	})
+	return c.show(m, fields, func() error { return c.println(initText(m)) })
 }
 
-func initText(m machineInit, encrypted bool) string {
+func initText(m machineInit) string {
 	text := ""
 	for i, key := range m.UnsealKeysB64 {
 		text += fmt.Sprintf("Unseal Key %d: %s\n", i+1, key)
@@ -244,9 +211,6 @@ func initText(m machineInit, encrypted bool) string {
 		text += fmt.Sprintf("Recovery Key %d: %s\n", i+1, key)
 	}
 	text += fmt.Sprintf("\nInitial Root Token: %s\n", m.RootToken)
-	if encrypted {
-		text += "\nWhat a PGP key was given for is encrypted: base64 --decode | gpg --decrypt shows it.\n"
-	}
 	if len(m.UnsealKeysB64) == 0 {
 		return text + "\nThe store is initialised. The server unseals itself."
 	}

@@ -168,14 +168,3 @@ func FuzzTokenHelper(f *testing.F) {
 		}
 	})
 }
-
-func FuzzPGPKey(f *testing.F) {
-	for _, seed := range []string{"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQENBGA=\n=abcd\n", "mQEN", "\x99\x01", ""} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if key, err := pgpKey(text); err == nil && (key == "" || strings.ContainsAny(key, " \n-")) {
-			t.Errorf("%q", key)
-		}
-	})
-}

@@ -16,10 +16,16 @@ func commands() []command {
 		statusCommand(), loginCommand(), kvCommands(),
 		readCommand(), writeCommand(), patchCommand(), listCommand(), scanCommand(), deleteCommand(),
 		unwrapCommand(), tokenCommands(), policyCommands(), secretsCommands(), authCommands(),
-		auditCommands(), namespaceCommands(), leaseCommands(), operatorCommands(),
+		auditCommands(), namespaceCommands(), leaseCommands(), withSubs(operatorCommands(), nodeCommands()),
 		pluginCommands(), debugCommand(), monitorCommand(), versionHistoryCommand(),
 		pathHelpCommand(), printCommands(), versionCommand(), optionsCommand(),
 	}
+}
+
+// withSubs adds to a family what is kept elsewhere.
+func withSubs(family command, subs []command) command {
+	family.subs = append(family.subs, subs...)
+	return family
 }
 
 func (a *app) root() *cobra.Command {

@@ -22,6 +22,7 @@ import (
 
 // flags are what the server's commands take.
 type flags struct {
+	devFlags
 	configs   []string
 	data      string
 	listen    []string
@@ -34,7 +35,7 @@ type flags struct {
 	devToken  string
 	devListen string
 	devKVv1   bool
-	devFlags
+	exitOnErr bool
 }
 
 // Commands are the commands that run a server. The function keep, unless it is nil,
@@ -74,6 +75,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringVar(&f.devToken, "dev-root-token-id", "", "root `TOKEN` of the development server")
 	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
 	fs.BoolVar(&f.devKVv1, "dev-kv-v1", false, "mount secret/ as KV version 1")
+	fs.BoolVar(&f.exitOnErr, "exit-on-core-shutdown", false, "accepted for compatibility")
 	f.devFlags.register(fs)
 	return c
 }

@@ -67,7 +67,6 @@ func withoutEffect() []ignoredFlag {
 		{"dev-latency", true, "no effect: nothing is slowed down"},
 		{"dev-latency-jitter", true, "no effect: nothing is slowed down"},
 		{"dev-plugin-dir", true, "no effect: there are no plugins"},
-		{"exit-on-core-shutdown", false, "no effect: the process ends when the server cannot go on"},
 		{"log-rotate-bytes", true, "no effect: the log goes to standard error"},
 		{"log-rotate-duration", true, "no effect: the log goes to standard error"},
 		{"log-rotate-max-files", true, "no effect: the log goes to standard error"},
