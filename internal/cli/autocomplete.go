@@ -55,8 +55,16 @@ func (a *app) completionFamily(root *cobra.Command) {
 
 // bashLine tells bash to ask the program; spaces after words are its own.
 func (a *app) bashLine() string {
-	return fmt.Sprintf("complete -o nospace -C %s %s", shellQuote(a.path()), a.name)
+	command := a.path()
+	if strings.ContainsFunc(command, func(r rune) bool { return !strings.ContainsRune(plainInShells, r) }) {
+		command = shellQuote(command)
+	}
+	// The command is quoted for the shell that runs it, and then for this line.
+	return fmt.Sprintf("complete -o nospace -C %s %s", shellQuote(command), a.name)
 }
+
+// plainInShells are the characters that need no quotes in a path.
+const plainInShells = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+"
 
 // path is the program's own, by the name it was called.
 func (a *app) path() string {

@@ -307,7 +307,10 @@ func printCommands() command {
 			long:    "It is the environment's, or else the one that login stored.",
 			example: `print token`,
 			run: func(c *call) error {
-				t := c.token()
+				t, err := c.findToken()
+				if err != nil {
+					return err
+				}
 				if t == "" {
 					return &exit{exitLocal, "Error: no token is set", fmt.Sprintf("run %q, or set STRONGROOM_TOKEN", c.name+" login")}
 				}

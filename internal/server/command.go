@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -190,22 +189,20 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	if err != nil {
 		return err
 	}
-	ownOnly()
 	remove, err := f.devCertificate(c, cmd.OutOrStdout(), time.Now)
 	defer remove()
 	if err != nil {
 		return err
 	}
+	ownOnly()
 	log := NewLogger(c, cmd.ErrOrStderr())
-	if given := f.ignored(cmd.Flags()); len(given) > 0 {
-		log.Warn("flags that have no effect", slog.Any("flags", given))
-	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	f.warn(log, cmd.Flags())
 	// Listening comes first: a server that cannot serve makes no store and prints
 	// no root token.
 	listeners, err := Listen(c)
@@ -213,12 +210,12 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	go tuneGarbage(ctx, os.Getenv)
-	s, err := Open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	s, err := f.open(ctx, c, log, cmd.OutOrStdout(), time.Now)
 	if err != nil {
 		return errors.Join(err, listeners.Close())
 	}
 	go s.reopenOnHangup(ctx, hangup, listeners)
-	if err := errors.Join(f.keepToken(c), c.writePID()); err != nil {
+	if err := c.writePID(); err != nil {
 		return errors.Join(err, listeners.Close(), s.Close())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Strongroom listens on %s\n\n    export VAULT_ADDR=%s\n\n", strings.Join(listeners.URLs, ", "), listeners.URLs[0])

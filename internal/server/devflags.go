@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -82,6 +84,25 @@ func (d *devFlags) ignored(fs *pflag.FlagSet) []string {
 		}
 	}
 	return given
+}
+
+// warn tells of the flags given that have no effect.
+func (d *devFlags) warn(log *slog.Logger, fs *pflag.FlagSet) {
+	if given := d.ignored(fs); len(given) > 0 {
+		log.Warn("flags that have no effect", slog.Any("flags", given))
+	}
+}
+
+// open is Open, after which a development server's token is kept.
+func (d *devFlags) open(ctx context.Context, c *Config, log *slog.Logger, out io.Writer, now func() time.Time) (*Server, error) {
+	s, err := Open(ctx, c, log, out, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.keepToken(c); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 func (d *devFlags) keepToken(c *Config) error {

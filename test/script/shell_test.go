@@ -82,14 +82,14 @@ func (t *terminal) text() string {
 	return t.out.String()
 }
 
-// until waits, for at most ten seconds, for output that matches.
+// until waits, for at most half a minute, for output that matches.
 func (t *terminal) until(want *regexp.Regexp) error {
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !want.MatchString(t.text()) {
 		select {
 		case <-t.more:
 		case <-deadline:
-			return fmt.Errorf("no %s after ten seconds, but:\n%s", want, t.text())
+			return fmt.Errorf("no %s in time, but:\n%s", want, t.text())
 		}
 	}
 	return nil
