@@ -39,6 +39,7 @@ type Config struct {
 	// this root token and secret/ mounted.
 	DevRoot api.Secret
 	DevKVv1 bool
+	DevNoKV bool // mount no secret/
 }
 
 // Listener is one address that is served.

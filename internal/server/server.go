@@ -280,15 +280,21 @@ func (s *Server) beginDev(ctx context.Context) error {
 	if _, err := h.Tokens.Issue(ctx, token.Spec{Namespace: namespace.RootID, Root: true, ID: s.config.DevRoot, Path: "auth/token/root", Auth: api.Auth{DisplayName: "token"}}); err != nil {
 		return err
 	}
-	version := "2"
-	if s.config.DevKVv1 {
-		version = "1"
-	}
-	if err := s.mountSecret(ctx, version); err != nil {
+	if err := s.mountDev(ctx); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.stdout, "Development server: everything is in memory and gone when it ends.\n\nUnseal Key: %s\nRoot Token: %s\n\n", unsealKey.Reveal(), s.config.DevRoot.Reveal())
 	return err
+}
+
+func (s *Server) mountDev(ctx context.Context) error {
+	switch {
+	case s.config.DevNoKV:
+		return nil
+	case s.config.DevKVv1:
+		return s.mountSecret(ctx, "1")
+	}
+	return s.mountSecret(ctx, "2")
 }
 
 // mountSecret mounts the key-value store that every tutorial begins with.
