@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,12 +69,18 @@ type Gate struct {
 	log    *slog.Logger
 	now    func() time.Time
 	ready  func() bool // the store has been initialised
+
+	ending  chan struct{} // closed by endOnce
+	endOnce func()
+	flight  flight
 }
 
 // New makes a gate of the endpoints that answer also while the server is
 // sealed; their patterns are relative to sys/.
 func New(sealed *api.Router, initialised func() bool, log *slog.Logger, now func() time.Time) *Gate {
-	return &Gate{sealed: sealed, log: log, now: now, ready: initialised}
+	g := &Gate{sealed: sealed, log: log, now: now, ready: initialised, ending: make(chan struct{})}
+	g.endOnce = sync.OnceFunc(func() { close(g.ending) })
+	return g
 }
 
 // House is everything that a request needs once the server is unsealed.
@@ -114,6 +121,8 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, Upkeep: h.Upkeep}
+	g.flight.begin(p)
+	defer g.flight.end(p)
 	if err := p.run(); err != nil {
 		p.fail(err)
 	}

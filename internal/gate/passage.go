@@ -40,6 +40,8 @@ type passage struct {
 	decision policy.Decision
 	acl      *policy.ACL
 	result   any
+
+	before, after *passage // in flight
 }
 
 // run takes the steps in their order.
@@ -447,7 +449,7 @@ func (p *passage) render() (err error) {
 	switch v := p.result.(type) {
 	case nil:
 	case *api.Raw:
-		p.resp.Raw = v
+		return p.raw(v)
 	case *api.Auth:
 		p.resp.Auth = v
 	case *api.Answer:

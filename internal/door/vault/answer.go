@@ -63,6 +63,10 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response
 		return // the connection is gone
 	}
 	w.WriteHeader(status)
+	if resp.Raw != nil && resp.Raw.Stream != nil {
+		d.stream(w, r, resp.Raw.Stream)
+		return
+	}
 	if len(body) > 0 {
 		w.Write(body) // a client that is gone does not hear of it
 	}
