@@ -33,6 +33,7 @@ func allowed() map[string][]string {
 		"internal/gate":               {"internal/api", "internal/audit", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/store", "internal/token", "internal/wrapping"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
 		"internal/logging":            {"internal/api"},
+		"internal/profile":            {"internal/api"},
 		"internal/door/*":             {"internal/api", "internal/gate"},
 		"internal/reference":          {"internal/api"},
 		"internal/reference/lift":     {"internal/reference"},

@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
@@ -115,6 +116,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
 	add(api.Bind(s.logs, logging.Routes()))
+	add(api.Bind(&s.profiler, profile.Routes()))
 	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
@@ -48,6 +49,8 @@ type Server struct {
 	desk    *operator.Desk
 	gate    *gate.Gate
 	door    *vault.Door
+
+	profiler profile.Profiler
 
 	mu    sync.Mutex // held while the house changes
 	house *house     // nil while sealed
