@@ -26,6 +26,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
@@ -93,6 +94,7 @@ type House struct {
 	Tokens     *token.Store
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
+	Settings   *settings.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
@@ -101,6 +103,20 @@ type House struct {
 
 // Open lets requests into a house; nil closes the gate.
 func (g *Gate) Open(h *House) { g.house.Store(h) }
+
+// Settings are how doors behave towards browsers; nil while the server is
+// sealed. deciding says that they decide something: they are then no older than
+// any change that was acknowledged before the call.
+func (g *Gate) Settings(ctx context.Context, deciding bool) (*settings.Settings, error) {
+	h := g.house.Load()
+	switch {
+	case h == nil:
+		return nil, nil
+	case deciding:
+		return h.Settings.Fresh(ctx)
+	}
+	return h.Settings.Current(ctx)
+}
 
 // errSealed is what every request meets while the server is sealed.
 func (g *Gate) errSealed() *api.Error {

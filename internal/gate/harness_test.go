@@ -17,6 +17,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 	"github.com/strongroom/strongroom/internal/token"
@@ -213,6 +214,7 @@ func newFixture(t testing.TB) *fixture {
 	}, time.Now)
 	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
 	h.Wrapping = wrapping.New(s, h.Tokens)
+	h.Settings = settings.New(s, h.Cache)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
 	f.install()
 	f.listen()
