@@ -252,7 +252,7 @@ func (h *house) start(s *Server) error {
 // watchDevices opens and closes audit devices as their declarations change on
 // any node.
 func (s *Server) watchDevices(ctx context.Context, h *house) {
-	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.RowPrefix)
+	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.WatchPrefix)
 	for ctx.Err() == nil {
 		err := s.followDevices(ctx, h, view)
 		if ctx.Err() != nil {
