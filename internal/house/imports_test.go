@@ -35,6 +35,8 @@ func allowed() map[string][]string {
 		"internal/logging":            {"internal/api"},
 		"internal/profile":            {"internal/api"},
 		"internal/settings":           {"internal/api", "internal/store"},
+		"internal/hostinfo":           {},
+		"internal/introspect":         {"internal/api", "internal/gate", "internal/hostinfo", "internal/mount", "internal/namespace"},
 		"internal/door/*":             {"internal/api", "internal/gate"},
 		"internal/reference":          {"internal/api"},
 		"internal/reference/lift":     {"internal/reference"},

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -120,6 +121,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.Mounts, mount.Routes()))
 	add(api.Bind(s.logs, logging.Routes()))
 	add(api.Bind(&s.profiler, profile.Routes()))
+	add(api.Bind(s.node(h), introspect.Routes()))
 	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }

@@ -81,6 +81,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 	for _, l := range ls.counts {
 		l.log, l.now = s.log, s.now
 	}
+	s.listeners.Store(ls)
 	return s.serve(ctx, s.http(), ls.open)
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -54,6 +55,8 @@ type Server struct {
 
 	mu    sync.Mutex // held while the house changes
 	house *house     // nil while sealed
+
+	listeners atomic.Pointer[Listeners] // that are served; nil before
 }
 
 // Open opens the store and, where a key slot allows it, unseals. The server
