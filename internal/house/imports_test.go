@@ -36,6 +36,8 @@ func allowed() map[string][]string {
 		"internal/profile":            {"internal/api"},
 		"internal/settings":           {"internal/api", "internal/store"},
 		"internal/hostinfo":           {},
+		"internal/declined":           {"internal/api"},
+		"internal/raw":                {"internal/api", "internal/namespace", "internal/store"},
 		"internal/introspect":         {"internal/api", "internal/gate", "internal/hostinfo", "internal/mount", "internal/namespace"},
 		"internal/door/*":             {"internal/api", "internal/gate"},
 		"internal/reference":          {"internal/api"},

@@ -50,10 +50,15 @@ type PluginType struct {
 	Type string `path:"type"` // Type of plugin: auth, database or secret.
 }
 
-// PluginRequest names a plugin.
+// PluginName names a plugin.
+type PluginName struct {
+	Name string `path:"name"` // Name of the engine or auth method, as for enabling it.
+}
+
+// PluginRequest names a plugin with its type.
 type PluginRequest struct {
 	PluginType
-	Name string `path:"name"` // Name of the engine or auth method, as for enabling it.
+	PluginName
 }
 
 // names are the engines or auth methods that people mount, in order.
@@ -104,7 +109,7 @@ func (n *Node) plugin(_ *api.Call, q *PluginRequest) (*Plugin, error) {
 }
 
 // pluginByName answers a request that names no type, which older clients send.
-func (n *Node) pluginByName(c *api.Call, _ *PluginType) (*api.None, error) {
+func (n *Node) pluginByName(c *api.Call, _ *PluginName) (*api.None, error) {
 	c.Warn("Deprecated API endpoint, cannot read plugin information from catalog without a type: ask for plugins/catalog/TYPE/NAME")
 	return nil, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/gate"
@@ -23,6 +24,7 @@ import (
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/profile"
+	"github.com/strongroom/strongroom/internal/raw"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/settings"
@@ -122,6 +124,8 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(s.logs, logging.Routes()))
 	add(api.Bind(&s.profiler, profile.Routes()))
 	add(api.Bind(s.node(h), introspect.Routes()))
+	add(api.Bind(&raw.Rows{On: s.config != nil && s.config.RawStorage, Store: s.barrier, Namespaces: h.Namespaces}, raw.Routes()))
+	add(api.Bind(&declined.Desk{}, declined.Routes()))
 	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }
