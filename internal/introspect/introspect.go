@@ -47,7 +47,7 @@ func Routes() []api.Route[*Node] {
 		api.Handle(api.Read, "internal/inspect/router/{tag}", (*Node).inspectRouter, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "config/state/sanitized", (*Node).config, api.RootOnly),
 		api.Handle(api.Write, "config/reload/{subsystem}", (*Node).reload, api.RootOnly),
-		api.Handle(api.Read, "plugins/catalog", (*Node).catalog, api.RootOnly, api.Flat),
+		api.Handle(api.Read, "plugins/catalog", (*Node).catalog, api.RootOnly),
 		api.Handle(api.List, "plugins/catalog/{type}", (*Node).catalogOf, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "plugins/catalog/{name}", (*Node).pluginByName, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "plugins/catalog/{type}/{name}", (*Node).plugin, api.Sudo, api.RootOnly),

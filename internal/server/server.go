@@ -81,7 +81,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator")}
+		LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Hostname: hostname(), Log: logs.Logger("operator")}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
 	}
@@ -167,6 +167,15 @@ func (c *Config) address() string {
 		return "http://" + c.Listeners[0].Address
 	}
 	return "https://" + c.Listeners[0].Address
+}
+
+// hostname is the machine's name; empty when it has none that can be told.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 func (s *Server) openGate() error {
