@@ -38,7 +38,7 @@ func allowed() map[string][]string {
 		"internal/hostinfo":           {},
 		"internal/declined":           {"internal/api"},
 		"internal/raw":                {"internal/api", "internal/namespace", "internal/store"},
-		"internal/introspect":         {"internal/api", "internal/gate", "internal/hostinfo", "internal/mount", "internal/namespace"},
+		"internal/introspect":         {"internal/api", "internal/gate", "internal/hostinfo", "internal/mount", "internal/namespace", "internal/store"},
 		"internal/door/*":             {"internal/api", "internal/gate"},
 		"internal/reference":          {"internal/api"},
 		"internal/reference/lift":     {"internal/reference"},

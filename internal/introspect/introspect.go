@@ -15,11 +15,13 @@ import (
 	"github.com/strongroom/strongroom/internal/hostinfo"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Node answers about one server. Its fields are set once, before the first
 // request.
 type Node struct {
+	Store      store.Store // the encrypted store
 	InFlight   func() []gate.Underway
 	Namespaces *namespace.Registry
 	Mounts     *mount.Mounts
@@ -47,6 +49,7 @@ func Routes() []api.Route[*Node] {
 		api.Handle(api.Read, "internal/inspect/router/{tag}", (*Node).inspectRouter, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "config/state/sanitized", (*Node).config, api.RootOnly),
 		api.Handle(api.Write, "config/reload/{subsystem}", (*Node).reload, api.RootOnly),
+		api.Handle(api.List, "version-history", (*Node).versions, api.RootOnly),
 		api.Handle(api.Read, "plugins/catalog", (*Node).catalog, api.RootOnly),
 		api.Handle(api.List, "plugins/catalog/{type}", (*Node).catalogOf, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "plugins/catalog/{name}", (*Node).pluginByName, api.Sudo, api.RootOnly),

@@ -9,7 +9,7 @@ import (
 
 // node tells of this server.
 func (s *Server) node(h *house) *introspect.Node {
-	n := &introspect.Node{Namespaces: h.Namespaces, Mounts: h.Mounts, Version: Version, Config: s.sanitized,
+	n := &introspect.Node{Store: s.barrier, Namespaces: h.Namespaces, Mounts: h.Mounts, Version: Version, Config: s.sanitized,
 		Reload: map[string]func() error{"tls": s.reloadCertificates, "audit": s.Reopen}}
 	if s.config != nil { // else it is described, not run
 		n.InFlight, n.Tokens, n.ClusterID, n.Dirs = s.gate.InFlight, h.Tokens.Count, s.barrier.ClusterID, []string{s.config.DataDir}

@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/door/vault"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -327,7 +328,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.furnishRoot(ctx, h); err != nil {
+	if err := errors.Join(s.furnishRoot(ctx, h), introspect.RecordVersion(ctx, s.barrier, Version, s.now())); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
 	if err := errors.Join(s.mark(), h.start(s)); err != nil {

@@ -124,7 +124,7 @@ func envelope(resp *gate.Response, data []byte) []byte {
 	b := make([]byte, 0, len(data)*2+320)
 	b = append(b, '{')
 	if resp.Flags&api.Flat != 0 && len(data) > 2 {
-		b = append(append(b, data[1:len(data)-1]...), ',')
+		b = appendFlat(b, data)
 	}
 	b = append(b, `"request_id":"`...)
 	if resp.Wrap == nil {
