@@ -23,6 +23,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
@@ -57,6 +58,8 @@ type Response struct {
 	Raw           *api.Raw
 	Auth          *api.Auth
 	Wrap          *api.WrapInfo // where the answer is kept; nil: it is here
+	LeaseID       string        // of what is lent with the answer; empty: nothing
+	Renewable     bool          // of the lease
 	LeaseDuration time.Duration
 	Warnings      []string
 	Err           error  // an *api.Error, or internal
@@ -96,6 +99,7 @@ type House struct {
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
+	Leases     *lease.Store
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
