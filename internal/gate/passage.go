@@ -42,6 +42,8 @@ type passage struct {
 	acl      *policy.ACL
 	result   any
 	lent     *lease.Lease // with the answer; nil: nothing
+
+	before, after *passage // in flight
 }
 
 // run takes the steps in their order.
@@ -456,7 +458,7 @@ func (p *passage) render() (err error) {
 	switch v := p.result.(type) {
 	case nil:
 	case *api.Raw:
-		p.resp.Raw = v
+		return p.raw(v)
 	case *api.Auth:
 		p.resp.Auth = v
 	case *api.Answer:

@@ -25,6 +25,7 @@ type Config struct {
 	AuditDirs   []string
 	Audit       []*audit.Declaration
 	RawAudit    bool // lets a declaration ask for log_raw
+	RawStorage  bool // lets who has sudo read and write stored rows
 	LogLevel    string
 	LogFormat   string // standard or json
 	PIDFile     string

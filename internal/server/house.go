@@ -14,16 +14,22 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/profile"
+	"github.com/strongroom/strongroom/internal/raw"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
@@ -65,6 +71,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped, h.endLeases}})
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
+	h.Settings = settings.New(s.barrier, cache)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		s.auditEnv(), s.config.Audit, h.Audit)
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters),
@@ -116,12 +123,18 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	}
 	add(api.Bind(&h.House, gate.Routes()))
 	add(api.Bind(h.Policies, policies.Routes()))
+	add(api.Bind(h.Settings, settings.Routes()))
 	add(api.Bind(h.Namespaces, namespace.Routes()))
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
+	add(api.Bind(s.logs, logging.Routes()))
+	add(api.Bind(&s.profiler, profile.Routes()))
+	add(api.Bind(s.node(h), introspect.Routes()))
+	add(api.Bind(&raw.Rows{On: s.config != nil && s.config.RawStorage, Store: s.barrier, Namespaces: h.Namespaces}, raw.Routes()))
+	add(api.Bind(&declined.Desk{}, declined.Routes()))
 	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }
@@ -247,7 +260,7 @@ func (h *house) start(s *Server) error {
 // watchDevices opens and closes audit devices as their declarations change on
 // any node.
 func (s *Server) watchDevices(ctx context.Context, h *house) {
-	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.RowPrefix)
+	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.WatchPrefix)
 	for ctx.Err() == nil {
 		err := s.followDevices(ctx, h, view)
 		if ctx.Err() != nil {

@@ -122,6 +122,12 @@ type sys struct {
 
 	Health             func() (*vault.HealthResponse, error)
 	Leader             func() (*vault.LeaderResponse, error)
+	HAStatus           func() (*vault.HAStatusResponse, error)
+	StepDown           func() error
+	Monitor            func(ctx context.Context, level, format string) (chan string, error)
+	CORSStatus         func() (*vault.CORSResponse, error)
+	ConfigureCORS      func(*vault.CORSRequest) error
+	DisableCORS        func() error
 	InitStatus         func() (bool, error)
 	Init               func(*vault.InitRequest) (*vault.InitResponse, error)
 	SealStatus         func() (*vault.SealStatusResponse, error)

@@ -63,6 +63,10 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response
 		return // the connection is gone
 	}
 	w.WriteHeader(status)
+	if resp.Raw != nil && resp.Raw.Stream != nil {
+		d.stream(w, r, resp.Raw.Stream)
+		return
+	}
 	if len(body) > 0 {
 		w.Write(body) // a client that is gone does not hear of it
 	}
@@ -120,7 +124,7 @@ func envelope(resp *gate.Response, data []byte) []byte {
 	b := make([]byte, 0, len(data)*2+320)
 	b = append(b, '{')
 	if resp.Flags&api.Flat != 0 && len(data) > 2 {
-		b = append(append(b, data[1:len(data)-1]...), ',')
+		b = appendFlat(b, data)
 	}
 	b = append(b, `"request_id":"`...)
 	if resp.Wrap == nil {
