@@ -87,6 +87,9 @@ type House struct {
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
+	// ConditionHeaders are the headers of a request that conditions of policies
+	// may weigh. Clients choose what stands in them.
+	ConditionHeaders []string
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)

@@ -60,7 +60,7 @@ func (p *passage) visible(key string) bool {
 		if strings.HasSuffix(path, "/") {
 			verb = policy.List
 		}
-		if !p.acl.Decide(policy.Request{Path: path, Op: verb, Now: p.call.Now}).Allowed {
+		if !p.acl.Decide(policy.Request{Path: path, Op: verb, Now: p.call.Now, Facts: p.facts}).Allowed {
 			return false
 		}
 	}

@@ -39,6 +39,7 @@ type passage struct {
 	misread  error    // why the body did not decode
 	decision policy.Decision
 	acl      *policy.ACL
+	facts    *policy.Facts // nil where no policy has a condition
 	result   any
 }
 
@@ -255,8 +256,10 @@ func (p *passage) identify() error {
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies)
-	return err
+	if p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies); err != nil {
+		return err
+	}
+	return p.gather()
 }
 
 // decode makes the typed request.
@@ -307,7 +310,7 @@ func (p *passage) authorise() error {
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
 	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		p.acl.Decide(p.ask(p.judged(p.path), verbs[p.r.Op])).Allowed {
 		return p.missing
 	}
 	if p.lost != nil {
@@ -324,7 +327,7 @@ func (p *passage) nowhere() error {
 	if err != nil || !inside {
 		return api.ErrDenied()
 	}
-	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+	if !p.acl.Decide(p.ask(path, verbs[p.r.Op])).Allowed {
 		return api.ErrDenied()
 	}
 	return p.lost
@@ -344,7 +347,7 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 // only if the policies tell the two apart: so it is not told by the time that a
 // refusal takes either.
 func (p *passage) decide() error {
-	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}
+	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
 	p.decision = p.acl.Decide(ask)
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return nil

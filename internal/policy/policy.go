@@ -22,6 +22,15 @@
 // Rules with the same path, in one policy or in several, are merged into one:
 // see merge. The order in which policies are given never matters.
 //
+// # Conditions
+//
+// A rule may have a condition, an expression in CEL over the time, where the
+// request came from, how and when its token was issued, and what it asks for
+// (see Facts). While that is false, the rule does not exist: another may be the
+// most specific, and what the rule denies is not denied. A condition that cannot
+// be told (something it needs is not known, or it costs too much) makes its rule
+// one that denies, as exact as it is written. docs/decisions/0009-conditions.md has the reasons.
+//
 // # Where it is stricter than Vault and OpenBao
 //
 //   - LIST and SCAN mean the directory, with or without a trailing slash. They
@@ -126,6 +135,8 @@ type Rule struct {
 	Path         string       // the pattern, without a leading slash
 	Capabilities Capabilities // what it grants; Deny stands alone
 	Expiration   time.Time    // from then on the rule does not exist; zero is never
+	Condition    string       // text of what must hold for the rule to exist; empty is nothing
+	cond         *condition   // nil without one
 	limits       limits
 }
 
