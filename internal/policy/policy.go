@@ -154,6 +154,14 @@ func (l *limits) empty() bool {
 		len(l.required) == 0 && l.pageLimit == 0 && len(l.filters) == 0
 }
 
+// EndBy makes the rule expire at that moment, unless it does before; the zero
+// moment changes nothing. It is for who has just parsed the policy.
+func (r *Rule) EndBy(at time.Time) {
+	if !at.IsZero() && (r.Expiration.IsZero() || at.Before(r.Expiration)) {
+		r.Expiration = at
+	}
+}
+
 // Templated says whether the rule's path holds {{…}}. Such a rule matches
 // nothing until Policy.Expand has replaced it.
 func (r *Rule) Templated() bool { return strings.Contains(r.Path, "{{") }
