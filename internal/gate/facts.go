@@ -26,13 +26,19 @@ func (p *passage) gather() (err error) {
 	if p.ns == nil { // one that does not exist is judged by the name it would have
 		p.facts.Namespace = strings.Trim(p.r.Namespace, "/") + "/"
 	}
-	p.facts.Headers = make(map[string]string, len(p.house.ConditionHeaders))
+	p.facts.Headers = p.weighable()
+	return nil
+}
+
+// weighable are the headers that conditions may weigh.
+func (p *passage) weighable() map[string]string {
+	out := make(map[string]string, len(p.house.ConditionHeaders))
 	for _, name := range p.house.ConditionHeaders {
 		if values := p.r.Headers.Values(name); len(values) > 0 {
-			p.facts.Headers[strings.ToLower(name)] = strings.Join(values, ", ")
+			out[strings.ToLower(name)] = strings.Join(values, ", ")
 		}
 	}
-	return nil
+	return out
 }
 
 // facts are what is known of a token, for requests in the call's namespace.

@@ -87,6 +87,7 @@ type House struct {
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
+	Refusals   Refusals      // of this node, for sys/policies/explain
 	// ConditionHeaders are the headers of a request that conditions of policies
 	// may weigh. Clients choose what stands in them.
 	ConditionHeaders []string

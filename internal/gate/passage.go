@@ -39,7 +39,8 @@ type passage struct {
 	misread  error    // why the body did not decode
 	decision policy.Decision
 	acl      *policy.ACL
-	facts    *policy.Facts // nil where no policy has a condition
+	facts    *policy.Facts  // nil where no policy has a condition
+	asked    policy.Request // what decision answers
 	result   any
 }
 
@@ -348,7 +349,7 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 // refusal takes either.
 func (p *passage) decide() error {
 	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
-	p.decision = p.acl.Decide(ask)
+	p.decision, p.asked = p.acl.Decide(ask), ask
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return nil
 	}
@@ -359,7 +360,7 @@ func (p *passage) decide() error {
 	}
 	exists, err := p.exists()
 	if err == nil && !exists {
-		p.decision = creating
+		p.decision, p.asked = creating, ask
 	}
 	return err
 }
@@ -385,6 +386,7 @@ func (p *passage) audited(refused error) error {
 	if p.spent {
 		p.retire()
 	}
+	p.remember(refused, err)
 	p.note(err)
 	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
 		p.resp.ErrData = nil

@@ -16,6 +16,7 @@ func Routes() []api.Route[*House] {
 		api.Handle(api.Write, "capabilities", (*House).capabilities, api.Flat),
 		api.Handle(api.Write, "capabilities-self", (*House).capabilitiesSelf, api.Flat),
 		api.Handle(api.Write, "capabilities-accessor", (*House).capabilitiesAccessor, api.Flat),
+		api.Handle(api.Write, "policies/explain", (*House).explain),
 		api.Handle(api.Read, "internal/ui/mounts", (*House).visibleMounts, api.Open),
 		api.Handle(api.Read, "internal/ui/mounts/{path...}", (*House).visibleMount, api.Open),
 	}

@@ -141,7 +141,20 @@ func (s *Store) ACL(ctx context.Context, nsID string, names []string) (*policy.A
 	return acl, nil
 }
 
+// ACLAt is ACL as it stands at another moment: what has expired by then is left
+// out.
+func (s *Store) ACLAt(ctx context.Context, nsID string, names []string, at time.Time) (*policy.ACL, error) {
+	if nsID == rootName && slices.Contains(names, rootName) {
+		return s.root, nil
+	}
+	return s.compileAt(ctx, s.store, setOf(nsID, names), at)
+}
+
 func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.ACL, error) {
+	return s.compileAt(ctx, r, of, s.now())
+}
+
+func (s *Store) compileAt(ctx context.Context, r store.Reader, of set, at time.Time) (*policy.ACL, error) {
 	var parsed []*policy.Policy
 	for _, name := range of.members() {
 		p, err := parse(ctx, r, of.nsID, name)
@@ -150,7 +163,7 @@ func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.AC
 		}
 		parsed = append(parsed, p)
 	}
-	return policy.Compile(s.now(), parsed...), nil
+	return policy.Compile(at, parsed...), nil
 }
 
 // parse is a stored policy, or nil when there is none of that name.

@@ -16,6 +16,8 @@ type ACL struct {
 	expires time.Time
 
 	conditional bool // some rule has a condition
+
+	policies []*Policy // what it was compiled from, for Explain
 }
 
 // merged is what the rules of one path come to. If it is conditional, that
@@ -49,6 +51,7 @@ func Compile(now time.Time, policies ...*Policy) *ACL {
 		if p == nil || IsRoot(p.Name) {
 			continue
 		}
+		a.policies = append(a.policies, p)
 		for _, r := range p.Rules {
 			if r.Templated() || a.expired(r, now) {
 				continue

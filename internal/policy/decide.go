@@ -69,6 +69,9 @@ type Decision struct {
 	Sudo    bool // the rule grants sudo too, which root-protected endpoints need
 	Root    bool // the root policy decided
 	Reason  Reason
+	// Parameter is the name of the parameter that the Reason is about, as the
+	// request or, if it is missing, the rule has it; empty for other reasons.
+	Parameter string
 
 	// Capabilities is what the deciding rule grants on the path, with all
 	// policies merged.
@@ -104,7 +107,8 @@ func (a *ACL) Decide(req Request) Decision {
 	if m == nil {
 		return Decision{Reason: NoRule}
 	}
-	d := Decision{Capabilities: m.caps, Sudo: m.caps&Sudo != 0, Rules: m.rules, Reason: m.judge(&req)}
+	d := Decision{Capabilities: m.caps, Sudo: m.caps&Sudo != 0, Rules: m.rules}
+	d.Reason, d.Parameter = m.judge(&req)
 	d.Allowed = d.Reason == Granted
 	if d.Allowed && req.Op&(List|Scan) != 0 {
 		d.PageLimit, d.Filters = m.limits.pageLimit, m.limits.filters
@@ -182,20 +186,21 @@ func (m *merged) grantsEver() bool {
 	return slices.ContainsFunc(m.rules, func(r *Rule) bool { return r.Capabilities&^Deny != 0 })
 }
 
-// judge decides for a rule that matches the path.
-func (m *merged) judge(req *Request) Reason {
+// judge decides for a rule that matches the path, and names the parameter that
+// the reason is about.
+func (m *merged) judge(req *Request) (Reason, string) {
 	switch {
 	case m.broken:
-		return ConditionFailed
+		return ConditionFailed, ""
 	case m.caps&Deny != 0:
-		return Denied
+		return Denied, ""
 	case m.caps&req.Op == 0:
-		return NotGranted
+		return NotGranted, ""
 	case m.free:
-		return Granted
+		return Granted, ""
 	}
 	if r := m.limits.checkWrap(req.WrapTTL); r != Granted {
-		return r
+		return r, ""
 	}
 	switch req.Op {
 	case Create, Read, Update, Patch:
@@ -203,26 +208,26 @@ func (m *merged) judge(req *Request) Reason {
 	case List, Scan:
 		return m.limits.checkPage(req)
 	}
-	return Granted
+	return Granted, ""
 }
 
 // checkPage holds where the rule bounds pages: the other conditions on
 // parameters are not for LIST and SCAN.
-func (l *limits) checkPage(req *Request) Reason {
+func (l *limits) checkPage(req *Request) (Reason, string) {
 	if l.pageLimit == 0 {
-		return Granted
+		return Granted, ""
 	}
 	params := req.params()
 	for name, value := range params.All {
 		isLimit := fold(name) == "limit" || slices.Contains(params.OtherNames(name), "limit")
 		if isLimit && !l.pageWithin(value) {
-			return PageTooLarge
+			return PageTooLarge, name
 		}
 	}
 	if slices.Contains(l.required, "limit") && !hasParam(req, "limit") {
-		return ParameterMissing
+		return ParameterMissing, "limit"
 	}
-	return Granted
+	return Granted, ""
 }
 
 func (l *limits) pageWithin(value any) bool {
