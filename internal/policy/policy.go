@@ -1,5 +1,6 @@
 // Package policy owns Vault's access control language: parsing it, compiling
-// a set of policies, deciding one request, and saying which rule decided.
+// a set of policies, deciding one request, and saying which rule decided; and
+// the language of password policies, with drawing passwords from them.
 //
 // It is pure. It knows no store, no context and no clock: where a rule's
 // expiration matters, the time is an argument. It also owns the canonical form
@@ -119,6 +120,13 @@ func capabilityNamed(name string) (Capabilities, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Operation is the verb of that name: create, read, update, patch, delete, list
+// or scan.
+func Operation(name string) (Capabilities, bool) {
+	c, ok := capabilityNamed(name)
+	return c, ok && c.isVerb()
 }
 
 // Policy is one parsed policy. It must not be changed once parsed: compiled
