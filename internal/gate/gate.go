@@ -43,6 +43,7 @@ type Request struct {
 	Headers   http.Header
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
 	Help      bool          // asks for the endpoint's help instead of its answer
+	Filter    bool          // asks that a list hold only what the caller may do something with
 }
 
 // Response is the answer for the door to put into its dialect's form.

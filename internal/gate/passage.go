@@ -443,8 +443,8 @@ func (p *passage) dispatch() (err error) {
 
 // render gives the handler's answer its form on the wire.
 func (p *passage) render() (err error) {
-	if _, ok := p.result.(*api.Keys); !ok && len(p.decision.Filters) > 0 {
-		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy filters keys here, and this answer cannot be filtered"}
+	if _, ok := p.result.(*api.Keys); !ok && p.filters() {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy, the mount or the request wants keys filtered here, and this answer cannot be filtered"}
 	}
 	switch v := p.result.(type) {
 	case nil:

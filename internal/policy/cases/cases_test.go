@@ -79,7 +79,7 @@ func TestCases(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		strings.Replace(example, `"ci:1"`, `"ci:2"`, 1):                 "rule ci:2 did not decide",
+		strings.Replace(example, `"ci:1"`, `"ci:2"`, 1):                   "rule ci:2 did not decide",
 		strings.Replace(example, "policies: [ci]", "policies: [gone]", 1): `no policy "gone"`,
 	} {
 		if r := load(t, text)[0]; r.Passed || !strings.Contains(r.Problem, says) {
