@@ -56,8 +56,8 @@ func policyExplain() command {
 	var x explainFlags
 	return command{
 		use: "explain [OPERATION PATH [DATA...]]", short: "Say which rule decides about a request, and what would allow it", args: arity{0, -1},
-		long: "OPERATION is create, read, update, patch, delete, list or scan, or write, which is create or\n" +
-			"update by what exists. DATA are the request's parameters.\n\n" +
+		long: "OPERATION is create, read, update, patch, delete, list or scan. DATA are the request's\n" +
+			"parameters.\n\n" +
 			"A request that was refused is explained by its request id: by the server that refused it while\n" +
 			"it remembers, or with -audit-file from its audit log. The log does not hold parameters.",
 		example: `

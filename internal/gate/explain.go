@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 type ExplainRequest struct {
 	RequestID  string            `json:"request_id"`              // A request that this node has refused, by the identifier in its answer; then nothing else is given.
 	Path       string            `json:"path" audit:"clear"`      // Path of the request, from the namespace.
-	Operation  string            `json:"operation" audit:"clear"` // create, read, update, patch, delete, list or scan; write is create or update, by what exists.
+	Operation  string            `json:"operation" audit:"clear"` // create, read, update, patch, delete, list or scan; write is update, with a note where creating differs.
 	Parameters api.Object        `json:"parameters"`              // Parameters of the request.
 	Token      api.Secret        `json:"token"`                   // The token whose policies are meant.
 	Accessor   string            `json:"accessor"`                // Accessor of that token.
@@ -43,7 +44,9 @@ type Explained struct {
 func within(outer api.Namespace, path string) bool { return strings.HasPrefix(path, outer.Path) }
 
 // explain says which rule of which policy decides about a request, what each
-// step weighed, and the smallest rule that would allow it.
+// step weighed, and the smallest rule that would allow it. Who may ask learns
+// what policies say, of this namespace and those below, and nothing of what is
+// stored.
 func (h *House) explain(c *api.Call, q *ExplainRequest) (*Explained, error) {
 	if q.RequestID != "" {
 		return h.explainRefusal(c, q)
@@ -67,7 +70,7 @@ func (h *House) explain(c *api.Call, q *ExplainRequest) (*Explained, error) {
 	if err := p.suppose(q); err != nil {
 		return nil, err
 	}
-	return p.explained(verb)
+	return p.explained(verb), nil
 }
 
 // explainRefusal explains what this node has refused.
@@ -130,9 +133,6 @@ func (h *House) imagined(c *api.Call, q *ExplainRequest, op api.Op) (*passage, e
 		p.call.Remote = addr
 	}
 	err := p.locate()
-	if err == nil && p.lost == nil {
-		p.misread = p.decode()
-	}
 	return p, err
 }
 
@@ -216,26 +216,20 @@ func (h *House) meant(c *api.Call, q *ExplainRequest) (*token.Token, error) {
 }
 
 // explained decides and says how.
-func (p *passage) explained(verb policy.Capabilities) (*Explained, error) {
+func (p *passage) explained(verb policy.Capabilities) *Explained {
 	out := &Explained{Time: api.Time{Time: p.call.Now}, Namespace: p.call.Namespace.Path, Policies: p.call.Caller.Policies}
 	if p.token != nil {
 		out.Accessor = p.token.Accessor
 	}
-	if verb == 0 {
-		if err := p.decide(); err != nil {
-			return nil, err
-		}
-	} else {
-		p.asked = p.ask(p.judged(p.path), verb)
-		p.decision = p.acl.Decide(p.asked)
-	}
+	ask := p.ask(p.judged(p.path), cmp.Or(verb, policy.Update))
+	d := p.acl.Decide(ask)
 	e := p.match.Endpoint
-	out.Explanation = *p.acl.ExplainDecision(p.asked, p.decision, e != nil && e.Has(api.Sudo))
-	switch {
-	case p.public():
-		out.Notes = append(out.Notes, "the endpoint needs no policy: it is answered whatever the policies say")
-	case p.lost != nil:
-		out.Notes = append(out.Notes, "nothing answers there, which only who is allowed is told")
+	out.Explanation = *p.acl.ExplainDecision(ask, d, e != nil && e.Has(api.Sudo))
+	if ask.Op = policy.Create; verb == 0 && p.acl.Decide(ask).Allowed != d.Allowed {
+		out.Notes = append(out.Notes, "what does not exist yet is created, about which the policies decide otherwise: ask about create")
 	}
-	return out, nil
+	if p.public() {
+		out.Notes = append(out.Notes, "the endpoint needs no policy: it is answered whatever the policies say")
+	}
+	return out
 }

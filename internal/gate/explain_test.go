@@ -105,6 +105,23 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
+// What is remembered does not grow with the request.
+func TestRefusalsHoldLittle(t *testing.T) {
+	f := newFixture(t)
+	f.house.ConditionHeaders = []string{"X-Device"}
+	tok := f.holder(namespace.RootID, `path "probe/thing/*" { capabilities = ["update"] allowed_parameters = { "a" = [] } condition = "request.operation == 'update'" }`)
+	huge := strings.Repeat("x", 1<<20)
+	id := f.refused(1, api.Write, "probe/thing/a", tok, func(r *gate.Request) {
+		f.body(r, fmt.Sprintf(`{%q:1}`, huge))
+		r.Headers = map[string][]string{"X-Device": {huge}}
+	})
+	x, resp := f.explain(f.root, "", fmt.Sprintf(`{"request_id":%q}`, id))
+	want(t, resp, "")
+	if len(x.Parameter) > 300 || len(resp.Data) > 8<<10 {
+		t.Errorf("%d bytes of a name, %d of an answer", len(x.Parameter), len(resp.Data))
+	}
+}
+
 // Who may ask in a namespace learns nothing of what lies outside it.
 func TestExplainStaysInItsNamespace(t *testing.T) {
 	f := newFixture(t)
@@ -142,7 +159,7 @@ func TestExplainWhatIf(t *testing.T) {
 	const base = `"path":"probe/thing/a","policies":["Day"],"headers":{"x-device":"a"},"source":"10.1.1.1","at":"2026-01-01T08:00:00Z"`
 	for body, allowed := range map[string]bool{
 		`{` + base + `,"operation":"read"}`:                                                 true,
-		`{` + base + `,"operation":"write"}`:                                                true, // nothing is there: create
+		`{` + base + `,"operation":"create"}`:                                               true,
 		`{` + base + `,"operation":"update"}`:                                               false,
 		`{` + strings.Replace(base, "08:00", "18:00", 1) + `,"operation":"read"}`:           false,
 		`{` + strings.Replace(base, `"10.1.1.1"`, `"11.1.1.1"`, 1) + `,"operation":"read"}`: false,
@@ -152,6 +169,14 @@ func TestExplainWhatIf(t *testing.T) {
 		if x.Allowed != allowed {
 			t.Errorf("%s: %+v", body, x)
 		}
+	}
+	// Whether there is something already is not told.
+	for range 2 {
+		x, resp := f.explain(f.root, "", `{`+base+`,"operation":"write"}`)
+		if want(t, resp, ""); x.Allowed || len(x.Notes) != 1 || !strings.Contains(x.Notes[0], "ask about create") {
+			t.Errorf("%+v", x)
+		}
+		want(t, f.gate.Serve(ctx, f.body(request(api.Write, "probe/thing/a", f.root), `{"value":"v"}`)), "")
 	}
 	own := f.holder(namespace.RootID, `path "sys/policies/explain" { capabilities = ["update"] }`, func(a *api.Auth) { a.TTL = time.Hour })
 	x, resp := f.explain(own, "", `{"path":"sys/policies/explain","operation":"update"}`)

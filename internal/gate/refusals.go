@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -113,8 +114,36 @@ func (p *passage) remember(refused, answered error) {
 	if r.request = p.asked; r.request.Op == 0 {
 		r.request = policy.Request{Path: p.path, Op: verbs[p.r.Op]}
 	}
-	r.request.Path, r.request.Params = token.Conceal(r.request.Path), nil
+	r.request.Path, r.request.Params, r.request.Facts = token.Conceal(r.request.Path), nil, smallFacts(r.request.Facts)
+	r.decision.Parameter = small(r.decision.Parameter)
 	p.house.Refusals.keep(r)
+}
+
+// maxRemembered is how much is remembered of a text that a client chose, in
+// bytes: what is kept of a refusal must not grow with the request.
+const maxRemembered = 256
+
+// small is the beginning of a text, and holds on to no more.
+func small(text string) string {
+	if len(text) > maxRemembered {
+		text = text[:maxRemembered] + "…"
+	}
+	return strings.Clone(text)
+}
+
+// smallFacts leaves long headers out.
+func smallFacts(f *policy.Facts) *policy.Facts {
+	if f == nil {
+		return nil
+	}
+	out := *f
+	out.Headers = make(map[string]string, len(f.Headers))
+	for name, value := range f.Headers {
+		if len(value) <= maxRemembered {
+			out.Headers[name] = strings.Clone(value)
+		}
+	}
+	return &out
 }
 
 // visibleTo reports whether who asks in a namespace may be told of the refusal:
