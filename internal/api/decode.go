@@ -391,17 +391,7 @@ func decodePairs(raw jsontext.Value, dst reflect.Value) error {
 }
 
 func decodeObject(raw jsontext.Value, dst reflect.Value) error {
-	if raw.Kind() == '"' {
-		s, err := text(raw)
-		if err != nil {
-			return err
-		}
-		raw = jsontext.Value(s)
-		if err := CheckStructure(raw); err != nil {
-			return err // ParseBody saw a text
-		}
-	}
-	if raw.Kind() != '{' || !raw.IsValid() {
+	if raw.Kind() != '{' {
 		return errors.New("must be an object")
 	}
 	dst.SetBytes(bytes.Clone(raw))

@@ -25,6 +25,7 @@ const (
 	Open                      // takes a token but asks no policy: the handler decides what is shown
 	Hidden                    // left out of the documentation: it answers what the surface does not have
 	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
+	Self                      // is about the calling token: policies see the path as in that token's namespace, whichever is asked
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -235,6 +236,9 @@ func TestAHungSinkAloneFailsInTime(t *testing.T) {
 	if _, err := l.post(big); !errors.Is(err, errBacklog) {
 		t.Fatal(err)
 	}
+	if _, lost := l.status(); lost != 1 {
+		t.Errorf("%d entries were lost, want 1", lost)
+	}
 	close(hung.gate)
 	if err := <-first; err != nil {
 		t.Fatal(err)
@@ -245,6 +249,30 @@ func TestAHungSinkAloneFailsInTime(t *testing.T) {
 	if err := l.put(t.Context(), big[:1]); !errors.Is(err, errClosed) {
 		t.Fatal(err)
 	}
+}
+
+// Who waits behind a write that hangs is refused in time, and so is the end of
+// waiting for all to be written.
+func TestAHungSinkIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := &memory{gate: make(chan struct{})}
+		l := newLine(hung)
+		first := make(chan error)
+		go func() { first <- l.put(context.Background(), []byte("1\n")) }()
+		synctest.Wait()
+		start := time.Now()
+		if err := l.put(t.Context(), []byte("2\n")); !errors.Is(err, errSlow) || time.Since(start) != maxPatience {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		start = time.Now()
+		if err := l.close(); err != nil || time.Since(start) != maxPatience {
+			t.Errorf("closed after %v: %v", time.Since(start), err)
+		}
+		close(hung.gate)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // numbered logs n requests from each of w goroutines and returns their ids.
@@ -351,26 +379,30 @@ func TestReplacingSinksUnderLoad(t *testing.T) {
 
 // Where all sinks may hang, the first that has the entry ends the wait.
 func TestTheFirstOfSeveralRemoteSinksIsEnough(t *testing.T) {
-	hung, bad, good := &memory{gate: make(chan struct{})}, &memory{err: errors.New("x")}, &memory{}
-	b := NewBroker()
-	var sinks []*Sink
-	for i, o := range []*memory{hung, bad, good} {
-		sinks = append(sinks, sinkOver(fmt.Sprint(i, "/"), o, format{key: testKey()}))
-		sinks[i].remote = true
-	}
-	b.Replace(sinks, nil)
-	for range 10 {
-		if err := b.LogRequest(t.Context(), moment, b.Entry(), nil); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		hung, bad, good := &memory{gate: make(chan struct{})}, &memory{err: errors.New("x")}, &memory{}
+		b := NewBroker()
+		var sinks []*Sink
+		for i, o := range []*memory{hung, bad, good} {
+			sinks = append(sinks, sinkOver(fmt.Sprint(i, "/"), o, format{key: testKey()}))
+			sinks[i].remote = true
 		}
-	}
-	if n := strings.Count(good.text(), "\n"); n != 10 {
-		t.Errorf("%d entries", n)
-	}
-	close(hung.gate)
-	for _, s := range sinks {
-		if err := s.line.close(); err != nil {
-			t.Fatal(err)
+		b.Replace(sinks, nil)
+		start := time.Now()
+		for range 10 {
+			if err := b.LogRequest(t.Context(), moment, b.Entry(), nil); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
+		if n, d := strings.Count(good.text(), "\n"), time.Since(start); n != 10 || d != 0 {
+			t.Errorf("%d entries after %v", n, d)
+		}
+		close(hung.gate)
+		for _, s := range sinks {
+			if err := s.line.close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+	})
 }

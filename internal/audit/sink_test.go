@@ -337,6 +337,38 @@ func TestSocketThatIsNotReadFailsInTime(t *testing.T) {
 	must(t, s.line.close())
 }
 
+// deaf is a connection that takes what nobody receives, as TCP does for a while
+// after the peer has hung up.
+type deaf struct{ net.Conn }
+
+// Write takes all.
+func (d deaf) Write(p []byte) (int, error) { return len(p), nil }
+
+// SetWriteDeadline sets none.
+func (d deaf) SetWriteDeadline(time.Time) error { return nil }
+
+// An entry does not go into a connection that is known to have ended.
+func TestSocketNoticesThatItsPeerHungUp(t *testing.T) {
+	ours, theirs := net.Pipe()
+	path := filepath.Join(t.TempDir(), "s")
+	accept, _ := server(t, path)
+	ended := &peer{deaf{ours}, make(chan struct{})}
+	o := &socketOutput{network: "unix", address: path, timeout: 2 * time.Second, now: time.Now, conn: ended}
+	defer func() { must(t, o.close()) }()
+	must(t, theirs.Close())
+	ended.listen()
+	must(t, o.write([]byte("one\n")))
+	select {
+	case c := <-accept:
+		if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || got != "one\n" {
+			t.Error(got, err)
+		}
+		must(t, c.Close())
+	case <-time.After(2 * time.Second):
+		t.Fatal("the entry is lost")
+	}
+}
+
 // A batch that was partly delivered goes on at its first line that was not.
 func TestSocketResendsFromAWholeLine(t *testing.T) {
 	ours, theirs := net.Pipe()

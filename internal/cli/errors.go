@@ -90,8 +90,6 @@ func exitCode(err error) int {
 	return exitLocal
 }
 
-// report prints what failed on one line, then the server's own words, then what
-// can be done about it.
 // printable is a server's text without what a terminal would obey.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -102,6 +100,8 @@ func printable(text string) string {
 	}, text)
 }
 
+// report prints what failed on one line, then the server's own words, then what
+// can be done about it.
 func (a *app) report(err error) {
 	var shown *shownRequest
 	if errors.As(err, &shown) {
@@ -120,7 +120,7 @@ func (a *app) report(err error) {
 			fmt.Fprintln(a.stderr, "warning: "+printable(w))
 		}
 		if api.RequestID != "" {
-			fmt.Fprintln(a.stderr, "  request id "+api.RequestID)
+			fmt.Fprintln(a.stderr, "  request id "+printable(api.RequestID))
 		}
 	}
 	if hint := a.hint(err); hint != "" {

@@ -132,7 +132,7 @@ func (c *call) warn(s *client.Secret) {
 		return
 	}
 	for _, w := range s.Warnings {
-		fmt.Fprintln(c.stderr, "warning: "+w)
+		fmt.Fprintln(c.stderr, "warning: "+printable(w))
 	}
 }
 

@@ -156,17 +156,36 @@ func (p *passage) serveBare() error {
 	return p.dispatch()
 }
 
-// Knows reports whether a token may be used at this moment from an address, so
-// that a door takes a large body only from who has one. A wrapping token is never
-// a caller and counts as none. It is no authorisation.
-func (g *Gate) Knows(ctx context.Context, text api.Secret, from netip.Addr) bool {
+// Client names whom a token stands for, so that a door can share out what it has:
+// by the token's accessor or, where it has none, by the address. It reports false
+// unless the token may be used at this moment from the address. A wrapping token
+// is never a caller and counts as none. It is no authorisation.
+func (g *Gate) Client(ctx context.Context, text api.Secret, from netip.Addr) (who string, known bool) {
 	h := g.house.Load()
 	if h == nil || text.Empty() {
-		return false
+		return "", false
 	}
 	if _, err := h.Cache.Fresh(ctx); err != nil {
-		return false
+		return "", false
 	}
 	t, err := h.Tokens.Lookup(ctx, text.Reveal(), g.now())
-	return err == nil && !t.Wrapping() && t.AllowedFrom(from)
+	if err != nil || t.Wrapping() || !t.AllowedFrom(from) {
+		return "", false
+	}
+	if t.Accessor == "" {
+		return Neighbourhood(from).String(), true
+	}
+	return t.Accessor, true
+}
+
+// Neighbourhood is the addresses that count as one client: an IPv4 address alone,
+// and of IPv6 the 64 bits that name a network, since whoever has one address of it
+// has them all.
+func Neighbourhood(a netip.Addr) netip.Prefix {
+	a = a.Unmap()
+	p, err := a.Prefix(min(a.BitLen(), 64))
+	if err != nil {
+		return netip.Prefix{} // no address at all
+	}
+	return p
 }

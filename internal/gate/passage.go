@@ -337,6 +337,9 @@ func (p *passage) nowhere() error {
 // judged is a path of the request's namespace as the caller's policies name it:
 // from the namespace of the token.
 func (p *passage) judged(path string) string {
+	if p.lost == nil && p.match.Endpoint.Has(api.Self) {
+		return path
+	}
 	return strings.TrimPrefix(p.ns.Path, p.call.Caller.Namespace.Path) + path
 }
 

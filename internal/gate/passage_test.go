@@ -396,7 +396,9 @@ func TestWrappedAnswersAreNotInTheClear(t *testing.T) {
 	want(t, r, "unavailable")
 }
 
-func TestKnows(t *testing.T) {
+// TestClient names who has a token that may be used: an accessor each, and of
+// tokens without one the address.
+func TestClient(t *testing.T) {
 	f := newFixture(t)
 	here, there := netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("11.1.1.1")
 	bound := f.token(namespace.RootID, token.Spec{Auth: api.Auth{TTL: time.Hour, BoundCIDRs: []string{"10.0.0.0/8"}}})
@@ -408,12 +410,19 @@ func TestKnows(t *testing.T) {
 		from netip.Addr
 		want bool
 	}{{"", here, false}, {"bogus", here, false}, {f.root, there, true}, {wrapping, here, false}, {bound, here, true}, {bound, there, false}} {
-		if got := f.gate.Knows(context.Background(), api.NewSecret(c.text), c.from); got != c.want {
-			t.Errorf("%q from %v: %v", c.text, c.from, got)
+		who, got := f.gate.Client(context.Background(), api.NewSecret(c.text), c.from)
+		if got != c.want || got != (who != "") {
+			t.Errorf("%q from %v: %q, %v", c.text, c.from, who, got)
+		}
+	}
+	batch := f.token(namespace.RootID, token.Spec{Auth: api.Auth{TTL: time.Hour, TokenType: token.Batch}})
+	for from, want := range map[string]string{"10.1.1.1": "10.1.1.1/32", "::ffff:10.1.1.1": "10.1.1.1/32", "2001:db8:1:2:3::4": "2001:db8:1:2::/64"} {
+		if who, known := f.gate.Client(context.Background(), api.NewSecret(batch), netip.MustParseAddr(from)); who != want || !known {
+			t.Errorf("a batch token from %s is %q, %v", from, who, known)
 		}
 	}
 	f.gate.Open(nil)
-	if f.gate.Knows(context.Background(), api.NewSecret(f.root), here) {
+	if _, known := f.gate.Client(context.Background(), api.NewSecret(f.root), here); known {
 		t.Error("a sealed gate knows a token")
 	}
 }

@@ -150,10 +150,14 @@ func (h *House) visibleMounts(c *api.Call, _ *api.None) (*VisibleMounts, error) 
 			if e.Config.ListingVisibility != "unauth" && !acl.Reaches(prefix+e.Path) {
 				continue
 			}
+			info := e.Describe(c.Namespace.ID)
+			if acl == nil { // a stranger learns what a login form needs
+				info = &mount.Info{Description: info.Description, Options: info.Options, Type: info.Type}
+			}
 			if auth {
-				out.Auth[e.Name()] = e.Describe(c.Namespace.ID)
+				out.Auth[e.Name()] = info
 			} else {
-				out.Secret[e.Name()] = e.Describe(c.Namespace.ID)
+				out.Secret[e.Name()] = info
 			}
 		}
 	}
@@ -177,11 +181,39 @@ func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, 
 	if err != nil {
 		return nil, err
 	}
+	nsID, below := c.Namespace.ID, ""
 	e, _, ok := table.Resolve(q.Path)
-	if !ok || !acl.Reaches(prefix+e.Path) {
+	if !ok {
+		if e, nsID, below, err = h.mountBelow(c, q.Path); err != nil {
+			return nil, err
+		}
+	}
+	if e == nil || !acl.Reaches(prefix+below+e.Path) {
 		return nil, &api.Error{Kind: api.Denied, Message: "preflight capability check returned 403, please ensure client's policies grant access to the path"}
 	}
-	return &VisibleMount{Info: *e.Describe(c.Namespace.ID), Path: e.Path}, nil
+	return &VisibleMount{Info: *e.Describe(nsID), Path: below + e.Path}, nil
+}
+
+// mountBelow is the mount that a path lies in which begins with namespaces, and
+// the path of its namespace from the call's; nil when there is none.
+func (h *House) mountBelow(c *api.Call, path string) (e *mount.Entry, nsID, below string, err error) {
+	here, err := h.Namespaces.ByID(c, c.Namespace.ID)
+	if err != nil || here == nil {
+		return nil, "", "", err
+	}
+	ns, rest, err := h.Namespaces.Descend(c, here, path)
+	if err != nil || ns.ID == here.ID {
+		return nil, "", "", err
+	}
+	table, err := h.Mounts.Table(c, ns.ID)
+	if err != nil {
+		return nil, "", "", err
+	}
+	e, _, ok := table.Resolve(rest)
+	if !ok {
+		return nil, "", "", nil
+	}
+	return e, ns.ID, strings.TrimPrefix(ns.Path, here.Path), nil
 }
 
 // Reachable are the mounts of the call's namespace that its caller's policies

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -60,13 +61,31 @@ func unalias(kind string, options map[string]string) (string, map[string]string)
 	return "kv", out
 }
 
+// mountable names the types that can be mounted.
+func (m *Mounts) mountable(auth bool) string {
+	var kinds []string
+	for _, eng := range m.engines {
+		if eng.Auth == auth && !builtinKind(eng.Type) {
+			kinds = append(kinds, eng.Type)
+		}
+	}
+	if slices.Sort(kinds); len(kinds) == 0 {
+		return "this version has none that can be enabled"
+	}
+	return "this version has: " + strings.Join(kinds, ", ")
+}
+
+// builtinKind reports whether a type is mounted once in each namespace, and
+// not to be mounted again.
+func builtinKind(kind string) bool { return kind == "system" || kind == "token" || kind == "cubbyhole" }
+
 // check judges a mount's type, options and settings.
 func (m *Mounts) check(e *Entry) error {
 	eng, ok := m.engines[engineKey(e.Type, e.Auth())]
 	switch {
 	case !ok:
-		return &api.Error{Kind: api.Invalid, Message: "plugin not found in the catalog: no engine or auth method of this type"}
-	case eng.Type == "system" || eng.Type == "token" || eng.Type == "cubbyhole":
+		return &api.Error{Kind: api.Invalid, Message: "plugin not found in the catalog: no engine or auth method of this type", Hint: m.mountable(e.Auth())}
+	case builtinKind(eng.Type):
 		return api.Errorf(api.Invalid, "mount type of %q is not mountable", eng.Type)
 	}
 	if err := m.checkOptions(&eng, e); err != nil {

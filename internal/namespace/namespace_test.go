@@ -1,12 +1,14 @@
 package namespace_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/store"
@@ -182,6 +184,29 @@ func TestDeletedWhileBeingMade(t *testing.T) {
 	}
 }
 
+// A creation that was overtaken does not bring to life what has its name now and
+// is not made yet.
+func TestOvertakenCreateSparesTheNext(t *testing.T) {
+	n := newNode(t, mem.Open())
+	n.furnished = func() {
+		_, err := n.spaces.Delete(t.Context(), namespace.RootID, "a")
+		n.must(err)
+		n.must(n.runJobs())
+		cut, cancel := context.WithCancel(t.Context())
+		n.furnishing = cancel
+		if _, err := n.spaces.Create(cut, atRoot, "a", nil); err == nil {
+			t.Error("the second creation was not cut short")
+		}
+	}
+	_, err := n.spaces.Create(t.Context(), atRoot, "a", nil)
+	wantKind(t, err, api.Conflict)
+	if n.find("a") != nil {
+		t.Fatal("a namespace lives that is not made")
+	}
+	n.create(atRoot, "a")
+	n.usable("a")
+}
+
 // usable fails unless a namespace can be found and holds what it should.
 func (n *node) usable(path string) *namespace.Namespace {
 	n.t.Helper()
@@ -198,13 +223,24 @@ func (n *node) usable(path string) *namespace.Namespace {
 	return ns
 }
 
-// onlyOf fails when there are rows of namespaces other than those that exist.
+// onlyOf fails when there are rows or keys of namespaces other than those that
+// exist.
 func (n *node) onlyOf(existing ...string) {
 	n.t.Helper()
 	known := namespace.RootID + " " + strings.Join(existing, " ")
 	for _, k := range n.keys("") {
 		if id, _, _ := strings.Cut(k, "/"); !strings.Contains(known, id) {
 			n.t.Fatalf("%s belongs to no namespace", k)
+		}
+	}
+	seeds, err := n.phys.List(n.t.Context(), store.Prefix("core/ns/"))
+	n.must(err)
+	if len(seeds) == 0 {
+		n.t.Fatal("no keys were found: they lie elsewhere")
+	}
+	for _, e := range seeds { // what a destroyed key leaves is shorter than any key
+		if id := strings.TrimPrefix(e.Key, "core/ns/"); len(e.Value) >= barrier.KeyBytes && !strings.Contains(known, id) {
+			n.t.Fatalf("there is a key of %s, which is no namespace", id)
 		}
 	}
 }

@@ -37,10 +37,13 @@ type PatchRequest struct {
 	CustomMetadata map[string]any `json:"custom_metadata"` // Keys to set; a null value removes the key.
 }
 
-// named refuses a request that names no namespace.
+// named refuses a request that names no namespace, or one further below.
 func named(path string) error {
 	if path == "" {
 		return api.Errorf(api.Invalid, "path: missing the namespace's name")
+	}
+	if strings.Contains(strings.Trim(path, "/"), "/") {
+		return &api.Error{Kind: api.Invalid, Message: "path: a namespace's name cannot contain /", Hint: "ask in the namespace above it, such as with -namespace=a for a/b"}
 	}
 	return nil
 }

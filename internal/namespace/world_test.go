@@ -21,6 +21,7 @@ func testClock() time.Time { return testTime }
 // node is namespaces and mounts over a real barrier.
 type node struct {
 	t      testing.TB
+	phys   store.Store // below bar
 	bar    *barrier.Barrier
 	cache  *store.Cache
 	spaces *namespace.Registry
@@ -28,6 +29,7 @@ type node struct {
 
 	recorded   int    // jobs that deletions recorded
 	furnishing func() // called while a namespace is being made; nil: nothing
+	furnished  func() // called when it has all it needs; nil: nothing
 	deleting   func() // called before a deletion is committed; nil: nothing
 	dropping   func() // called while a namespace is being destroyed; nil: nothing
 }
@@ -75,7 +77,7 @@ func barrierName(what string) string {
 
 func newNode(t testing.TB, phys store.Store) *node {
 	t.Helper()
-	n := &node{t: t, bar: barrier.New(phys, testClock)}
+	n := &node{t: t, phys: phys, bar: barrier.New(phys, testClock)}
 	root := make([]byte, barrier.KeyBytes)
 	if done, err := n.bar.Initialized(t.Context()); err != nil {
 		t.Fatal(err)
@@ -91,7 +93,9 @@ func newNode(t testing.TB, phys store.Store) *node {
 		Claim: func(tx *store.Tx, parent, path string) error { return n.mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error {
 			call(&n.furnishing)
-			return n.mounts.Furnish(ctx, id)
+			err := n.mounts.Furnish(ctx, id)
+			call(&n.furnished)
+			return err
 		},
 		Delete: func(tx *store.Tx, id string) error {
 			n.recorded++

@@ -249,6 +249,124 @@ func TestMalformedKeyStopsNothing(t *testing.T) {
 	})
 }
 
+// Rows of one thing that ask for different work begin together, although each
+// moves to the end of its claim, and neither loses it.
+func TestClaimsEndApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mem.Open()
+		one, two := item(time.Now(), "twin"), item(time.Now().Add(1), "twin")
+		two.Data = []byte("other data")
+		add(t, s, one, two)
+		var running atomic.Int32
+		time.Sleep(time.Second)
+		stop := start(t, runner(s, func(ctx context.Context, _ *Job) error {
+			running.Add(1)
+			select {
+			case <-ctx.Done():
+				t.Error("a claim was lost")
+			case <-time.After(time.Hour):
+			}
+			return nil
+		}))
+		synctest.Wait()
+		if running.Load() != 2 {
+			t.Errorf("%d began at once", running.Load())
+		}
+		time.Sleep(2 * time.Hour)
+		stop()
+		if running.Load() != 2 || left(t, s) != 0 {
+			t.Errorf("ran %d times, %d rows left", running.Load(), left(t, s))
+		}
+	})
+}
+
+// A row that came to ask for something else after it was read is not taken along
+// with those that it was like.
+func TestClaimSparesARowThatChanged(t *testing.T) {
+	s, now := mem.Open(), time.Now()
+	changed := item(now.Add(time.Second), "twin")
+	add(t, s, item(now, "twin"), changed)
+	es, err := s.List(t.Context(), store.Range{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed.Data = []byte("other data")
+	add(t, s, changed)
+	if jobs := runner(s, nil).claim(t.Context(), gather(es), now); len(jobs) != 0 {
+		t.Errorf("%d were claimed", len(jobs))
+	}
+	if e, err := s.Get(t.Context(), changed.key()); err != nil || !strings.Contains(string(e.Value), "b3RoZXIgZGF0YQ") {
+		t.Errorf("the row is %q, %v", e.Value, err)
+	}
+}
+
+// One row that the store refuses for a while, among others, runs soon after it
+// does not.
+func TestOneRefusedRowRunsSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := &watched{Store: mem.Open(), bad: "/refused", err: store.ErrFull}, &tally{}
+		var items []Item
+		for i := range 5 {
+			items = append(items, item(time.Now(), fmt.Sprint(i)))
+		}
+		s.healed.Store(true)
+		add(t, s, append(items, item(time.Now(), "refused"))...)
+		s.healed.Store(false)
+		stop := start(t, runner(s, c.run))
+		time.Sleep(5 * time.Second)
+		if n := c.things(); n != 5 {
+			t.Errorf("%d ran while one was refused", n)
+		}
+		s.healed.Store(true)
+		time.Sleep(2 * time.Second)
+		if n := c.things(); n != 6 {
+			t.Errorf("%d ran afterwards", n)
+		}
+		stop()
+	})
+}
+
+// What was set aside and has gone is forgotten in time.
+func TestSetAsideIsForgotten(t *testing.T) {
+	now := time.Now()
+	r := runner(mem.Open(), nil)
+	r.aside = map[string]aside{"gone": {until: now.Add(-2*maxBackoff - 1)}, "recent": {until: now.Add(-2 * maxBackoff)}, "later": {until: now.Add(time.Hour)}}
+	if _, err := r.read(t.Context(), "root", 1, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, gone := r.aside["gone"]; gone || len(r.aside) != 2 {
+		t.Errorf("kept in mind: %v", r.aside)
+	}
+}
+
+// A job that never ends, and does not heed that it should, stops no other.
+func TestStuckJobStopsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := &watched{Store: mem.Open()}, &tally{}
+		add(t, s, item(time.Now(), "stuck"))
+		for i := range 100 {
+			add(t, s, item(time.Now().Add(time.Duration(i)*time.Second), fmt.Sprint(i)))
+		}
+		freed := make(chan struct{})
+		stop := start(t, runner(s, func(ctx context.Context, j *Job) error {
+			if j.ID == "stuck" {
+				<-freed
+			}
+			return c.run(ctx, j)
+		}))
+		time.Sleep(3 * time.Minute)
+		if n := c.things(); n != 100 {
+			t.Errorf("%d of the other 100 ran", n)
+		}
+		wantIdle(t, s)
+		close(freed)
+		stop()
+		if n := left(t, s); n != 0 {
+			t.Errorf("%d rows left", n)
+		}
+	})
+}
+
 // damaging finds one row damaged, as the barrier does.
 type damaging struct {
 	*watched

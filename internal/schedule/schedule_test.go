@@ -208,6 +208,33 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
+// A handler whose row was taken away is told so long before its claim ends.
+func TestLostClaimIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, begin := mem.Open(), time.Now()
+		add(t, s, item(begin, "x"))
+		var ended time.Duration
+		stop := start(t, runner(s, func(ctx context.Context, _ *Job) error {
+			<-ctx.Done()
+			ended = time.Since(begin)
+			return ctx.Err()
+		}))
+		synctest.Wait()
+		es, err := s.List(t.Context(), store.Range{})
+		if err != nil || len(es) != 1 {
+			t.Fatal(es, err)
+		}
+		if _, err := s.Commit(t.Context(), nil, []store.Write{{Key: es[0].Key, Delete: true}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		stop()
+		if ended != defaultClaim/3 || left(t, s) != 0 {
+			t.Errorf("told after %v, %d rows left", ended, left(t, s))
+		}
+	})
+}
+
 // A node that shuts down in order hands its work on at once.
 func TestShutdownHandsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -177,6 +177,11 @@ func TestUnsealWithShares(t *testing.T) {
 	if p, err := n.Status(t.Context()); err != nil || p.Progress != 0 || p.Nonce != "" {
 		t.Errorf("after a reset: %+v, %v", p, err)
 	}
+	n.submit(t, made.Handed[0])
+	must(t, n.Seal())
+	if p, err := n.Status(t.Context()); err != nil || p.Progress != 0 {
+		t.Errorf("sealed in the midst of unsealing: %+v, %v", p, err)
+	}
 }
 
 // TestResetTakesAShare has who has no share try to keep the others from
@@ -204,7 +209,9 @@ func TestResetTakesAShare(t *testing.T) {
 	if p := n.submit(t, made.Handed[1]); p.Progress != 2 {
 		t.Errorf("after refused resets: %+v", p)
 	}
-	at = at.Add(resetAfter)
+	at = at.Add(resetAfter - 1) // since the second share; the first is older
+	wantErr(t, n.ResetUnseal(t.Context(), api.Secret{}), ErrUnderWay)
+	at = at.Add(1)
 	must(t, n.ResetUnseal(t.Context(), api.Secret{}))
 	if p, err := n.Status(t.Context()); err != nil || p.Progress != 0 {
 		t.Errorf("after a reset that nobody is in the way of: %+v, %v", p, err)

@@ -107,9 +107,14 @@ func (f *flags) config() (*Config, error) {
 		c.LocalSlot = true
 	}
 	if f.data != "" {
-		if c.DataDir, err = filepath.Abs(f.data); err != nil {
+		data, err := filepath.Abs(f.data)
+		if err != nil {
 			return nil, err
 		}
+		if said, err := filepath.Abs(c.DataDir); c.DataDir != "" && (err != nil || said != data) {
+			return nil, errors.New("the configuration's storage path and -data name different directories: leave one of them out")
+		}
+		c.DataDir = data
 		c.InMemory = false
 	}
 	if err := f.coherent(c); err != nil {

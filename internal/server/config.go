@@ -51,6 +51,15 @@ type Listener struct {
 	Plain    bool   // no TLS, said so explicitly
 
 	RequireClient bool // refuse clients without a certificate of ClientCA
+	PerClient     int  // connections that one client may have open at once; 0: a quarter of all
+}
+
+// perClient is how many connections one client may have open at once.
+func (l *Listener) perClient() int {
+	if l.PerClient == 0 {
+		return max(maxConnections/4, 64)
+	}
+	return l.PerClient
 }
 
 // loopback reports whether an address can be reached from this machine only.
@@ -126,6 +135,9 @@ func (l *Listener) validate() error {
 	}
 	if (l.CertFile == "") != (l.KeyFile == "") {
 		return fmt.Errorf("listener %q: tls_cert_file and tls_key_file go together", l.Address)
+	}
+	if l.PerClient < 0 || l.PerClient > maxConnections {
+		return fmt.Errorf("listener %q: max_connections_per_client: must be from 1 to %d", l.Address, maxConnections)
 	}
 	if l.RequireClient && l.ClientCA == "" {
 		return fmt.Errorf("listener %q: tls_require_and_verify_client_cert needs tls_client_ca_file", l.Address)

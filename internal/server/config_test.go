@@ -28,6 +28,7 @@ listener "tcp" {
   tls_client_ca_file                 = "ca"
   tls_require_and_verify_client_cert = true
   tls_min_version                    = "tls13"
+  max_connections_per_client         = 100
 }
 seal "file" { path = "/keys" }
 audit "file" "main" {
@@ -51,7 +52,7 @@ const wholeJSON = `{
   "listener": [
     {"tcp": {"address": "127.0.0.1:1", "tls_disable": 1}},
     {"tcp": {"address": "0.0.0.0:2", "tls_cert_file": "c", "tls_key_file": "k", "tls_client_ca_file": "ca",
-      "tls_require_and_verify_client_cert": true, "tls_min_version": "tls13"}}
+      "tls_require_and_verify_client_cert": true, "tls_min_version": "tls13", "max_connections_per_client": 100}}
   ],
   "seal": {"file": {"path": "/keys"}},
   "audit": [{"file": [{"main": [{"description": "d", "options": [{"file_path": "/log"}]}]}]}],
@@ -63,7 +64,7 @@ const wholeJSON = `{
 func TestParseConfig(t *testing.T) {
 	want := &Config{DataDir: "/data", LocalSlot: true, SlotPath: "/keys", AuditDirs: []string{"/audits"}, RawAudit: true,
 		Listeners: []Listener{{Address: "127.0.0.1:1", Plain: true},
-			{Address: "0.0.0.0:2", CertFile: "c", KeyFile: "k", ClientCA: "ca", RequireClient: true}},
+			{Address: "0.0.0.0:2", CertFile: "c", KeyFile: "k", ClientCA: "ca", RequireClient: true, PerClient: 100}},
 		Audit:    []*audit.Declaration{{Type: "file", Path: "main/", Description: "d", Options: map[string]string{"file_path": "/log"}}},
 		LogLevel: "warn", LogFormat: "json", PIDFile: "/pid", ClusterName: "here", APIAddress: "https://there",
 		DefaultTTL: time.Hour, MaxTTL: 48 * time.Hour,
@@ -121,6 +122,9 @@ listener "tcp" { tls_min_version = "tls12" }
 log_file = "/l"
 max_lease_ttl = "0s"
 default_lease_ttl = "soon"
+listener "tcp" { max_connections_per_client = 0 }
+listener "tcp" { max_connections_per_client = "1h" }
+listener "tcp" { max_connections_per_client = 8193 }
 `
 	wants := []string{
 		"f:1: storage \"consul\"", "f:2: listener \"unix\"", "f:3: listener \"0.0.0.0:1\": an address that others can reach needs TLS",
@@ -132,6 +136,8 @@ default_lease_ttl = "soon"
 		"f:23: listener \"nowhere\": the address must be HOST:PORT",
 		"f:24: tls_min_version: TLS is 1.3 only", "f:25: log_file: the log goes to standard error", "f:26: max_lease_ttl: must be longer than zero",
 		"f:27: default_lease_ttl: not a duration",
+		"f:28: max_connections_per_client: must be a whole number of one or more", "f:29: max_connections_per_client: must be a whole number of one or more",
+		"f:30: listener \"127.0.0.1:8200\": max_connections_per_client: must be from 1 to 8192",
 	}
 	_, err := ParseConfig("f", []byte(src))
 	if err == nil {

@@ -1,17 +1,34 @@
 package server
 
 import (
+	"crypto/tls"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/gate"
 )
 
-// limited is a listener with a bound on the connections that are open at once.
-// One too many is closed, so that its client hears of it and does not wait.
+// limited is a listener with bounds on the connections that are open at once: on
+// all of them, and on those of each client, so that none can have them all. One
+// too many of a client is closed, so that it hears of it and does not wait; when
+// all places are taken, a connection that nobody is using makes room.
 type limited struct {
 	net.Listener
-	most int64
-	open atomic.Int64
+	most, each int              // open at once: of all, and of one client
+	log        *slog.Logger     // is told of refusals
+	now        func() time.Time // the clock
+
+	mu      sync.Mutex
+	open    int
+	from    map[netip.Prefix]int // by client; who has none open is not in it
+	conns   map[*counted]struct{}
+	refused int // since the log was told
+	told    time.Time
 }
 
 // Accept waits for a connection that there is room for.
@@ -21,23 +38,140 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.most {
-			return &counted{Conn: c, left: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+		who := clientOf(c.RemoteAddr())
+		if in := l.admit(c, who); in != nil {
+			return in, nil
 		}
-		l.open.Add(-1)
 		c.Close() // nothing was said on it
+		l.tell(who)
 	}
+}
+
+// clientOf is whose connections are counted together; none of its own for who is
+// on this machine, over loopback or a unix socket.
+func clientOf(a net.Addr) (who netip.Prefix) {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || tcp.IP.IsLoopback() {
+		return who
+	}
+	return gate.Neighbourhood(tcp.AddrPort().Addr())
+}
+
+// admit counts a client's connection, if there is room for it or room can be
+// made; else it is nil.
+func (l *limited) admit(c net.Conn, who netip.Prefix) *counted {
+	in := &counted{Conn: c, limits: l, who: who}
+	if l.enter(in) {
+		return in
+	}
+	if victim := l.victim(who); victim != nil {
+		victim.Close() // its client makes another when it needs one
+		if l.enter(in) {
+			return in
+		}
+	}
+	return nil
+}
+
+func (l *limited) enter(c *counted) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open >= l.most || l.crowded(c.who) {
+		return false
+	}
+	l.open++
+	if l.conns == nil {
+		l.conns = map[*counted]struct{}{}
+	}
+	l.conns[c] = struct{}{}
+	if c.who.IsValid() {
+		l.from[c.who]++
+	}
+	return true
+}
+
+// crowded reports whether a client has all the connections that it may have.
+func (l *limited) crowded(who netip.Prefix) bool { return who.IsValid() && l.from[who] >= l.each }
+
+// victim is the connection that has been idle longest; nil when none is, or when
+// it is the client's own bound that keeps it out.
+func (l *limited) victim(who netip.Prefix) (oldest *counted) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.crowded(who) {
+		return nil
+	}
+	var since int64
+	for c := range l.conns {
+		if t := c.idle.Load(); t != 0 && (oldest == nil || t < since) {
+			oldest, since = c, t
+		}
+	}
+	return oldest
+}
+
+func (l *limited) leave(c *counted) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, in := l.conns[c]; !in {
+		return
+	}
+	delete(l.conns, c)
+	l.open--
+	who := c.who
+	if !who.IsValid() {
+		return
+	}
+	if l.from[who]--; l.from[who] == 0 {
+		delete(l.from, who)
+	}
+}
+
+// tellEvery is the least time between two lines about refusals.
+const tellEvery = time.Minute
+
+// tell counts a refusal; the log hears of the first, and then of all since.
+func (l *limited) tell(who netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused++
+	now := l.now()
+	if !l.told.IsZero() && now.Sub(l.told) < tellEvery {
+		return
+	}
+	l.log.Warn("connections were refused: too many are open", slog.String("listener", l.Addr().String()), slog.Int("refused", l.refused),
+		slog.String("last_from", who.String()), slog.Int("most", l.most), slog.Int("most_per_client", l.each))
+	l.refused, l.told = 0, now
 }
 
 // counted is a connection that gives its place back when it is closed.
 type counted struct {
 	net.Conn
-	left func()
+	limits *limited
+	who    netip.Prefix
+	idle   atomic.Int64 // since when nobody uses it, in nanoseconds since 1970; 0: somebody does
+}
+
+// note keeps how a connection of the HTTP server is used.
+func note(c net.Conn, s http.ConnState) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	k, ok := c.(*counted)
+	if !ok {
+		return
+	}
+	switch s {
+	case http.StateActive:
+		k.idle.Store(0)
+	case http.StateNew, http.StateIdle:
+		k.idle.Store(k.limits.now().UnixNano())
+	}
 }
 
 // Close closes the connection.
 func (c *counted) Close() error {
-	defer c.left()
+	defer c.limits.leave(c)
 	return c.Conn.Close()
 }
 

@@ -1,20 +1,214 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
 )
 
-// TestConnectionsAreLimited fills a listener, and holds the next connection to
-// be closed until one of the others is.
+// doorway is a listener to which connections come from chosen addresses.
+type doorway struct{ come chan net.Conn }
+
+// Accept waits for a connection.
+func (d *doorway) Accept() (net.Conn, error) {
+	c, ok := <-d.come
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+// Close ends Accept.
+func (d *doorway) Close() error { close(d.come); return nil }
+
+// Addr is the address that is listened on.
+func (d *doorway) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8200} }
+
+// caller is a connection from an address.
+type caller struct {
+	net.Conn
+	from net.Addr
+	gone chan struct{}
+	once sync.Once
+}
+
+// RemoteAddr is the address it comes from.
+func (c *caller) RemoteAddr() net.Addr { return c.from }
+
+// Close tells that the connection was closed.
+func (c *caller) Close() error {
+	c.once.Do(func() { close(c.gone) })
+	return nil
+}
+
+// crowd is a limited listener and who comes to it.
+type crowd struct {
+	*limited
+	t        *testing.T
+	inner    *doorway
+	accepted chan net.Conn
+	clock    time.Time
+	said     bytes.Buffer // the log
+}
+
+func newCrowd(t *testing.T, most, each int) *crowd {
+	c := &crowd{t: t, inner: &doorway{make(chan net.Conn)}, accepted: make(chan net.Conn), clock: time.Unix(1e9, 0)}
+	c.limited = &limited{Listener: c.inner, most: most, each: each, from: map[netip.Prefix]int{}, log: slog.New(slog.NewTextHandler(&c.said, nil)), now: func() time.Time { return c.clock }}
+	go func() {
+		defer close(c.accepted)
+		for conn, err := c.Accept(); err == nil; conn, err = c.Accept() {
+			c.accepted <- conn
+		}
+	}()
+	t.Cleanup(func() {
+		if err := c.inner.Close(); err != nil {
+			t.Error(err)
+		}
+		<-c.accepted
+	})
+	return c
+}
+
+// come is the connection of one who comes; nil when it was closed at once.
+func (c *crowd) come(from net.Addr) net.Conn {
+	in := &caller{from: from, gone: make(chan struct{})}
+	c.inner.come <- in
+	select {
+	case conn := <-c.accepted:
+		return conn
+	case <-in.gone:
+		return nil
+	}
+}
+
+// want has one come, who is to be let in or not.
+func (c *crowd) want(in bool, from net.Addr) net.Conn {
+	c.t.Helper()
+	conn := c.come(from)
+	if (conn != nil) != in {
+		c.t.Fatalf("from %v: let in %v, want %v", from, conn != nil, in)
+	}
+	return conn
+}
+
+func tcp(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 4000} }
+
+// TestConnectionsOfOneClientAreLimited has one address take what it may, and
+// holds that against it alone.
+func TestConnectionsOfOneClientAreLimited(t *testing.T) {
+	c := newCrowd(t, 100, 2)
+	first := c.want(true, tcp("192.0.2.7"))
+	c.want(true, tcp("192.0.2.7"))
+	c.want(false, tcp("192.0.2.7"))
+	c.want(false, tcp("::ffff:192.0.2.7"))
+	other := c.want(true, tcp("192.0.2.8"))
+	for range 2 { // closing twice gives one place back
+		if err := first.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	c.want(true, tcp("192.0.2.7"))
+	c.want(false, tcp("192.0.2.7"))
+	c.want(true, tcp("2001:db8:0:1::1"))
+	c.want(true, tcp("2001:db8:0:1:ffff::1"))
+	c.want(false, tcp("2001:db8:0:1::2")) // one network, one client
+	c.want(true, tcp("2001:db8:0:2::1"))
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.from) != 3 || c.open != 5 {
+		t.Errorf("counted are %v, %d in all", c.from, c.open)
+	}
+}
+
+// TestThisMachineIsNotLimited has those of this machine take more than a client
+// may, up to the limit of all.
+func TestThisMachineIsNotLimited(t *testing.T) {
+	c := newCrowd(t, 6, 1)
+	for _, from := range []net.Addr{tcp("127.0.0.1"), tcp("127.9.9.9"), tcp("::1"), tcp("::ffff:127.0.0.1"), &net.UnixAddr{Name: "@", Net: "unix"}, &net.UnixAddr{Name: "@", Net: "unix"}} {
+		c.want(true, from)
+	}
+	c.want(false, tcp("127.0.0.1"))
+	c.want(false, tcp("192.0.2.7"))
+}
+
+// TestIdleConnectionsMakeRoom fills a listener. The connection that has been idle
+// longest makes room for another; when all are in use, the control, there is none,
+// nor for a client that has all it may.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	c := newCrowd(t, 3, 2)
+	a, b, busy := c.want(true, tcp("192.0.2.1")), c.want(true, tcp("192.0.2.1")), c.want(true, tcp("192.0.2.2"))
+	c.want(false, tcp("192.0.2.3"))
+	for i, conn := range []net.Conn{b, a, busy} {
+		c.clock = c.clock.Add(time.Duration(i) * time.Second)
+		note(conn, http.StateIdle)
+	}
+	note(busy, http.StateActive)
+	c.want(false, tcp("192.0.2.1"))
+	c.want(true, tcp("192.0.2.3"))
+	select {
+	case <-b.(*counted).Conn.(*caller).gone:
+	default:
+		t.Error("the connection that was idle longest is still open")
+	}
+	c.want(true, tcp("192.0.2.3"))
+	c.want(false, tcp("192.0.2.4"))
+}
+
+// TestRefusalsAreTold floods a listener: the log has the first refusal at once,
+// and then a line a minute that counts.
+func TestRefusalsAreTold(t *testing.T) {
+	c := newCrowd(t, 100, 1)
+	c.want(true, tcp("192.0.2.7"))
+	flood := func(n int) string {
+		c.said.Reset()
+		for range n {
+			c.want(false, tcp("192.0.2.7"))
+		}
+		c.want(true, tcp("127.0.0.1")) // by then the refusals have been told
+		return c.said.String()
+	}
+	if got := flood(50); strings.Count(got, "\n") != 1 || !strings.Contains(got, "refused=1 ") || !strings.Contains(got, "192.0.2.7") {
+		t.Errorf("at first: %s", got)
+	}
+	c.clock = c.clock.Add(tellEvery - 1)
+	if got := flood(50); got != "" {
+		t.Errorf("within a minute: %s", got)
+	}
+	c.clock = c.clock.Add(1)
+	if got := flood(50); strings.Count(got, "\n") != 1 || !strings.Contains(got, "refused=100 ") {
+		t.Errorf("after a minute: %s", got)
+	}
+}
+
+// TestConnectionsAreLimited fills a real listener, and holds the next connection
+// to be closed until one of the others is.
 func TestConnectionsAreLimited(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	ls, err := Listen(&Config{Listeners: []Listener{{Address: "127.0.0.1:0"}, {Address: "127.0.0.1:0", PerClient: 7}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &limited{Listener: inner, most: 1}
+	for i, each := range []int{maxConnections / 4, 7} {
+		if l := ls.counts[i]; ls.open[i] != net.Listener(l) || l.most != maxConnections || l.each != each {
+			t.Errorf("listener %d takes %d connections, %d of one client", i, l.most, l.each)
+		}
+	}
+	l := ls.counts[0]
+	l.most, l.log, l.now = 1, quiet(), time.Now
 	accepted := make(chan net.Conn, 4)
 	go func() {
 		defer close(accepted)
@@ -23,11 +217,14 @@ func TestConnectionsAreLimited(t *testing.T) {
 		}
 	}()
 	dial := func() net.Conn {
-		c, err := net.Dial("tcp", inner.Addr().String())
+		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		return c
 	}
 	dial()
@@ -35,16 +232,46 @@ func TestConnectionsAreLimited(t *testing.T) {
 	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a connection too many gave %v", err)
 	}
-	for range 2 {
-		if err := first.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Error(err)
-		}
+	if err := first.Close(); err != nil {
+		t.Error(err)
 	}
 	dial()
-	if <-accepted == nil || l.open.Load() != 1 {
-		t.Errorf("%d connections are counted", l.open.Load())
+	if <-accepted == nil {
+		t.Error("no place was given back")
 	}
-	if err := inner.Close(); err != nil {
+	if err := ls.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServeTellsOfRefusals has a server itself refuse a connection.
+func TestServeTellsOfRefusals(t *testing.T) {
+	c := Config{DevRoot: api.NewSecret("root"), Listeners: []Listener{{Address: "127.0.0.1:0"}}}
+	ls, err := Listen(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls.counts[0].most = 0
+	said, in := io.Pipe()
+	log := slog.New(slog.NewTextHandler(in, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := Open(t.Context(), &c, log, io.Discard, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Serve(ctx, ls) }()
+	conn, err := net.Dial("tcp", ls.counts[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil || !strings.Contains(line, "refused=1 ") {
+		t.Errorf("the log has %q, %v", line, err)
+	}
+	go io.Copy(io.Discard, said) // whatever else it has to say
+	stop()
+	if err := errors.Join(<-ended, s.Close(), conn.Close(), in.Close()); err != nil {
 		t.Error(err)
 	}
 }

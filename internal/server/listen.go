@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -17,9 +18,10 @@ import (
 
 // Listeners are the open addresses of a server.
 type Listeners struct {
-	URLs  []string // where clients reach them
-	open  []net.Listener
-	certs []*certificate
+	URLs   []string // where clients reach them
+	open   []net.Listener
+	counts []*limited // below those that are open
+	certs  []*certificate
 }
 
 // Listen opens the configured addresses, all or none.
@@ -46,7 +48,8 @@ func (ls *Listeners) add(l *Listener) error {
 		return err
 	}
 	ls.URLs = append(ls.URLs, l.url(inner.Addr()))
-	inner = &limited{Listener: inner, most: maxConnections}
+	counts := &limited{Listener: inner, most: maxConnections, each: l.perClient(), from: map[netip.Prefix]int{}}
+	ls.counts, inner = append(ls.counts, counts), counts
 	if conf != nil {
 		ls.certs, inner = append(ls.certs, cert), tls.NewListener(inner, conf)
 	}
@@ -75,10 +78,18 @@ func (ls *Listeners) Reload() error {
 // Serve answers on the listeners until ctx ends, then lets requests in flight
 // finish. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
-	hs := &http.Server{Handler: s.door, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+	for _, l := range ls.counts {
+		l.log, l.now = s.log, s.now
+	}
+	return s.serve(ctx, s.http(), ls.open)
+}
+
+// http is the HTTP server, with a bound on everything that a client can be slow
+// about.
+func (s *Server) http() *http.Server {
+	return &http.Server{Handler: s.door, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
-		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
-	return s.serve(ctx, hs, ls.open)
+		ConnState: note, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 }
 
 func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Listener) error {

@@ -204,6 +204,17 @@ func (r *reader) duration(it *ast.ObjectItem) time.Duration {
 	return d
 }
 
+// count is one or more.
+func (r *reader) count(it *ast.ObjectItem) int {
+	s := r.text(it)
+	n, err := strconv.Atoi(s)
+	if (err != nil || n <= 0) && s != "" {
+		r.fault(it, "%s: must be a whole number of one or more", keyOf(it, 0))
+		return 0
+	}
+	return n
+}
+
 func (r *reader) flag(it *ast.ObjectItem) bool {
 	s := r.text(it)
 	b, err := strconv.ParseBool(s)
@@ -316,6 +327,8 @@ func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
 		l.Plain = r.flag(s)
 	case "tls_require_and_verify_client_cert":
 		l.RequireClient = r.flag(s)
+	case "max_connections_per_client":
+		l.PerClient = r.count(s)
 	case "tls_min_version":
 		if v := r.text(s); v != "tls13" && v != "" {
 			r.fault(s, "tls_min_version: TLS is 1.3 only; write tls13, or leave this out")
@@ -323,7 +336,7 @@ func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
 	case "cluster_address", "telemetry", "max_request_size", "max_request_duration", "tls_disable_client_certs":
 		r.config.Ignored = append(r.config.Ignored, "listener "+keyOf(s, 0))
 	default:
-		r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert and tls_disable", keyOf(s, 0))
+		r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert, tls_disable and max_connections_per_client", keyOf(s, 0))
 	}
 }
 

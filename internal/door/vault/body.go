@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -24,59 +24,84 @@ const (
 	bodyRate = 1 << 20 // bytes per second
 )
 
-// budget bounds the memory of all large bodies together. Small ones, of up to
-// MaxAnonymousBody bytes, are not counted: connections bound them.
+// budget bounds the memory of all large bodies together, and of each client's,
+// so that one who sends slowly keeps nobody else out. Small ones, of up to
+// MaxAnonymousBody bytes, are not counted, nor as many bytes of one whose length
+// nobody told: connections bound them.
 type budget struct {
-	most int64 // bytes
-	held atomic.Int64
+	most, each int64 // bytes: of all bodies, and of one client's
+
+	mu   sync.Mutex
+	all  int64
+	held map[string]int64 // by client; who holds nothing is not in it
 }
 
 // share is the part of the budget that one request holds.
 type share struct {
-	of *budget
-	n  int64 // bytes
+	of  *budget
+	who string // the client; empty until it is known
+	n   int64  // bytes
 }
 
-// grow takes more bytes of the budget; it does not wait. It reports whether
-// there were that many.
-func (s *share) grow(n int64) bool {
-	if s.of.held.Add(n) > s.of.most {
-		s.of.held.Add(-n)
-		return false
+// grow takes more bytes of the budget; it does not wait. Of the bounds that
+// stand against it the client's own comes first: about that one it can do
+// something.
+func (s *share) grow(n int64) error {
+	b := s.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.held[s.who]+n > b.each:
+		return errGreedy()
+	case b.all+n > b.most:
+		return errBusy()
 	}
-	s.n += n
-	return true
+	b.all, b.held[s.who], s.n = b.all+n, b.held[s.who]+n, s.n+n
+	return nil
 }
 
 func (s *share) release() {
-	s.of.held.Add(-s.n)
+	if s.n == 0 {
+		return
+	}
+	b := s.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all, b.held[s.who] = b.all-s.n, b.held[s.who]-s.n
+	if b.held[s.who] == 0 {
+		delete(b.held, s.who)
+	}
 	s.n = 0
 }
 
-// most is how large a body may be. A token is looked at only where that
-// matters; a bad one is worth as much as none.
-func (d *Door) most(r *http.Request, req *gate.Request) int64 {
-	n := r.ContentLength
-	if n >= 0 && n <= MaxAnonymousBody || !d.gate.Knows(r.Context(), req.Token, req.Remote.Addr()) {
-		return MaxAnonymousBody
+// most is how large a body may be, and whose it is. A token is looked at only
+// where that matters; a bad one is worth as much as none.
+func (d *Door) most(r *http.Request, req *gate.Request) (limit int64, who string) {
+	if n := r.ContentLength; n >= 0 && n <= MaxAnonymousBody {
+		return MaxAnonymousBody, ""
 	}
-	return MaxBody
+	who, known := d.gate.Client(r.Context(), req.Token, req.Remote.Addr())
+	if !known {
+		return MaxAnonymousBody, ""
+	}
+	return MaxBody, who
 }
 
-// readBody reads the body into memory that the budget has. Where it stops early
-// the connection is closed, so that nobody reads the rest.
+// readBody reads the body into memory that the budget has.
 func (d *Door) readBody(w http.ResponseWriter, r *http.Request, req *gate.Request, held *share) ([]byte, error) {
-	limit := d.most(r, req)
+	limit, who := d.most(r, req)
+	held.who = who
 	if r.ContentLength > limit {
-		w.Header()["Connection"] = []string{"close"}
-		return nil, tooLarge(limit)
+		return nil, unread(w, tooLarge(limit))
 	}
 	capacity := r.ContentLength
 	if capacity < 0 {
 		capacity = MaxAnonymousBody
 	}
-	if capacity > MaxAnonymousBody && !held.grow(capacity) {
-		return nil, busy(w)
+	if capacity > MaxAnonymousBody {
+		if err := held.grow(capacity); err != nil {
+			return nil, unread(w, err)
+		}
 	}
 	d.hurry(w, capacity)
 	body := http.MaxBytesReader(w, r.Body, limit)
@@ -100,8 +125,10 @@ func (d *Door) readOn(w http.ResponseWriter, body io.Reader, raw []byte, held *s
 	for {
 		full := len(raw)
 		size := min(2*full, int(limit)+1)
-		if limit > MaxAnonymousBody && !held.grow(int64(size-full)) {
-			return nil, busy(w)
+		if limit > MaxAnonymousBody {
+			if err := held.grow(int64(size - full)); err != nil {
+				return nil, unread(w, err)
+			}
 		}
 		d.hurry(w, int64(size))
 		next := make([]byte, size)
@@ -131,10 +158,20 @@ func deadline(set func(time.Time) error, at time.Time) bool {
 	return err == nil || errors.Is(err, http.ErrNotSupported)
 }
 
-// busy refuses a body before it is read, for want of memory.
-func busy(w http.ResponseWriter) error {
+// unread refuses a body that is not read, or not to its end: the connection is
+// closed, so that nobody reads the rest.
+func unread(w http.ResponseWriter, err error) error {
 	w.Header()["Connection"] = []string{"close"}
+	return err
+}
+
+func errBusy() *api.Error {
 	return &api.Error{Kind: api.Unavailable, Message: "the server holds as many large request bodies as it may", Hint: "try again in a second"}
+}
+
+func errGreedy() *api.Error {
+	return &api.Error{Kind: api.TooMany, Message: "your large request bodies hold as much of the server's memory as one client may",
+		Hint: "wait until they have been answered, or send one after another"}
 }
 
 func tooLarge(limit int64) *api.Error {

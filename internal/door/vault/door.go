@@ -28,9 +28,10 @@ type Door struct {
 
 // New makes the door to a gate. A connection's deadlines are reckoned by now,
 // which is the clock of the machine's sockets. inFlight is how many bytes all
-// large bodies may hold at once.
+// large bodies may hold at once; one client's may hold a quarter of it, which
+// should be no less than MaxBody.
 func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
-	return &Door{gate: g, now: now, bodies: budget{most: inFlight}}
+	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: inFlight / 4, held: map[string]int64{}}}
 }
 
 // ServeHTTP answers one request.
