@@ -189,6 +189,18 @@ func TestCapabilitiesWithConditions(t *testing.T) {
 	}
 }
 
+// Times are written in either form; anything else would be a rule that never
+// ends, or never was.
+func TestExpirationForms(t *testing.T) {
+	for text, want := range map[string]int64{`"2030-03-17T17:46:40Z"`: 1900000000, `"2030-03-17T18:46:40+01:00"`: 1900000000, `1900000000`: 1900000000,
+		`"2030-03-17"`: 0, `"soon"`: 0, `0`: 0, `-5`: 0, `1.5`: 0, `true`: 0, `99999999999999`: 0} {
+		p, err := Parse("p", `path "a" { expiration = `+text+` }`)
+		if (err == nil) != (want != 0) || err == nil && p.Rules[0].Expiration.Unix() != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzCondition(f *testing.F) {
 	for _, s := range []string{"now.getHours('UTC') < 8", "source.within(['10.0.0.0/8'])", "request.segments.exists(s, s == 'a')", "token.metadata.team == 'x'", "has(token.metadata.a)", "[1,2].all(x, x > 0)", "((((", "'a'.matches('(a*)*')"} {
 		f.Add(s)
