@@ -215,6 +215,8 @@ type Answer struct {
 	Data          []byte // JSON
 	Raw           *Raw
 	Auth          *Auth
+	LeaseID       string // empty: nothing is lent
+	Renewable     bool   // of the lease
 	LeaseDuration time.Duration
 	MountType     string
 	Warnings      []string

@@ -193,4 +193,6 @@ type Engine struct {
 	// It runs when Call.Later said, and may run at any time, on several nodes at
 	// once; nil: there is nothing to do.
 	Upkeep func(ctx context.Context, mount store.Store, now time.Time) error
+	// Leases are the kinds of lease that the engine's answers ask for.
+	Leases map[string]LeaseKind
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
@@ -56,6 +57,8 @@ type Response struct {
 	Raw           *api.Raw
 	Auth          *api.Auth
 	Wrap          *api.WrapInfo // where the answer is kept; nil: it is here
+	LeaseID       string        // of what is lent with the answer; empty: nothing
+	Renewable     bool          // of the lease
 	LeaseDuration time.Duration
 	Warnings      []string
 	Err           error  // an *api.Error, or internal
@@ -88,7 +91,8 @@ type House struct {
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
-	Refusals   Refusals      // of this node, for sys/policies/explain
+	Leases     *lease.Store
+	Refusals   Refusals // of this node, for sys/policies/explain
 	// ConditionHeaders are the headers of a request that conditions of policies
 	// may weigh. Clients choose what stands in them.
 	ConditionHeaders []string

@@ -31,7 +31,8 @@ func allowed() map[string][]string {
 		"internal/operator":           {"internal/api", "internal/barrier", "internal/seal", "internal/store"},
 		"internal/engine/*":           {"internal/api", "internal/store"},
 		"internal/auth/*":             {"internal/api", "internal/store"},
-		"internal/gate":               {"internal/api", "internal/audit", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/store", "internal/token", "internal/wrapping"},
+		"internal/gate":               {"internal/api", "internal/audit", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/store", "internal/token", "internal/wrapping"},
+		"internal/lease":              {"internal/api", "internal/mount", "internal/namespace", "internal/schedule", "internal/store", "internal/token"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
 		"internal/door/*":             {"internal/api", "internal/gate"},
 		"internal/reference":          {"internal/api"},
@@ -41,7 +42,7 @@ func allowed() map[string][]string {
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},
-		"bench":                       {"test/process"},
+		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/process"},
 		"test/process":                {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/chaos":                  {"test/process"},

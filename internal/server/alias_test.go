@@ -35,6 +35,10 @@ func aliases(w *world, root string) []aliased {
 		{"capabilities-accessor", "sys/capabilities-accessor", "path", "paths", "a/b", ofAccessor},
 		{"mounts/{path...}", "sys/mounts/m%d", "plugin_name", "type", "kv", nil},
 		{"auth/{path...}", "sys/auth/m%d", "plugin_name", "type", "kv", nil},
+		{"leases/renew", "sys/leases/renew", "url_lease_id", "lease_id", "a/b", nil},
+		{"leases/revoke", "sys/leases/revoke", "url_lease_id", "lease_id", "a/b", nil},
+		{"renew", "sys/renew", "url_lease_id", "lease_id", "a/b", nil},
+		{"revoke", "sys/revoke", "url_lease_id", "lease_id", "a/b", nil},
 	}
 }
 

@@ -17,24 +17,26 @@ const DefaultAddress = "127.0.0.1:8200"
 // Config is what a server is made of. The zero Config is a server in memory
 // that waits for `operator init`; ParseConfig and the command line fill it in.
 type Config struct {
-	DataDir   string // of the embedded store; empty: in memory
-	InMemory  bool   // the configuration asks for a store in memory
-	Listeners []Listener
-	LocalSlot bool   // initialise with, and unseal by, a key slot in a local file
-	SlotPath  string // of the local key slot's file; empty: beside the data
-	AuditDirs []string
-	Audit     []*audit.Declaration
-	RawAudit  bool // lets a declaration ask for log_raw
-	LogLevel  string
+	DataDir     string // of the embedded store; empty: in memory
+	InMemory    bool   // the configuration asks for a store in memory
+	Listeners   []Listener
+	LocalSlot   bool   // initialise with, and unseal by, a key slot in a local file
+	SlotPath    string // of the local key slot's file; empty: beside the data
+	AuditDirs   []string
+	Audit       []*audit.Declaration
+	RawAudit    bool // lets a declaration ask for log_raw
+	LogLevel    string
+	LogFormat   string // standard or json
+	PIDFile     string
+	ClusterName string
+	APIAddress  string        // where clients reach this node; empty: the first listener's
+	DefaultTTL  time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
+	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
+	Ignored     []string      // settings that mean nothing here, to be told of
+
 	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
 	PolicyHeaders []string
-	LogFormat     string // standard or json
-	PIDFile       string
-	ClusterName   string
-	APIAddress    string        // where clients reach this node; empty: the first listener's
-	DefaultTTL    time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
-	MaxTTL        time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
-	Ignored       []string      // settings that mean nothing here, to be told of
+	Engines       []api.Engine // secret engines and auth methods beside those built in
 
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.

@@ -131,6 +131,13 @@ type sys struct {
 	KeyStatus          func() (*vault.KeyStatus, error)
 	Rotate             func() error
 
+	Renew             func(id string, increment int) (*vault.Secret, error)
+	Lookup            func(id string) (*vault.Secret, error)
+	Revoke            func(id string) error
+	RevokePrefix      func(string) error
+	RevokeForce       func(string) error
+	RevokeWithOptions func(*vault.RevokeOptions) error
+
 	ListNamespaces  func() (map[string]*bao.ListNamespaceOutput, error) // OpenBao's alone, as are the rest.
 	CreateNamespace func(string, *bao.CreateNamespaceInput) (*bao.CreateNamespaceOutput, error)
 	ReadNamespace   func(string) (*bao.ReadNamespaceOutput, error)

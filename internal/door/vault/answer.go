@@ -78,7 +78,7 @@ func render(resp *gate.Response) (int, []byte) {
 			return http.StatusOK, resp.Raw.Body
 		}
 		return resp.Raw.Status, resp.Raw.Body
-	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && len(resp.Warnings) == 0:
+	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && resp.LeaseID == "" && len(resp.Warnings) == 0:
 		return http.StatusNoContent, nil
 	case resp.Flags&api.Bare != 0 && resp.Data != nil:
 		return http.StatusOK, append(resp.Data, '\n')
@@ -126,7 +126,11 @@ func envelope(resp *gate.Response, data []byte) []byte {
 	if resp.Wrap == nil {
 		b = append(b, resp.RequestID...)
 	}
-	b = append(b, `","lease_id":"","renewable":false,"lease_duration":`...)
+	b = append(b, `","lease_id":`...)
+	b = appendText(b, resp.LeaseID)
+	b = append(b, `,"renewable":`...)
+	b = strconv.AppendBool(b, resp.Renewable)
+	b = append(b, `,"lease_duration":`...)
 	b = strconv.AppendInt(b, int64(resp.LeaseDuration/time.Second), 10)
 	b = append(b, `,"data":`...)
 	if data == nil {
