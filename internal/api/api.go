@@ -139,6 +139,10 @@ type Keys struct {
 	Keys []string `json:"keys" audit:"clear"`
 	// Info holds what is known of each key, where the endpoint says so.
 	Info map[string]any `json:"key_info,omitempty"`
+	// Beside are directories of the mount, other than the listed one, in which the
+	// keys name the same things: who may do something there may see a key where
+	// lists are filtered.
+	Beside []string `json:"-"`
 }
 
 // AppendJSON appends what encoding/json would write of it.

@@ -175,7 +175,7 @@ func (a *app) apiHint(err *client.Error) string {
 		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
 			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
 		}
-		return a.forbiddenHint(err.Path)
+		return a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
 	case mentions(err.Messages, "sealed"):
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):
@@ -196,6 +196,14 @@ func (a *app) forbiddenHint(path string) string {
 			at, a.name)
 	}
 	return fmt.Sprintf("the token may be invalid, or lack rights: see %s token lookup, %[1]s token capabilities %s", a.name, path)
+}
+
+// explainHint says how who may learns the cause of a refusal.
+func (a *app) explainHint(requestID string) string {
+	if requestID == "" {
+		return ""
+	}
+	return fmt.Sprintf("; an administrator learns why with %s policy explain -request-id=%s", a.name, requestID)
 }
 
 // mentions looks into the server's words only to choose a hint, never to decide.

@@ -46,6 +46,7 @@ type Request struct {
 	Headers   http.Header
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
 	Help      bool          // asks for the endpoint's help instead of its answer
+	Filter    bool          // asks that a list hold only what the caller may do something with
 }
 
 // Response is the answer for the door to put into its dialect's form.
@@ -100,6 +101,10 @@ type House struct {
 	Settings   *settings.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	Leases     *lease.Store
+	Refusals   Refusals // of this node, for sys/policies/explain
+	// ConditionHeaders are the headers of a request that conditions of policies
+	// may weigh. Clients choose what stands in them.
+	ConditionHeaders []string
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)

@@ -276,7 +276,7 @@ func (f *fixture) token(ns string, sp token.Spec) string {
 func (f *fixture) holder(ns, text string, change ...func(*api.Auth)) string {
 	f.t.Helper()
 	name := "p" + time.Now().Format("150405.000000000")
-	if err := f.house.Policies.Write(context.Background(), ns, name, text); err != nil {
+	if err := f.house.Policies.Write(context.Background(), ns, name, text, policies.Terms{}); err != nil {
 		f.t.Fatal(err)
 	}
 	sp := token.Spec{Auth: api.Auth{TokenPolicies: []string{name}, TTL: time.Hour}}

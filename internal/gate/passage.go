@@ -40,6 +40,8 @@ type passage struct {
 	misread  error    // why the body did not decode
 	decision policy.Decision
 	acl      *policy.ACL
+	facts    *policy.Facts  // nil where no policy has a condition
+	asked    policy.Request // what decision answers
 	result   any
 	lent     *lease.Lease // with the answer; nil: nothing
 
@@ -259,8 +261,10 @@ func (p *passage) identify() error {
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies)
-	return err
+	if p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies); err != nil {
+		return err
+	}
+	return p.gather()
 }
 
 // decode makes the typed request.
@@ -311,7 +315,7 @@ func (p *passage) authorise() error {
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
 	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+		p.acl.Decide(p.ask(p.judged(p.path), verbs[p.r.Op])).Allowed {
 		return p.missing
 	}
 	if p.lost != nil {
@@ -328,7 +332,7 @@ func (p *passage) nowhere() error {
 	if err != nil || !inside {
 		return api.ErrDenied()
 	}
-	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+	if !p.acl.Decide(p.ask(path, verbs[p.r.Op])).Allowed {
 		return api.ErrDenied()
 	}
 	return p.lost
@@ -351,8 +355,8 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 // only if the policies tell the two apart: so it is not told by the time that a
 // refusal takes either.
 func (p *passage) decide() error {
-	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}
-	p.decision = p.acl.Decide(ask)
+	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
+	p.decision, p.asked = p.acl.Decide(ask), ask
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return nil
 	}
@@ -363,7 +367,7 @@ func (p *passage) decide() error {
 	}
 	exists, err := p.exists()
 	if err == nil && !exists {
-		p.decision = creating
+		p.decision, p.asked = creating, ask
 	}
 	return err
 }
@@ -389,6 +393,7 @@ func (p *passage) audited(refused error) error {
 	if p.spent {
 		p.retire()
 	}
+	p.remember(refused, err)
 	if err != nil {
 		p.takeBack()
 		p.fail(err)
@@ -452,8 +457,8 @@ func (p *passage) dispatch() (err error) {
 
 // render gives the handler's answer its form on the wire.
 func (p *passage) render() (err error) {
-	if _, ok := p.result.(*api.Keys); !ok && len(p.decision.Filters) > 0 {
-		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy filters keys here, and this answer cannot be filtered"}
+	if _, ok := p.result.(*api.Keys); !ok && p.filters() {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy, the mount or the request wants keys filtered here, and this answer cannot be filtered"}
 	}
 	switch v := p.result.(type) {
 	case nil:

@@ -10,6 +10,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/policies"
 )
 
 // mayStream is a policy for the stream alone.
@@ -102,7 +103,7 @@ func (f *fixture) rewrite(text string) {
 	names, err := f.house.Policies.Names(context.Background(), namespace.RootID)
 	for _, n := range names {
 		if err == nil && strings.HasPrefix(n, "p") {
-			err = f.house.Policies.Write(context.Background(), namespace.RootID, n, text)
+			err = f.house.Policies.Write(context.Background(), namespace.RootID, n, text, policies.Terms{})
 		}
 	}
 	if err != nil {

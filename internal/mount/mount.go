@@ -47,6 +47,7 @@ type Config struct {
 	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
 	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+	FilterLists               bool              `json:"filter_lists,omitempty"`
 }
 
 // Entry is one mount.

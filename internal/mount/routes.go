@@ -60,6 +60,7 @@ type TuneFields struct {
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers"`        // Response headers an engine may set.
 	UserLockout               map[string]string `json:"user_lockout_config"`             // Lock-out settings of an auth method.
 	PluginVersion             string            `json:"plugin_version"`                  // Kept for compatibility; all engines are built in.
+	FilterLists               *bool             `json:"filter_lists"`                    // Lists hold only what the caller may do something with.
 }
 
 // TuneRequest changes a mount's settings.
@@ -114,6 +115,7 @@ type Tuned struct {
 	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
 	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+	FilterLists               bool              `json:"filter_lists,omitempty"`
 }
 
 // named refuses a request that names no mount.
@@ -250,7 +252,7 @@ func (m *Mounts) readTune(c *api.Call, path string) (*Tuned, error) {
 	return &Tuned{DefaultTTL: api.Duration(def), MaxTTL: api.Duration(most), Description: e.Description, ForceNoCache: k.ForceNoCache,
 		Options: e.Options, TokenType: k.TokenType, ListingVisibility: k.ListingVisibility, AuditNonHMACRequestKeys: k.AuditNonHMACRequestKeys,
 		AuditNonHMACResponseKeys: k.AuditNonHMACResponseKeys, PassthroughRequestHeaders: k.PassthroughRequestHeaders,
-		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout}, nil
+		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout, FilterLists: k.FilterLists}, nil
 }
 
 // readSecretTune answers the effective settings of a secret engine's mount.
@@ -295,6 +297,7 @@ func setTTL(dst *api.Duration, field string, v *string) error {
 // apply overwrites the settings that are given.
 func (f *TuneFields) apply(c *api.Call, k *Config) error {
 	set(&k.ForceNoCache, f.ForceNoCache)
+	set(&k.FilterLists, f.FilterLists)
 	set(&k.TokenType, f.TokenType)
 	set(&k.ListingVisibility, f.ListingVisibility)
 	setList(&k.AuditNonHMACRequestKeys, f.AuditNonHMACRequestKeys)

@@ -34,7 +34,10 @@ type Config struct {
 	DefaultTTL  time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
 	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
 	Ignored     []string      // settings that mean nothing here, to be told of
-	Engines     []api.Engine  // secret engines and auth methods beside those built in
+
+	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
+	PolicyHeaders []string
+	Engines       []api.Engine // secret engines and auth methods beside those built in
 
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.

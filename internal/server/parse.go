@@ -134,6 +134,8 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.RawStorage = r.flag(it)
 	case "audit_log_raw":
 		c.RawAudit = r.flag(it)
+	case "policy_headers":
+		c.PolicyHeaders = append(c.PolicyHeaders, r.headers(it)...)
 	case "default_lease_ttl":
 		c.DefaultTTL = r.duration(it)
 	case "max_lease_ttl":

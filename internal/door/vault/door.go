@@ -70,6 +70,9 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, held *share) (*gate.
 	if req.WrapTTL, err = wrapTTL(r.Header); err != nil {
 		return req, err
 	}
+	if req.Filter, err = filterLists(r.Header); err != nil {
+		return req, err
+	}
 	var query url.Values
 	if r.URL.RawQuery != "" {
 		if query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
@@ -92,6 +95,20 @@ func wrapTTL(h http.Header) (time.Duration, error) {
 		return 0, &api.Error{Kind: api.Invalid, Message: "X-Vault-Wrap-Format: wrapping tokens in JWT form are not supported", Hint: "ask without that header"}
 	}
 	return ttl, nil
+}
+
+// filterLists reports whether lists are to hold only what the caller may do
+// something with.
+func filterLists(h http.Header) (bool, error) {
+	text := h.Get("X-Strongroom-Filter-Lists")
+	if text == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, api.Errorf(api.Invalid, "X-Strongroom-Filter-Lists: must be true or false")
+	}
+	return on, nil
 }
 
 // tokenOf is the caller's token: X-Vault-Token, or the first bearer token.
