@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,9 +98,10 @@ func CheckConfigured(configured []*Declaration, env Env) error {
 
 // remedy is what an operator can do about a file that cannot be opened.
 func (d *Declaration) remedy(err error) string {
-	dir := filepath.Dir(d.keyed(nil).Options["file_path"])
+	options := d.keyed(nil).Options
+	dir := filepath.Dir(cmp.Or(options["file_path"], options["spool_path"]))
 	switch {
-	case d.Type != "file":
+	case dir == ".":
 	case errors.Is(err, fs.ErrNotExist):
 		return "; make its directory: mkdir -p " + dir
 	case errors.Is(err, fs.ErrPermission):

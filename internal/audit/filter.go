@@ -22,11 +22,11 @@ type filter struct{ program cel.Program }
 
 // factNames are what a filter may judge by, all of them texts.
 func factNames() []string {
-	return []string{"type", "mount_type", "mount_point", "path", "operation", "namespace", "error"}
+	return []string{"type", "mount_type", "mount_point", "path", "operation", "namespace_path", "error"}
 }
 
 const filterHint = `an example is mount_type == "kv" && !path.startsWith("secret/data/noise/") || error != ""; the names are ` +
-	"mount_type, mount_point, path, operation, namespace (its path; empty for the root namespace), error (empty: none) and type (request or response)"
+	"mount_type, mount_point, path, operation, namespace_path (such as team/; empty for the root namespace), error (empty: none) and type (request or response)"
 
 // compileFilter reads an expression; its errors do not repeat it.
 func compileFilter(text string) (*filter, error) {
@@ -83,6 +83,6 @@ func factsOf(r *Request, kind string, failure error) map[string]any {
 	}
 	return map[string]any{
 		"type": kind, "mount_type": r.Mount.Type, "mount_point": r.Mount.Path, "path": r.Path,
-		"operation": r.Operation, "namespace": r.Namespace.Path, "error": text,
+		"operation": r.Operation, "namespace_path": r.Namespace.Path, "error": text,
 	}
 }

@@ -209,15 +209,17 @@ func cause(err error) string {
 		return "its certificate is not trusted"
 	case errors.As(err, &known):
 		return known.Message
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return errSlow.Error()
-	case errors.As(err, &no):
-		return no.Error()
 	}
 	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolTaken, errSpoolDamaged, context.Canceled} {
 		if errors.Is(err, plain) {
 			return plain.Error()
 		}
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return errSlow.Error()
+	case errors.As(err, &no):
+		return no.Error()
 	}
 	return "input/output error"
 }
