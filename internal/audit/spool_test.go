@@ -77,7 +77,7 @@ func (c *collector) read(conn net.Conn) {
 			return
 		}
 		var e struct{ Request struct{ ID string } }
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(line, "@cee: ")), &e); err != nil {
 			c.t.Errorf("%v: %.100q", err, line)
 		}
 		c.mu.Lock()
