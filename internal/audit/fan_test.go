@@ -117,12 +117,20 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
+// stuck is an output whose end waits for the write that hangs, as a file's does.
+type stuck struct{ *memory }
+
+func (s stuck) close() error {
+	<-s.gate
+	return nil
+}
+
 // A local device that hangs for ever, as a network file system may, costs each
 // request its deadline once; where another one works, nothing.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := &memory{gate: make(chan struct{})}
-		s := device(t, "hung", "deadline", hung)
+		s := device(t, "hung", "deadline", stuck{hung})
 		s.line.patience = time.Second
 		b := NewBroker()
 		b.Replace([]*Sink{s}, nil)
