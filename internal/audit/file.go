@@ -69,7 +69,7 @@ func (o *fileOutput) append(lines []byte) error {
 		o.torn = false
 		o.size++
 	}
-	n, err := o.file.Write(lines)
+	n, err := o.put(lines)
 	if err != nil {
 		return errors.Join(err, o.mend(lines[:n]))
 	}
@@ -78,6 +78,22 @@ func (o *fileOutput) append(lines []byte) error {
 		return o.file.Sync()
 	}
 	return nil
+}
+
+// put is the file's Write without the bookkeeping that lets a file be closed
+// meanwhile: mu does that here.
+func (o *fileOutput) put(b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := syscall.Write(o.fd, b[n:])
+		n += max(m, 0)
+		switch {
+		case err != nil && !errors.Is(err, syscall.EINTR):
+			return n, err
+		case err == nil && m == 0:
+			return n, io.ErrShortWrite
+		}
+	}
+	return n, nil
 }
 
 // current has the file open that the next bytes go to.
