@@ -383,7 +383,7 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := p.house.Audit.LogRequest(&p.call, p.call.Now, e, refused); err != nil {
+	if err := p.house.Audit.LogRequest(&p.call, p.call.Now, e, refused); err != nil && !p.rescue("request", refused, err) {
 		return err
 	}
 	err := refused
@@ -398,12 +398,25 @@ func (p *passage) audited(refused error) error {
 		p.takeBack()
 		p.fail(err)
 	}
-	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
+	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil && !p.rescue("answer", refused, err) {
 		p.resp.ErrData = nil
 		p.takeBack()
 		return err
 	}
 	return p.call.Finish()
+}
+
+// rescue reports whether a request is answered though no audit device takes its
+// entry: it is how one that is dead is found and disabled, and its caller holds
+// the root policy. It is written to the server's log instead.
+func (p *passage) rescue(what string, refused, failure error) bool {
+	if refused != nil || p.lost != nil || p.r.Help || !p.decision.Root || !p.match.Endpoint.Has(api.Rescue) {
+		return false
+	}
+	p.gate.log.Error("no audit device has taken this "+what+"; it is let through, so that the device can be disabled",
+		slog.String("request_id", p.r.ID), slog.String("operation", p.r.Op.String()), slog.String("path", token.Conceal(p.path)),
+		slog.String("remote", p.r.Remote.String()), slog.String("display_name", p.token.DisplayName), slog.Any("error", failure))
+	return true
 }
 
 // retire revokes the token whose last use this was. It is dead already: should

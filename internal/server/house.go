@@ -226,7 +226,7 @@ func (s *Server) rewrap(ctx context.Context, _ *schedule.Job) error {
 // file, further files may be declared.
 func (s *Server) auditEnv() audit.Env {
 	dirs := slices.Concat(s.config.AuditDirs, audit.Directories(s.config.Audit))
-	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit}
+	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit, Log: s.log}
 }
 
 // abreast is how much scheduled work is done at once. Most of it waits for the
