@@ -306,9 +306,12 @@ func (p *passage) authorise() error {
 // open is what stands against a request that no policy is asked about. In a
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
-	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
-		return p.missing
+	if p.token != nil {
+		d := p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now})
+		if p.missing != nil && d.Allowed {
+			return p.missing
+		}
+		p.call.Caller.Root, p.call.Caller.Sudo = d.Allowed && d.Root, d.Allowed && d.Sudo // for handlers that take sudo or another proof
 	}
 	if p.lost != nil {
 		return p.lost

@@ -1,6 +1,7 @@
 // Package operator owns what the people who run a server ask of it: to be
-// initialised, unsealed and sealed, whether it is well, its key slots and the
-// rotation of its keys.
+// initialised, unsealed and sealed, whether it is well, its key slots, the rotation
+// of its keys, and the ceremonies in which the holders of unseal keys replace them or
+// make a root token.
 package operator
 
 import (
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -38,6 +40,8 @@ type Desk struct {
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
+	// TokenLength is how many characters a root token has.
+	TokenLength int
 	// KeyDir is the directory of the keys of local slots; empty: there are none.
 	KeyDir string
 
@@ -52,17 +56,14 @@ type Desk struct {
 
 // Routes are the endpoints of the operator, relative to sys/.
 func Routes() []api.Route[*Desk] {
-	return append(SealedRoutes(),
+	return slices.Concat(SealedRoutes(), rekeyRoutes(), generateRoutes(), rotationRoutes(), []api.Route[*Desk]{
 		api.Handle(api.Write, "seal", (*Desk).seal, api.Sudo, api.RootOnly),
-		api.Handle(api.Read, "key-status", (*Desk).keyStatus, api.Flat, api.RootOnly),
-		api.Handle(api.Write, "rotate", (*Desk).rotate, api.Sudo, api.RootOnly),
-		api.Handle(api.Write, "rotate/keyring", (*Desk).rotate, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "ha-status", (*Desk).haStatus, api.Flat, api.RootOnly),
 		api.Handle(api.List, "key-slots", (*Desk).listSlots, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "key-slots", (*Desk).addSlot, api.Sudo, api.RootOnly),
 		api.Handle(api.Delete, "key-slots/{id}", (*Desk).removeSlot, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "key-slots/{id}/test", (*Desk).testSlot, api.Sudo, api.RootOnly),
-	)
+	})
 }
 
 // SealedRoutes are the endpoints that answer also while the server is sealed.
@@ -435,26 +436,4 @@ type Node struct {
 // haStatus lists the nodes that this one knows of.
 func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
 	return &HAStatus{Nodes: []Node{{APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
-}
-
-// KeyStatus is the key ring's newest epoch.
-type KeyStatus struct {
-	Encryptions uint64   `json:"encryptions"`
-	InstallTime api.Time `json:"install_time"`
-	Term        uint32   `json:"term"`
-}
-
-// keyStatus says which key encrypts what is written now, and since when.
-func (d *Desk) keyStatus(*api.Call, *api.None) (*KeyStatus, error) {
-	s := d.Barrier.Status()
-	return &KeyStatus{InstallTime: api.Time{Time: s.Installed}, Term: s.Epoch}, nil
-}
-
-// rotate makes a new key for what is written from now on, and moves older
-// entries to it in the background.
-func (d *Desk) rotate(c *api.Call, _ *api.None) (*api.None, error) {
-	if err := d.Barrier.Rotate(c); err != nil {
-		return nil, err
-	}
-	return nil, d.RewrapLater(c)
 }
