@@ -179,6 +179,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 		jobDropNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.Destroy(ctx, string(j.Data)) },
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
+		jobRotation:      s.rotateIfDue,
 		jobUpkeep:        upkeepJob(h.Mounts),
 	}
 	for kind, handler := range h.Tokens.Jobs() {

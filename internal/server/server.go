@@ -321,12 +321,12 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // furnishRoot makes the root namespace's key, mounts and policies on the first
-// opening.
+// opening, and sees that the rotation of the key ring is on the schedule.
 func (s *Server) furnishRoot(ctx context.Context, h *house) error {
 	if err := s.barrier.AddNamespace(ctx, namespace.RootID); err != nil {
 		return err
 	}
-	return h.furnish(ctx, namespace.RootID)
+	return errors.Join(h.furnish(ctx, namespace.RootID), s.rotationLater(ctx))
 }
 
 // shut keeps requests out and seals.
