@@ -70,14 +70,15 @@ func recoveryRoutes(path string, begin, read, update api.Flag) []api.Route[*Desk
 
 // RekeyRequest starts replacing unseal keys.
 type RekeyRequest struct {
-	Shares    int        `json:"secret_shares"`        // How many new unseal keys to make.
-	Threshold int        `json:"secret_threshold"`     // How many of them unseal.
-	Stored    int        `json:"stored_shares"`        // Kept for compatibility.
-	PGPKeys   []string   `json:"pgp_keys"`             // Public keys to encrypt the new unseal keys to, one for each: OpenPGP in base64, or age recipients.
-	Backup    bool       `json:"backup"`               // Keep the encrypted unseal keys until they are deleted.
-	Verify    bool       `json:"require_verification"` // The old unseal keys work until enough of the new ones were handed in.
-	Slot      string     `json:"slot"`                 // Identifier of the key slot whose unseal keys to replace; by default that of 'key', or the first.
-	Key       api.Secret `json:"key"`                  // An unseal key, from who has no token with sudo; counts as handed in.
+	Shares    int        `json:"secret_shares"`                        // How many new unseal keys to make.
+	Threshold int        `json:"secret_threshold"`                     // How many of them unseal.
+	Stored    int        `json:"stored_shares"`                        // Kept for compatibility.
+	PGPKeys   []string   `json:"pgp_keys"`                             // Public keys to encrypt the new unseal keys to, one for each: OpenPGP in base64, or age recipients.
+	Backup    bool       `json:"backup"`                               // Keep the encrypted unseal keys until they are deleted.
+	Capital   bool       `json:"Backup" api:"alias=backup,deprecated"` // As Vault's Go client spells 'backup'.
+	Verify    bool       `json:"require_verification"`                 // The old unseal keys work until enough of the new ones were handed in.
+	Slot      string     `json:"slot"`                                 // Identifier of the key slot whose unseal keys to replace; by default that of 'key', or the first.
+	Key       api.Secret `json:"key"`                                  // An unseal key, from who has no token with sudo; counts as handed in.
 }
 
 // RekeyProgress is how far replacing unseal keys has come. Keys are there once, in
@@ -228,6 +229,7 @@ func (q *RekeyRequest) memo(c *api.Call) (memo, []*recipient.Recipient, error) {
 	if err := checkKeys("pgp_keys", q.PGPKeys, q.Shares); err != nil {
 		return memo{}, nil, err
 	}
+	q.Backup = q.Backup || q.Capital
 	if q.Backup && len(q.PGPKeys) == 0 {
 		return memo{}, nil, &api.Error{Kind: api.Invalid, Message: "backup: only encrypted unseal keys are kept", Hint: "give pgp_keys"}
 	}
