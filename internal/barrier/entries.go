@@ -156,8 +156,8 @@ func (s *session) sealWrite(ctx context.Context, w store.Write) (store.Write, er
 	return below, err
 }
 
-// Written is how many entries were encrypted since unsealing, less what was counted
-// with Counted and what a rotation on this node found.
+// Written is how many entries were encrypted since unsealing, less what was
+// counted with Counted.
 func (b *Barrier) Written() uint64 {
 	if s := b.session.Load(); s != nil {
 		return s.written.Load()

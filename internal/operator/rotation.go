@@ -114,6 +114,9 @@ func (d *Desk) KeepCount(ctx context.Context) (uint64, error) {
 func (d *Desk) rotate(c *api.Call, _ *api.None) (*api.None, error) { return nil, d.rotateNow(c) }
 
 func (d *Desk) rotateNow(ctx context.Context) error {
+	if _, err := d.KeepCount(ctx); err != nil { // from here on the new key's are counted
+		return err
+	}
 	if err := d.Barrier.Rotate(ctx); err != nil {
 		return err
 	}
