@@ -223,8 +223,17 @@ func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
 		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
 }
 
-// identify finds the token's owner. Public endpoints need none.
+// identify finds the token's owner. Public endpoints need none; one that is Open,
+// too, takes a token that may not be used for none.
 func (p *passage) identify() error {
+	err := p.owner()
+	if p.token == nil && api.KindOf(err) == api.Denied && p.public() && p.match.Endpoint.Flags&(api.Public|api.Open) == api.Public|api.Open {
+		return nil
+	}
+	return err
+}
+
+func (p *passage) owner() error {
 	if p.public() && (p.r.Token.Empty() || !p.match.Endpoint.Has(api.Open)) {
 		if p.mount.Builtin && p.match.Endpoint.Has(api.Bearer) {
 			p.call.Caller.Token = p.r.Token

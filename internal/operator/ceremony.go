@@ -90,6 +90,29 @@ func hasSay(c *api.Call, key api.Secret) error {
 	return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "this takes a token with sudo, or an unseal key as 'key'"}
 }
 
+// hasToken refuses a stranger.
+func hasToken(c *api.Call) error {
+	if c.Caller.TokenID == "" {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "this takes an unseal key as 'key'"}
+	}
+	return nil
+}
+
+// keyError tells people what is wrong with an unseal key. Of who has no token it
+// was the only proof.
+func keyError(c *api.Call, err error) error {
+	told := ceremonyError(err)
+	if told == nil {
+		return nil
+	}
+	for _, bad := range []error{seal.ErrShare, seal.ErrWrongShare, seal.ErrUnknownSet, seal.ErrOtherSet} {
+		if errors.Is(err, bad) && hasToken(c) != nil {
+			return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: told.Error(), Err: err}
+		}
+	}
+	return told
+}
+
 // proof is the unseal key that speaks for a caller whose token does not.
 func proof(c *api.Call, key api.Secret) api.Secret {
 	if c.Caller.Sudo || c.Caller.Root {
@@ -115,6 +138,9 @@ var ceremonyErrors = [...]struct {
 
 // ceremonyError tells people what is wrong.
 func ceremonyError(err error) error {
+	if err == nil {
+		return nil
+	}
 	for _, known := range ceremonyErrors {
 		if errors.Is(err, known.err) {
 			return &api.Error{Kind: api.Invalid, Message: known.message, Hint: known.hint, Err: err}
@@ -129,8 +155,11 @@ type UpdateRequest struct {
 	Nonce string     `json:"nonce" audit:"clear"` // What the operation is called by its status.
 }
 
-func (q *UpdateRequest) check() error {
+func (q *UpdateRequest) check(c *api.Call) error {
 	if q.Key.Empty() {
+		if err := hasToken(c); err != nil {
+			return err
+		}
 		return &api.Error{Kind: api.Invalid, Message: "'key' must be specified", Hint: "give an unseal key in base64 or hexadecimal"}
 	}
 	return nil
@@ -156,5 +185,6 @@ func (d *Desk) cancel(c *api.Call, p seal.Purpose, q *CancelRequest) error {
 			return ceremonyError(seal.ErrNonce)
 		}
 	}
-	return ceremonyError(d.Seal.Cancel(c, p, proof(c, q.Key)))
+	d.settle()
+	return keyError(c, d.Seal.Cancel(c, p, proof(c, q.Key)))
 }

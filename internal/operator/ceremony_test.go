@@ -27,12 +27,17 @@ func must(t testing.TB, err error) {
 // office is a desk on a store, and its clock.
 type office struct {
 	*Desk
+	phys    *storetest.Mortal
 	now     time.Time
 	rewraps int
 }
 
 func newOffice(t testing.TB, phys store.Store) *office {
-	o := &office{now: noon}
+	mortal, ok := phys.(*storetest.Mortal)
+	if !ok {
+		mortal = &storetest.Mortal{Store: phys}
+	}
+	o := &office{now: noon, phys: mortal}
 	clock := func() time.Time { return o.now }
 	b := barrier.New(phys, clock)
 	t.Cleanup(func() { must(t, b.Seal()) })
@@ -79,29 +84,30 @@ func (o *office) reopen(t testing.TB, keys []api.Secret) error {
 	return nil
 }
 
-// answered runs a handler as the gate does: what it left to be done once its answer
-// is written down is done, and the answer counts only if that works.
-func answered[Q, R any](c *api.Call, fn func(*api.Call, *Q) (*R, error), q *Q) (*R, error) {
-	r, err := fn(c, q)
-	if err == nil {
-		err = c.Finish()
+// answered runs a handler as the gate and the door do: what was left to be done
+// once its answer was sent is done then. A server that was killed before sends none.
+func (o *office) answered(c *api.Call, err error) error {
+	if err == nil && o.phys.Dead() {
+		err = storetest.ErrKilled
 	}
-	if err != nil {
-		return nil, err
+	for _, fn := range c.TakeSent() {
+		fn(err == nil)
 	}
-	return r, nil
+	return err
 }
 
 // rekeyed replaces the keys and is what was answered; nil and an error when the
 // server was killed before it answered.
 func (o *office) rekeyed(t testing.TB, keys []api.Secret, verify bool) ([]api.Secret, error) {
-	begun, err := answered(o.call(t), o.rekeyInit, &RekeyRequest{Shares: 2, Threshold: 2, Verify: verify})
-	if err != nil {
+	c := o.call(t)
+	begun, err := o.rekeyInit(c, &RekeyRequest{Shares: 2, Threshold: 2, Verify: verify})
+	if err := o.answered(c, err); err != nil {
 		return nil, err
 	}
 	var out *RekeyProgress
 	for _, k := range keys[:2] {
-		if out, err = answered(o.call(t), o.rekeyUpdate, &UpdateRequest{Key: k, Nonce: begun.Nonce}); err != nil {
+		out, err = o.rekeyUpdate(c, &UpdateRequest{Key: k, Nonce: begun.Nonce})
+		if err := o.answered(c, err); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +116,8 @@ func (o *office) rekeyed(t testing.TB, keys []api.Secret, verify bool) ([]api.Se
 		return fresh, nil
 	}
 	for _, k := range fresh {
-		if _, err := answered(o.call(t), o.verify, &UpdateRequest{Key: k, Nonce: out.VerifyNonce}); err != nil {
+		_, err := o.verify(c, &UpdateRequest{Key: k, Nonce: out.VerifyNonce})
+		if err := o.answered(c, err); err != nil {
 			return fresh, err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // Vault's, which take a token or an unseal key for a proof; the last is OpenBao's,
 // which always takes a token.
 func generateRoutes() []api.Route[*Desk] {
-	const proven, open = api.Open | api.Bare | api.RootOnly, api.Public | api.Bare | api.RootOnly
+	const proven, open = api.Open | api.Public | api.Bare | api.RootOnly, api.Public | api.Bare | api.RootOnly
 	return []api.Route[*Desk]{
 		api.Handle(api.Read, "generate-root", (*Desk).rootStatus, open),
 		api.Handle(api.Write, "generate-root", (*Desk).rootInit, proven),
@@ -23,7 +23,7 @@ func generateRoutes() []api.Route[*Desk] {
 		api.Handle(api.Read, "generate-root/attempt", (*Desk).rootStatus, open),
 		api.Handle(api.Write, "generate-root/attempt", (*Desk).rootInit, proven),
 		api.Handle(api.Delete, "generate-root/attempt", (*Desk).rootCancel, proven),
-		api.Handle(api.Write, "generate-root/update", (*Desk).rootUpdate, open),
+		api.Handle(api.Write, "generate-root/update", (*Desk).rootUpdate, proven),
 		api.Handle(api.Read, "generate-root-token/attempt", (*Desk).rootStatus, api.RootOnly),
 		api.Handle(api.Write, "generate-root-token/attempt", (*Desk).rootInit, api.Sudo, api.RootOnly),
 		api.Handle(api.Delete, "generate-root-token/attempt", (*Desk).rootCancel, api.Sudo, api.RootOnly),
@@ -91,9 +91,10 @@ func (d *Desk) rootInit(c *api.Call, q *GenerateRequest) (*GenerateProgress, err
 	if err != nil {
 		return nil, err
 	}
+	d.settle()
 	begun, err := d.Seal.Begin(c, seal.RootToken, seal.CeremonySpec{Slot: q.Slot, Proof: q.Key, Memo: kept})
 	if err != nil {
-		return nil, ceremonyError(err)
+		return nil, keyError(c, err)
 	}
 	out, err := d.generating(begun, begun.Required)
 	if made {
@@ -138,12 +139,12 @@ func newOTP(length int) (string, error) {
 // rootUpdate hands in an unseal or recovery key. The last one that is needed is
 // answered with a root token, encoded, this once.
 func (d *Desk) rootUpdate(c *api.Call, q *UpdateRequest) (*GenerateProgress, error) {
-	if err := q.check(); err != nil {
+	if err := q.check(c); err != nil {
 		return nil, err
 	}
 	shown, err := d.Seal.Show(c, seal.RootToken, q.Nonce, q.Key)
 	if err != nil {
-		return nil, ceremonyError(err)
+		return nil, keyError(c, err)
 	}
 	out, err := d.generating(&shown.Ceremony, shown.Required)
 	if err != nil || !shown.Complete {

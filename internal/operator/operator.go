@@ -53,7 +53,8 @@ type Desk struct {
 	Address     string // where clients reach this node
 	Log         *slog.Logger
 
-	mu sync.Mutex // held while the server is initialised, unsealed or sealed
+	mu      sync.Mutex // held while the server is initialised, unsealed or sealed, and while old unseal keys are retired
+	handing sync.Mutex // held from when new unseal keys are made until the old ones are retired
 }
 
 // Routes are the endpoints of the operator, relative to sys/.

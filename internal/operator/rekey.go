@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -13,7 +14,7 @@ import (
 // Vault's, which take a token or an unseal key for a proof; the others are
 // OpenBao's, which always take a token.
 func rekeyRoutes() []api.Route[*Desk] {
-	const proven, open = api.Open | api.Bare | api.RootOnly, api.Public | api.Bare | api.RootOnly
+	const proven, open = api.Open | api.Public | api.Bare | api.RootOnly, api.Public | api.Bare | api.RootOnly
 	const sudo, plain = api.Sudo | api.RootOnly, api.RootOnly
 	var all []api.Route[*Desk]
 	for _, g := range []struct {
@@ -21,8 +22,8 @@ func rekeyRoutes() []api.Route[*Desk] {
 		begin, read, update api.Flag
 		recovery            bool
 	}{
-		{"rekey/", proven, open, open, false},
-		{"rekey-recovery-key/", proven, open, open, true},
+		{"rekey/", proven, open, proven, false},
+		{"rekey-recovery-key/", proven, open, proven, true},
 		{"rotate/root/", sudo, plain, plain, false},
 		{"rotate/recovery/", sudo, plain, plain, true},
 	} {
@@ -126,6 +127,7 @@ func (d *Desk) target(c *api.Call, recovery bool) error {
 }
 
 func (d *Desk) rekeyNow(c *api.Call) (*RekeyProgress, error) {
+	d.settle()
 	now, required, err := d.Seal.CeremonyStatus(c, seal.Rekey)
 	if err != nil {
 		return nil, ceremonyError(err)
@@ -191,10 +193,11 @@ func (d *Desk) beginRekey(c *api.Call, q *RekeyRequest) (*RekeyProgress, error) 
 	if err != nil {
 		return nil, err
 	}
+	d.settle()
 	begun, err := d.Seal.Begin(c, seal.Rekey, seal.CeremonySpec{Slot: q.Slot, Proof: q.Key, Memo: kept,
 		New: &seal.NewSet{Shares: q.Shares, Threshold: q.Threshold, Verify: q.Verify}})
 	if err != nil {
-		return nil, ceremonyError(err)
+		return nil, keyError(c, err)
 	}
 	return progress(begun, begun.Required)
 }
@@ -240,12 +243,13 @@ func (q *RekeyRequest) memo(c *api.Call) (memo, []*recipient.Recipient, error) {
 // rekeyUpdate hands in one of the unseal keys that are to be replaced. The last
 // one that is needed is answered with the new ones, this once.
 func (d *Desk) rekeyUpdate(c *api.Call, q *UpdateRequest) (*RekeyProgress, error) {
-	if err := q.check(); err != nil {
+	if err := q.check(c); err != nil {
 		return nil, err
 	}
+	d.settle()
 	shown, err := d.Seal.Show(c, seal.Rekey, q.Nonce, q.Key)
 	if err != nil {
-		return nil, ceremonyError(err)
+		return nil, keyError(c, err)
 	}
 	out, err := progress(&shown.Ceremony, shown.Required)
 	if err != nil || !shown.Complete {
@@ -255,7 +259,7 @@ func (d *Desk) rekeyUpdate(c *api.Call, q *UpdateRequest) (*RekeyProgress, error
 }
 
 // handOver puts new unseal keys into an answer, and retires the old ones once it
-// has been written down, unless they are to be verified first.
+// has been sent, unless they are to be verified first.
 func (d *Desk) handOver(c *api.Call, shown *seal.Shown, out *RekeyProgress) error {
 	m, err := memoOf(&shown.Ceremony)
 	if err != nil {
@@ -276,17 +280,33 @@ func (d *Desk) handOver(c *api.Call, shown *seal.Shown, out *RekeyProgress) erro
 	}
 	if !shown.New.Verify {
 		out.Started, out.Verify, out.VerifyNonce = false, false, ""
-		c.After(func() error { d.retire(context.WithoutCancel(c), shown.Nonce); return nil })
+		d.handing.Lock()
+		c.Sent(func(ok bool) {
+			defer d.handing.Unlock()
+			d.retire(context.WithoutCancel(c), shown.Nonce, ok)
+		})
 	}
 	return nil
 }
 
-// retire makes the old unseal keys useless. Where that fails, the new ones are
-// handed out all the same: they are kept nowhere else. Both work then, as when they
-// are to be verified.
-func (d *Desk) retire(ctx context.Context, nonce string) {
-	if err := d.Seal.Retire(ctx, nonce); err != nil {
-		d.Log.Error("the replaced unseal keys still work: verify the new ones", slog.Any("error", err))
+// settle waits while new unseal keys are being handed out, so that what follows
+// finds the old ones retired.
+func (d *Desk) settle() {
+	d.handing.Lock()
+	d.handing.Unlock() //nolint:staticcheck // waiting is all
+}
+
+// retire makes the old unseal keys useless, once the new ones were sent. Where that
+// failed, or retiring does, both work, as when the new ones are to be verified.
+func (d *Desk) retire(ctx context.Context, nonce string, sent bool) {
+	err := errors.New("the answer with the new ones could not be sent")
+	if sent {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		err = d.Seal.Retire(ctx, nonce)
+	}
+	if err != nil {
+		d.Log.Error("the unseal keys that were to be replaced still work: verify the new ones, or cancel", slog.Any("error", err))
 	}
 }
 
@@ -315,6 +335,7 @@ func verification(c *seal.Ceremony) *VerifyProgress {
 
 // verifyStatus says how many of the new unseal keys were handed in.
 func (d *Desk) verifyStatus(c *api.Call, _ *api.None) (*VerifyProgress, error) {
+	d.settle()
 	now, _, err := d.Seal.CeremonyStatus(c, seal.Rekey)
 	return verification(now), ceremonyError(err)
 }
@@ -322,12 +343,13 @@ func (d *Desk) verifyStatus(c *api.Call, _ *api.None) (*VerifyProgress, error) {
 // verify hands in one of the new unseal keys. With the last one that is needed, the
 // old ones stop working.
 func (d *Desk) verify(c *api.Call, q *UpdateRequest) (*VerifyProgress, error) {
-	if err := q.check(); err != nil {
+	if err := q.check(c); err != nil {
 		return nil, err
 	}
+	d.settle()
 	now, done, err := d.Seal.Verify(c, q.Nonce, q.Key)
 	if err != nil {
-		return nil, ceremonyError(err)
+		return nil, keyError(c, err)
 	}
 	out := verification(now)
 	out.Complete = done
@@ -343,7 +365,7 @@ func (d *Desk) verifyCancel(c *api.Call, q *CancelRequest) (*VerifyProgress, err
 	}
 	now, err := d.Seal.RestartVerification(c, proof(c, q.Key))
 	if err != nil {
-		return nil, ceremonyError(err)
+		return nil, keyError(c, err)
 	}
 	return verification(now), nil
 }
