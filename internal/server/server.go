@@ -203,12 +203,35 @@ func (s *Server) begin(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	return s.firstToken(ctx)
+	if err := s.firstToken(ctx); err != nil || !done {
+		return err
+	}
+	return s.newRoot(ctx)
+}
+
+// newRoot prints a new root token for who has lost the last one. Who can start the
+// server with its data and the key that unseals it can read everything anyway.
+func (s *Server) newRoot(ctx context.Context) error {
+	if !s.config.NewRoot {
+		return nil
+	}
+	root, err := s.issueRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.stdout, "Root token: %s\n\nIt is shown this once. Start the server without -new-root-token from now on.\n\n", string(root.ClientToken.Disclose())); err != nil {
+		return fmt.Errorf("printing the root token: %w", err)
+	}
+	s.log.Warn("a new root token was printed, as -new-root-token asks", slog.String("accessor", root.Accessor))
+	return s.desk.MarkRootIssued(ctx)
 }
 
 // stayShut lets a server run sealed that people can unseal, and fails when
 // nobody could.
 func (s *Server) stayShut(ctx context.Context, cause error) error {
+	if s.config.NewRoot {
+		return fmt.Errorf("-new-root-token: %w; make a root token with unseal keys instead: strongroom operator generate-root", cause)
+	}
 	slots, err := s.seal.ListSlots(ctx)
 	for _, slot := range slots {
 		if slot.Threshold == 0 {
