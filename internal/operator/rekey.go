@@ -323,7 +323,7 @@ type VerifyProgress struct {
 	Threshold int    `json:"t"`
 	Shares    int    `json:"n"`
 	Progress  int    `json:"progress"`
-	Complete  bool   `json:"complete"` // the new unseal keys are in force, and the old ones gone
+	Complete  bool   `json:"complete"` // the new unseal keys are in force, and the old ones no longer work
 }
 
 func verification(c *seal.Ceremony) *VerifyProgress {

@@ -35,6 +35,10 @@ func aliases(w *world, root string) []aliased {
 		{"capabilities-accessor", "sys/capabilities-accessor", "path", "paths", "a/b", ofAccessor},
 		{"mounts/{path...}", "sys/mounts/m%d", "plugin_name", "type", "kv", nil},
 		{"auth/{path...}", "sys/auth/m%d", "plugin_name", "type", "kv", nil},
+		{"rekey/init", "sys/rekey/init", "Backup", "backup", "true", nil},
+		{"rekey-recovery-key/init", "sys/rekey-recovery-key/init", "Backup", "backup", "true", nil},
+		{"rotate/root/init", "sys/rotate/root/init", "Backup", "backup", "true", nil},
+		{"rotate/recovery/init", "sys/rotate/recovery/init", "Backup", "backup", "true", nil},
 	}
 }
 
