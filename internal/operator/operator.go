@@ -393,6 +393,7 @@ func shareError(err error) error {
 // seal seals once the answer has been written down: from then on nothing else
 // is answered.
 func (d *Desk) seal(c *api.Call, _ *api.None) (*api.None, error) {
+	d.settle()
 	c.After(func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()

@@ -132,6 +132,9 @@ func (m *Manager) stepOnce(ctx context.Context, p Purpose, fn func(*stage) error
 		return err
 	}
 	st := &stage{m: m, d: d, rows: rows, cluster: m.barrier.ClusterID()}
+	if st.cluster == "" { // sealed meanwhile, and perhaps unsealed again
+		return barrier.ErrSealed
+	}
 	err = m.barrier.UseRootKey(func(root []byte) error {
 		st.root = root
 		return st.run(e, key, fn)

@@ -255,6 +255,20 @@ func TestOldListOfSlots(t *testing.T) {
 	must(t, err)
 }
 
+// TestListIsAsItWasWritten pins that a list of slots, of which the last tested one
+// was removed, is known again when it is read.
+func TestListIsAsItWasWritten(t *testing.T) {
+	phys := mem.Open()
+	n := newNode(t, phys, keyDir(t))
+	made := n.init(t, fileSpec, shamirSpec)
+	must(t, n.Unseal(t.Context()))
+	must(t, n.TestSlot(t.Context(), made[1].ID, texts(made[1].Handed[:3])...))
+	must(t, n.RemoveSlot(t.Context(), made[1].ID))
+	_, err := n.AddSlot(t.Context(), shamirSpec)
+	must(t, err)
+	must(t, newNode(t, phys, n.dir).Unseal(t.Context()))
+}
+
 // rekeyScript is a whole rekey; it tells of the new shares when they are handed
 // out, and ends at the first error.
 func rekeyScript(ctx context.Context, n *node, old []Share, set NewSet, hand func([]Share)) error {

@@ -371,6 +371,9 @@ func (m *Manager) changeOnce(ctx context.Context, fn edit) error {
 		return err
 	}
 	cluster := m.barrier.ClusterID()
+	if cluster == "" { // sealed meanwhile, and perhaps unsealed again
+		return barrier.ErrSealed
+	}
 	checks := []store.Check{{Key: directoryKey, Rev: d.rev}}
 	var writes []store.Write
 	err = m.barrier.UseRootKey(func(root []byte) error {

@@ -141,10 +141,11 @@ func decodeDirectory(e store.Entry) (*directory, error) {
 	return d, nil
 }
 
-// listed is what the directory's code vouches for when it has digests.
+// listed is what the directory's code vouches for when it has digests. An empty
+// list and none are the same bytes, as they are once stored.
 type listed struct {
 	Slots   []string          `json:"slots"`
-	Tested  []string          `json:"tested"`
+	Tested  []string          `json:"tested,omitempty"`
 	Digests map[string][]byte `json:"digests"`
 }
 
