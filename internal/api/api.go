@@ -22,6 +22,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/netip"
 	"time"
 
@@ -180,6 +181,12 @@ type Raw struct {
 	ContentType string
 	Body        []byte
 	Status      int // HTTP status; 0 means 200
+
+	// Stream makes the answer while it is sent, in place of Body; nil: there is
+	// nothing to make. It writes to w until it is done or the context ends, which
+	// it also does when the client goes or may no longer ask. The handler has found
+	// out beforehand all that can be refused: an error of Stream cuts the answer off.
+	Stream func(ctx context.Context, w io.Writer) error `json:"-"`
 }
 
 // Auth is the answer to a login or to the creation or renewal of a token. A
@@ -212,6 +219,8 @@ type Answer struct {
 	Data          []byte // JSON
 	Raw           *Raw
 	Auth          *Auth
+	LeaseID       string // empty: nothing is lent
+	Renewable     bool   // of the lease
 	LeaseDuration time.Duration
 	MountType     string
 	Warnings      []string

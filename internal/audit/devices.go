@@ -16,10 +16,7 @@ import (
 )
 
 // devicePrefix is where the store keeps declarations, one row each.
-// RowPrefix begins the key of every declaration.
-const RowPrefix = "audit/"
-
-const devicePrefix = RowPrefix
+const devicePrefix = "audit/"
 
 // Devices keeps the declared audit devices in a store and has the broker write
 // to them. Every node holds its own Devices over the same store.
@@ -174,7 +171,11 @@ func (d *Devices) Reload(ctx context.Context) error {
 			next[o.declaration.Path] = o
 		}
 	}
-	return d.swap(next)
+	headers, err := d.headers(ctx)
+	if err != nil {
+		return err
+	}
+	return d.swap(next, headers)
 }
 
 // opened is the device of a row; nil when this node does not use it.
@@ -203,12 +204,12 @@ func (d *Devices) opened(e store.Entry) (*opened, error) {
 }
 
 // swap puts sinks in use and closes those that no longer are.
-func (d *Devices) swap(next map[string]*opened) error {
+func (d *Devices) swap(next map[string]*opened, headers map[string]bool) error {
 	sinks := make([]*Sink, 0, len(next))
 	for _, path := range slices.Sorted(maps.Keys(next)) {
 		sinks = append(sinks, next[path].sink)
 	}
-	d.broker.Replace(sinks, d.env.Headers)
+	d.broker.Replace(sinks, headers)
 	old := d.open
 	d.open = next
 	var errs []error
@@ -239,6 +240,10 @@ var Routes = []api.Route[*Devices]{
 	api.Handle(api.Write, "audit/{path...}", (*Devices).Enable, api.Sudo, api.RootOnly),
 	api.Handle(api.Delete, "audit/{path...}", (*Devices).Disable, api.Sudo, api.RootOnly),
 	api.Handle(api.Write, "audit-hash/{path...}", (*Devices).Hash, api.Flat, api.RootOnly),
+	api.Handle(api.Read, "config/auditing/request-headers", (*Devices).ListHeaders, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Read, "config/auditing/request-headers/{header}", (*Devices).ReadHeader, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Write, "config/auditing/request-headers/{header}", (*Devices).ShowHeader, api.Sudo, api.RootOnly),
+	api.Handle(api.Delete, "config/auditing/request-headers/{header}", (*Devices).HideHeader, api.Sudo, api.RootOnly),
 }
 
 // Device is how an audit device is listed.

@@ -248,13 +248,25 @@ func initText(m machineInit) string {
 }
 
 func operatorUnseal() command {
-	var reset bool
+	var reset, migrate bool
 	return command{
 		use: "unseal [KEY]", short: "Give one key share to unseal the server", args: arity{0, 1},
 		long: "Without KEY it is asked for, hidden. Prefer that: arguments stay in the shell's\nhistory.\n\n" +
 			"-reset takes one of the key shares as KEY, or - to read it. Without one it works\nonce no share has been given for a minute.",
 		example: "operator unseal",
-		flags:   func(f *pflag.FlagSet) { f.BoolVar(&reset, "reset", false, "forget the shares given so far") },
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&reset, "reset", false, "forget the shares given so far")
+			f.BoolVar(&migrate, "migrate", false, "refused: seals are not migrated")
+		},
+		check: func(c *call) error {
+			if !migrate {
+				return nil
+			}
+			return &exit{
+				exitLocal, "Error: -migrate: seals are not migrated, since a store can have several ways to unseal",
+				fmt.Sprintf("unseal, add the new way with %s operator key-slot add, test it, and remove the old one", c.name),
+			}
+		},
 		run: connected(func(c *call, cl *client.Client) error {
 			s, err := c.unseal(cl, reset)
 			if err != nil {

@@ -22,6 +22,9 @@ const (
 	exitOK     = 0
 	exitLocal  = 1
 	exitServer = 2
+	// exitNoCommand is what vault and bao, and shells, answer for a command that is
+	// not there.
+	exitNoCommand = 127
 )
 
 // exit ends the program with a code. An empty text prints nothing.
@@ -52,7 +55,10 @@ func usagef(format string, args ...any) error { return fmt.Errorf(format, args..
 
 // absent says that nothing is at path.
 func absent(path string) error {
-	return &exit{code: exitServer, text: "No value found at " + path}
+	return &exit{
+		code: exitServer, text: "No value found at " + path,
+		hint: "check the path's spelling: list and kv list show what is there",
+	}
 }
 
 // failed names what was being done when err came, and leaves nil alone.
@@ -124,7 +130,7 @@ func (a *app) report(err error) {
 		}
 	}
 	if hint := a.hint(err); hint != "" {
-		fmt.Fprintln(a.stderr, "hint: "+hint)
+		fmt.Fprintln(a.stderr, "hint: "+a.guise.worded(hint))
 	}
 }
 
@@ -179,7 +185,7 @@ func (a *app) apiHint(err *client.Error) string {
 	case errors.Is(err, client.ErrRateLimited):
 		return "the server limits how often you may ask: wait and try again"
 	}
-	return ""
+	return a.remedy(err)
 }
 
 // forbiddenHint is for a refusal that does not tell a token without rights from one

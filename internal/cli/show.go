@@ -101,5 +101,8 @@ func policyFor(req *http.Request) (string, error) {
 	case req.Method == http.MethodDelete:
 		caps = `"delete"`
 	}
+	if needsSudo(path) {
+		caps += `, "sudo"`
+	}
 	return fmt.Sprintf("path %q {\n  capabilities = [%s]\n}", path, caps), nil
 }

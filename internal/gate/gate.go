@@ -17,14 +17,17 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
@@ -55,6 +58,8 @@ type Response struct {
 	Raw           *api.Raw
 	Auth          *api.Auth
 	Wrap          *api.WrapInfo // where the answer is kept; nil: it is here
+	LeaseID       string        // of what is lent with the answer; empty: nothing
+	Renewable     bool          // of the lease
 	LeaseDuration time.Duration
 	Warnings      []string
 	Err           error  // an *api.Error, or internal
@@ -71,12 +76,18 @@ type Gate struct {
 	log    *slog.Logger
 	now    func() time.Time
 	ready  func() bool // the store has been initialised
+
+	ending  chan struct{} // closed by endOnce
+	endOnce func()
+	flight  flight
 }
 
 // New makes a gate of the endpoints that answer also while the server is
 // sealed; their patterns are relative to sys/.
 func New(sealed *api.Router, initialised func() bool, log *slog.Logger, now func() time.Time) *Gate {
-	return &Gate{sealed: sealed, log: log, now: now, ready: initialised}
+	g := &Gate{sealed: sealed, log: log, now: now, ready: initialised, ending: make(chan struct{})}
+	g.endOnce = sync.OnceFunc(func() { close(g.ending) })
+	return g
 }
 
 // House is everything that a request needs once the server is unsealed.
@@ -89,7 +100,9 @@ type House struct {
 	Tokens     *token.Store
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
+	Settings   *settings.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
+	Leases     *lease.Store
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
@@ -97,6 +110,20 @@ type House struct {
 
 // Open lets requests into a house; nil closes the gate.
 func (g *Gate) Open(h *House) { g.house.Store(h) }
+
+// Settings are how doors behave towards browsers; nil while the server is
+// sealed. deciding says that they decide something: they are then no older than
+// any change that was acknowledged before the call.
+func (g *Gate) Settings(ctx context.Context, deciding bool) (*settings.Settings, error) {
+	h := g.house.Load()
+	switch {
+	case h == nil:
+		return nil, nil
+	case deciding:
+		return h.Settings.Fresh(ctx)
+	}
+	return h.Settings.Current(ctx)
+}
 
 // errSealed is what every request meets while the server is sealed.
 func (g *Gate) errSealed() *api.Error {
@@ -117,6 +144,8 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, Upkeep: h.Upkeep}
+	g.flight.begin(p)
+	defer g.flight.end(p)
 	if err := p.run(); err != nil {
 		p.fail(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policy"
@@ -40,6 +41,9 @@ type passage struct {
 	decision policy.Decision
 	acl      *policy.ACL
 	result   any
+	lent     *lease.Lease // with the answer; nil: nothing
+
+	before, after *passage // in flight
 }
 
 // run takes the steps in their order.
@@ -397,9 +401,13 @@ func (p *passage) audited(refused error) error {
 	if p.spent {
 		p.retire()
 	}
-	p.note(err)
+	if err != nil {
+		p.takeBack()
+		p.fail(err)
+	}
 	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil {
 		p.resp.ErrData = nil
+		p.takeBack()
 		return err
 	}
 	return p.call.Finish()
@@ -422,7 +430,10 @@ func (p *passage) answer() (err error) {
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
 		return err
 	}
-	if err := p.dispatch(); err != nil || p.r.WrapTTL == 0 {
+	if err := p.dispatch(); err != nil {
+		return err
+	}
+	if err := p.lend(); err != nil || p.r.WrapTTL == 0 {
 		return err
 	}
 	return p.wrap()
@@ -459,7 +470,7 @@ func (p *passage) render() (err error) {
 	switch v := p.result.(type) {
 	case nil:
 	case *api.Raw:
-		p.resp.Raw = v
+		return p.raw(v)
 	case *api.Auth:
 		p.resp.Auth = v
 	case *api.Answer:
@@ -499,7 +510,7 @@ func (p *passage) note(err error) {
 
 func (p *passage) fail(err error) {
 	p.resp.Err = err
-	p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.Wrap = nil, nil, nil, nil
+	p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.Wrap, p.resp.LeaseID = nil, nil, nil, nil, ""
 	var e *api.Error
 	switch {
 	case errors.As(err, &e) && e.Kind != api.Internal:

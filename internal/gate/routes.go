@@ -18,6 +18,8 @@ func Routes() []api.Route[*House] {
 		api.Handle(api.Write, "capabilities-accessor", (*House).capabilitiesAccessor, api.Flat),
 		api.Handle(api.Read, "internal/ui/mounts", (*House).visibleMounts, api.Open),
 		api.Handle(api.Read, "internal/ui/mounts/{path...}", (*House).visibleMount, api.Open),
+		api.Handle(api.Read, "internal/ui/namespaces", (*House).visibleNamespaces, api.Open),
+		api.Handle(api.Read, "internal/ui/resultant-acl", (*House).resultantACL),
 	}
 }
 

@@ -87,6 +87,9 @@ type Info struct {
 	UUID                  string            `json:"uuid"`
 }
 
+// BuiltinVersion is the version that clients see of everything built in.
+const BuiltinVersion = "v1.0.0+builtin.strongroom"
+
 // Describe is the mount as sys/mounts shows it to a namespace.
 func (e *Entry) Describe(nsID string) *Info {
 	kind := e.Type
@@ -94,7 +97,7 @@ func (e *Entry) Describe(nsID string) *Info {
 		kind = "ns_" + kind
 	}
 	return &Info{Accessor: e.Accessor, Config: e.Config, DeprecationStatus: "supported", Description: e.Description, Local: e.Local,
-		Options: e.Options, RunningPluginVersion: "v1.0.0+builtin.strongroom", SealWrap: e.SealWrap, Type: kind, UUID: e.UUID}
+		Options: e.Options, RunningPluginVersion: BuiltinVersion, SealWrap: e.SealWrap, Type: kind, UUID: e.UUID}
 }
 
 // Tuned is a mount's effective settings.

@@ -51,6 +51,7 @@ type Desk struct {
 	ClusterName string
 	StorageType string
 	Address     string // where clients reach this node
+	Hostname    string // of the machine; may be empty
 	Log         *slog.Logger
 
 	mu      sync.Mutex // held while the server is initialised, unsealed or sealed, and while old unseal keys are retired
@@ -61,6 +62,7 @@ type Desk struct {
 func Routes() []api.Route[*Desk] {
 	return slices.Concat(SealedRoutes(), rekeyRoutes(), generateRoutes(), rotationRoutes(), []api.Route[*Desk]{
 		api.Handle(api.Write, "seal", (*Desk).seal, api.Sudo, api.RootOnly),
+		api.Handle(api.Write, "step-down", (*Desk).stepDown, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "ha-status", (*Desk).haStatus, api.Flat, api.RootOnly),
 		api.Handle(api.List, "key-slots", (*Desk).listSlots, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "key-slots", (*Desk).addSlot, api.Sudo, api.RootOnly),
@@ -410,6 +412,16 @@ type HealthRequest struct {
 	StandbyCode   int  `json:"standbycode" default:"429"` // Kept for compatibility; every node is active.
 	SealedCode    int  `json:"sealedcode" default:"503"`  // Status code of a sealed server.
 	UninitCode    int  `json:"uninitcode" default:"501"`  // Status code of a server that has not been initialised.
+
+	DRSecondaryCode        int `json:"drsecondarycode" default:"472"`        // Kept for compatibility; every node is active.
+	PerformanceStandbyCode int `json:"performancestandbycode" default:"473"` // Kept for compatibility; every node is active.
+	HAUnhealthyCode        int `json:"haunhealthycode" default:"474"`        // Kept for compatibility; no node depends on another.
+	RemovedCode            int `json:"removedcode" default:"530"`            // Kept for compatibility; no node can be removed from others.
+}
+
+// codes are all status codes of the request.
+func (q *HealthRequest) codes() []int {
+	return []int{q.ActiveCode, q.SealedCode, q.UninitCode, q.StandbyCode, q.DRSecondaryCode, q.PerformanceStandbyCode, q.HAUnhealthyCode, q.RemovedCode}
 }
 
 // Health is how the server is.
@@ -424,11 +436,15 @@ type Health struct {
 	Version     string `json:"version"`
 	ClusterName string `json:"cluster_name,omitempty"`
 	ClusterID   string `json:"cluster_id,omitempty"`
+	Enterprise  bool   `json:"enterprise"`
+	Echo        int64  `json:"echo_duration_ms"`
+	Skew        int64  `json:"clock_skew_ms"`
+	CanaryAge   int64  `json:"replication_primary_canary_age_ms"`
 }
 
 // health answers with the status code that load balancers read.
 func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
-	for _, code := range []int{q.ActiveCode, q.SealedCode, q.UninitCode, q.StandbyCode} {
+	for _, code := range q.codes() {
 		if code < 200 || code > 599 {
 			return nil, api.Errorf(api.Invalid, "a status code must be between 200 and 599")
 		}
@@ -482,5 +498,9 @@ type Node struct {
 
 // haStatus lists the nodes that this one knows of.
 func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
-	return &HAStatus{Nodes: []Node{{APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
+	return &HAStatus{Nodes: []Node{{Hostname: d.Hostname, APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
 }
+
+// stepDown does nothing: a node that leads others would let another lead, and
+// every node serves for itself.
+func (d *Desk) stepDown(*api.Call, *api.None) (*api.None, error) { return nil, nil }

@@ -39,6 +39,10 @@ func aliases(w *world, root string) []aliased {
 		{"rekey-recovery-key/init", "sys/rekey-recovery-key/init", "Backup", "backup", "true", nil},
 		{"rotate/root/init", "sys/rotate/root/init", "Backup", "backup", "true", nil},
 		{"rotate/recovery/init", "sys/rotate/recovery/init", "Backup", "backup", "true", nil},
+		{"leases/renew", "sys/leases/renew", "url_lease_id", "lease_id", "a/b", nil},
+		{"leases/revoke", "sys/leases/revoke", "url_lease_id", "lease_id", "a/b", nil},
+		{"renew", "sys/renew", "url_lease_id", "lease_id", "a/b", nil},
+		{"revoke", "sys/revoke", "url_lease_id", "lease_id", "a/b", nil},
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 // flags are what the server's commands take.
 type flags struct {
+	devFlags
 	configs   []string
 	data      string
 	listen    []string
@@ -36,11 +38,14 @@ type flags struct {
 	newRoot   bool
 }
 
-// Commands are the commands that run a server.
-func Commands() []*cobra.Command { return []*cobra.Command{serverCommand(), devCommand()} }
+// Commands are the commands that run a server. The function keep, unless it is nil,
+// is given the root token of a development server, for later commands to use.
+func Commands(keep func(token string) error) []*cobra.Command {
+	return []*cobra.Command{serverCommand(keep), devCommand(), checkCommand()}
+}
 
-func serverCommand() *cobra.Command {
-	f := &flags{}
+func serverCommand(keep func(token string) error) *cobra.Command {
+	f := &flags{devFlags: devFlags{keep: keep}}
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server",
@@ -72,6 +77,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
 	fs.BoolVar(&f.devKVv1, "dev-kv-v1", false, "mount secret/ as KV version 1")
 	fs.BoolVar(&f.exitOnErr, "exit-on-core-shutdown", false, "accepted for compatibility")
+	f.devFlags.register(fs)
 	return c
 }
 
@@ -163,10 +169,8 @@ func (f *flags) devConfig(c *Config) error {
 	if f.data != "" {
 		return errors.New("-dev keeps everything in memory: leave -data out")
 	}
-	address := f.devListen
-	if address == "" {
-		address = DefaultAddress
-	}
+	address := cmp.Or(f.devListen, devVariable(os.Getenv, "LISTEN_ADDRESS"), DefaultAddress)
+	f.devToken = cmp.Or(f.devToken, devVariable(os.Getenv, "ROOT_TOKEN_ID"))
 	if f.devToken == "" {
 		token, err := randomToken()
 		if err != nil {
@@ -177,7 +181,7 @@ func (f *flags) devConfig(c *Config) error {
 	c.DataDir, c.LocalSlot, c.SlotPath = "", false, ""
 	c.AuditDirs = append(c.AuditDirs, append(f.auditDirs, os.TempDir())...)
 	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
-	c.DevRoot, c.DevKVv1 = api.NewSecret(f.devToken), f.devKVv1
+	c.DevRoot, c.DevKVv1, c.DevNoKV = api.NewSecret(f.devToken), f.devKVv1, f.noKV
 	f.logging(c)
 	return nil
 }
@@ -185,6 +189,11 @@ func (f *flags) devConfig(c *Config) error {
 // runServer runs until it is told to end.
 func runServer(cmd *cobra.Command, f *flags) error {
 	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	remove, err := f.devCertificate(c, cmd.OutOrStdout(), time.Now)
+	defer remove()
 	if err != nil {
 		return err
 	}
@@ -196,6 +205,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	f.warn(log, cmd.Flags())
 	// Listening comes first: a server that cannot serve makes no store and prints
 	// no root token.
 	listeners, err := Listen(c)
@@ -203,7 +213,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	go tuneGarbage(ctx, os.Getenv)
-	s, err := Open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	s, err := f.open(ctx, c, log, cmd.OutOrStdout(), time.Now)
 	if err != nil {
 		return errors.Join(err, listeners.Close())
 	}

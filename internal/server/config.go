@@ -26,6 +26,7 @@ type Config struct {
 	AuditDirs   []string
 	Audit       []*audit.Declaration
 	RawAudit    bool // lets a declaration ask for log_raw
+	RawStorage  bool // lets who has sudo read and write stored rows
 	LogLevel    string
 	LogFormat   string // standard or json
 	PIDFile     string
@@ -34,11 +35,13 @@ type Config struct {
 	DefaultTTL  time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
 	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
 	Ignored     []string      // settings that mean nothing here, to be told of
+	Engines     []api.Engine  // secret engines and auth methods beside those built in
 
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.
 	DevRoot api.Secret
 	DevKVv1 bool
+	DevNoKV bool // mount no secret/
 }
 
 // Listener is one address that is served.

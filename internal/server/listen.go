@@ -81,6 +81,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 	for _, l := range ls.counts {
 		l.log, l.now = s.log, s.now
 	}
+	s.listeners.Store(ls)
 	return s.serve(ctx, s.http(), ls.open)
 }
 
@@ -108,6 +109,7 @@ func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Lis
 	case <-ctx.Done():
 		s.log.Info("shutting down: requests in flight are being finished")
 	}
+	s.gate.EndStreams()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if cut := hs.Shutdown(grace); cut != nil {

@@ -87,7 +87,7 @@ func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
 // here, or are never needed.
 func unused(key string) bool {
 	switch key {
-	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "raw_storage_endpoint",
+	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "introspection_endpoint",
 		"telemetry", "disable_clustering", "enable_response_header_hostname", "log_requests_level",
 		"disable_sealwrap", "disable_printable_check", "ha_storage", "service_registration", "license_path":
 		return true
@@ -130,6 +130,8 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.APIAddress = r.text(it)
 	case "audit_directory":
 		c.AuditDirs = append(c.AuditDirs, r.text(it))
+	case "raw_storage_endpoint":
+		c.RawStorage = r.flag(it)
 	case "audit_log_raw":
 		c.RawAudit = r.flag(it)
 	case "default_lease_ttl":

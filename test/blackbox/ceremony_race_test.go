@@ -164,6 +164,49 @@ func useToken(s *servertest.Server, encoded, pad string) error {
 	return err
 }
 
+// history is, by writer and secret, the last write that was acknowledged.
+type history [4][50]int
+
+// write writes until it is stopped.
+func (h *history) write(t *testing.T, s *servertest.Server, w int, stop <-chan struct{}) {
+	for n := 1; ; n++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		a, err := try(s, "PUT", fmt.Sprintf("kv1/race/%d/%d", w, n%50), root, fmt.Sprintf(`{"n":"%d"}`, n))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if a.Status == 204 {
+			h[w][n%50] = n
+		} else if a.Status != 503 {
+			t.Errorf("a write was answered %d %s", a.Status, a.Body)
+		}
+	}
+}
+
+// check reads everything and counts it.
+func (h *history) check(t *testing.T, s *servertest.Server) (total int) {
+	t.Helper()
+	for w := range h {
+		for k, last := range h[w] {
+			if last == 0 {
+				continue
+			}
+			total++
+			var n int // a later write may have been done, and not acknowledged
+			a := s.Do(t, "GET", fmt.Sprintf("kv1/race/%d/%d", w, k), root, "")
+			if _, err := fmt.Sscan(a.String("data", "n"), &n); a.Status != 200 || err != nil || n < last {
+				t.Errorf("writer %d wrote %d last, and there is %d %s", w, last, a.Status, a.Body)
+			}
+		}
+	}
+	return total
+}
+
 // TestCeremoniesAtOnce rotates, rekeys, makes root tokens and seals all at once under
 // writes: every write that was acknowledged can be read, and the newest key unseals.
 func TestCeremoniesAtOnce(t *testing.T) {
@@ -179,27 +222,9 @@ func TestCeremoniesAtOnce(t *testing.T) {
 	ring.add(slotOfOne(t, s))
 	var all, load sync.WaitGroup
 	stop := make(chan struct{})
-	var written [4][50]int // by writer and secret, the last that was acknowledged
+	var written history
 	for w := range written {
-		load.Go(func() {
-			for n := 1; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				a, err := try(s, "PUT", fmt.Sprintf("kv1/race/%d/%d", w, n%50), root, fmt.Sprintf(`{"n":"%d"}`, n))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if a.Status == 204 {
-					written[w][n%50] = n
-				} else if a.Status != 503 {
-					t.Errorf("a write was answered %d %s", a.Status, a.Body)
-				}
-			}
-		})
+		load.Go(func() { written.write(t, s, w, stop) })
 	}
 	several := func(times int, what func() error) {
 		all.Go(func() {
@@ -241,21 +266,7 @@ func TestCeremoniesAtOnce(t *testing.T) {
 	if err := ring.open(s); err != nil {
 		t.Fatal(err)
 	}
-	total := 0
-	for w := range written {
-		for k, last := range written[w] {
-			if last == 0 {
-				continue
-			}
-			total++
-			var n int // a later write may have been done, and not acknowledged
-			a := s.Do(t, "GET", fmt.Sprintf("kv1/race/%d/%d", w, k), root, "")
-			if _, err := fmt.Sscan(a.String("data", "n"), &n); a.Status != 200 || err != nil || n < last {
-				t.Errorf("writer %d wrote %d last, and there is %d %s", w, last, a.Status, a.Body)
-			}
-		}
-	}
-	if total < 20 || len(ring.keys) < 3 {
+	if total := written.check(t, s); total < 20 || len(ring.keys) < 3 {
 		t.Errorf("only %d secrets were written, and %d rekeys done", total, len(ring.keys)-1)
 	}
 }

@@ -6,16 +6,22 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/introspect"
+	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/profile"
+	"github.com/strongroom/strongroom/internal/raw"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
 )
@@ -52,6 +58,7 @@ read sys/init
 read sys/internal/specs/openapi
 read sys/internal/ui/mounts
 read sys/internal/ui/mounts/{path...}
+read sys/internal/ui/namespaces
 read sys/leader
 read sys/seal-status
 read sys/wrapping/lookup
@@ -82,6 +89,12 @@ func surface(t *testing.T) map[string]*api.Endpoint {
 	add("sys/")(api.Bind(&operator.Desk{}, operator.Routes()))
 	add("sys/")(api.Bind(&mount.Mounts{}, mount.Routes()))
 	add("sys/")(api.Bind(&wrapping.Store{}, wrapping.Routes()))
+	add("sys/")(api.Bind(&logging.Log{}, logging.Routes()))
+	add("sys/")(api.Bind(&profile.Profiler{}, profile.Routes()))
+	add("sys/")(api.Bind(&settings.Store{}, settings.Routes()))
+	add("sys/")(api.Bind(&introspect.Node{}, introspect.Routes()))
+	add("sys/")(api.Bind(&raw.Rows{}, raw.Routes()))
+	add("sys/")(api.Bind(&declined.Desk{}, declined.Routes()))
 	add("sys/")(api.Bind(&reference.Book{}, reference.Routes()))
 	add("auth/token/")(api.Bind(&token.Store{}, token.Routes))
 	cubby, err := cubbyhole.Engine()

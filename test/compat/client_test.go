@@ -122,6 +122,12 @@ type sys struct {
 
 	Health             func() (*vault.HealthResponse, error)
 	Leader             func() (*vault.LeaderResponse, error)
+	HAStatus           func() (*vault.HAStatusResponse, error)
+	StepDown           func() error
+	Monitor            func(ctx context.Context, level, format string) (chan string, error)
+	CORSStatus         func() (*vault.CORSResponse, error)
+	ConfigureCORS      func(*vault.CORSRequest) error
+	DisableCORS        func() error
 	InitStatus         func() (bool, error)
 	Init               func(*vault.InitRequest) (*vault.InitResponse, error)
 	SealStatus         func() (*vault.SealStatusResponse, error)
@@ -130,6 +136,13 @@ type sys struct {
 	ResetUnsealProcess func() (*vault.SealStatusResponse, error)
 	KeyStatus          func() (*vault.KeyStatus, error)
 	Rotate             func() error
+
+	Renew             func(id string, increment int) (*vault.Secret, error)
+	Lookup            func(id string) (*vault.Secret, error)
+	Revoke            func(id string) error
+	RevokePrefix      func(string) error
+	RevokeForce       func(string) error
+	RevokeWithOptions func(*vault.RevokeOptions) error
 
 	RekeyStatus                      func() (*vault.RekeyStatusResponse, error)
 	RekeyInit                        func(*vault.RekeyInitRequest) (*vault.RekeyStatusResponse, error)

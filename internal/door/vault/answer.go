@@ -75,6 +75,10 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 		h["Content-Length"] = []string{strconv.Itoa(len(body))} // a flush would have it sent in chunks
 	}
 	w.WriteHeader(status)
+	if resp.Raw != nil && resp.Raw.Stream != nil {
+		d.stream(w, r, resp.Raw.Stream)
+		return true
+	}
 	var err error
 	if len(body) > 0 {
 		_, err = w.Write(body)
@@ -95,7 +99,7 @@ func render(resp *gate.Response) (int, []byte) {
 			return http.StatusOK, resp.Raw.Body
 		}
 		return resp.Raw.Status, resp.Raw.Body
-	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && len(resp.Warnings) == 0:
+	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && resp.LeaseID == "" && len(resp.Warnings) == 0:
 		return http.StatusNoContent, nil
 	case resp.Flags&api.Bare != 0 && resp.Data != nil:
 		return http.StatusOK, append(resp.Data, '\n')
@@ -137,13 +141,17 @@ func envelope(resp *gate.Response, data []byte) []byte {
 	b := make([]byte, 0, len(data)*2+320)
 	b = append(b, '{')
 	if resp.Flags&api.Flat != 0 && len(data) > 2 {
-		b = append(append(b, data[1:len(data)-1]...), ',')
+		b = appendFlat(b, data)
 	}
 	b = append(b, `"request_id":"`...)
 	if resp.Wrap == nil {
 		b = append(b, resp.RequestID...)
 	}
-	b = append(b, `","lease_id":"","renewable":false,"lease_duration":`...)
+	b = append(b, `","lease_id":`...)
+	b = appendText(b, resp.LeaseID)
+	b = append(b, `,"renewable":`...)
+	b = strconv.AppendBool(b, resp.Renewable)
+	b = append(b, `,"lease_duration":`...)
 	b = strconv.AppendInt(b, int64(resp.LeaseDuration/time.Second), 10)
 	b = append(b, `,"data":`...)
 	if data == nil {

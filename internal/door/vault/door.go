@@ -36,7 +36,11 @@ func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.write(w, r, d.serve(w, r))
+	resp := d.settle(w, r)
+	if resp == nil {
+		resp = d.serve(w, r)
+	}
+	d.write(w, r, resp)
 }
 
 // serve is the answer. A body that was taken is let go before the answer is
