@@ -101,6 +101,7 @@ type Call struct {
 
 	warnings []string
 	after    []func() error
+	sent     []func(ok bool)
 }
 
 // Scheduler has upkeep done later, by whichever node is there then.
@@ -261,4 +262,16 @@ func (c *Call) Finish() error {
 	}
 	c.after = nil
 	return errors.Join(errs...)
+}
+
+// Sent has fn run at the very end: with true once the whole answer was handed to
+// the connection, with false when it could not be, or was a failure. It is for what
+// must not be done before its caller has what it is about.
+func (c *Call) Sent(fn func(ok bool)) { c.sent = append(c.sent, fn) }
+
+// TakeSent is what Sent was given. Who takes it runs it.
+func (c *Call) TakeSent() []func(ok bool) {
+	out := c.sent
+	c.sent = nil
+	return out
 }

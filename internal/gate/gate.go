@@ -65,6 +65,9 @@ type Response struct {
 	Warnings      []string
 	Err           error  // an *api.Error, or internal
 	ErrData       []byte // JSON that accompanies the error; nil: none
+	// Sent is for the door to run, once, when it has sent the answer, or failed to:
+	// see api.Call.Sent.
+	Sent []func(ok bool)
 }
 
 // Gate takes requests while the server is sealed and open.
@@ -151,7 +154,7 @@ func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
 	if err := p.run(); err != nil {
 		p.fail(err)
 	}
-	p.resp.Warnings = p.call.Warnings()
+	p.resp.Warnings, p.resp.Sent = p.call.Warnings(), p.call.TakeSent()
 	return p.resp
 }
 

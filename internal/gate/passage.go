@@ -229,8 +229,17 @@ func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
 		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
 }
 
-// identify finds the token's owner. Public endpoints need none.
+// identify finds the token's owner. Public endpoints need none; one that is Open,
+// too, takes a token that may not be used for none.
 func (p *passage) identify() error {
+	err := p.owner()
+	if p.token == nil && api.KindOf(err) == api.Denied && p.public() && p.match.Endpoint.Flags&(api.Public|api.Open) == api.Public|api.Open {
+		return nil
+	}
+	return err
+}
+
+func (p *passage) owner() error {
 	if p.public() && (p.r.Token.Empty() || !p.match.Endpoint.Has(api.Open)) {
 		if p.mount.Builtin && p.match.Endpoint.Has(api.Bearer) {
 			p.call.Caller.Token = p.r.Token
@@ -314,9 +323,12 @@ func (p *passage) authorise() error {
 // open is what stands against a request that no policy is asked about. In a
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
-	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(p.ask(p.judged(p.path), verbs[p.r.Op])).Allowed {
-		return p.missing
+	if p.token != nil {
+		d := p.acl.Decide(p.ask(p.judged(p.path), verbs[p.r.Op]))
+		if p.missing != nil && d.Allowed {
+			return p.missing
+		}
+		p.call.Caller.Root, p.call.Caller.Sudo = d.Allowed && d.Root, d.Allowed && d.Sudo // for handlers that take sudo or another proof
 	}
 	if p.lost != nil {
 		return p.lost

@@ -35,6 +35,7 @@ type flags struct {
 	devListen string
 	devKVv1   bool
 	exitOnErr bool
+	newRoot   bool
 }
 
 // Commands are the commands that run a server. The function keep, unless it is nil,
@@ -70,6 +71,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringArrayVar(&f.auditDirs, "audit-dir", nil, "`DIR` below which audit files may be declared through the API; may be repeated (default DIR/audit of -data)")
 	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
 	fs.StringVar(&f.logFormat, "log-format", "", "standard or json (default standard)")
+	fs.BoolVar(&f.newRoot, "new-root-token", false, "print a new root token at the start, for who has lost the last one of a server that unseals itself")
 	fs.BoolVar(&f.dev, "dev", false, "run a development server in memory")
 	fs.StringVar(&f.devToken, "dev-root-token-id", "", "root `TOKEN` of the development server")
 	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
@@ -112,6 +114,7 @@ func (f *flags) config() (*Config, error) {
 		}
 		c.LocalSlot = true
 	}
+	c.NewRoot = f.newRoot
 	if f.data != "" {
 		data, err := filepath.Abs(f.data)
 		if err != nil {

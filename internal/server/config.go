@@ -20,6 +20,7 @@ type Config struct {
 	DataDir     string // of the embedded store; empty: in memory
 	InMemory    bool   // the configuration asks for a store in memory
 	Listeners   []Listener
+	NewRoot     bool   // print a new root token at the start, if the local key slot unseals
 	LocalSlot   bool   // initialise with, and unseal by, a key slot in a local file
 	SlotPath    string // of the local key slot's file; empty: beside the data
 	AuditDirs   []string

@@ -201,6 +201,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 		jobDropNamespace: h.dropNamespace,
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
+		jobRotation:      s.rotateIfDue,
 		jobUpkeep:        upkeepJob(h.Mounts),
 	}
 	maps.Copy(all, h.Tokens.Jobs())

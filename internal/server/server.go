@@ -82,7 +82,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Hostname: hostname(), Log: logs.Logger("operator")}
+		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Hostname: hostname(), Log: logs.Logger("operator")}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
 	}
@@ -223,12 +223,35 @@ func (s *Server) begin(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	return s.firstToken(ctx)
+	if err := s.firstToken(ctx); err != nil || !done {
+		return err
+	}
+	return s.newRoot(ctx)
+}
+
+// newRoot prints a new root token for who has lost the last one. Who can start the
+// server with its data and the key that unseals it can read everything anyway.
+func (s *Server) newRoot(ctx context.Context) error {
+	if !s.config.NewRoot {
+		return nil
+	}
+	root, err := s.issueRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.stdout, "Root token: %s\n\nIt is shown this once. Start the server without -new-root-token from now on.\n\n", string(root.ClientToken.Disclose())); err != nil {
+		return fmt.Errorf("printing the root token: %w", err)
+	}
+	s.log.Warn("a new root token was printed, as -new-root-token asks", slog.String("accessor", root.Accessor))
+	return s.desk.MarkRootIssued(ctx)
 }
 
 // stayShut lets a server run sealed that people can unseal, and fails when
 // nobody could.
 func (s *Server) stayShut(ctx context.Context, cause error) error {
+	if s.config.NewRoot {
+		return fmt.Errorf("-new-root-token: %w; make a root token with unseal keys instead: strongroom operator generate-root", cause)
+	}
 	slots, err := s.seal.ListSlots(ctx)
 	for _, slot := range slots {
 		if slot.Threshold == 0 {
@@ -347,12 +370,12 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // furnishRoot makes the root namespace's key, mounts and policies on the first
-// opening.
+// opening, and sees that the rotation of the key ring is on the schedule.
 func (s *Server) furnishRoot(ctx context.Context, h *house) error {
 	if err := s.barrier.AddNamespace(ctx, namespace.RootID); err != nil {
 		return err
 	}
-	return h.furnish(ctx, namespace.RootID)
+	return errors.Join(h.furnish(ctx, namespace.RootID), s.rotationLater(ctx))
 }
 
 // shut keeps requests out and seals.

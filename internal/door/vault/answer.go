@@ -44,6 +44,15 @@ const (
 
 // write sends the gate's answer.
 func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
+	ok := d.send(w, r, resp)
+	for _, fn := range resp.Sent {
+		fn(ok && resp.Err == nil)
+	}
+}
+
+// send sends an answer and reports whether all of it was handed to the connection:
+// of an answer that nobody waits for, it may lie in a buffer still.
+func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response) bool {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Strict-Transport-Security"] = jsonType, noStore, transport
 	h["X-Request-Id"] = []string{resp.RequestID}
@@ -60,16 +69,24 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response
 		}
 	}
 	if !deadline(http.NewResponseController(w).SetWriteDeadline, d.now().Add(writeTime+time.Duration(len(body)/writeRate)*time.Second)) {
-		return // the connection is gone
+		return false // the connection is gone
+	}
+	if len(resp.Sent) > 0 {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))} // a flush would have it sent in chunks
 	}
 	w.WriteHeader(status)
 	if resp.Raw != nil && resp.Raw.Stream != nil {
 		d.stream(w, r, resp.Raw.Stream)
-		return
+		return true
 	}
+	var err error
 	if len(body) > 0 {
-		w.Write(body) // a client that is gone does not hear of it
+		_, err = w.Write(body)
 	}
+	if len(resp.Sent) > 0 && err == nil {
+		err = http.NewResponseController(w).Flush()
+	}
+	return err == nil
 }
 
 // render is the status and body of an answer.

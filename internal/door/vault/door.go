@@ -196,9 +196,11 @@ func flag(query url.Values, name string) (bool, error) {
 }
 
 // body reads the parameters: those of the query for verbs without a body, else
-// the body's. The size is bounded before anything is parsed.
+// the body's. DELETE takes either: what is a secret does not belong into a query.
+// The size is bounded before anything is parsed.
 func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, query url.Values, held *share) (err error) {
-	if req.Op != api.Write && req.Op != api.Patch {
+	deletes := req.Op == api.Delete && len(query) == 0 && r.ContentLength != 0
+	if req.Op != api.Write && req.Op != api.Patch && !deletes {
 		if len(query) > 0 {
 			req.Body, err = api.QueryBody(query)
 		}
