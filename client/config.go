@@ -70,6 +70,10 @@ type Config struct {
 
 	Header http.Header // sent with every request
 
+	// Warned, when set, is told what the server warns of in an answer, also where
+	// the method that asked returns no warnings.
+	Warned func(warnings []string)
+
 	// Wrap, when set, is put around the transport. It sees every attempt.
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Wait pauses between attempts; when nil, a timer does. Tests replace it.

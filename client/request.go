@@ -61,11 +61,28 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 		case err != nil && !again:
 			return fail(err)
 		case !again:
-			return resp, resp.asError(httpReq.Method, req.Path)
+			err := resp.asError(httpReq.Method, req.Path)
+			if err == nil {
+				c.warned(resp.Body)
+			}
+			return resp, err
 		}
 		if err := c.sleep(ctx, pause(attempt, resp.header())); err != nil {
 			return fail(err)
 		}
+	}
+}
+
+// warned passes on what an answer warns of.
+func (c *Client) warned(body []byte) {
+	if c.cfg.Warned == nil || !bytes.Contains(body, []byte(`"warnings":[`)) {
+		return
+	}
+	var answer struct {
+		Warnings []string `json:"warnings"`
+	}
+	if err := json.Unmarshal(body, &answer); err == nil && len(answer.Warnings) > 0 {
+		c.cfg.Warned(answer.Warnings)
 	}
 }
 

@@ -48,7 +48,7 @@ func auditEnable() command {
 	return command{
 		use: "enable TYPE [OPTION=VALUE...]", short: "Enable an audit device", args: atLeast(1),
 		long:    "TYPE is file, stdout, socket or another that the server knows.",
-		example: "audit enable file file_path=/var/log/strongroom-audit.log\naudit enable -path=second file file_path=stdout",
+		example: "audit enable file file_path=$PWD/data/audit/audit.log\naudit enable -path=second file file_path=stdout",
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&path, "path", "", "`path` to enable it at; the type's name when not given")
 			f.StringVar(&a.Description, "description", "", "`text` for people")

@@ -118,6 +118,7 @@ func (a *app) client() (*client.Client, error) {
 			return nil, err
 		}
 	}
+	cfg.Warned = a.warned
 	switch {
 	case a.flags.outputCurl:
 		cfg.Wrap = instead(a.curl)

@@ -21,6 +21,7 @@ type app struct {
 	stderr io.Writer
 	getenv func(string) string
 	flags  globals
+	told   map[string]bool // warnings that were shown
 	// unknown is the command that help was asked for though it does not exist.
 	unknown error
 }
