@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -36,7 +37,7 @@ func (p *passage) logged(err error) *audit.Response {
 	if err != nil {
 		out.Data = p.resp.ErrData
 	}
-	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil {
+	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil && !p.match.Endpoint.Has(api.Veiled) {
 		out.Shape = p.match.Endpoint.Response.Shape
 	}
 	return out

@@ -230,11 +230,23 @@ func mergePatch(contentType string) bool {
 	return err == nil && t == "application/merge-patch+json"
 }
 
-// isForm tells a form from JSON that a client has labelled as one.
+// isForm tells a form from what a client has labelled as one: curl does that to
+// all that it sends. In a form each part names a parameter. A body that names none, such as a
+// key or a file, would be taken for a name, and names are shown where values are not.
 func isForm(contentType string, body []byte) bool {
 	if !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
 		return false
 	}
 	body = bytes.TrimLeft(body, " \t\r\n")
-	return len(body) > 0 && body[0] != '{' && body[0] != '['
+	if len(body) == 0 || body[0] == '{' || body[0] == '[' {
+		return false
+	}
+	for part := range bytes.SplitSeq(body, []byte("&")) {
+		name, value, named := bytes.Cut(part, []byte("="))
+		padding := len(value) > 0 && len(bytes.Trim(value, "=")) == 0 // of base64
+		if len(part) > 0 && (!named || len(name) == 0 || padding) {
+			return false
+		}
+	}
+	return true
 }
