@@ -53,6 +53,8 @@ func allowed() map[string][]string {
 		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/process"},
 		"test/process":                {},
 		"test/blackbox":               {"internal/server/servertest"},
+		"test/canary":                 {},
+		"test/leak":                   {"test/process"},
 		"test/chaos":                  {"test/process"},
 		"test/compat":                 {"test/process"},
 		"test/compat/surface":         {"test/process"},

@@ -88,7 +88,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 // http is the HTTP server, with a bound on everything that a client can be slow
 // about.
 func (s *Server) http() *http.Server {
-	return &http.Server{Handler: s.door, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+	return &http.Server{Handler: s.erasing(s.door), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
 		ConnState: note, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 }
