@@ -77,7 +77,8 @@ func parseMembers(b []byte) (Body, error) {
 		if err != nil {
 			return Body{}, badJSON(err)
 		}
-		m.value = bytes.Clone(v)
+		end := int(d.InputOffset())
+		m.value = jsontext.Value(b[end-len(v) : end : end]) // v itself is the decoder's
 		if out.members = append(out.members, m); len(out.members) > maxMembers {
 			return Body{}, errTooWide
 		}
@@ -212,6 +213,14 @@ func (b Body) With(name string, value jsontext.Value) Body {
 
 // Len is the number of members.
 func (b Body) Len() int { return len(b.members) }
+
+// JSON is the body as a JSON object, which must not be modified.
+func (b Body) JSON() []byte {
+	if b.raw != nil {
+		return b.raw
+	}
+	return b.AppendJSON(nil)
+}
 
 // AppendJSON appends the body as a JSON object to dst.
 func (b Body) AppendJSON(dst []byte) []byte {

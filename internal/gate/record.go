@@ -24,7 +24,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, token.Conceal(p.path)
 	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
 	if p.r.Body.Len() > 0 {
-		q.Data = p.r.Body.AppendJSON(nil)
+		q.Data = p.r.Body.JSON()
 	}
 	if p.req != nil && p.misread == nil {
 		q.Shape = p.match.Endpoint.Request.Shape

@@ -54,6 +54,7 @@ func allowed() map[string][]string {
 		"test/process":                {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
+		"test/hostile":                {"test/process"},
 		"test/leak":                   {"test/process"},
 		"test/chaos":                  {"test/process"},
 		"test/compat":                 {"test/process"},

@@ -24,6 +24,10 @@ const (
 	bodyRate = 1 << 20 // bytes per second
 )
 
+// turnBytes is the size from which bodies are worked on one after another: what
+// is made of one takes several times its size for a moment.
+const turnBytes = 8 << 20
+
 // budget bounds the memory of all large bodies together, and of each client's,
 // so that one who sends slowly keeps nobody else out. Small ones, of up to
 // MaxAnonymousBody bytes, are not counted, nor as many bytes of one whose length
