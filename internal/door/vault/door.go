@@ -235,7 +235,7 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 		req.Body, err = api.QueryBody(values)
 		return err
 	}
-	req.Body, err = api.ParseBody(raw)
+	req.Body, err = api.ParseBodyWithin(raw, boundsOf(r.Context()).Values)
 	return err
 }
 
