@@ -27,6 +27,9 @@ func TestCVE_2025_62513_RawBodies(t *testing.T) {
 		if e.Op.String() == "list" || strings.HasPrefix(path, "sys/seal") || strings.Contains(path, "revoke") {
 			continue
 		}
+		if path == "sys/monitor" || path == "sys/pprof/profile" || path == "sys/pprof/trace" { // they take the time that they are asked for
+			continue
+		}
 		for _, body := range []string{canary, `"` + canary + `"`, `["` + canary + `"]`, `{"data":"` + canary + `"}`, `{"data":["` + canary + `"],"x":{"y":"` + canary + `"}}`, "a=" + canary, canary + "==", canary + "&" + canary, "\x00" + canary} {
 			s.Do(t, methods[e.Op], filled(path), root, body, "Content-Type", "application/merge-patch+json")
 			s.Do(t, methods[e.Op], filled(path), root, body, "Content-Type", "application/x-www-form-urlencoded")

@@ -1,10 +1,13 @@
 package leak
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -101,11 +104,40 @@ func (s *server) refused(t *testing.T, method, path, token, body string, headers
 	}
 }
 
+// monitor follows the log over the API until the function it returns is called,
+// which gives what came.
+func (s *server) monitor(t *testing.T) func() []byte {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "GET", s.URL+"/v1/sys/monitor?log_level=trace", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Vault-Token", s.root)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("monitor: %v, %v", resp, err)
+	}
+	came := make(chan []byte)
+	go func() {
+		b, err := io.ReadAll(resp.Body)
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+		came <- b
+	}()
+	return func() []byte {
+		stop()
+		defer resp.Body.Close()
+		return <-came
+	}
+}
+
 // describing are the endpoints that say something of the server. What needs sudo
 // is asked with the root token.
 func describing() []string {
 	return []string{"sys/health", "sys/seal-status", "sys/leader", "sys/ha-status", "sys/key-status", "sys/key-slots?list=true", "sys/mounts", "sys/auth", "sys/audit", "sys/policies/acl?list=true", "sys/namespaces?list=true",
-		"sys/config/state/sanitized", "sys/config/cors", "sys/host-info", "sys/in-flight-req", "sys/loggers", "sys/metrics", "sys/metrics?format=prometheus", "sys/pprof/", "sys/pprof/cmdline", "sys/pprof/goroutine", "sys/pprof/symbol",
+		"sys/config/state/sanitized", "sys/config/cors", "sys/host-info", "sys/in-flight-req", "sys/loggers", "sys/metrics", "sys/metrics?format=prometheus", "sys/pprof/", "sys/pprof/cmdline", "sys/pprof/symbol", "sys/pprof/goroutine?debug=2", "sys/pprof/heap?debug=1", "sys/pprof/allocs?debug=1", "sys/pprof/threadcreate?debug=1", "sys/pprof/trace?seconds=1",
 		"sys/internal/specs/openapi", "sys/internal/ui/mounts", "sys/internal/counters/activity", "sys/plugins/catalog", "sys/storage/raft/configuration", "sys/raw/core/keyring", "sys/rotate/config", "sys/rekey/init", "sys/rekey/backup", "sys/generate-root/attempt",
 		"sys/audit-hash/out", "sys/quotas/config", "sys/version-history?list=true", "kv/config", "kv/metadata?list=true", "auth/token/roles?list=true", "../metrics", "../debug/pprof/", "../debug/vars", "../"}
 }
@@ -145,8 +177,16 @@ func (s *server) places(t *testing.T) map[string][]byte {
 func TestNoByteLeaks(t *testing.T) {
 	proxy := "http://user:" + inEnv + "@127.0.0.1:9"
 	s := start(t, "HTTP_PROXY="+proxy, "https_proxy="+proxy, "VAULT_TOKEN="+inEnv, "BAO_TOKEN="+inEnv, "STRONGROOM_TOKEN="+inEnv, "AWS_SECRET_ACCESS_KEY="+inEnv)
+	monitored := s.monitor(t)
 	secrets := s.plant(t)
 	s.misplace(t, secrets)
+	s.want(t, 204, "POST", "sys/rotate", s.root, "") // has something to log
+	soon(func() bool { return strings.Contains(s.Output(), "newest key") })
+	log := monitored()
+	if len(log) == 0 {
+		t.Error("the log that the API shows is empty")
+	}
+	s.all = append(s.all, log...)
 	s.describe(t)
 	s.want(t, 204, "POST", "auth/token/revoke", s.root, `{"token":"`+secrets["token"]+`"}`)
 	s.want(t, 200, "POST", "sys/namespaces/team", s.root, `{}`)

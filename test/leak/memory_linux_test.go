@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // searcher finds any of many patterns in one pass.
@@ -207,16 +206,4 @@ func (s *server) unsealed(t *testing.T, keys *searcher) {
 	}) {
 		t.Errorf("a core dump would hold %v", dumped)
 	}
-}
-
-// soon asks again and again, until done or until a server has had its time to forget.
-func soon(done func() bool) bool {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(forgotten); time.Now().Before(end); <-tick.C {
-		if done() {
-			return true
-		}
-	}
-	return false
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/strongroom/strongroom/test/process"
 )
@@ -153,4 +154,16 @@ func field(t *testing.T, answer []byte, names ...string) string {
 		t.Fatalf("no %v in %s", names, answer)
 	}
 	return text
+}
+
+// soon asks again and again, until done or until a server has had its time to forget.
+func soon(done func() bool) bool {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(forgotten); time.Now().Before(end); <-tick.C {
+		if done() {
+			return true
+		}
+	}
+	return false
 }
