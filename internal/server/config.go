@@ -56,7 +56,8 @@ type Listener struct {
 	Plain    bool   // no TLS, said so explicitly
 
 	RequireClient bool // refuse clients without a certificate of ClientCA
-	PerClient     int  // connections that one client may have open at once; 0: a quarter of all
+	Limits        Limits
+	PerClient     int // connections that one client may have open at once; 0: a quarter of all
 }
 
 // perClient is how many connections one client may have open at once.

@@ -335,10 +335,12 @@ func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
 		if v := r.text(s); v != "tls13" && v != "" {
 			r.fault(s, "tls_min_version: TLS is 1.3 only; write tls13, or leave this out")
 		}
-	case "cluster_address", "telemetry", "max_request_size", "max_request_duration", "tls_disable_client_certs":
+	case "cluster_address", "telemetry", "tls_disable_client_certs":
 		r.config.Ignored = append(r.config.Ignored, "listener "+keyOf(s, 0))
 	default:
-		r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert, tls_disable and max_connections_per_client", keyOf(s, 0))
+		if !r.limitSetting(l, keyOf(s, 0), s) {
+			r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert, tls_disable, max_connections_per_client, max_request_size, max_request_json_memory, max_request_json_strings, max_request_duration, http_read_header_timeout, http_read_timeout, http_write_timeout and http_idle_timeout", keyOf(s, 0))
+		}
 	}
 }
 
