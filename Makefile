@@ -40,7 +40,7 @@ unit:
 	$(GO) test -count=1 -timeout 15m ./...
 
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED)
+	CGO_ENABLED=1 $(GO) test -race -count=1 -short -timeout 15m $(RACED)
 
 # smoke is the short form of fuzz.
 smoke:
