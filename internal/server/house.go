@@ -32,6 +32,7 @@ import (
 	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
+	"github.com/strongroom/strongroom/internal/tools"
 	"github.com/strongroom/strongroom/internal/wrapping"
 )
 
@@ -129,6 +130,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
 	add(api.Bind(desk, operator.Routes()))
+	add(api.Bind(&tools.Desk{}, tools.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
 	add(api.Bind(s.logs, logging.Routes()))
 	add(api.Bind(&s.profiler, profile.Routes()))
