@@ -32,6 +32,7 @@ func allowed() map[string][]string {
 		"internal/auth/*":             {"internal/api", "internal/store"},
 		"internal/gate":               {"internal/api", "internal/audit", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/store", "internal/token", "internal/wrapping"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
+		"internal/telemetry":          {"internal/api", "internal/gate", "internal/store"},
 		"internal/door/*":             {"internal/api", "internal/gate"},
 		"internal/reference":          {"internal/api"},
 		"internal/reference/lift":     {"internal/reference"},

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
 // flags are what the server's commands take.
@@ -186,6 +187,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	ownOnly()
+	c.Telemetry.Environment = telemetry.InEnvironment(os.Getenv)
 	out, file, err := c.openLog(cmd.ErrOrStderr())
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type Config struct {
 	RawAudit    bool // lets a declaration ask for log_raw
 	LogLevel    string
 	LogFormat   string // standard or json
+	LogRequests string // level at which every request is logged; empty or off: they are not
 	LogFile     string // takes the log besides standard error; a directory: strongroom.log in it
 	PIDFile     string
 	ClusterName string
@@ -65,7 +66,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, c.Listeners[i].problems()...)
 	}
 	errs = append(errs, c.checkLimits())
-	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel))...)
+	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel), checkRequests(c.LogRequests))...)
 }
 
 // limits are the lease durations of mounts that set none.
@@ -99,6 +100,13 @@ func checkFormat(format string) error {
 		return nil
 	}
 	return errors.New("log_format: must be standard or json")
+}
+
+func checkRequests(level string) error {
+	if _, ok := requestLevel(level); !ok && level != "" && level != "off" {
+		return errors.New("log_requests_level: must be off, trace, debug, info, warn or error")
+	}
+	return nil
 }
 
 func checkLevel(level string) error {

@@ -42,11 +42,6 @@ func (s *Server) front(door http.Handler) http.Handler {
 	})
 }
 
-// admit serves what the listener serves.
-func (s *Server) admit(l *Listener, door http.Handler, w http.ResponseWriter, r *http.Request) {
-	door.ServeHTTP(w, r)
-}
-
 // refuse answers before the door is reached, in the form of its dialect.
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")

@@ -84,6 +84,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 	for _, c := range ls.certs {
 		c.watch(s.log, s.now)
 	}
+	s.listeners.Store(ls)
 	return s.serve(ctx, s.http(), ls.open)
 }
 

@@ -123,7 +123,7 @@ func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
 func unused(key string) bool {
 	switch key {
 	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "raw_storage_endpoint",
-		"disable_clustering", "log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "enable_response_header_hostname", "log_requests_level",
+		"disable_clustering", "log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "enable_response_header_hostname",
 		"disable_sealwrap", "disable_printable_check", "ha_storage", "service_registration", "license_path":
 		return true
 	}
@@ -173,6 +173,9 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.DefaultTTL = r.duration(it)
 	case "max_lease_ttl":
 		c.MaxTTL = r.duration(it)
+	case "log_requests_level":
+		c.LogRequests = strings.ToLower(r.text(it))
+		r.check(it, checkRequests(c.LogRequests))
 	case "log_file":
 		c.LogFile = r.text(it)
 	default:

@@ -14,6 +14,8 @@ type Telemetry struct {
 	Endpoint string  // of an OpenTelemetry collector, as a URL (OTLP over HTTP); empty: as OTEL_* in the environment says, or nowhere
 	Ratio    float64 // of the requests that are traced which no caller's traceparent decides about: above 0 and up to 1; 0: all
 	Service  string  // name of the service in traces; empty: strongroom
+
+	Environment bool // OTEL_* in the environment asks for traces
 }
 
 // ignoredTelemetry reports whether a Vault configuration may have a setting that
