@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,13 +19,15 @@ type stored struct {
 // counted is a Store that is counted.
 type counted struct {
 	store.Store
-	meter     *Meter
-	done, not prometheus.Observer
+	meter *Meter
+
+	done, lost, not prometheus.Observer // commits that were made, met a conflict, and failed
 }
 
 // Store is s, counted.
 func (m *Meter) Store(s store.Store) store.Store {
-	return &counted{s, m, m.store.commits.WithLabelValues("ok"), m.store.commits.WithLabelValues("failed")}
+	as := m.store.commits.WithLabelValues
+	return &counted{Store: s, meter: m, done: as("ok"), lost: as("conflict"), not: as("failed")}
 }
 
 // Get implements store.Store.
@@ -61,8 +64,11 @@ func (c *counted) Commit(ctx context.Context, checks []store.Check, writes []sto
 
 // observer is that of commits which end so.
 func (c *counted) observer(err error) prometheus.Observer {
-	if err != nil {
-		return c.not
+	switch {
+	case err == nil:
+		return c.done
+	case errors.Is(err, store.ErrConflict):
+		return c.lost // the caller tries again, as it is meant to
 	}
-	return c.done
+	return c.not
 }

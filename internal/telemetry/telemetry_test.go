@@ -77,7 +77,7 @@ func TestMetrics(t *testing.T) {
 		`vault_token_creation 1`, `strongroom_tokens_revoked_total 1`, `vault_audit_log_request_failure 1`, `vault_audit_log_response_failure 2`,
 		`vault_cache_miss 7`, `strongroom_audit_device_up{device="file/"} 0`, `strongroom_audit_device_lost_entries_total{device="file/"} 3`,
 		`strongroom_listener_certificate_expiry_seconds{listener="127.0.0.1:1"} 2e+09`,
-		`strongroom_store_commit_duration_seconds_count{status="ok"} 1`, `strongroom_store_commit_duration_seconds_count{status="failed"} 1`,
+		`strongroom_store_commit_duration_seconds_count{status="ok"} 1`, `strongroom_store_commit_duration_seconds_count{status="conflict"} 1`,
 		`vault_barrier_put_count 2`, "go_goroutines ", "process_start_time_seconds ",
 	} {
 		if !strings.Contains(got, "\n"+want) {
