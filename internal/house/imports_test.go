@@ -42,6 +42,7 @@ func allowed() map[string][]string {
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},
 		"bench":                       {"test/process"},
+		"test/deploy":                 {},
 		"test/process":                {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/chaos":                  {"test/process"},

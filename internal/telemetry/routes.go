@@ -23,7 +23,7 @@ type MetricsRequest struct {
 	Format string `json:"format"` // prometheus for the text that Prometheus reads; empty for JSON.
 }
 
-// Metrics are the server's metrics, as Prometheus reads them or as JSON.
+// Metrics tells how the server fares: in numbers that Prometheus reads, or as JSON.
 func (m *Meter) Metrics(_ *api.Call, q *MetricsRequest) (*api.Raw, error) {
 	return m.Read(q.Format)
 }
