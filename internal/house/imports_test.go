@@ -37,6 +37,7 @@ func allowed() map[string][]string {
 		"internal/reference":          {"internal/api"},
 		"internal/reference/lift":     {"internal/reference"},
 		"internal/reference/generate": {"internal/reference", "internal/reference/lift", "internal/server"},
+		"internal/reference/site":     {},
 		"internal/cli":                {"client"},
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone

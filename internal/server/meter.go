@@ -119,6 +119,7 @@ func (s *Server) showMetrics(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		w.Header().Set("Content-Type", raw.ContentType)
 		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusOK)
 		w.Write(raw.Body) // a client that is gone does not hear of it
 	case api.KindOf(err) == api.Invalid:
 		refuse(w, http.StatusBadRequest, err.Error())

@@ -71,7 +71,7 @@ func TestListenersOfMetrics(t *testing.T) {
 		other         int
 	}{
 		{"usual", Listener{}, 403, 200, 200},
-		{"open", Listener{OpenMetrics: true}, 200, 200, 200},
+		{"open", Listener{OpenMetrics: true, Headers: ResponseHeaders{"200": {"X-A": {"a"}}}}, 200, 200, 200},
 		{"none", Listener{NoMetrics: true}, 404, 404, 200},
 		{"only", Listener{OnlyMetrics: true}, 403, 200, 404},
 	} {
