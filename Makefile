@@ -16,7 +16,8 @@ CUTS     ?= 50
 
 # Packages in which several goroutines meet are also tested with the race detector.
 RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal/... ./internal/audit/... \
-        ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/engine/...
+        ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/lease/... ./internal/engine/... \
+        ./internal/logging/... ./internal/profile/... ./internal/settings/...
 
 .PHONY: test build tools format vet unit race smoke surface fuzz bench memory chaos package docs
 

@@ -9,5 +9,6 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, os.Getenv, server.Commands()...))
+	commands := server.Commands(cli.KeepToken(os.Args, os.Getenv))
+	os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, os.Getenv, commands...))
 }

@@ -11,7 +11,7 @@ import (
 
 // TestMain lets the benchmark start the test binary as the bare handler, as it starts itself.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "-serve-bare=") {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-serve-") {
 		main()
 		return
 	}
@@ -45,6 +45,20 @@ func TestShortRun(t *testing.T) {
 	}
 	if rows := strings.Count(markdown(results), "\n"); rows != len(results)+2 {
 		t.Errorf("the table has %d lines, want %d", rows, len(results)+2)
+	}
+}
+
+// TestShortLeases runs the measurement of leases in small.
+func TestShortLeases(t *testing.T) {
+	o := options{leases: true, memoryNum: 100, each: 50 * time.Millisecond}
+	var out bytes.Buffer
+	if err := o.run(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"leases made by", "from kill to the first read", "revoked by prefix", "revoked with their token", "expired at once"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no line says %q:\n%s", want, out.String())
+		}
 	}
 }
 

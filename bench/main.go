@@ -9,7 +9,7 @@
 //
 // With -peer-addr, -peer-pid and -peer-token any other Vault-compatible server is measured in the same turns; its audit
 // device must be set up beforehand. With -memory it reports the server's memory instead: idle, and after storing many
-// secrets and tokens.
+// secrets and tokens. With -leases it makes many leases and reports how long their ends take, and the reads meanwhile.
 package main
 
 import (
@@ -35,6 +35,9 @@ type options struct {
 	json      bool
 	memory    bool
 	memoryNum int
+	leases    bool
+	lender    string // lender is the address to serve the server that lends at; empty to measure.
+	lenderDir string // lenderDir is where that server keeps its data.
 }
 
 func main() {
@@ -49,7 +52,10 @@ func main() {
 	flag.Func("clients", "numbers of clients, such as 1,64 (default 1,16,64)", o.setClients)
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
-	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores")
+	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores, or how many leases -leases makes")
+	flag.BoolVar(&o.leases, "leases", false, "measure many leases and their ends instead")
+	flag.StringVar(&o.lender, "serve-leases", "", "serve the server that lends at this address (the benchmark starts itself so)")
+	flag.StringVar(&o.lenderDir, "leases-dir", "", "where it keeps its data")
 	flag.Parse()
 	if err := o.run(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -74,11 +80,17 @@ func (o *options) run(w io.Writer) (err error) {
 	if o.bare != "" {
 		return serveBare(o.bare)
 	}
+	if o.lender != "" {
+		return serveLeases(o.lender, o.lenderDir)
+	}
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.leases {
+		return reportLeases(w, dir, o.memoryNum, o.each)
+	}
 	server, err := startServer(dir)
 	if err != nil {
 		return err

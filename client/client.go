@@ -16,6 +16,7 @@ type Client struct {
 	address string
 	cfg     Config // without its Token
 	http    *http.Client
+	pace    *pace // shared by copies
 	// token is a closure because package fmt prints the unexported string fields of
 	// a struct that holds a Client, without asking their Format methods.
 	token func() Token
@@ -43,6 +44,7 @@ func New(cfg Config) (*Client, error) {
 		base:    base,
 		address: cfg.Address,
 		cfg:     cfg,
+		pace:    newPace(&cfg),
 		token:   func() Token { return token },
 		http: &http.Client{
 			Transport:     rt,

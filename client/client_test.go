@@ -83,7 +83,7 @@ func TestCopiesDoNotChangeTheOriginal(t *testing.T) {
 	}
 }
 
-func TestOnlyReadsAreRetried(t *testing.T) {
+func TestWhatIsRetried(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		call     func(context.Context, *Client) error
@@ -98,7 +98,7 @@ func TestOnlyReadsAreRetried(t *testing.T) {
 		{"read 404", read, 404, 1},
 		{"write 503", write, 503, 1},
 		{"delete 503", remove, 503, 1},
-		{"patch 429", patch, 429, 1},
+		{"patch 429", patch, 429, 3},
 		{"once 503", leader, 503, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -363,17 +363,20 @@ func TestFromEnv(t *testing.T) {
 	env := map[string]string{
 		"VAULT_ADDR": "http://vault", "BAO_ADDR": "http://bao", "VAULT_TOKEN": "v", "STRONGROOM_NAMESPACE": "s",
 		"BAO_NAMESPACE": "b", "VAULT_SKIP_VERIFY": "1", "VAULT_CLIENT_TIMEOUT": "5", "VAULT_MAX_RETRIES": "0",
+		"VAULT_HTTP_PROXY": "http://a", "BAO_PROXY_ADDR": "http://b", "VAULT_RATE_LIMIT": "2.5:7", "VAULT_HEADERS": `{"x-team":"blue"}`,
 	}
 	cfg, err := FromEnv(func(k string) string { return env[k] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Address != "http://bao" || cfg.Token != "v" || cfg.Namespace != "s" || !cfg.SkipVerify ||
-		cfg.Timeout != 5*time.Second || cfg.MaxRetries >= 0 {
+		cfg.Timeout != 5*time.Second || cfg.MaxRetries >= 0 || cfg.Proxy != "http://b" || cfg.Rate != 2.5 || cfg.Burst != 7 ||
+		cfg.Header.Get("X-Team") != "blue" {
 		t.Errorf("cfg = %+v", cfg)
 	}
 	for name, bad := range map[string]string{
 		"SKIP_VERIFY": "perhaps", "CLIENT_TIMEOUT": "soon", "MAX_RETRIES": "x", "DISABLE_REDIRECTS": "?",
+		"RATE_LIMIT": "0", "HEADERS": `{"X-Vault-Token":"t"}`,
 	} {
 		_, err := FromEnv(func(k string) string { return map[string]string{"BAO_" + name: bad}[k] })
 		if err == nil || !strings.Contains(err.Error(), name) {

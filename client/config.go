@@ -1,9 +1,12 @@
 package client
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -59,8 +62,17 @@ type Config struct {
 	MaxRetries  int           // of a read; DefaultMaxRetries when 0, none when negative
 	MaxResponse int64         // bytes of an answer's body; DefaultMaxResponse when 0
 	NoRedirects bool          // follow no redirect at all
+	Proxy       string        // URL of a proxy; the system's variables say which when empty
+
+	// Rate is the most requests a second, after a first Burst of them; 0 is no limit.
+	Rate  float64
+	Burst int
 
 	Header http.Header // sent with every request
+
+	// Warned, when set, is told what the server warns of in an answer, also where
+	// the method that asked returns no warnings.
+	Warned func(warnings []string)
 
 	// Wrap, when set, is put around the transport. It sees every attempt.
 	Wrap func(http.RoundTripper) http.RoundTripper
@@ -86,8 +98,9 @@ func LookupEnv(getenv func(string) string, name string) string {
 // os.Getenv). Each is looked for with the prefixes STRONGROOM_, BAO_ and VAULT_,
 // in this order: ADDR, AGENT_ADDR (wins over ADDR), TOKEN, NAMESPACE, WRAP_TTL,
 // CACERT, CACERT_BYTES, CAPATH, CLIENT_CERT, CLIENT_KEY, TLS_SERVER_NAME,
-// SKIP_VERIFY, CLIENT_TIMEOUT (seconds or a duration), MAX_RETRIES and
-// DISABLE_REDIRECTS. The error names the variable that could not be understood.
+// SKIP_VERIFY, CLIENT_TIMEOUT (seconds or a duration), MAX_RETRIES,
+// DISABLE_REDIRECTS, HTTP_PROXY, PROXY_ADDR (wins over HTTP_PROXY), RATE_LIMIT
+// (requests a second, or "rate:burst") and HEADERS (a JSON object of texts). The error names the variable that could not be understood.
 func FromEnv(getenv func(string) string) (Config, error) {
 	env := func(name string) string { return LookupEnv(getenv, name) }
 	cfg := Config{
@@ -101,9 +114,13 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		ClientCert:    env("CLIENT_CERT"),
 		ClientKey:     env("CLIENT_KEY"),
 		TLSServerName: env("TLS_SERVER_NAME"),
+		Proxy:         env("HTTP_PROXY"),
 	}
 	if agent := env("AGENT_ADDR"); agent != "" {
 		cfg.Address = agent
+	}
+	if proxy := env("PROXY_ADDR"); proxy != "" {
+		cfg.Proxy = proxy
 	}
 	return cfg, cfg.parseEnv(env)
 }
@@ -118,6 +135,8 @@ func (cfg *Config) parseEnv(env func(string) string) error {
 		{"DISABLE_REDIRECTS", boolInto(&cfg.NoRedirects)},
 		{"CLIENT_TIMEOUT", durationInto(&cfg.Timeout)},
 		{"MAX_RETRIES", retriesInto(&cfg.MaxRetries)},
+		{"RATE_LIMIT", cfg.rateInto},
+		{"HEADERS", cfg.headersInto},
 	}
 	for _, p := range parsers {
 		v := env(p.name)
@@ -164,4 +183,37 @@ func retriesInto(to *int) func(string) error {
 		}
 		return nil
 	}
+}
+
+// rateInto reads "10" and "10:40". A burst that is not given is one second's worth.
+func (cfg *Config) rateInto(s string) error {
+	rate, burst, given := strings.Cut(s, ":")
+	var err error
+	if cfg.Rate, err = strconv.ParseFloat(rate, 64); err == nil && given {
+		cfg.Burst, err = strconv.Atoi(burst)
+	}
+	if err != nil || !(cfg.Rate > 0) || cfg.Rate > maxRate || cfg.Burst < 0 {
+		return fmt.Errorf("%q is not requests a second, as 10, or with a burst, as 10:40", s)
+	}
+	if !given {
+		cfg.Burst = int(cfg.Rate)
+	}
+	return nil
+}
+
+// headersInto reads a JSON object; the values may be secret, so that no error
+// shows them.
+func (cfg *Config) headersInto(s string) error {
+	var pairs map[string]string
+	if err := json.Unmarshal([]byte(s), &pairs); err != nil {
+		return errors.New("want a JSON object of texts, as {\"X-Team\":\"blue\"}")
+	}
+	cfg.Header = http.Header{}
+	for name, value := range pairs {
+		if strings.HasPrefix(strings.ToLower(name), "x-vault-") {
+			return fmt.Errorf("%s is set by the client itself: leave it out", name)
+		}
+		cfg.Header.Set(name, value)
+	}
+	return nil
 }

@@ -25,8 +25,10 @@
 //
 // # Promises
 //
-// Only requests that change nothing (GET, HEAD) are retried, on 429 and on 5xx
-// answers, honouring Retry-After. A redirect is followed only to the very same
+// A request is sent again, after a pause that honours Retry-After, when the
+// connection was refused or the answer is 429: then nothing was done. Only requests
+// that change nothing (GET, HEAD) are sent again after a broken connection or a 5xx
+// answer. A redirect is followed only to the very same
 // scheme and host. Answers over a size limit are refused. The token is printed
 // by no verb of package fmt and by no marshaller: see [Token].
 package client

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -47,33 +48,71 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	retries := c.retries(httpReq.Method, req.Once)
+	fail := func(err error) (*Response, error) {
+		return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: err}
+	}
 	for attempt := 0; ; attempt++ {
+		if err := c.pace.wait(ctx, c); err != nil {
+			return fail(err)
+		}
 		resp, err := c.once(httpReq)
-		if err != nil {
-			return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: err}
+		again := attempt < c.cfg.MaxRetries && !req.Once && worthAgain(httpReq.Method, resp, err)
+		switch {
+		case err != nil && !again:
+			return fail(err)
+		case !again:
+			err := resp.asError(httpReq.Method, req.Path)
+			if err == nil {
+				c.warned(resp.Body)
+			}
+			return resp, err
 		}
-		if attempt >= retries || !retryable(resp.Status) {
-			return resp, resp.asError(httpReq.Method, req.Path)
-		}
-		if err := c.sleep(ctx, pause(attempt, resp.Header)); err != nil {
-			return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: err}
+		if err := c.sleep(ctx, pause(attempt, resp.header())); err != nil {
+			return fail(err)
 		}
 	}
 }
 
-func (c *Client) retries(method string, once bool) int {
-	if once || (method != http.MethodGet && method != http.MethodHead) {
-		return 0
+// warned passes on what an answer warns of.
+func (c *Client) warned(body []byte) {
+	if c.cfg.Warned == nil || !bytes.Contains(body, []byte(`"warnings":[`)) {
+		return
 	}
-	return c.cfg.MaxRetries
+	var answer struct {
+		Warnings []string `json:"warnings"`
+	}
+	if err := json.Unmarshal(body, &answer); err == nil && len(answer.Warnings) > 0 {
+		c.cfg.Warned(answer.Warnings)
+	}
+}
+
+// header is the answer's, or none where no answer came.
+func (r *Response) header() http.Header {
+	if r == nil {
+		return nil
+	}
+	return r.Header
+}
+
+// worthAgain tells whether an attempt may be repeated: a read after any failure
+// that may pass, another request only where it was certainly not carried out.
+func worthAgain(method string, resp *Response, err error) bool {
+	reads := method == http.MethodGet || method == http.MethodHead
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return true
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return reads
+	case err != nil:
+		return false
+	}
+	return resp.Status == http.StatusTooManyRequests || reads && retryable(resp.Status)
 }
 
 // retryable leaves out 501, which is "not initialised" or "not implemented" and
 // will be the same a moment later.
 func retryable(status int) bool {
-	return status == http.StatusTooManyRequests ||
-		(status >= 500 && status <= 599 && status != http.StatusNotImplemented)
+	return status >= 500 && status <= 599 && status != http.StatusNotImplemented
 }
 
 // NewRequest builds the HTTP request that Do would send, without sending it.
@@ -136,6 +175,33 @@ func (c *Client) url(req Request) (string, error) {
 	u.RawQuery = req.Query.Encode()
 	return u.String(), nil
 }
+
+// Stream sends req once and returns the answer's body as it comes, for answers
+// that go on until ctx ends; the caller closes it. Config's Timeout and MaxResponse
+// do not hold for it. A status from 400 up is an *Error.
+func (c *Client) Stream(ctx context.Context, req Request) (io.ReadCloser, error) {
+	httpReq, err := c.NewRequest(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	endless := *c.http
+	endless.Timeout = 0
+	resp, err := endless.Do(httpReq)
+	if err != nil {
+		return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: withoutURL(err)}
+	}
+	if resp.StatusCode < 300 {
+		return resp.Body, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: err}
+	}
+	return nil, (&Response{Status: resp.StatusCode, Header: resp.Header, Body: body}).asError(httpReq.Method, req.Path)
+}
+
+// maxErrorBody is how much of a stream's refusal is read, in bytes.
+const maxErrorBody = 1 << 20
 
 // once makes one attempt. The body is rewound from GetBody, which
 // http.NewRequest sets for a bytes.Reader.

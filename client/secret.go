@@ -102,7 +102,17 @@ func parseSecret(body []byte) (*Secret, error) {
 		return nil, nil
 	}
 	var s Secret
-	if err := decode(body, &s); err != nil {
+	// Some answers repeat the keys of their data beside them. The catalogue of plugins
+	// has one that is called auth and is a list.
+	envelope := struct {
+		*Secret
+		Auth json.RawMessage `json:"auth"`
+	}{Secret: &s}
+	err := decode(body, &envelope)
+	if err == nil && bytes.HasPrefix(envelope.Auth, []byte("{")) {
+		err = decode(envelope.Auth, &s.Auth)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the answer is not the JSON expected: %w", err)
 	}
 	return &s, nil

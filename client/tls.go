@@ -53,6 +53,13 @@ func newTransport(cfg *Config, socket string) (*http.Transport, error) {
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,
 	}
+	if cfg.Proxy != "" {
+		proxy, err := url.Parse(cfg.Proxy)
+		if err != nil || proxy.Host == "" {
+			return nil, fmt.Errorf("proxy %q: want a URL, as http://host:port", cfg.Proxy)
+		}
+		t.Proxy = http.ProxyURL(proxy)
+	}
 	if socket != "" {
 		t.Proxy = nil
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -22,6 +22,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/netip"
 	"time"
 
@@ -100,6 +101,7 @@ type Call struct {
 
 	warnings []string
 	after    []func() error
+	sent     []func(ok bool)
 }
 
 // Scheduler has upkeep done later, by whichever node is there then.
@@ -138,6 +140,10 @@ type Keys struct {
 	Keys []string `json:"keys" audit:"clear"`
 	// Info holds what is known of each key, where the endpoint says so.
 	Info map[string]any `json:"key_info,omitempty"`
+	// Beside are directories of the mount, other than the listed one, in which the
+	// keys name the same things: who may do something there may see a key where
+	// lists are filtered.
+	Beside []string `json:"-"`
 }
 
 // AppendJSON appends what encoding/json would write of it.
@@ -179,6 +185,12 @@ type Raw struct {
 	ContentType string
 	Body        []byte
 	Status      int // HTTP status; 0 means 200
+
+	// Stream makes the answer while it is sent, in place of Body; nil: there is
+	// nothing to make. It writes to w until it is done or the context ends, which
+	// it also does when the client goes or may no longer ask. The handler has found
+	// out beforehand all that can be refused: an error of Stream cuts the answer off.
+	Stream func(ctx context.Context, w io.Writer) error `json:"-"`
 }
 
 // Auth is the answer to a login or to the creation or renewal of a token. A
@@ -211,6 +223,8 @@ type Answer struct {
 	Data          []byte // JSON
 	Raw           *Raw
 	Auth          *Auth
+	LeaseID       string // empty: nothing is lent
+	Renewable     bool   // of the lease
 	LeaseDuration time.Duration
 	MountType     string
 	Warnings      []string
@@ -248,4 +262,16 @@ func (c *Call) Finish() error {
 	}
 	c.after = nil
 	return errors.Join(errs...)
+}
+
+// Sent has fn run at the very end: with true once the whole answer was handed to
+// the connection, with false when it could not be, or was a failure. It is for what
+// must not be done before its caller has what it is about.
+func (c *Call) Sent(fn func(ok bool)) { c.sent = append(c.sent, fn) }
+
+// TakeSent is what Sent was given. Who takes it runs it.
+func (c *Call) TakeSent() []func(ok bool) {
+	out := c.sent
+	c.sent = nil
+	return out
 }

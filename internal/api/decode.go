@@ -285,8 +285,11 @@ func decodeTime(raw jsontext.Value, dst reflect.Value) error {
 		return err
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
+	if n, perr := strconv.ParseInt(s, 10, 64); perr == nil && 0 < n && n < 1<<38 {
+		t, err = time.Unix(n, 0).UTC(), nil
+	}
 	if err != nil {
-		return errors.New("must be a time such as 2006-01-02T15:04:05Z")
+		return errors.New("must be a time such as 2006-01-02T15:04:05Z, or seconds since 1970")
 	}
 	dst.Set(reflect.ValueOf(Time{t}).Convert(dst.Type()))
 	return nil

@@ -24,6 +24,7 @@ const (
 	Sealed                    // answers also while the server is sealed
 	Open                      // takes a token but asks no policy: the handler decides what is shown
 	Hidden                    // left out of the documentation: it answers what the surface does not have
+	Rescue                    // answers who holds the root policy also when no audit device takes the request: the server's log does
 	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
 	Self                      // is about the calling token: policies see the path as in that token's namespace, whichever is asked
 )
@@ -123,6 +124,7 @@ type Endpoint struct {
 	Answer   Form
 	Handler  string // package, type and method, the key of its lifted comment
 
+	params []string // names of the pattern's placeholders
 	call   func(*Call, any) (any, error)
 	exists func(*Call, any) (any, error)
 }
@@ -169,6 +171,7 @@ func Bind[E any](engine E, routes []Route[E]) ([]*Endpoint, error) {
 			return nil, fmt.Errorf("%s %s: response: %w", r.op, r.pattern, err)
 		}
 		ep := &Endpoint{Op: r.op, Pattern: r.pattern, Flags: r.flags, Request: req, Response: resp, Answer: formOf(r.resp), Handler: r.name}
+		ep.params = placeholders(r.pattern)
 		ep.call, ep.exists = r.bind(engine)
 		if err := checkPattern(ep); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", r.op, r.pattern, err)
@@ -193,4 +196,6 @@ type Engine struct {
 	// It runs when Call.Later said, and may run at any time, on several nodes at
 	// once; nil: there is nothing to do.
 	Upkeep func(ctx context.Context, mount store.Store, now time.Time) error
+	// Leases are the kinds of lease that the engine's answers ask for.
+	Leases map[string]LeaseKind
 }

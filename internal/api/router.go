@@ -62,6 +62,17 @@ func placeholder(seg string) (name string, rest, ok bool) {
 	return name, rest, true
 }
 
+// placeholders are the names in a pattern, in order.
+func placeholders(pattern string) []string {
+	var out []string
+	for _, seg := range segments(pattern) {
+		if name, _, ok := placeholder(seg); ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 func (n *node) child(seg string) *node {
 	name, rest, ok := placeholder(seg)
 	switch {
@@ -93,6 +104,7 @@ func (r *Router) Match(op Op, path string) (Match, error) {
 	m := Match{Path: path}
 	found := false
 	if r.root.match(op, trimmed, trimmed == "", &m, &found) {
+		m.rename()
 		return m, m.canonicalise(trimmed, path)
 	}
 	if found {
@@ -159,6 +171,14 @@ func (n *node) matchSuffix(op Op, path string, m *Match, found *bool) bool {
 	m.push(n.param, path[:i])
 	m.Endpoint = c.ops[op]
 	return true
+}
+
+// rename gives the parameters the names that they have in the endpoint's own
+// pattern: patterns that differ only in these share their nodes.
+func (m *Match) rename() {
+	for i, name := range m.Endpoint.params {
+		m.Params[i].Name = name
+	}
 }
 
 func (m *Match) push(name, value string) (before int) {

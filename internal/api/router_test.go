@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -71,5 +72,30 @@ func TestFinish(t *testing.T) {
 	}
 	if err := c.Finish(); err != nil || strings.Join(ran, " ") != "first second" {
 		t.Fatalf("%v, ran %v", err, ran)
+	}
+}
+
+// Endpoints whose patterns differ in nothing but a parameter's name each get it
+// under their own.
+func TestParametersHaveTheNameOfTheirPattern(t *testing.T) {
+	type byName struct {
+		Name string `path:"name"`
+	}
+	type byKind struct {
+		Kind string `path:"kind"`
+	}
+	r := routerOf(t, &struct{}{}, []Route[*struct{}]{
+		Handle(Read, "a/{name}", func(_ *struct{}, _ *Call, q *byName) (*byName, error) { return q, nil }),
+		Handle(Delete, "a/{kind}", func(_ *struct{}, _ *Call, q *byKind) (*byKind, error) { return q, nil }),
+	})
+	for op, want := range map[Op]any{Read: &byName{"x"}, Delete: &byKind{"x"}} {
+		m, err := r.Match(op, "a/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, _, err := m.Endpoint.Decode(&m, Body{})
+		if err != nil || !reflect.DeepEqual(req, want) {
+			t.Errorf("%s: %+v, %v", op, req, err)
+		}
 	}
 }

@@ -56,7 +56,8 @@ func cpu(tb testing.TB) time.Duration {
 }
 
 func benchFile(b *testing.B, writers int, sync bool) {
-	out := &fileOutput{dir: b.TempDir(), name: "f", mode: defaultMode, sync: sync}
+	out := fileIn(b, b.TempDir(), "f")
+	out.sync = sync
 	br := NewBroker()
 	br.Replace([]*Sink{sinkOver("file/", out, format{key: testKey()})}, nil)
 	proto := br.Entry()

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/strongroom/strongroom/internal/api"
 )
 
 // Broker writes entries to the sinks there are. Those can be replaced while
@@ -28,6 +26,7 @@ type set struct {
 	formatOf []int // of each sink: index in formats
 	formats  []format
 	headers  []header
+	routing
 }
 
 // NewBroker makes a broker without sinks.
@@ -63,6 +62,7 @@ func newSet(sinks []*Sink, headers map[string]bool) *set {
 		s.headers = append(s.headers, header{strings.ToLower(name), key, hashed || isCredential(key)})
 	}
 	slices.SortFunc(s.headers, func(a, b header) int { return cmp.Compare(a.name, b.name) })
+	s.routing = route(sinks)
 	return s
 }
 
@@ -98,103 +98,11 @@ func (b *Broker) log(ctx context.Context, now time.Time, e *Entry, r *Response, 
 		}
 		e.prepare(s)
 		e.build(now, r, failure)
-		err := s.write(ctx, e.lines)
+		err := s.write(ctx, e, kindOf(r), failure)
 		if err == nil || !errors.Is(err, errClosed) || b.set.Load() == s {
 			return err
 		}
 	}
-}
-
-// write returns when at least one sink has the entry, or else the failures of
-// all.
-func (s *set) write(ctx context.Context, lines [][]byte) error {
-	if len(s.sinks) > 1 {
-		return s.fanOut(ctx, lines)
-	}
-	if err := s.sinks[0].line.put(ctx, lines[0]); err != nil {
-		return unavailable(s.sinks[0].path, err)
-	}
-	return nil
-}
-
-// fanOut gives every sink the entry. Those that may hang are waited for only
-// when no other has taken it.
-func (s *set) fanOut(ctx context.Context, lines [][]byte) error {
-	var failures []error
-	var pending []posted
-	written := false
-	for i, sink := range s.sinks {
-		if !sink.remote {
-			continue
-		}
-		b, err := sink.line.post(lines[s.formatOf[i]])
-		if err != nil {
-			failures = append(failures, unavailable(sink.path, err))
-			continue
-		}
-		pending = append(pending, posted{sink.path, b})
-	}
-	for i, sink := range s.sinks {
-		if sink.remote {
-			continue
-		}
-		if err := sink.line.put(ctx, lines[s.formatOf[i]]); err != nil {
-			failures = append(failures, unavailable(sink.path, err))
-			continue
-		}
-		written = true
-	}
-	if written {
-		return nil
-	}
-	return awaitFirst(ctx, pending, failures)
-}
-
-// posted is an entry on its way to a sink.
-type posted struct {
-	path  string
-	batch *batch
-}
-
-// awaitFirst returns when one of the entries has arrived, or with all failures.
-func awaitFirst(ctx context.Context, pending []posted, failures []error) error {
-	results := make(chan error, len(pending))
-	for _, p := range pending {
-		go func() {
-			err := p.batch.wait(ctx)
-			if err != nil {
-				err = unavailable(p.path, err)
-			}
-			results <- err
-		}()
-	}
-	for range pending {
-		err := <-results
-		if err == nil {
-			return nil
-		}
-		failures = append(failures, err)
-	}
-	return combine(failures)
-}
-
-// combine is one Unavailable error that names every sink.
-func combine(failures []error) error {
-	if len(failures) == 1 {
-		return failures[0]
-	}
-	out := &api.Error{Kind: api.Unavailable, Err: errors.Join(failures...)}
-	for i, err := range failures {
-		var e *api.Error
-		if !errors.As(err, &e) {
-			continue
-		}
-		if i > 0 {
-			out.Message += "; "
-		}
-		out.Message, out.Hint = out.Message+e.Message, e.Hint
-	}
-	return out
 }
 
 // Reopen has every sink open its file or connection anew, as after the
@@ -230,6 +138,14 @@ func (b *Broker) Status() []Status {
 	return out
 }
 
+// kindOf is the type of an entry: of the answer's when there is one.
+func kindOf(r *Response) string {
+	if r == nil {
+		return "request"
+	}
+	return "response"
+}
+
 // prepare has the entry's parts built for the formats of s.
 func (e *Entry) prepare(s *set) {
 	if e.set == s {
@@ -253,7 +169,7 @@ func (e *Entry) prepare(s *set) {
 // build makes the line for each format.
 func (e *Entry) build(now time.Time, r *Response, failure error) {
 	for i, f := range e.set.formats {
-		b := builder{out: append(e.lines[i][:0], '{'), format: f, mac: f.key.mac(), limit: e.limits()}
+		b := builder{out: append(append(e.lines[i][:0], f.prefix...), '{'), format: f, mac: f.key.mac(), limit: e.limits()}
 		b.time("time", now, time.RFC3339Nano)
 		if r == nil {
 			b.text("type", "request")

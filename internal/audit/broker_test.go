@@ -197,7 +197,7 @@ func TestOneWorkingSinkIsEnough(t *testing.T) {
 func TestAHungSinkDoesNotHoldUpTheOthers(t *testing.T) {
 	hung, good := &memory{gate: make(chan struct{})}, &memory{}
 	h := sinkOver("hung/", hung, format{key: testKey()})
-	h.remote = true
+	h.background = true
 	b := NewBroker()
 	b.Replace([]*Sink{h, sinkOver("good/", good, format{key: testKey()})}, nil)
 	for range 100 {
@@ -316,7 +316,7 @@ func whole(t *testing.T, lines []byte, count int) {
 
 func TestWritersShareWritesAndLoseNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
-	out := &fileOutput{dir: filepath.Dir(path), name: "audit.log", mode: defaultMode}
+	out := fileIn(t, filepath.Dir(path), "audit.log")
 	b := NewBroker()
 	s := sinkOver("file/", out, format{key: testKey()})
 	b.Replace([]*Sink{s}, nil)
@@ -385,7 +385,7 @@ func TestTheFirstOfSeveralRemoteSinksIsEnough(t *testing.T) {
 		var sinks []*Sink
 		for i, o := range []*memory{hung, bad, good} {
 			sinks = append(sinks, sinkOver(fmt.Sprint(i, "/"), o, format{key: testKey()}))
-			sinks[i].remote = true
+			sinks[i].background = true
 		}
 		b.Replace(sinks, nil)
 		start := time.Now()

@@ -15,13 +15,14 @@ import (
 // format is one way of building an entry; sinks of equal format share bytes.
 type format struct {
 	key          *Key
-	showAccessor bool // hmac_accessor=false
-	elide        bool // elide_list_responses=true
-	raw          bool // log_raw=true
+	prefix       string // before each entry
+	showAccessor bool   // hmac_accessor=false
+	elide        bool   // elide_list_responses=true
+	raw          bool   // log_raw=true
 }
 
 func (f format) equal(o format) bool {
-	return f.key.bytes == o.key.bytes && f.showAccessor == o.showAccessor && f.elide == o.elide && f.raw == o.raw
+	return f.key.bytes == o.key.bytes && f.prefix == o.prefix && f.showAccessor == o.showAccessor && f.elide == o.elide && f.raw == o.raw
 }
 
 // header is one request header that entries show.
@@ -383,17 +384,19 @@ func (b *builder) wrap(w *api.WrapInfo) {
 	b.end()
 }
 
-// failure shows the text of an *api.Error, which carries no secret. Any other
-// error may hold anything, so only its existence is told.
+// failure shows why a request failed.
 func (b *builder) failure(err error) {
-	if err == nil {
-		return
+	if err != nil {
+		b.text("error", failureText(err))
 	}
+}
+
+// failureText is the text of an *api.Error, which carries no secret. Any other
+// error may hold anything, so only its existence is told.
+func failureText(err error) string {
 	var known *api.Error
-	switch {
-	case errors.As(err, &known) && known.Kind != api.Internal:
-		b.text("error", known.Error())
-	default:
-		b.text("error", "internal error")
+	if errors.As(err, &known) && known.Kind != api.Internal {
+		return known.Error()
 	}
+	return "internal error"
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,18 +9,17 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
 // devicePrefix is where the store keeps declarations, one row each.
-// RowPrefix begins the key of every declaration.
-const RowPrefix = "audit/"
-
-const devicePrefix = RowPrefix
+const devicePrefix = "audit/"
 
 // Devices keeps the declared audit devices in a store and has the broker write
 // to them. Every node holds its own Devices over the same store.
@@ -95,9 +95,10 @@ func CheckConfigured(configured []*Declaration, env Env) error {
 
 // remedy is what an operator can do about a file that cannot be opened.
 func (d *Declaration) remedy(err error) string {
-	dir := filepath.Dir(d.keyed(nil).Options["file_path"])
+	options := d.keyed(nil).Options
+	dir := filepath.Dir(cmp.Or(options["file_path"], options["spool_path"]))
 	switch {
-	case d.Type != "file":
+	case dir == ".":
 	case errors.Is(err, fs.ErrNotExist):
 		return "; make its directory: mkdir -p " + dir
 	case errors.Is(err, fs.ErrPermission):
@@ -174,7 +175,11 @@ func (d *Devices) Reload(ctx context.Context) error {
 			next[o.declaration.Path] = o
 		}
 	}
-	return d.swap(next)
+	headers, err := d.headers(ctx)
+	if err != nil {
+		return err
+	}
+	return d.swap(next, headers)
 }
 
 // opened is the device of a row; nil when this node does not use it.
@@ -203,22 +208,26 @@ func (d *Devices) opened(e store.Entry) (*opened, error) {
 }
 
 // swap puts sinks in use and closes those that no longer are.
-func (d *Devices) swap(next map[string]*opened) error {
+func (d *Devices) swap(next map[string]*opened, headers map[string]bool) error {
 	sinks := make([]*Sink, 0, len(next))
 	for _, path := range slices.Sorted(maps.Keys(next)) {
 		sinks = append(sinks, next[path].sink)
 	}
-	d.broker.Replace(sinks, d.env.Headers)
+	d.broker.Replace(sinks, headers)
 	old := d.open
 	d.open = next
 	var errs []error
 	for path, o := range old {
 		if n := next[path]; n == nil || n.sink != o.sink {
-			errs = append(errs, o.sink.line.close())
+			errs = append(errs, o.sink.line.closeWithin(disablePause))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// disablePause is how long the end of a device waits for entries that are being
+// written: one that hangs must not keep its own removal waiting.
+const disablePause = time.Second
 
 // Close writes what is waiting and closes every sink, as at seal. The broker
 // keeps them: a request that is still under way is refused, not left out.
@@ -235,10 +244,14 @@ func (d *Devices) Close() error {
 
 // Routes are the endpoints of audit devices, relative to sys/.
 var Routes = []api.Route[*Devices]{
-	api.Handle(api.Read, "audit", (*Devices).List, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Read, "audit", (*Devices).List, api.Sudo, api.Flat, api.RootOnly, api.Rescue),
 	api.Handle(api.Write, "audit/{path...}", (*Devices).Enable, api.Sudo, api.RootOnly),
-	api.Handle(api.Delete, "audit/{path...}", (*Devices).Disable, api.Sudo, api.RootOnly),
+	api.Handle(api.Delete, "audit/{path...}", (*Devices).Disable, api.Sudo, api.RootOnly, api.Rescue),
 	api.Handle(api.Write, "audit-hash/{path...}", (*Devices).Hash, api.Flat, api.RootOnly),
+	api.Handle(api.Read, "config/auditing/request-headers", (*Devices).ListHeaders, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Read, "config/auditing/request-headers/{header}", (*Devices).ReadHeader, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Write, "config/auditing/request-headers/{header}", (*Devices).ShowHeader, api.Sudo, api.RootOnly),
+	api.Handle(api.Delete, "config/auditing/request-headers/{header}", (*Devices).HideHeader, api.Sudo, api.RootOnly),
 }
 
 // Device is how an audit device is listed.
@@ -247,7 +260,7 @@ type Device struct {
 	Local       bool              `json:"local"`       // Not replicated.
 	Options     map[string]string `json:"options"`     // As they were given.
 	Path        string            `json:"path"`        // With a trailing slash.
-	Type        string            `json:"type"`        // File, stdout or socket.
+	Type        string            `json:"type"`        // File, stdout, socket or syslog.
 }
 
 // DeviceTable is all audit devices by path.
@@ -272,7 +285,7 @@ func (d *Devices) List(*api.Call, *api.None) (*DeviceTable, error) {
 // EnableDevice enables an audit device.
 type EnableDevice struct {
 	Path        api.Name          `path:"path"`        // Where to enable it.
-	Type        string            `json:"type"`        // File, stdout or socket.
+	Type        string            `json:"type"`        // File, stdout, socket or syslog.
 	Description string            `json:"description"` // What it is for.
 	Options     map[string]string `json:"options"`     // Options of its type.
 	Local       bool              `json:"local"`       // Do not replicate it.
@@ -310,34 +323,76 @@ func (d *Devices) Enable(c *api.Call, r *EnableDevice) (*api.None, error) {
 
 var errInUse = &api.Error{Kind: api.Conflict, Message: "path already in use"}
 
-// free refuses a path that is taken, and a file that another device writes to:
-// two that do not know of each other would tear each other's lines.
+// free refuses a path that is taken, a file that another device writes to, and
+// what the other devices do not go with. Two devices that do not know of each
+// other would tear each other's lines.
 func (d *Devices) free(decl *Declaration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open[decl.Path] != nil {
 		return errInUse
 	}
-	file := decl.Options["file_path"]
+	files := decl.files()
 	for _, o := range d.open {
-		if file != "" && file != "stdout" && o.declaration.Options["file_path"] == file {
-			return invalid("file_path", "is in use by another audit device", "")
+		for used := range o.declaration.files() {
+			if option, taken := files[used]; taken {
+				return invalid(option, "is in use by another audit device", "")
+			}
 		}
+		if o.sink.fallback && isTrue(decl.Options["fallback"]) {
+			return invalid("fallback", "is asked for by another audit device", "there is one at most: disable the other first")
+		}
+	}
+	if decl.Options["filter"] != "" && !d.complete() {
+		return invalid("filter", "would leave entries that no device takes", "enable a device without a filter first, or one with fallback=true")
 	}
 	return nil
 }
 
-// try opens a new device for as long as it takes to write an entry to it.
+func isTrue(v string) bool {
+	b, err := strconv.ParseBool(v)
+	return err == nil && b
+}
+
+// complete reports whether some device takes what the filters of others do not.
+func (d *Devices) complete() bool {
+	for _, o := range d.open {
+		if o.sink.filter == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// files are the files that a device writes to, and the options that name them.
+func (d *Declaration) files() map[string]string {
+	out := map[string]string{}
+	for _, option := range []string{"file_path", "spool_path"} {
+		if p := d.Options[option]; p != "" && p != "stdout" {
+			out[filepath.Clean(p)] = option
+		}
+	}
+	return out
+}
+
+// try opens a new device for as long as it takes to write an entry to it. The
+// entry goes past the spool, so that a peer that is not there is noticed.
 func (d *Devices) try(c *api.Call, decl *Declaration) error {
 	s, err := Open(decl, d.env)
 	if err != nil {
 		return err
 	}
-	if err := s.probe(c, c.Now, c.RequestID); err != nil {
-		err = errors.Join(err, s.line.close())
+	if spool, ok := s.line.out.(*spooled); ok {
+		s.line.out = spool.peer
+		err = errors.Join(spool.ready(), spool.close())
+	}
+	if err == nil {
+		err = s.probe(c, c.Now, c.RequestID)
+	}
+	if err := errors.Join(err, s.line.close()); err != nil {
 		return &api.Error{Kind: api.Invalid, Message: "the audit device cannot be written: " + cause(err), Err: err}
 	}
-	return s.line.close()
+	return nil
 }
 
 // devicePath is a device's name in its one spelling.

@@ -252,3 +252,67 @@ func FuzzDecodeDeclaration(f *testing.F) {
 		}
 	})
 }
+
+// Filters must leave no entry to nobody, and what several devices share is
+// refused by name.
+func TestDevicesGoTogether(t *testing.T) {
+	dir := t.TempDir()
+	n := newNode(t, mem.Open(), dir)
+	c := newCollector(t)
+	gone := newCollector(t)
+	gone.stop()
+	file := func(name, more string) string {
+		return fmt.Sprintf(`{"type":"file","options":{"file_path":%q%s}}`, filepath.Join(dir, name), more)
+	}
+	peer := func(addr, more string) string {
+		return fmt.Sprintf(`{"type":"socket","options":{"address":%q%s}}`, addr, more)
+	}
+	spool := fmt.Sprintf(`,"spool_path":%q,"spool_size":"1MiB"`, filepath.Join(dir, "spools/a"))
+	for _, step := range []struct {
+		op               api.Op
+		path, body, want string // want: empty when it is taken
+	}{
+		{api.Write, "audit/kv", file("kv", `,"filter":"mount_type == \"kv\""`), "options.filter: would leave entries"},
+		{api.Write, "audit/rest", file("rest", `,"fallback":true,"delivery":"required"`), "options.fallback: does not go with delivery"},
+		{api.Write, "audit/rest", file("rest", `,"delivery":"s3cret"`), "options.delivery: is not supported"},
+		{api.Write, "audit/rest", file("rest", `,"prefix":"#!/bin/sh "`), "options.prefix: is not supported for files"},
+		{api.Write, "audit/rest", file("rest", `,"fallback":true`), ""},
+		{api.Write, "audit/more", file("more", `,"fallback":"true"`), "options.fallback: is asked for by another"},
+		{api.Write, "audit/kv", file("kv", `,"filter":"mount_type == \"kv\""`), ""},
+		{api.Write, "audit/peer", peer(gone.addr, spool), "the audit device cannot be written: connection refused"},
+		{api.Write, "audit/peer", peer(c.addr, spool+`,"prefix":"@cee: "`), ""},
+		{api.Write, "audit/peer2", peer(c.addr, spool), "options.spool_path: is in use"},
+		{api.Write, "audit/f", file("spools/a", ``), "options.file_path: is in use"},
+		{api.Write, "audit/f", peer(c.addr, `,"spool_path":"/etc/passwd"`), "options.spool_path: is not below"},
+		{api.Delete, "audit/peer", "", ""},
+		{api.Delete, "audit/rest", "", ""},
+		{api.Write, "audit/rest", file("rest", ``), ""},
+		{api.Write, "audit/more", file("more", `,"fallback":true,"filter":"true"`), "options.fallback: does not go with a filter"},
+		{api.Delete, "audit/kv", "", ""},
+	} {
+		_, err := n.call(step.op, step.path, step.body)
+		if step.want == "" && err != nil || step.want != "" && (api.KindOf(err) != api.Invalid || !strings.HasPrefix(err.Error(), step.want) || strings.Contains(err.Error(), "s3cret")) {
+			t.Errorf("%s %s: %v, want %q", step.path, step.body, err, step.want)
+		}
+	}
+	if got := read(t, filepath.Join(dir, "kv")); strings.Count(got, "\n") != 1 {
+		t.Errorf("the filtered device has more than the entry that it was tried with: %q", got)
+	}
+}
+
+// What the configuration declares may have a prefix in a file too.
+func TestPrefix(t *testing.T) {
+	dir := t.TempDir()
+	conf := &Declaration{Path: "conf/", Type: "file", Options: map[string]string{"file_path": filepath.Join(dir, "conf.log"), "prefix": "@cee: "}}
+	n := newNode(t, mem.Open(), dir, conf)
+	must(t, n.broker.LogRequest(t.Context(), moment, n.broker.Entry(), nil))
+	if got := read(t, filepath.Join(dir, "conf.log")); !strings.HasPrefix(got, `@cee: {"time":"2026-`) || !strings.HasSuffix(got, "}\n") {
+		t.Errorf("%q", got)
+	}
+	for _, bad := range []string{"a\nb", "\x1b[31m", strings.Repeat("a", maxPrefix+1), "\xff"} {
+		d := &Declaration{Path: "a/", Type: "stdout", Options: map[string]string{"prefix": bad}, Key: testKey(), Configured: true}
+		if _, err := Open(d, Env{Now: time.Now, Stdout: &strings.Builder{}}); api.KindOf(err) != api.Invalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

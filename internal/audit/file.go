@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // defaultMode is the permission of a new audit file.
@@ -23,26 +25,43 @@ var (
 
 // fileOutput appends to a file. The file is looked up below dir at every
 // opening, so that no symbolic link leads out of it, and is never a link itself.
+// One that was deleted or moved away is begun anew.
 type fileOutput struct {
 	dir  string // must lead here; may itself be reached through a link
 	name string // below dir
 	mode fs.FileMode
 	sync bool // fsync after every batch
+	rotation
+	now func() time.Time
+	log *slog.Logger
 
-	mu   sync.Mutex // held while writing
-	file *os.File   // nil: to be opened by the next write
-	size int64      // what the file must hold if nobody else writes to it
-	torn bool       // the file ends in part of a line
+	mu     sync.Mutex // held while writing
+	file   *os.File   // nil: to be opened by the next write
+	fd     int        // of file
+	size   int64      // what the file must hold if nobody else writes to it
+	torn   bool       // the file ends in part of a line
+	begun  time.Time  // when its first entry was written, if it is rotated by age
+	hold   time.Time  // no rotation is tried before
+	tidy   tidier
+	unsure unsure
 }
 
 func (o *fileOutput) write(lines []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.file == nil {
-		if err := o.open(); err != nil {
-			return err
-		}
+	if err := o.current(int64(len(lines))); err != nil {
+		return err
 	}
+	if err := o.append(lines); err != nil {
+		return err
+	}
+	return o.keep(lines)
+}
+
+func (o *fileOutput) path() string { return filepath.Join(o.dir, o.name) }
+
+// append writes lines to the open file.
+func (o *fileOutput) append(lines []byte) error {
 	if o.torn {
 		if _, err := o.file.Write([]byte{'\n'}); err != nil {
 			return err
@@ -50,7 +69,7 @@ func (o *fileOutput) write(lines []byte) error {
 		o.torn = false
 		o.size++
 	}
-	n, err := o.file.Write(lines)
+	n, err := o.put(lines)
 	if err != nil {
 		return errors.Join(err, o.mend(lines[:n]))
 	}
@@ -59,6 +78,46 @@ func (o *fileOutput) write(lines []byte) error {
 		return o.file.Sync()
 	}
 	return nil
+}
+
+// put is the file's Write without the bookkeeping that lets a file be closed
+// meanwhile: mu does that here.
+func (o *fileOutput) put(b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := syscall.Write(o.fd, b[n:])
+		n += max(m, 0)
+		switch {
+		case err != nil && !errors.Is(err, syscall.EINTR):
+			return n, err
+		case err == nil && m == 0:
+			return n, io.ErrShortWrite
+		}
+	}
+	return n, nil
+}
+
+// current has the file open that the next bytes go to.
+func (o *fileOutput) current(more int64) error {
+	if o.file == nil {
+		if err := o.begin(); err != nil {
+			return err
+		}
+	}
+	if o.bytes == 0 && o.age == 0 {
+		return nil
+	}
+	if now := o.now(); o.due(now, more) {
+		return o.rotate(now)
+	}
+	return nil
+}
+
+// begin opens the file, and writes what has to be written again.
+func (o *fileOutput) begin() error {
+	if err := o.open(); err != nil {
+		return err
+	}
+	return o.repeat()
 }
 
 // mend cuts off the part of a line that a failed write has left. Where that
@@ -136,8 +195,28 @@ func (o *fileOutput) adopt(root *os.Root, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	o.file, o.size, o.torn = f, info.Size(), torn
+	if o.sync {
+		// Without this the new file's name may be lost though its bytes are not.
+		if err := syncDir(root, filepath.Dir(o.name)); err != nil {
+			return err
+		}
+	}
+	o.file, o.fd, o.size, o.torn = f, int(f.Fd()), info.Size(), torn
+	if o.age > 0 {
+		o.begun = o.now()
+	}
+	if o.age > 0 && o.size > 0 {
+		o.begun = firstEntry(root, o.name, info.ModTime())
+	}
 	return nil
+}
+
+func syncDir(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // endsTorn reports whether the file does not end with a whole line, as after a
@@ -164,7 +243,7 @@ func (o *fileOutput) reopen() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	err := o.release()
-	return errors.Join(err, o.open())
+	return errors.Join(err, o.begin())
 }
 
 // ready opens the file unless it is open.
@@ -174,22 +253,30 @@ func (o *fileOutput) ready() error {
 	if o.file != nil {
 		return nil
 	}
-	return o.open()
+	return o.begin()
 }
 
+// release closes the file. What it held no name for is to be written again.
 func (o *fileOutput) release() error {
 	if o.file == nil {
 		return nil
 	}
+	o.sure()
 	f := o.file
 	o.file = nil
 	return f.Close()
 }
 
 func (o *fileOutput) close() error {
+	o.tidy.end()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.release()
+	o.unsure.stop()
+	err := o.release()
+	if len(o.unsure.again) > 0 {
+		err = errors.Join(err, o.begin(), o.release())
+	}
+	return err
 }
 
 // streamOutput writes to what the process has open, such as standard output.

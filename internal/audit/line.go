@@ -12,7 +12,8 @@ const (
 	maxBacklog  = 4 << 20         // bytes that may wait behind a write in progress
 	maxSpare    = 256 << 10       // largest buffer kept for a batch to come, in bytes
 	maxSpares   = 2               // batches kept for later
-	maxPatience = 5 * time.Second // longest wait for a batch that another request writes
+	maxPatience = 5 * time.Second // longest wait for a batch that another request writes, unless a deadline says otherwise
+	maxDeadline = time.Minute     // longest deadline that a declaration may ask for
 )
 
 var (
@@ -37,13 +38,16 @@ type output interface {
 // writes its own entry at once, with no change of goroutine; entries that come
 // meanwhile gather in one batch and share the next write.
 type line struct {
-	out output
+	out      output
+	patience time.Duration // longest wait for a batch that another request writes
+	report   func(error)   // told when writes begin to fail, and with nil when they succeed again
 
 	mu      sync.Mutex
 	next    *batch   // what gathers behind the write in progress
 	spare   []*batch // to be used again: one to write, one to gather in
 	busy    bool     // someone is writing, and will write next too
 	closed  bool
+	slow    bool      // somebody has waited for the write in progress in vain
 	hanging bool      // the write in progress is no longer waited for
 	idle    sync.Cond // busy has become false, or hanging true
 	last    error     // of the last write
@@ -61,6 +65,7 @@ type batch struct {
 func newLine(out output) *line {
 	l := &line{out: out}
 	l.idle.L = &l.mu
+	l.patience, l.report = maxPatience, func(error) {}
 	return l
 }
 
@@ -71,7 +76,7 @@ func (l *line) put(ctx context.Context, entry []byte) error {
 		return err
 	}
 	if !first {
-		return b.wait(ctx)
+		return l.wait(ctx, b)
 	}
 	l.write(b)
 	err = b.err
@@ -141,19 +146,31 @@ func (l *line) drain(b *batch) {
 
 // advance ends a batch and takes the next; nil when there is none.
 func (l *line) advance(b *batch) *batch {
+	next, turned, err := l.settle(b)
+	if turned {
+		l.report(err)
+	}
+	return next
+}
+
+// settle is advance but for the report. turned: what became of the batch is not
+// what became of the one before.
+func (l *line) settle(b *batch) (next *batch, turned bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last = b.err; b.err != nil {
+	l.slow = false
+	err = b.err
+	turned = (l.last == nil) != (err == nil)
+	if l.last = err; err != nil {
 		l.lost += b.entries
 	}
-	next := l.next
-	l.next = nil
+	next, l.next = l.next, nil
 	if next == nil {
 		l.busy = false
 		l.idle.Broadcast()
 	}
 	l.finish(b)
-	return next
+	return next, turned, err
 }
 
 // finish wakes who waits for a batch, or keeps its buffer when nobody does.
@@ -173,8 +190,13 @@ func (l *line) finish(b *batch) {
 	}
 }
 
-func (b *batch) wait(ctx context.Context) error {
-	t := time.NewTimer(maxPatience)
+// wait returns when a batch has been written. Once one wait was in vain, none
+// is begun before the write in progress has ended.
+func (l *line) wait(ctx context.Context, b *batch) error {
+	if l.isSlow() {
+		return l.tooSlow(b)
+	}
+	t := time.NewTimer(l.patience)
 	defer t.Stop()
 	select {
 	case <-b.done:
@@ -182,6 +204,24 @@ func (b *batch) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-t.C:
+		return l.tooSlow(b)
+	}
+}
+
+func (l *line) isSlow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slow
+}
+
+func (l *line) tooSlow(b *batch) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-b.done:
+		return b.err
+	default:
+		l.slow = true
 		return errSlow
 	}
 }
@@ -195,20 +235,33 @@ func (l *line) status() (last error, lost uint64) {
 
 // close waits until all entries are written, then closes the output. An output
 // that hangs is closed after a while regardless.
-func (l *line) close() error {
+func (l *line) close() error { return l.closeWithin(maxPatience) }
+
+// closeWithin is close with a bound of the wait. Beyond it the output is closed
+// in the background: that too may hang.
+func (l *line) closeWithin(patience time.Duration) error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return nil
 	}
 	l.closed = true
-	t := time.AfterFunc(maxPatience, l.giveUp)
+	t := time.AfterFunc(patience, l.giveUp)
 	for l.busy && !l.hanging {
 		l.idle.Wait()
 	}
+	hanging := l.busy
 	l.mu.Unlock()
 	t.Stop()
-	return l.out.close()
+	if !hanging {
+		return l.out.close()
+	}
+	go func() {
+		if err := l.out.close(); err != nil {
+			l.report(err)
+		}
+	}()
+	return nil
 }
 
 func (l *line) giveUp() {

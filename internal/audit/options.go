@@ -1,13 +1,18 @@
 package audit
 
 import (
+	"cmp"
+	"fmt"
 	"io/fs"
-	"net"
+	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/strongroom/strongroom/internal/api"
 )
@@ -16,8 +21,10 @@ import (
 // option, never its value.
 type options struct {
 	given      map[string]string
-	configured bool // by the operator's configuration, which may do more
+	kind       string // the device's type
+	configured bool   // by the operator's configuration, which may do more
 	env        Env
+	log        *slog.Logger
 }
 
 func invalid(name, why, hint string) *api.Error {
@@ -38,10 +45,10 @@ func shown(name string) string {
 
 // known refuses options that the type does not have.
 func (o *options) known(names ...string) error {
-	names = append(names, "format", "hmac_accessor", "log_raw", "elide_list_responses", "prefix")
+	names = append(names, "delivery", "deadline", "filter", "fallback", "prefix", "format", "hmac_accessor", "log_raw", "elide_list_responses")
 	for given := range o.given {
 		if !slices.Contains(names, given) {
-			return &api.Error{Kind: api.Invalid, Message: "options: unknown option" + shown(given), Hint: "the options are " + strings.Join(names[:len(names)-1], ", ")}
+			return &api.Error{Kind: api.Invalid, Message: "options: unknown option" + shown(given), Hint: "the options are " + strings.Join(names, ", ")}
 		}
 	}
 	return nil
@@ -59,13 +66,61 @@ func (o *options) boolean(name string, absent bool) (bool, error) {
 	return b, nil
 }
 
-// format reads the options that all types share.
-func (o *options) format(f *format) error {
+// shared reads the options that all types share, but for the deadline.
+func (o *options) shared(s *Sink) (err error) {
+	if err := o.format(&s.format); err != nil {
+		return err
+	}
+	switch o.given["delivery"] {
+	case "", "any":
+	case "required":
+		s.delivery = required
+	case "best-effort":
+		s.delivery = bestEffort
+	default:
+		return invalid("delivery", "is not supported", "one of any, required, best-effort")
+	}
+	if s.fallback, err = o.boolean("fallback", false); err != nil {
+		return err
+	}
+	if text := o.given["filter"]; text != "" {
+		s.filter, err = compileFilter(text)
+	}
+	switch {
+	case err != nil:
+		return err
+	case s.fallback && s.filter != nil:
+		return invalid("fallback", "does not go with a filter", "a fallback takes what no other device has taken")
+	case s.fallback && s.delivery != anyOf:
+		return invalid("fallback", "does not go with delivery", "a fallback is asked only where other devices have not taken an entry")
+	}
+	return nil
+}
+
+// maxPrefix bounds the prefix option, in bytes.
+const maxPrefix = 128
+
+// prefix is what each entry begins with, as some readers of syslog want it. A
+// caller of the API must not choose what a file begins with (CVE-2025-6000).
+func (o *options) prefix() (string, error) {
+	p := o.given["prefix"]
+	switch {
+	case p == "":
+	case o.kind == "file" && !o.configured:
+		return "", invalid("prefix", "is not supported for files", "it would let a caller choose what a file begins with; declare the device in the server's configuration")
+	case len(p) > maxPrefix || !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl):
+		return "", invalid("prefix", fmt.Sprintf("must be at most %d bytes of text in one line", maxPrefix), "")
+	}
+	return p, nil
+}
+
+// format reads the options on the form of entries.
+func (o *options) format(f *format) (err error) {
 	if v := o.given["format"]; v != "" && v != "json" {
 		return invalid("format", "is not supported", "json is the one format")
 	}
-	if o.given["prefix"] != "" {
-		return invalid("prefix", "is not supported", "it would let a caller choose what a file begins with")
+	if f.prefix, err = o.prefix(); err != nil {
+		return err
 	}
 	hashed, err := o.boolean("hmac_accessor", true)
 	if err != nil {
@@ -98,10 +153,10 @@ func (o *options) file() (output, error) {
 	if o.given["file_path"] == "stdout" {
 		return o.stdout("file_path", "mode")
 	}
-	if err := o.known("file_path", "mode", "sync"); err != nil {
+	if err := o.known("file_path", "mode", "sync", "rotate_bytes", "rotate_duration", "rotate_max_files", "rotate_max_age", "rotate_compress"); err != nil {
 		return nil, err
 	}
-	dir, name, err := o.filePath()
+	dir, name, err := o.filePath("file_path")
 	if err != nil {
 		return nil, err
 	}
@@ -110,20 +165,24 @@ func (o *options) file() (output, error) {
 		return nil, err
 	}
 	sync, err := o.boolean("sync", false)
-	return &fileOutput{dir: dir, name: name, mode: mode, sync: sync}, err
+	if err != nil {
+		return nil, err
+	}
+	rotation, err := o.rotation()
+	return &fileOutput{dir: dir, name: name, mode: mode, sync: sync, rotation: rotation, now: o.env.Now, log: o.log}, err
 }
 
-// filePath splits the path into a directory that may be trusted and the rest,
-// which must not lead out of it. The configuration may name any directory.
-func (o *options) filePath() (dir, name string, err error) {
-	p := o.given["file_path"]
+// filePath splits an option's path into a directory that may be trusted and the
+// rest, which must not lead out of it. The configuration may name any directory.
+func (o *options) filePath(option string) (dir, name string, err error) {
+	p := o.given[option]
 	switch {
 	case p == "":
-		return "", "", invalid("file_path", "is required", "")
+		return "", "", invalid(option, "is required", "")
 	case !filepath.IsAbs(p):
-		return "", "", invalid("file_path", "must be absolute", "")
+		return "", "", invalid(option, "must be absolute", "")
 	case strings.HasSuffix(p, "/"):
-		return "", "", invalid("file_path", "must name a file", "")
+		return "", "", invalid(option, "must name a file", "")
 	}
 	p = filepath.Clean(p)
 	if o.configured {
@@ -134,7 +193,7 @@ func (o *options) filePath() (dir, name string, err error) {
 			return d, name, nil
 		}
 	}
-	return "", "", invalid("file_path", "is not below a directory for audit files",
+	return "", "", invalid(option, "is not below a directory for audit files",
 		`name the directory when the server starts: -audit-dir=DIR, or audit_directory = "DIR" in the configuration`)
 }
 
@@ -152,39 +211,77 @@ func (o *options) mode() (fs.FileMode, error) {
 	return 0, invalid("mode", "is not allowed", "one of 0600, 0640, 0604, 0644")
 }
 
-func (o *options) socket() (output, error) {
-	if err := o.known("address", "socket_type", "write_timeout"); err != nil {
-		return nil, err
-	}
-	out := &socketOutput{address: o.given["address"], network: o.given["socket_type"], now: o.env.Now}
-	switch out.network {
-	case "":
-		out.network = "tcp"
-	case "tcp", "unix":
-	default:
-		return nil, invalid("socket_type", "is not supported", "one of tcp, unix")
-	}
-	if out.address == "" {
-		return nil, invalid("address", "is required", "")
-	}
-	if out.network == "tcp" {
-		if _, _, err := net.SplitHostPort(out.address); err != nil {
-			return nil, invalid("address", "must be host:port", "")
-		}
-	}
-	var err error
-	out.timeout, err = o.timeout()
-	return out, err
-}
-
-func (o *options) timeout() (time.Duration, error) {
-	v := o.given["write_timeout"]
+// span reads a duration of at most limit; zero: it is not given.
+func (o *options) span(name string, limit time.Duration) (time.Duration, error) {
+	v := o.given[name]
 	if v == "" {
-		return defaultWriteTimeout, nil
+		return 0, nil
 	}
 	d, err := api.ParseDuration(v)
-	if err != nil || d <= 0 || d > maxPatience {
-		return 0, invalid("write_timeout", "must be a duration of at most "+maxPatience.String(), "")
+	if err != nil || d <= 0 || d > limit {
+		return 0, invalid(name, "must be a duration of at most "+limit.String(), "")
 	}
 	return d, nil
+}
+
+// count reads a whole number from least to most; zero: it is not given.
+func (o *options) count(name string, least, most int) (int, error) {
+	v := o.given[name]
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > most {
+		return 0, invalid(name, fmt.Sprintf("must be a whole number from %d to %d", least, most), "")
+	}
+	return n, nil
+}
+
+// size reads a number of bytes from least to most; zero: it is not given.
+func (o *options) size(name string, least, most int64) (int64, error) {
+	v := o.given[name]
+	if v == "" {
+		return 0, nil
+	}
+	n, ok := parseSize(v)
+	if !ok || n < least || n > most {
+		return 0, invalid(name, fmt.Sprintf("must be a size from %d to %d bytes", least, most), "write it as 1048576, 1024KiB or 1MiB")
+	}
+	return n, nil
+}
+
+// parseSize reads a number of bytes, or of KiB, MiB, GiB or TiB.
+func parseSize(text string) (int64, bool) {
+	unit := int64(1)
+	for i, suffix := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if number, found := strings.CutSuffix(text, suffix); found {
+			text, unit = number, 1<<(10*(i+1))
+			break
+		}
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/unit {
+		return 0, false
+	}
+	return n * unit, true
+}
+
+// deadline is how long a request waits for the device; zero: as long as its type
+// says.
+func (o *options) deadline() (time.Duration, error) { return o.span("deadline", maxDeadline) }
+
+// timeout is the time limit of one write to a peer.
+func (o *options) timeout() (time.Duration, error) {
+	d, err := o.deadline()
+	if err != nil {
+		return 0, err
+	}
+	t, err := o.span("write_timeout", maxPatience)
+	switch {
+	case err != nil:
+		return 0, err
+	case t > 0 && d > 0:
+		return 0, invalid("write_timeout", "does not go with deadline", "deadline is its newer name")
+	}
+	return cmp.Or(d, t, defaultWriteTimeout), nil
 }

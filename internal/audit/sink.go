@@ -2,10 +2,12 @@ package audit
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -17,7 +19,7 @@ import (
 // given to it by Complete.
 type Declaration struct {
 	Path        string // with a trailing slash; names the sink
-	Type        string // file, stdout or socket
+	Type        string // file, stdout, socket or syslog
 	Description string
 	Options     map[string]string
 	Local       bool
@@ -75,14 +77,28 @@ type Env struct {
 	Headers map[string]bool
 	// AllowRaw lets a declaration ask for log_raw.
 	AllowRaw bool
+	// Log is told of sinks that fail and recover, of rotation and of what a spool
+	// holds; nil: nobody is.
+	Log *slog.Logger
+}
+
+func (e *Env) log(path string) *slog.Logger {
+	if e.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return e.Log.With(slog.String("device", path))
 }
 
 // Sink is one opened audit device.
 type Sink struct {
-	path   string
-	line   *line
-	format format
-	remote bool // may hang: other sinks are not kept waiting for it
+	path       string
+	line       *line
+	format     format
+	background bool     // may hang until its own time limit: other sinks are not kept waiting for it
+	patient    bool     // may hang for ever: no request writes to it itself
+	delivery   delivery // what its failure means
+	filter     *filter  // which entries it takes; nil: all
+	fallback   bool     // takes what no other has taken
 }
 
 // Open opens a declared device. An Invalid *api.Error names the option that is
@@ -90,33 +106,63 @@ type Sink struct {
 // tries again.
 func Open(d *Declaration, env Env) (*Sink, error) {
 	s := &Sink{path: d.Path, format: format{key: d.Key}}
-	o := options{given: d.Options, configured: d.Configured, env: env}
-	out, err := s.open(d.Type, &o)
+	o := &options{given: d.Options, kind: d.Type, configured: d.Configured, env: env, log: env.log(d.Path)}
+	out, err := s.open(o)
 	if err != nil {
 		return nil, err
 	}
 	s.line = newLine(out)
+	s.line.report = o.report
+	if d, err := o.deadline(); err != nil {
+		return nil, errors.Join(err, out.close())
+	} else if d > 0 {
+		s.line.patience, s.patient = d, !s.background
+	}
 	return s, nil
 }
 
-func (s *Sink) open(kind string, o *options) (out output, err error) {
-	switch kind {
-	case "file":
-		out, err = o.file()
-	case "stdout":
-		out, err = o.stdout()
-	case "socket":
-		s.remote = true
-		out, err = o.socket()
-	case "":
-		return nil, &api.Error{Kind: api.Invalid, Message: "missing type", Hint: "one of file, stdout, socket"}
-	default:
-		return nil, &api.Error{Kind: api.Invalid, Message: "type: there is no such audit device", Hint: "one of file, stdout, socket"}
+func (s *Sink) open(o *options) (out output, err error) {
+	if err := o.shared(s); err != nil {
+		return nil, err
 	}
+	const types = "one of file, stdout, socket, syslog"
+	switch o.kind {
+	case "file":
+		return o.file()
+	case "stdout":
+		return o.stdout()
+	case "socket":
+		return s.remote(o, o.socket)
+	case "syslog":
+		return s.remote(o, o.syslog)
+	case "":
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing type", Hint: types}
+	}
+	return nil, &api.Error{Kind: api.Invalid, Message: "type: there is no such audit device", Hint: types}
+}
+
+// remote opens a device that sends entries to a peer, by way of a spool when the
+// declaration asks for one.
+func (s *Sink) remote(o *options, open func() (*socketOutput, error)) (output, error) {
+	peer, err := open()
 	if err != nil {
 		return nil, err
 	}
-	return out, o.format(&s.format)
+	spool, err := o.spool(peer)
+	if err != nil || spool != nil {
+		return spool, err
+	}
+	s.background = true
+	return peer, nil
+}
+
+// report logs that the writes of a sink have begun to fail or to succeed.
+func (o *options) report(err error) {
+	if err != nil {
+		o.log.Error("the audit device cannot be written", slog.Any("error", err))
+		return
+	}
+	o.log.Info("the audit device can be written again")
 }
 
 // refused is a device that must not be opened: all that is written to it fails.
@@ -157,18 +203,23 @@ func unavailable(path string, err error) *api.Error {
 func cause(err error) string {
 	var no syscall.Errno
 	var known *api.Error
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return "its certificate is not trusted"
 	case errors.As(err, &known):
 		return known.Message
+	}
+	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolTaken, errSpoolDamaged, context.Canceled} {
+		if errors.Is(err, plain) {
+			return plain.Error()
+		}
+	}
+	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return errSlow.Error()
 	case errors.As(err, &no):
 		return no.Error()
-	}
-	for _, plain := range []error{errClosed, errBacklog, errSlow, errLink, errNotRegular, context.Canceled} {
-		if errors.Is(err, plain) {
-			return plain.Error()
-		}
 	}
 	return "input/output error"
 }

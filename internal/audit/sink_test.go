@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -20,7 +21,7 @@ import (
 
 func fileIn(t testing.TB, dir, name string) *fileOutput {
 	t.Helper()
-	o := &fileOutput{dir: dir, name: name, mode: defaultMode}
+	o := &fileOutput{dir: dir, name: name, mode: defaultMode, now: time.Now, log: slog.New(slog.DiscardHandler)}
 	t.Cleanup(func() {
 		if err := o.close(); err != nil {
 			t.Error(err)
@@ -189,7 +190,7 @@ func TestFullFilesystemHeals(t *testing.T) {
 	}
 	defer func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) }()
 	must(t, os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 32<<10), 0o600))
-	o := &fileOutput{dir: dir, name: "f", mode: defaultMode}
+	o := fileIn(t, dir, "f")
 	b := NewBroker()
 	b.Replace([]*Sink{sinkOver("file/", o, format{key: testKey()})}, nil)
 	e := b.Entry()
@@ -230,7 +231,7 @@ func TestReopenFollowsThePath(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, "f")))
 	must(t, b.Reopen())
 	must(t, o.write([]byte("three\n")))
-	if read(t, filepath.Join(dir, "f.1")) != "one\n" || read(t, filepath.Join(dir, "f")) != "three\n" {
+	if read(t, filepath.Join(dir, "f.1")) != "one\n" || read(t, filepath.Join(dir, "f")) != "two\nthree\n" {
 		t.Error("the wrong file was written")
 	}
 	// What cannot be reopened is refused, then healed by the next write.
@@ -241,7 +242,7 @@ func TestReopenFollowsThePath(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(dir, "f")))
 	must(t, o.write([]byte("four\n")))
-	if read(t, filepath.Join(dir, "f")) != "four\n" {
+	if read(t, filepath.Join(dir, "f")) != "two\nthree\nfour\n" {
 		t.Error("not healed")
 	}
 }
@@ -274,7 +275,7 @@ func TestSocketOutlivesItsPeer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	accept, l := server(t, path)
 	clock := time.Now()
-	o := &socketOutput{network: "unix", address: path, timeout: 2 * time.Second, now: func() time.Time { return clock }}
+	o := &socketOutput{dial: dialUnix([]string{"unix"}, path), timeout: 2 * time.Second, now: func() time.Time { return clock }}
 	defer func() { must(t, o.close()) }()
 	must(t, o.write([]byte("one\n")))
 	c := <-accept
@@ -352,8 +353,8 @@ func TestSocketNoticesThatItsPeerHungUp(t *testing.T) {
 	ours, theirs := net.Pipe()
 	path := filepath.Join(t.TempDir(), "s")
 	accept, _ := server(t, path)
-	ended := &peer{deaf{ours}, make(chan struct{})}
-	o := &socketOutput{network: "unix", address: path, timeout: 2 * time.Second, now: time.Now, conn: ended}
+	ended := &peer{Conn: deaf{ours}, gone: make(chan struct{})}
+	o := &socketOutput{dial: dialUnix([]string{"unix"}, path), timeout: 2 * time.Second, now: time.Now, conn: ended}
 	defer func() { must(t, o.close()) }()
 	must(t, theirs.Close())
 	ended.listen()
@@ -374,7 +375,7 @@ func TestSocketResendsFromAWholeLine(t *testing.T) {
 	ours, theirs := net.Pipe()
 	path := filepath.Join(t.TempDir(), "s")
 	accept, _ := server(t, path)
-	o := &socketOutput{network: "unix", address: path, timeout: 2 * time.Second, now: time.Now, conn: &peer{ours, make(chan struct{})}}
+	o := &socketOutput{dial: dialUnix([]string{"unix"}, path), timeout: 2 * time.Second, now: time.Now, conn: &peer{Conn: ours, gone: make(chan struct{})}}
 	defer func() { must(t, o.close()) }()
 	go func() {
 		buf := make([]byte, 6)
@@ -452,7 +453,7 @@ func TestConfigurationMayNameAnyFileAndRawOnlyWhenAllowed(t *testing.T) {
 	if _, err := Open(d, Env{}); err == nil {
 		t.Error("raw without leave")
 	}
-	s, err := Open(d, Env{AllowRaw: true})
+	s, err := Open(d, Env{Now: time.Now, AllowRaw: true})
 	must(t, err)
 	must(t, s.probe(context.Background(), moment, "id"))
 	must(t, s.line.close())

@@ -152,7 +152,24 @@ func (s *session) sealWrite(ctx context.Context, w store.Write) (store.Write, er
 		return store.Write{}, ErrSealed
 	}
 	below.Value, err = box.seal(below.Key, w.Value)
+	s.written.Add(1)
 	return below, err
+}
+
+// Written is how many entries were encrypted since unsealing, less what was
+// counted with Counted.
+func (b *Barrier) Written() uint64 {
+	if s := b.session.Load(); s != nil {
+		return s.written.Load()
+	}
+	return 0
+}
+
+// Counted takes off Written what its caller has added up elsewhere.
+func (b *Barrier) Counted(n uint64) {
+	if s := b.session.Load(); s != nil {
+		s.written.Add(-n)
+	}
 }
 
 // Sync asks the store below.

@@ -33,6 +33,8 @@ const (
 	SlotDirectory Label = "strongroom/v1/slot-directory"
 	// ShareCommitment recognises the shares of a set under that set's salt.
 	ShareCommitment Label = "strongroom/v1/share-commitment"
+	// Ceremony seals, under the root key, how far a key ceremony has come.
+	Ceremony Label = "strongroom/v1/ceremony"
 )
 
 // Purposes of the barrier itself.
@@ -50,7 +52,7 @@ const (
 func Labels() []Label {
 	return []Label{
 		TokenHash, AuditHMAC, Fingerprint, BatchToken, Cursor, Backup, TokenChecksum,
-		SlotWrap, SlotDirectory, ShareCommitment,
+		SlotWrap, SlotDirectory, ShareCommitment, Ceremony,
 		labelKeyRing, labelNamespace, labelProgress, labelEntry, labelMessage,
 	}
 }

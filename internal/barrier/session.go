@@ -17,6 +17,7 @@ type session struct {
 	live    context.Context // ends when the barrier seals
 	end     context.CancelFunc
 	dead    atomic.Bool // as live, for the keys handed out
+	written atomic.Uint64
 
 	mu     sync.RWMutex
 	keys   *memory

@@ -19,6 +19,7 @@ func refused(status int, message string) answer {
 func cannedAnswers() map[string]answer {
 	all := kvAnswers()
 	maps.Copy(all, otherAnswers())
+	maps.Copy(all, nodeAnswers())
 	return all
 }
 

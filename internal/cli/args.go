@@ -12,7 +12,7 @@ import (
 // value is passed through whatever it looks like. What comes after "--" is left
 // alone, and so is a lone "-", which means standard input.
 func rewrite(root *cobra.Command, args []string) []string {
-	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+	if asksCobra(append([]string{""}, args...)) {
 		return rewriteCompletion(root, args)
 	}
 	out := make([]string, 0, len(args))

@@ -8,10 +8,7 @@ import (
 )
 
 func testApp() *app {
-	return &app{
-		name: "strongroom", stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard,
-		getenv: func(string) string { return "" },
-	}
+	return newApp([]string{"strongroom"}, strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
 }
 
 func TestRewrite(t *testing.T) {

@@ -48,7 +48,7 @@ func auditEnable() command {
 	return command{
 		use: "enable TYPE [OPTION=VALUE...]", short: "Enable an audit device", args: atLeast(1),
 		long:    "TYPE is file, stdout, socket or another that the server knows.",
-		example: "audit enable file file_path=/var/log/strongroom-audit.log\naudit enable -path=second file file_path=stdout",
+		example: "audit enable file file_path=$PWD/data/audit/audit.log\naudit enable -path=second file file_path=stdout",
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&path, "path", "", "`path` to enable it at; the type's name when not given")
 			f.StringVar(&a.Description, "description", "", "`text` for people")
@@ -88,24 +88,40 @@ func auditDisable() command {
 func namespaceCommands() command {
 	return command{
 		use: "namespace", short: "Create, list, change and delete namespaces",
-		subs: []command{
+		subs: append([]command{
 			namespaceNames("list", "List the namespaces right below the one in force", false),
 			namespaceNames("scan", "List all namespaces below the one in force", true),
 			namespaceLookup(), namespaceCreate(), namespacePatch(), namespaceDelete(),
-		},
+		}, namespaceRefusals()...),
 	}
 }
 
+// namespaceRefusals are about locks and seals of their own, which namespaces lack.
+func namespaceRefusals() []command {
+	const lock, lockRemedy = "namespaces have no lock of their own", "take the rights away instead: policy write, token revoke"
+	const seal, sealRemedy = "namespaces have no seal of their own: the server's is all there is", "operator seal and operator unseal are about the whole server"
+	return in("namespace",
+		refusal("lock", "Refused: namespaces are not locked", lock, lockRemedy),
+		refusal("unlock", "Refused: namespaces are not locked", lock, lockRemedy),
+		refusal("seal", "Refused: namespaces are not sealed apart", seal, sealRemedy),
+		refusal("unseal", "Refused: namespaces are not sealed apart", seal, sealRemedy),
+		refusal("seal-status", "Refused: namespaces are not sealed apart", seal, sealRemedy),
+		refusal("delete-sealed", "Refused: namespaces are not sealed apart", seal, sealRemedy),
+	)
+}
+
 func namespaceNames(verb, short string, recursive bool) command {
+	var detailed bool
 	return command{
 		use: verb, short: short, example: "namespace " + verb,
+		flags: func(f *pflag.FlagSet) { f.BoolVar(&detailed, "detailed", false, "show all that is known of each") },
 		run: connected(func(c *call, cl *client.Client) error {
 			get := cl.List
 			if recursive {
 				get = cl.Scan
 			}
 			s, err := get(c.ctx, "sys/namespaces", client.Page{})
-			return c.list(s, err, "sys/namespaces")
+			return c.listDetailed(s, err, "sys/namespaces", c.wantsDetails(detailed))
 		}),
 	}
 }

@@ -302,8 +302,25 @@ func kvPut() command {
 // casFlag is the -cas flag; below 0 it is not given.
 type casFlag struct{ version int }
 
+// Type implements pflag.Value.
+func (cas *casFlag) Type() string { return "number" }
+
+// String implements pflag.Value.
+func (cas *casFlag) String() string { return strconv.Itoa(cas.version) }
+
+// Set implements pflag.Value. -1 is what scripts write for "not given"; less would
+// be taken for it too, and write over what is there.
+func (cas *casFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < -1 {
+		return errors.New("want the number of a version, 0 for none, or -1 for no condition")
+	}
+	cas.version = n
+	return nil
+}
+
 func (cas *casFlag) flag(f *pflag.FlagSet) {
-	f.IntVar(&cas.version, "cas", cas.version, "write only if the current version has this `number`; 0 means only if there is none")
+	f.Var(cas, "cas", "write only if the current version has this `number`; 0 means only if there is none")
 }
 
 func (c *call) kvData() (map[string]any, error) {

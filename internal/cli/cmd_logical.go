@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 
 	"github.com/spf13/pflag"
 
@@ -156,15 +158,59 @@ func scanCommand() command {
 
 func listing(verb, short string, get func(*client.Client, context.Context, string, client.Page) (*client.Secret, error)) command {
 	var p page
+	var recursive, detailed bool
 	return command{
-		use: verb + " PATH", short: short, args: exactly(1), flags: p.flags, complete: completePath,
+		use: verb + " PATH", short: short, args: exactly(1), complete: completePath,
 		example: verb + " secret/metadata/\n" + verb + " -limit=10 auth/token/accessors",
+		flags: func(f *pflag.FlagSet) {
+			p.flags(f)
+			f.BoolVarP(&recursive, "recursive", "R", false, "list at any depth, as scan does")
+			f.BoolVar(&detailed, "detailed", false, "show what the server tells of each name (STRONGROOM_DETAILED)")
+		},
 		run: connected(func(c *call, cl *client.Client) error {
+			if recursive {
+				get = (*client.Client).Scan
+			}
 			path := cleanPath(c.args[0])
 			s, err := get(cl, c.ctx, path, p.Page)
-			return c.list(s, err, path)
+			return c.listDetailed(s, err, path, c.wantsDetails(detailed))
 		}),
 	}
+}
+
+func (c *call) wantsDetails(flag bool) bool {
+	set, err := strconv.ParseBool(client.LookupEnv(c.getenv, "DETAILED"))
+	return flag || err == nil && set && !c.given("detailed")
+}
+
+// listDetailed is list with a column for each thing that the server tells of names.
+func (c *call) listDetailed(s *client.Secret, err error, path string, detailed bool) error {
+	if !detailed || err != nil || s == nil || len(s.Keys()) == 0 || inner(s, "key_info") == nil {
+		return c.list(s, err, path)
+	}
+	c.warn(s)
+	return c.show(s.Data, s.Data, func() error { return c.table(detailTable(s.Keys(), inner(s, "key_info"))) })
+}
+
+func detailTable(names []string, info map[string]any) (header []string, rows [][]string) {
+	fields := map[string]bool{}
+	for _, v := range info {
+		of, _ := v.(map[string]any)
+		for field := range of {
+			fields[field] = true
+		}
+	}
+	header = append([]string{"Keys"}, sortedKeys(fields)...)
+	slices.Sort(names)
+	for _, name := range names {
+		of, _ := info[name].(map[string]any)
+		row := []string{name}
+		for _, field := range header[1:] {
+			row = append(row, cell(of[field]))
+		}
+		rows = append(rows, row)
+	}
+	return header, rows
 }
 
 // list prints the names of a list's answer. An empty list exits as absent, and
@@ -261,7 +307,10 @@ func printCommands() command {
 			long:    "It is the environment's, or else the one that login stored.",
 			example: `print token`,
 			run: func(c *call) error {
-				t := c.token()
+				t, err := c.findToken()
+				if err != nil {
+					return err
+				}
 				if t == "" {
 					return &exit{exitLocal, "Error: no token is set", fmt.Sprintf("run %q, or set STRONGROOM_TOKEN", c.name+" login")}
 				}

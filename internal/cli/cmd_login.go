@@ -45,8 +45,8 @@ func loginCommand() command {
 	var l loginFlags
 	return command{
 		use: "login [TOKEN | KEY=VALUE...]", short: "Get a token and keep it for later commands", args: atLeast(0),
-		long: "The token is kept in ~/" + tokenFile + ", readable by you alone. What is not given is\n" +
-			"asked for, hidden.",
+		long: "The token is kept in ~/" + tokenFile + ", readable by you alone, or by the program\n" +
+			"that ~/.vault names as token_helper. What is not given is asked for, hidden.",
 		example: `
 			login
 			login -method=userpass username=ann
@@ -102,7 +102,7 @@ func (c *call) loggedIn(s *client.Secret, l loginFlags) error {
 	case s.Auth == nil:
 		// A wrapped token was asked for: there is nothing to store yet.
 	case l.noStore:
-		fmt.Fprintln(c.stderr, "warning: the token was not stored: set STRONGROOM_TOKEN to it")
+		fmt.Fprintln(c.stderr, c.guise.worded("warning: the token was not stored: set STRONGROOM_TOKEN to it"))
 	default:
 		if err := c.storeToken(client.Token(s.Auth.ClientToken)); err != nil {
 			return err

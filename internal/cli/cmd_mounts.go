@@ -197,6 +197,7 @@ type mountFlags struct {
 	local, sealWrap         bool
 	noCache, entropy        bool
 	plugin, pluginVersion   string
+	lockout                 lockoutFlags
 }
 
 func (m *mountFlags) tuning(f *pflag.FlagSet, k mountKind) {
@@ -212,6 +213,7 @@ func (m *mountFlags) tuning(f *pflag.FlagSet, k mountKind) {
 	f.IntVar(&m.version, "version", 0, "`number` of the engine's version, as 2 for versioned kv")
 	f.StringVar(&m.pluginVersion, "plugin-version", "", "`version` of the plugin")
 	if k.auth {
+		m.lockout.register(f)
 		f.StringVar(&m.tokenType, "token-type", "", "`kind` of token to give: default-service, default-batch, service or batch")
 	}
 }
@@ -224,6 +226,38 @@ func (m *mountFlags) enabling(f *pflag.FlagSet, k mountKind) {
 	f.BoolVar(&m.noCache, "force-no-cache", false, "do not cache it")
 	f.BoolVar(&m.entropy, "external-entropy-access", false, "let it use the server's external source of entropy")
 	f.StringVar(&m.plugin, "plugin-name", "", "`name` of the plugin, for the type plugin")
+}
+
+// lockoutFlags say when an auth method locks people out who fail to log in.
+type lockoutFlags struct {
+	threshold       int
+	duration, reset ttl
+	disable         bool
+}
+
+func (l *lockoutFlags) register(f *pflag.FlagSet) {
+	f.IntVar(&l.threshold, "user-lockout-threshold", 0, "`number` of failed logins that lock a person out")
+	f.Var(&l.duration, "user-lockout-duration", "how long a person stays locked out")
+	f.Var(&l.reset, "user-lockout-counter-reset-duration", "how long after a failed login it is forgotten")
+	f.BoolVar(&l.disable, "user-lockout-disable", false, "lock nobody out")
+}
+
+func (l *lockoutFlags) body(given func(string) bool) map[string]any {
+	out := map[string]any{}
+	for flag, f := range map[string]struct {
+		field string
+		value any
+	}{
+		"user-lockout-threshold":              {"lockout_threshold", strconv.Itoa(l.threshold)},
+		"user-lockout-duration":               {"lockout_duration", l.duration.text},
+		"user-lockout-counter-reset-duration": {"lockout_counter_reset_duration", l.reset.text},
+		"user-lockout-disable":                {"lockout_disable", l.disable},
+	} {
+		if given(flag) {
+			out[f.field] = f.value
+		}
+	}
+	return out
 }
 
 // config is the body that tune sends, and the config part of what enable sends.
@@ -248,6 +282,9 @@ func (m *mountFlags) config(given func(string) bool) map[string]any {
 		if given(flag) {
 			out[f.field] = f.value
 		}
+	}
+	if lockout := m.lockout.body(given); len(lockout) > 0 {
+		out["user_lockout_config"] = lockout
 	}
 	return out
 }

@@ -13,7 +13,7 @@ import (
 func operatorCommands() command {
 	return command{
 		use: "operator", short: "Initialise, unseal, seal and rotate keys",
-		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorKeySlots()},
+		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorRekey(), operatorRotateKeys(), operatorGenerateRoot(), operatorKeySlots()},
 	}
 }
 
@@ -109,6 +109,7 @@ func present(namesAndValues ...string) [][]string {
 func operatorInit() command {
 	req := client.InitRequest{SecretShares: 5, SecretThreshold: 3}
 	var status bool
+	var to initKeys
 	return command{
 		use: "init", short: "Initialise a new store and print its keys",
 		long: "The key shares and the first root token are shown this once. Give the shares to\n" +
@@ -119,6 +120,7 @@ func operatorInit() command {
 			f.IntVarP(&req.SecretThreshold, "key-threshold", "t", req.SecretThreshold, "`number` of shares that unseal")
 			f.IntVar(&req.RecoveryShares, "recovery-shares", 0, "`number` of recovery shares, for a server that unseals itself")
 			f.IntVar(&req.RecoveryThreshold, "recovery-threshold", 0, "`number` of recovery shares needed")
+			to.add(f)
 			f.BoolVar(&status, "status", false, "tell whether the store is initialised: exit code 0 if it is, 2 if not, 1 on errors")
 		},
 		run: connected(func(c *call, cl *client.Client) error {
@@ -130,6 +132,9 @@ func operatorInit() command {
 					return err
 				}
 			}
+			if err := to.read(c, &req); err != nil {
+				return err
+			}
 			out, err := cl.Sys().Init(c.ctx, req)
 			if err != nil {
 				return failed(err, "initialising")
@@ -137,6 +142,29 @@ func operatorInit() command {
 			return c.initialized(req, out)
 		}),
 	}
+}
+
+// initKeys name the public keys that an initialisation's outcome is encrypted to.
+type initKeys struct {
+	shares, recovery []string
+	root             string
+}
+
+func (k *initKeys) add(f *pflag.FlagSet) {
+	f.StringSliceVar(&k.shares, "pgp-keys", nil, "public `keys` to encrypt the key shares to, one for each: files with OpenPGP keys, or age recipients")
+	f.StringSliceVar(&k.recovery, "recovery-pgp-keys", nil, "public `keys` to encrypt the recovery shares to, one for each")
+	f.StringVar(&k.root, "root-token-pgp-key", "", "public `key` to encrypt the root token to")
+}
+
+func (k *initKeys) read(c *call, req *client.InitRequest) (err error) {
+	if req.PGPKeys, err = c.publicKeys(k.shares); err != nil {
+		return err
+	}
+	if req.RecoveryPGPKeys, err = c.publicKeys(k.recovery); err != nil || k.root == "" {
+		return err
+	}
+	req.RootTokenPGPKey, err = publicKey(k.root)
+	return err
 }
 
 // takesRecovery refuses recovery shares where the server would make none, since
@@ -220,13 +248,25 @@ func initText(m machineInit) string {
 }
 
 func operatorUnseal() command {
-	var reset bool
+	var reset, migrate bool
 	return command{
 		use: "unseal [KEY]", short: "Give one key share to unseal the server", args: arity{0, 1},
 		long: "Without KEY it is asked for, hidden. Prefer that: arguments stay in the shell's\nhistory.\n\n" +
 			"-reset takes one of the key shares as KEY, or - to read it. Without one it works\nonce no share has been given for a minute.",
 		example: "operator unseal",
-		flags:   func(f *pflag.FlagSet) { f.BoolVar(&reset, "reset", false, "forget the shares given so far") },
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&reset, "reset", false, "forget the shares given so far")
+			f.BoolVar(&migrate, "migrate", false, "refused: seals are not migrated")
+		},
+		check: func(c *call) error {
+			if !migrate {
+				return nil
+			}
+			return &exit{
+				exitLocal, "Error: -migrate: seals are not migrated, since a store can have several ways to unseal",
+				fmt.Sprintf("unseal, add the new way with %s operator key-slot add, test it, and remove the old one", c.name),
+			}
+		},
 		run: connected(func(c *call, cl *client.Client) error {
 			s, err := c.unseal(cl, reset)
 			if err != nil {

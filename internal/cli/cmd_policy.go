@@ -15,7 +15,7 @@ import (
 func policyCommands() command {
 	return command{
 		use: "policy", short: "Work with policies",
-		subs: []command{policyList(), policyRead(), policyWrite(), policyDelete(), policyFmt()},
+		subs: []command{policyList(), policyRead(), policyWrite(), policyDelete(), policyFmt(), policyTest(), policyExplain()},
 	}
 }
 

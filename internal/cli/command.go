@@ -21,8 +21,10 @@ type command struct {
 	flags   func(*pflag.FlagSet)
 	raw     bool              // whether -format=raw means something here
 	check   func(*call) error // what can be refused before any request
-	run     func(*call) error
-	subs    []command
+	// anyFlags takes flags that the command does not know, and ignores them.
+	anyFlags bool
+	run      func(*call) error
+	subs     []command
 	// complete suggests the first argument to a shell; nil leaves it to the shell.
 	complete completer
 }
@@ -77,7 +79,7 @@ func (d command) cobra(a *app) *cobra.Command {
 	out := &cobra.Command{
 		Use:     d.use,
 		Short:   d.short,
-		Long:    strings.TrimSpace(d.short + ".\n\n" + d.long),
+		Long:    a.guise.worded(strings.TrimSpace(d.short + ".\n\n" + d.long)),
 		Example: d.examples(a.name),
 		// Unknown subcommands are told from arguments here, not by cobra.
 		Args: cobra.ArbitraryArgs,
@@ -89,6 +91,7 @@ func (d command) cobra(a *app) *cobra.Command {
 		d.flags(out.Flags())
 	}
 	out.Flags().SortFlags = false
+	out.FParseErrWhitelist.UnknownFlags = d.anyFlags
 	out.SuggestionsMinimumDistance = 2
 	for _, sub := range d.subs {
 		out.AddCommand(sub.cobra(a))

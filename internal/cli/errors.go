@@ -22,6 +22,9 @@ const (
 	exitOK     = 0
 	exitLocal  = 1
 	exitServer = 2
+	// exitNoCommand is what vault and bao, and shells, answer for a command that is
+	// not there.
+	exitNoCommand = 127
 )
 
 // exit ends the program with a code. An empty text prints nothing.
@@ -52,7 +55,10 @@ func usagef(format string, args ...any) error { return fmt.Errorf(format, args..
 
 // absent says that nothing is at path.
 func absent(path string) error {
-	return &exit{code: exitServer, text: "No value found at " + path}
+	return &exit{
+		code: exitServer, text: "No value found at " + path,
+		hint: "check the path's spelling: list and kv list show what is there",
+	}
 }
 
 // failed names what was being done when err came, and leaves nil alone.
@@ -124,7 +130,7 @@ func (a *app) report(err error) {
 		}
 	}
 	if hint := a.hint(err); hint != "" {
-		fmt.Fprintln(a.stderr, "hint: "+hint)
+		fmt.Fprintln(a.stderr, "hint: "+a.guise.worded(hint))
 	}
 }
 
@@ -169,7 +175,7 @@ func (a *app) apiHint(err *client.Error) string {
 		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
 			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
 		}
-		return a.forbiddenHint(err.Path)
+		return a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
 	case mentions(err.Messages, "sealed"):
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):
@@ -179,7 +185,7 @@ func (a *app) apiHint(err *client.Error) string {
 	case errors.Is(err, client.ErrRateLimited):
 		return "the server limits how often you may ask: wait and try again"
 	}
-	return ""
+	return a.remedy(err)
 }
 
 // forbiddenHint is for a refusal that does not tell a token without rights from one
@@ -190,6 +196,14 @@ func (a *app) forbiddenHint(path string) string {
 			at, a.name)
 	}
 	return fmt.Sprintf("the token may be invalid, or lack rights: see %s token lookup, %[1]s token capabilities %s", a.name, path)
+}
+
+// explainHint says how who may learns the cause of a refusal.
+func (a *app) explainHint(requestID string) string {
+	if requestID == "" {
+		return ""
+	}
+	return fmt.Sprintf("; an administrator learns why with %s policy explain -request-id=%s", a.name, requestID)
 }
 
 // mentions looks into the server's words only to choose a hint, never to decide.

@@ -26,7 +26,9 @@ type globals struct {
 	format, field                   string
 }
 
-func (g *globals) register(f *pflag.FlagSet) {
+// register adds the flags. A help text names a variable as the guise spells it.
+func (g *globals) register(f *pflag.FlagSet, worded func(string) string) {
+	defer f.VisitAll(func(flag *pflag.Flag) { flag.Usage = worded(flag.Usage) })
 	f.StringVar(&g.address, "address", "", "server `URL`, http://, https:// or unix:// (STRONGROOM_ADDR)")
 	f.StringVar(&g.agentAddress, "agent-address", "", "`URL` of an agent to go through (STRONGROOM_AGENT_ADDR)")
 	f.StringVar(&g.namespace, "namespace", "", "`namespace` to work in (STRONGROOM_NAMESPACE)")
@@ -73,7 +75,13 @@ func (a *app) config() (client.Config, error) {
 	}
 	cfg.SkipVerify = cfg.SkipVerify || g.tlsSkipVerify
 	cfg.NoRedirects = cfg.NoRedirects || g.disableRedirects
-	cfg.Header, err = g.header()
+	own, err := g.header()
+	if cfg.Header == nil {
+		cfg.Header = own
+	}
+	for name, values := range own {
+		cfg.Header[name] = values
+	}
 	return cfg, err
 }
 
@@ -106,8 +114,11 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	if cfg.Token == "" {
-		cfg.Token = a.token()
+		if cfg.Token, err = a.findToken(); err != nil {
+			return nil, err
+		}
 	}
+	cfg.Warned = a.warned
 	switch {
 	case a.flags.outputCurl:
 		cfg.Wrap = instead(a.curl)

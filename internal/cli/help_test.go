@@ -65,7 +65,7 @@ func TestCommandsOfTheDialect(t *testing.T) {
 		kv:get kv:put kv:patch kv:delete kv:undelete kv:destroy kv:list kv:scan kv:rollback kv:enable-versioning
 		kv:metadata:get kv:metadata:put kv:metadata:patch kv:metadata:delete
 		token:create token:lookup token:renew token:revoke token:capabilities
-		policy:list policy:read policy:write policy:delete policy:fmt
+		policy:list policy:read policy:write policy:delete policy:fmt policy:test policy:explain
 		secrets:list secrets:enable secrets:disable secrets:tune secrets:move
 		auth:list auth:enable auth:disable auth:tune auth:move auth:help audit:list audit:enable audit:disable
 		namespace:list namespace:create namespace:delete namespace:lookup namespace:patch

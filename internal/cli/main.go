@@ -14,11 +14,14 @@ import (
 // command takes.
 type app struct {
 	name   string // as the program was called
+	called string // with the path, if there was one
+	guise  guise
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
 	flags  globals
+	told   map[string]bool // warnings that were shown
 	// unknown is the command that help was asked for though it does not exist.
 	unknown error
 }
@@ -31,15 +34,22 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(
 
 // Run is Main with a context, which ends requests under way when it is done.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string, extra ...*cobra.Command) int {
-	a := &app{name: programName(args), stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}
+	a := newApp(args, stdin, stdout, stderr, getenv)
 	root := a.root()
 	for _, cmd := range extra {
 		cmd.Example = strings.ReplaceAll(cmd.Example, "  strongroom ", "  "+a.name+" ")
-		root.AddCommand(cmd)
+		familyOf(root, cmd).AddCommand(cmd)
 	}
-	completionFamily(root)
+	a.completionFamily(root)
+	a.autocomplete(root)
 	a.strictHelp(root)
 	strictHelpCommand(root)
+	if line := getenv("COMP_LINE"); line != "" && !asksCobra(args) {
+		return a.completeLine(ctx, root, line, getenv("COMP_POINT"), args)
+	}
+	if asksCobra(args) {
+		return a.completeForScript(ctx, root, args[1:])
+	}
 	root.SetArgs(rewrite(root, args[min(1, len(args)):]))
 	err := cmp.Or(root.ExecuteContext(ctx), a.unknown)
 	if err != nil {
@@ -48,9 +58,36 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitCode(err)
 }
 
+// asksCobra tells the calls that cobra's own completion scripts make.
+func asksCobra(args []string) bool {
+	return len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd)
+}
+
+// FamilyAnnotation names, on a command from elsewhere, the family that it joins.
+const FamilyAnnotation = "family"
+
+func familyOf(root, cmd *cobra.Command) *cobra.Command {
+	for _, family := range root.Commands() {
+		if family.Name() == cmd.Annotations[FamilyAnnotation] {
+			return family
+		}
+	}
+	return root
+}
+
+func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {
+	name := programName(args)
+	g := guiseOf(name)
+	return &app{name: name, called: called(args), guise: g, stdin: stdin, stdout: stdout, stderr: stderr, getenv: g.environment(getenv)}
+}
+
 func programName(args []string) string {
+	return strings.TrimSuffix(filepath.Base(called(args)), ".exe")
+}
+
+func called(args []string) string {
 	if len(args) == 0 {
 		return "strongroom"
 	}
-	return strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+	return args[0]
 }

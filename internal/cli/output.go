@@ -78,7 +78,11 @@ func encode(format string, v any) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
+// println prints what may hold anybody's text: a terminal does not obey it.
 func (c *call) println(text string) error {
+	if c.onTerminal() {
+		text = printable(text)
+	}
 	_, err := fmt.Fprintln(c.stdout, text)
 	return err
 }
@@ -99,7 +103,7 @@ func (c *call) showField(fields map[string]any) error {
 	if !ok || v == nil {
 		hint := "it has no fields"
 		if len(fields) > 0 {
-			hint = "it has " + strings.Join(sortedKeys(fields), ", ")
+			hint = "it has " + printable(strings.Join(sortedKeys(fields), ", "))
 		}
 		return &exit{exitLocal, fmt.Sprintf("Field %q is not in the answer", c.flags.field), hint}
 	}
@@ -112,7 +116,7 @@ func (c *call) showField(fields map[string]any) error {
 	}
 	text := bare(v)
 	if c.onTerminal() {
-		text += "\n"
+		text = printable(text) + "\n"
 	}
 	_, err = fmt.Fprint(c.stdout, text)
 	return err
@@ -131,8 +135,24 @@ func (c *call) warn(s *client.Secret) {
 	if s == nil {
 		return
 	}
-	for _, w := range s.Warnings {
-		fmt.Fprintln(c.stderr, "warning: "+printable(w))
+	c.warned(s.Warnings)
+}
+
+// warned shows a person what the server warns of, each thing once. Who asks for a
+// field or another format than the table is a program.
+func (a *app) warned(warnings []string) {
+	if f, err := a.format(); err != nil || f != formatTable || a.flags.field != "" {
+		return
+	}
+	for _, w := range warnings {
+		if a.told[w] {
+			continue
+		}
+		if a.told == nil {
+			a.told = map[string]bool{}
+		}
+		a.told[w] = true
+		fmt.Fprintln(a.stderr, "warning: "+printable(w))
 	}
 }
 

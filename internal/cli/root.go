@@ -16,9 +16,16 @@ func commands() []command {
 		statusCommand(), loginCommand(), kvCommands(),
 		readCommand(), writeCommand(), patchCommand(), listCommand(), scanCommand(), deleteCommand(),
 		unwrapCommand(), tokenCommands(), policyCommands(), secretsCommands(), authCommands(),
-		auditCommands(), namespaceCommands(), leaseCommands(), operatorCommands(),
+		auditCommands(), namespaceCommands(), leaseCommands(), withSubs(operatorCommands(), nodeCommands()),
+		pluginCommands(), debugCommand(), monitorCommand(), versionHistoryCommand(),
 		pathHelpCommand(), printCommands(), versionCommand(), optionsCommand(),
 	}
+}
+
+// withSubs adds to a family what is kept elsewhere.
+func withSubs(family command, subs []command) command {
+	family.subs = append(family.subs, subs...)
+	return family
 }
 
 func (a *app) root() *cobra.Command {
@@ -42,7 +49,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exit{exitLocal, "Error: " + flagError(err), fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
-	a.flags.register(root.PersistentFlags())
+	a.flags.register(root.PersistentFlags(), a.guise.worded)
 	for _, c := range commands() {
 		root.AddCommand(c.cobra(a))
 	}
@@ -86,18 +93,22 @@ Flags:
 Flags work with one dash or two. Run "{{.Root.Name}} options" for those that every command takes.
 `
 
-const optionsFromEnv = `The names in brackets are environment variables, which count where the flag is not
-given. Each is also read with BAO_ or VAULT_ in place of STRONGROOM_, in this order.
-The token is STRONGROOM_TOKEN's, or else the one that login stored.`
+func optionsText(g guise) string {
+	return fmt.Sprintf(`The names in brackets are environment variables, which count where the flag is not
+given. Each is also read with %[2]s or %[3]s in place of %[1]s, in this order.
+The token is %[1]sTOKEN's, or else the one that login stored. There are also
+%[1]sCLIENT_TIMEOUT, %[1]sMAX_RETRIES, %[1]sRATE_LIMIT (requests a second, or
+rate:burst), %[1]sPROXY_ADDR, %[1]sHEADERS (a JSON object), %[1]sTOKEN_PATH
+and %[1]sCONFIG_PATH, the file that names a token helper.`, g.prefixes[0], g.prefixes[1], g.prefixes[2])
+}
 
 func optionsCommand() command {
 	return command{
 		use: "options", short: "Show the flags that every command takes",
-		long:    optionsFromEnv,
 		example: "options",
 		run: func(c *call) error {
 			flags := c.root().PersistentFlags().FlagUsages()
-			return c.println(strings.TrimRight(flags, "\n") + "\n\n" + optionsFromEnv)
+			return c.println(strings.TrimRight(flags, "\n") + "\n\n" + optionsText(c.guise))
 		},
 	}
 }

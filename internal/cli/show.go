@@ -55,6 +55,13 @@ func (a *app) curl(req *http.Request) (string, error) {
 	if a.flags.tlsSkipVerify {
 		b.WriteString(" --insecure")
 	}
+	if cfg, err := a.config(); err == nil {
+		for _, f := range [][2]string{{"cacert", cfg.CACert}, {"capath", cfg.CAPath}, {"cert", cfg.ClientCert}, {"key", cfg.ClientKey}} {
+			if f[1] != "" {
+				fmt.Fprintf(&b, " --%s %s", f[0], shellQuote(f[1]))
+			}
+		}
+	}
 	names := make([]string, 0, len(req.Header))
 	for name := range req.Header {
 		names = append(names, name)
@@ -100,6 +107,9 @@ func policyFor(req *http.Request) (string, error) {
 		caps = `"patch"`
 	case req.Method == http.MethodDelete:
 		caps = `"delete"`
+	}
+	if needsSudo(path) {
+		caps += `, "sudo"`
 	}
 	return fmt.Sprintf("path %q {\n  capabilities = [%s]\n}", path, caps), nil
 }

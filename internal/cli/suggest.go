@@ -75,23 +75,15 @@ func helpOn(help *cobra.Command, words []string) error {
 	return cmd.Help()
 }
 
-// completionFamily makes cobra's completion command answer as the other families,
-// when it is named without a shell or with an unknown one.
-func completionFamily(root *cobra.Command) {
-	root.InitDefaultCompletionCmd()
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" {
-			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, family
-			cmd.ValidArgsFunction = nil
-		}
-	}
-}
-
 // noSuch is the error for a command that is not there.
 func noSuch(cmd *cobra.Command, name string) error {
 	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), nearest(name, near))
 	}
-	return &exit{exitLocal, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
+	code := exitLocal
+	if !cmd.HasParent() && guiseOf(cmd.Name()).prefixes[0] != ownPrefix {
+		code = exitNoCommand
+	}
+	return &exit{code, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
 }

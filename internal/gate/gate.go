@@ -17,14 +17,17 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 	"github.com/strongroom/strongroom/internal/wrapping"
@@ -43,6 +46,7 @@ type Request struct {
 	Headers   http.Header
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
 	Help      bool          // asks for the endpoint's help instead of its answer
+	Filter    bool          // asks that a list hold only what the caller may do something with
 }
 
 // Response is the answer for the door to put into its dialect's form.
@@ -55,10 +59,15 @@ type Response struct {
 	Raw           *api.Raw
 	Auth          *api.Auth
 	Wrap          *api.WrapInfo // where the answer is kept; nil: it is here
+	LeaseID       string        // of what is lent with the answer; empty: nothing
+	Renewable     bool          // of the lease
 	LeaseDuration time.Duration
 	Warnings      []string
 	Err           error  // an *api.Error, or internal
 	ErrData       []byte // JSON that accompanies the error; nil: none
+	// Sent is for the door to run, once, when it has sent the answer, or failed to:
+	// see api.Call.Sent.
+	Sent []func(ok bool)
 }
 
 // Gate takes requests while the server is sealed and open.
@@ -69,13 +78,19 @@ type Gate struct {
 	now    func() time.Time
 	ready  func() bool // the store has been initialised
 
+	ending  chan struct{} // closed by endOnce
+	endOnce func()
+	flight  flight
+
 	observer Observer // nil: nobody is told
 }
 
 // New makes a gate of the endpoints that answer also while the server is
 // sealed; their patterns are relative to sys/.
 func New(sealed *api.Router, initialised func() bool, log *slog.Logger, now func() time.Time) *Gate {
-	return &Gate{sealed: sealed, log: log, now: now, ready: initialised}
+	g := &Gate{sealed: sealed, log: log, now: now, ready: initialised, ending: make(chan struct{})}
+	g.endOnce = sync.OnceFunc(func() { close(g.ending) })
+	return g
 }
 
 // House is everything that a request needs once the server is unsealed.
@@ -88,7 +103,13 @@ type House struct {
 	Tokens     *token.Store
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
+	Settings   *settings.Store
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
+	Leases     *lease.Store
+	Refusals   Refusals // of this node, for sys/policies/explain
+	// ConditionHeaders are the headers of a request that conditions of policies
+	// may weigh. Clients choose what stands in them.
+	ConditionHeaders []string
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
@@ -96,6 +117,20 @@ type House struct {
 
 // Open lets requests into a house; nil closes the gate.
 func (g *Gate) Open(h *House) { g.house.Store(h) }
+
+// Settings are how doors behave towards browsers; nil while the server is
+// sealed. deciding says that they decide something: they are then no older than
+// any change that was acknowledged before the call.
+func (g *Gate) Settings(ctx context.Context, deciding bool) (*settings.Settings, error) {
+	h := g.house.Load()
+	switch {
+	case h == nil:
+		return nil, nil
+	case deciding:
+		return h.Settings.Fresh(ctx)
+	}
+	return h.Settings.Current(ctx)
+}
 
 // errSealed is what every request meets while the server is sealed.
 func (g *Gate) errSealed() *api.Error {
@@ -116,10 +151,12 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, Upkeep: h.Upkeep}
+	g.flight.begin(p)
+	defer g.flight.end(p)
 	if err := p.run(); err != nil {
 		p.fail(err)
 	}
-	p.resp.Warnings = p.call.Warnings()
+	p.resp.Warnings, p.resp.Sent = p.call.Warnings(), p.call.TakeSent()
 	return p.resp
 }
 

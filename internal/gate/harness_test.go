@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 	"github.com/strongroom/strongroom/internal/token"
@@ -94,6 +96,16 @@ func (p *probe) oddList(*api.Call, *api.None) (*odd, error) { return &odd{p.keys
 
 func (p *probe) open(*api.Call, *api.None) (*answer, error) { return &answer{"open"}, nil }
 
+// stream writes once, then waits until it is ended.
+func (p *probe) stream(*api.Call, *api.None) (*api.Raw, error) {
+	return &api.Raw{ContentType: "text/plain", Stream: func(ctx context.Context, w io.Writer) error {
+		p.calls.Add(1)
+		_, err := io.WriteString(w, "first")
+		<-ctx.Done()
+		return err
+	}}, nil
+}
+
 func (p *probe) named(*api.Call, *named) (*answer, error) { return &answer{"named"}, nil }
 
 func probeRoutes() []api.Route[*probe] {
@@ -107,6 +119,7 @@ func probeRoutes() []api.Route[*probe] {
 		api.Handle(api.Read, "public/{name}", (*probe).named, api.Public),
 		api.Handle(api.Read, "name/{name}", (*probe).named),
 		api.Handle(api.Read, "sudo", (*probe).open, api.Sudo),
+		api.Handle(api.Read, "stream", (*probe).stream),
 		api.Handle(api.Read, "rootonly", (*probe).open, api.RootOnly),
 	}
 }
@@ -201,6 +214,7 @@ func newFixture(t testing.TB) *fixture {
 	}, time.Now)
 	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
 	h.Wrapping = wrapping.New(s, h.Tokens)
+	h.Settings = settings.New(s, h.Cache)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
 	f.install()
 	f.listen()
@@ -262,7 +276,7 @@ func (f *fixture) token(ns string, sp token.Spec) string {
 func (f *fixture) holder(ns, text string, change ...func(*api.Auth)) string {
 	f.t.Helper()
 	name := "p" + time.Now().Format("150405.000000000")
-	if err := f.house.Policies.Write(context.Background(), ns, name, text); err != nil {
+	if err := f.house.Policies.Write(context.Background(), ns, name, text, policies.Terms{}); err != nil {
 		f.t.Fatal(err)
 	}
 	sp := token.Spec{Auth: api.Auth{TokenPolicies: []string{name}, TTL: time.Hour}}

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,14 +33,27 @@ func (p *passage) limit() error {
 	return err
 }
 
-// filter leaves only the keys that the policy's filters let the caller see.
+// filters reports whether a list must be filtered: the policies demand it, or the
+// request or its mount ask that it hold only what the caller may do something
+// with.
+func (p *passage) filters() bool {
+	return len(p.decision.Filters) > 0 || p.sighted()
+}
+
+func (p *passage) sighted() bool {
+	listing := p.r.Op == api.List || p.r.Op == api.Scan
+	return listing && !p.public() && p.mount != nil && (p.r.Filter || p.mount.Config.FilterLists)
+}
+
+// filter leaves only the keys that the caller may see.
 func (p *passage) filter(keys *api.Keys) error {
-	if len(p.decision.Filters) == 0 {
+	if !p.filters() {
 		return nil
 	}
+	sees := p.sight(keys)
 	kept := keys.Keys[:0]
 	for _, k := range keys.Keys {
-		if p.visible(k) {
+		if p.visible(k) && sees(k) {
 			kept = append(kept, k)
 		} else {
 			delete(keys.Info, k)
@@ -49,6 +63,30 @@ func (p *passage) filter(keys *api.Keys) error {
 	return nil
 }
 
+// sight tells which keys the caller may do something with, in the listed
+// directory or one beside it.
+func (p *passage) sight(keys *api.Keys) func(key string) bool {
+	if !p.sighted() {
+		return func(string) bool { return true }
+	}
+	type place struct {
+		dir   string
+		sight *policy.Sight
+	}
+	var places []place
+	for _, dir := range append([]string{strings.TrimPrefix(p.path, p.mount.Path)}, keys.Beside...) {
+		if dir = strings.Trim(dir, "/"); dir != "" {
+			dir += "/"
+		}
+		dir = p.judged(p.mount.Path + dir)
+		places = append(places, place{dir, p.acl.Sight(policy.Request{Path: dir, Now: p.call.Now, Facts: p.facts})})
+	}
+	return func(key string) bool {
+		return slices.ContainsFunc(places, func(at place) bool { return at.sight.Sees(at.dir + key) })
+	}
+}
+
+// visible reports whether the policy's filters let the caller see a key.
 func (p *passage) visible(key string) bool {
 	dir := p.judged(strings.TrimSuffix(p.path, "/") + "/")
 	for _, f := range p.decision.Filters {
@@ -60,7 +98,7 @@ func (p *passage) visible(key string) bool {
 		if strings.HasSuffix(path, "/") {
 			verb = policy.List
 		}
-		if !p.acl.Decide(policy.Request{Path: path, Op: verb, Now: p.call.Now}).Allowed {
+		if !p.acl.Decide(policy.Request{Path: path, Op: verb, Now: p.call.Now, Facts: p.facts}).Allowed {
 			return false
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policy"
@@ -39,7 +40,12 @@ type passage struct {
 	misread  error    // why the body did not decode
 	decision policy.Decision
 	acl      *policy.ACL
+	facts    *policy.Facts  // nil where no policy has a condition
+	asked    policy.Request // what decision answers
 	result   any
+	lent     *lease.Lease // with the answer; nil: nothing
+
+	before, after *passage // in flight
 }
 
 // run takes the steps in their order.
@@ -229,8 +235,17 @@ func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
 		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
 }
 
-// identify finds the token's owner. Public endpoints need none.
+// identify finds the token's owner. Public endpoints need none; one that is Open,
+// too, takes a token that may not be used for none.
 func (p *passage) identify() error {
+	err := p.owner()
+	if p.token == nil && api.KindOf(err) == api.Denied && p.public() && p.match.Endpoint.Flags&(api.Public|api.Open) == api.Public|api.Open {
+		return nil
+	}
+	return err
+}
+
+func (p *passage) owner() error {
 	if p.public() && (p.r.Token.Empty() || !p.match.Endpoint.Has(api.Open)) {
 		if p.mount.Builtin && p.match.Endpoint.Has(api.Bearer) {
 			p.call.Caller.Token = p.r.Token
@@ -261,8 +276,10 @@ func (p *passage) identify() error {
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies)
-	return err
+	if p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies); err != nil {
+		return err
+	}
+	return p.gather()
 }
 
 // decode makes the typed request.
@@ -312,9 +329,12 @@ func (p *passage) authorise() error {
 // open is what stands against a request that no policy is asked about. In a
 // namespace that does not exist, who could do in it what is asked is told so.
 func (p *passage) open() error {
-	if p.missing != nil && p.token != nil &&
-		p.acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
-		return p.missing
+	if p.token != nil {
+		d := p.acl.Decide(p.ask(p.judged(p.path), verbs[p.r.Op]))
+		if p.missing != nil && d.Allowed {
+			return p.missing
+		}
+		p.call.Caller.Root, p.call.Caller.Sudo = d.Allowed && d.Root, d.Allowed && d.Sudo // for handlers that take sudo or another proof
 	}
 	if p.lost != nil {
 		return p.lost
@@ -330,7 +350,7 @@ func (p *passage) nowhere() error {
 	if err != nil || !inside {
 		return api.ErrDenied()
 	}
-	if !p.acl.Decide(policy.Request{Path: path, Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}).Allowed {
+	if !p.acl.Decide(p.ask(path, verbs[p.r.Op])).Allowed {
 		return api.ErrDenied()
 	}
 	return p.lost
@@ -353,8 +373,8 @@ var verbs = [...]policy.Capabilities{api.Read: policy.Read, api.Write: policy.Up
 // only if the policies tell the two apart: so it is not told by the time that a
 // refusal takes either.
 func (p *passage) decide() error {
-	ask := policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), WrapTTL: p.r.WrapTTL, Now: p.call.Now}
-	p.decision = p.acl.Decide(ask)
+	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
+	p.decision, p.asked = p.acl.Decide(ask), ask
 	if p.r.Op != api.Write || p.req == nil || !p.match.Endpoint.CanCreate() {
 		return nil
 	}
@@ -365,7 +385,7 @@ func (p *passage) decide() error {
 	}
 	exists, err := p.exists()
 	if err == nil && !exists {
-		p.decision = creating
+		p.decision, p.asked = creating, ask
 	}
 	return err
 }
@@ -381,7 +401,7 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := p.logRequest(e, refused); err != nil {
+	if err := p.logRequest(e, refused); err != nil && !p.rescue("request", refused, err) {
 		return err
 	}
 	err := refused
@@ -391,12 +411,30 @@ func (p *passage) audited(refused error) error {
 	if p.spent {
 		p.retire()
 	}
-	p.note(err)
-	if err := p.logResponse(e, err); err != nil {
+	p.remember(refused, err)
+	if err != nil {
+		p.takeBack()
+		p.fail(err)
+	}
+	if err := p.logResponse(e, err); err != nil && !p.rescue("answer", refused, err) {
 		p.resp.ErrData = nil
+		p.takeBack()
 		return err
 	}
 	return p.call.Finish()
+}
+
+// rescue reports whether a request is answered though no audit device takes its
+// entry: it is how one that is dead is found and disabled, and its caller holds
+// the root policy. It is written to the server's log instead.
+func (p *passage) rescue(what string, refused, failure error) bool {
+	if refused != nil || p.lost != nil || p.r.Help || !p.decision.Root || !p.match.Endpoint.Has(api.Rescue) {
+		return false
+	}
+	p.gate.log.Error("no audit device has taken this "+what+"; it is let through, so that the device can be disabled",
+		slog.String("request_id", p.r.ID), slog.String("operation", p.r.Op.String()), slog.String("path", token.Conceal(p.path)),
+		slog.String("remote", p.r.Remote.String()), slog.String("display_name", p.token.DisplayName), slog.Any("error", failure))
+	return true
 }
 
 // retire revokes the token whose last use this was. It is dead already: should
@@ -416,7 +454,10 @@ func (p *passage) answer() (err error) {
 		p.resp.Data, err = p.house.Help(p.mount, p.match.Endpoint.Pattern)
 		return err
 	}
-	if err := p.dispatch(); err != nil || p.r.WrapTTL == 0 {
+	if err := p.dispatch(); err != nil {
+		return err
+	}
+	if err := p.lend(); err != nil || p.r.WrapTTL == 0 {
 		return err
 	}
 	return p.wrap()
@@ -447,13 +488,13 @@ func (p *passage) dispatch() (err error) {
 
 // render gives the handler's answer its form on the wire.
 func (p *passage) render() (err error) {
-	if _, ok := p.result.(*api.Keys); !ok && len(p.decision.Filters) > 0 {
-		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy filters keys here, and this answer cannot be filtered"}
+	if _, ok := p.result.(*api.Keys); !ok && p.filters() {
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy, the mount or the request wants keys filtered here, and this answer cannot be filtered"}
 	}
 	switch v := p.result.(type) {
 	case nil:
 	case *api.Raw:
-		p.resp.Raw = v
+		return p.raw(v)
 	case *api.Auth:
 		p.resp.Auth = v
 	case *api.Answer:
@@ -493,7 +534,7 @@ func (p *passage) note(err error) {
 
 func (p *passage) fail(err error) {
 	p.resp.Err = err
-	p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.Wrap = nil, nil, nil, nil
+	p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.Wrap, p.resp.LeaseID = nil, nil, nil, nil, ""
 	var e *api.Error
 	switch {
 	case errors.As(err, &e) && e.Kind != api.Internal:

@@ -14,6 +14,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -349,7 +350,7 @@ func TestNextRequestSeesTheChange(t *testing.T) {
 		}
 		name := found.Policies[0]
 		for _, step := range []struct{ text, kind string }{{`path "x" { capabilities = ["read"] }`, "denied"}, {`path "probe/*" { capabilities = ["read"] }`, ""}} {
-			if err := f.house.Policies.Write(ctx, namespace.RootID, name, step.text); err != nil {
+			if err := f.house.Policies.Write(ctx, namespace.RootID, name, step.text, policies.Terms{}); err != nil {
 				t.Fatal(err)
 			}
 			want(t, f.do(api.Read, "probe/thing/x", tok), step.kind)

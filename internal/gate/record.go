@@ -32,7 +32,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 
 // logged is the answer as the audit log sees it.
 func (p *passage) logged(err error) *audit.Response {
-	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, Wrap: p.resp.Wrap, Warnings: p.call.Warnings(), Err: p.resp.Err}
+	out := &audit.Response{Data: p.resp.Data, Raw: p.resp.Raw, Auth: p.resp.Auth, LeaseID: p.resp.LeaseID, Wrap: p.resp.Wrap, Warnings: p.call.Warnings(), Err: p.resp.Err}
 	if err != nil {
 		out.Data = p.resp.ErrData
 	}

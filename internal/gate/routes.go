@@ -16,8 +16,11 @@ func Routes() []api.Route[*House] {
 		api.Handle(api.Write, "capabilities", (*House).capabilities, api.Flat),
 		api.Handle(api.Write, "capabilities-self", (*House).capabilitiesSelf, api.Flat),
 		api.Handle(api.Write, "capabilities-accessor", (*House).capabilitiesAccessor, api.Flat),
+		api.Handle(api.Write, "policies/explain", (*House).explain),
 		api.Handle(api.Read, "internal/ui/mounts", (*House).visibleMounts, api.Open),
 		api.Handle(api.Read, "internal/ui/mounts/{path...}", (*House).visibleMount, api.Open),
+		api.Handle(api.Read, "internal/ui/namespaces", (*House).visibleNamespaces, api.Open),
+		api.Handle(api.Read, "internal/ui/resultant-acl", (*House).resultantACL),
 	}
 }
 
@@ -58,7 +61,7 @@ func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[stri
 			return nil, api.ErrDenied()
 		}
 	}
-	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, q.Paths)
+	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, q.Paths, h.ownFacts)
 }
 
 // capabilitiesAccessor says what the token with an accessor may do on paths.
@@ -86,14 +89,20 @@ func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string, refu
 	if owner == nil || !strings.HasPrefix(c.Namespace.Path, owner.Path) {
 		return nil, api.Errorf(api.Invalid, "%s", refusal)
 	}
-	return h.capabilitiesWith(c, owner.API(), t.Policies, paths)
+	return h.capabilitiesWith(c, owner.API(), t.Policies, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t) })
 }
 
-func (h *House) capabilitiesWith(c *api.Call, owner api.Namespace, names, paths []string) (*map[string][]string, error) {
+// capabilitiesWith answers for policies and what is known of who has them. Where
+// requests will come from is not known of others.
+func (h *House) capabilitiesWith(c *api.Call, owner api.Namespace, names, paths []string, known func(*api.Call, *policy.ACL) (*policy.Facts, error)) (*map[string][]string, error) {
 	if len(paths) == 0 {
 		return nil, api.Errorf(api.Invalid, "paths: must name at least one path")
 	}
 	acl, err := h.Policies.ACL(c, owner.ID, names)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := known(c, acl)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +112,7 @@ func (h *House) capabilitiesWith(c *api.Call, owner api.Namespace, names, paths 
 		if err != nil {
 			return nil, api.Errorf(api.Invalid, "paths: one is not in canonical form: %v", err)
 		}
-		out[p] = acl.Capabilities(strings.TrimPrefix(c.Namespace.Path, owner.Path) + canonical)
+		out[p] = acl.Capabilities(strings.TrimPrefix(c.Namespace.Path, owner.Path)+canonical, c.Now, facts)
 	}
 	if len(paths) == 1 {
 		out["capabilities"] = out[paths[0]]

@@ -6,7 +6,7 @@ import "github.com/strongroom/strongroom/internal/api"
 // Where there is nothing to say, or what there is is wrapped already, it does nothing.
 func (p *passage) wrap() error {
 	r := p.resp
-	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && len(p.call.Warnings()) == 0 {
+	if r.Wrap != nil || r.Data == nil && r.Raw == nil && r.Auth == nil && r.LeaseID == "" && len(p.call.Warnings()) == 0 {
 		return nil
 	}
 	if p.public() { // the token's namespace would tell whether the request's exists
@@ -17,7 +17,7 @@ func (p *passage) wrap() error {
 	}
 	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
 	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
-		LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: warnings})
+		LeaseID: r.LeaseID, Renewable: r.Renewable, LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: warnings})
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (p *passage) mayKeep() bool {
 // unwrapped answers with a whole answer that was made before.
 func (p *passage) unwrapped(a *api.Answer) {
 	p.resp.Data, p.resp.Raw, p.resp.Auth = a.Data, a.Raw, a.Auth
-	p.resp.LeaseDuration, p.resp.MountType = a.LeaseDuration, a.MountType
+	p.resp.LeaseID, p.resp.Renewable, p.resp.LeaseDuration, p.resp.MountType = a.LeaseID, a.Renewable, a.LeaseDuration, a.MountType
 	for _, w := range a.Warnings {
 		p.call.Warn(w)
 	}

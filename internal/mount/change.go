@@ -198,6 +198,11 @@ func (m *Mounts) Disable(ctx context.Context, nsID, path string) (*Entry, error)
 			return api.Errorf(api.Invalid, "cannot unmount %q", path)
 		}
 		tx.Delete(rowKey(nsID, path))
+		if m.hooks.Removed != nil {
+			if err := m.hooks.Removed(tx, nsID, e); err != nil {
+				return err
+			}
+		}
 		return m.hooks.Delete(tx, e.Prefix(nsID))
 	})
 	if err != nil {
@@ -280,5 +285,10 @@ func (m *Mounts) move(tx *store.Tx, nsID, from, to string) error {
 	}
 	e.Path, e.MovedFrom = to, from
 	tx.Delete(rowKey(nsID, from))
+	if m.hooks.Moved != nil {
+		if err := m.hooks.Moved(tx, nsID, from, e); err != nil {
+			return err
+		}
+	}
 	return put(tx, nsID, e)
 }

@@ -47,6 +47,7 @@ type Config struct {
 	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
 	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+	FilterLists               bool              `json:"filter_lists,omitempty"`
 }
 
 // Entry is one mount.
@@ -175,6 +176,10 @@ type Hooks struct {
 	// Delete records in the transaction that the data under a prefix of the
 	// encrypted store is to be deleted.
 	Delete func(tx *store.Tx, prefix string) error
+	// Removed and Moved record in the transaction what is to become of a mount's
+	// leases once it has been disabled, or moved away from a path; nil: nothing.
+	Removed func(tx *store.Tx, nsID string, e *Entry) error
+	Moved   func(tx *store.Tx, nsID, from string, e *Entry) error
 }
 
 // Mounts keeps the tables of all namespaces.
@@ -233,6 +238,24 @@ func (m *Mounts) Install(engines []api.Engine) error {
 
 func (m *Mounts) routerFor(e *Entry) *api.Router {
 	return m.routers[engineKey(e.Type, e.Auth())+"@"+e.Options["version"]]
+}
+
+// LeaseKind is how a mount's engine takes care of a kind of lease; false when
+// this version has no such engine or kind.
+func (m *Mounts) LeaseKind(e *Entry, kind string) (api.LeaseKind, bool) {
+	k, ok := m.engines[engineKey(e.Type, e.Auth())].Leases[kind]
+	return k, ok
+}
+
+// Stands reports whether a mount is at a path, for a transaction that then fails
+// when it is changed, moved or disabled.
+func (m *Mounts) Stands(tx *store.Tx, nsID, path, id string) (bool, error) {
+	row, err := tx.Get(rowKey(nsID, path))
+	if err != nil || !row.Exists() {
+		return false, err
+	}
+	e, err := store.DecodeJSON[Entry](row)
+	return err == nil && e.ID == id, err
 }
 
 // System is what applies where a mount sets no lease durations.

@@ -60,6 +60,7 @@ type TuneFields struct {
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers"`        // Response headers an engine may set.
 	UserLockout               map[string]string `json:"user_lockout_config"`             // Lock-out settings of an auth method.
 	PluginVersion             string            `json:"plugin_version"`                  // Kept for compatibility; all engines are built in.
+	FilterLists               *bool             `json:"filter_lists"`                    // Lists hold only what the caller may do something with.
 }
 
 // TuneRequest changes a mount's settings.
@@ -87,6 +88,9 @@ type Info struct {
 	UUID                  string            `json:"uuid"`
 }
 
+// BuiltinVersion is the version that clients see of everything built in.
+const BuiltinVersion = "v1.0.0+builtin.strongroom"
+
 // Describe is the mount as sys/mounts shows it to a namespace.
 func (e *Entry) Describe(nsID string) *Info {
 	kind := e.Type
@@ -94,7 +98,7 @@ func (e *Entry) Describe(nsID string) *Info {
 		kind = "ns_" + kind
 	}
 	return &Info{Accessor: e.Accessor, Config: e.Config, DeprecationStatus: "supported", Description: e.Description, Local: e.Local,
-		Options: e.Options, RunningPluginVersion: "v1.0.0+builtin.strongroom", SealWrap: e.SealWrap, Type: kind, UUID: e.UUID}
+		Options: e.Options, RunningPluginVersion: BuiltinVersion, SealWrap: e.SealWrap, Type: kind, UUID: e.UUID}
 }
 
 // Tuned is a mount's effective settings.
@@ -111,6 +115,7 @@ type Tuned struct {
 	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
 	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+	FilterLists               bool              `json:"filter_lists,omitempty"`
 }
 
 // named refuses a request that names no mount.
@@ -247,7 +252,7 @@ func (m *Mounts) readTune(c *api.Call, path string) (*Tuned, error) {
 	return &Tuned{DefaultTTL: api.Duration(def), MaxTTL: api.Duration(most), Description: e.Description, ForceNoCache: k.ForceNoCache,
 		Options: e.Options, TokenType: k.TokenType, ListingVisibility: k.ListingVisibility, AuditNonHMACRequestKeys: k.AuditNonHMACRequestKeys,
 		AuditNonHMACResponseKeys: k.AuditNonHMACResponseKeys, PassthroughRequestHeaders: k.PassthroughRequestHeaders,
-		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout}, nil
+		AllowedResponseHeaders: k.AllowedResponseHeaders, UserLockout: k.UserLockout, FilterLists: k.FilterLists}, nil
 }
 
 // readSecretTune answers the effective settings of a secret engine's mount.
@@ -292,6 +297,7 @@ func setTTL(dst *api.Duration, field string, v *string) error {
 // apply overwrites the settings that are given.
 func (f *TuneFields) apply(c *api.Call, k *Config) error {
 	set(&k.ForceNoCache, f.ForceNoCache)
+	set(&k.FilterLists, f.FilterLists)
 	set(&k.TokenType, f.TokenType)
 	set(&k.ListingVisibility, f.ListingVisibility)
 	setList(&k.AuditNonHMACRequestKeys, f.AuditNonHMACRequestKeys)

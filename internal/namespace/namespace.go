@@ -362,6 +362,26 @@ func rowOf(tx *store.Tx, key string) (*Namespace, error) {
 	return store.DecodeJSON[Namespace](e)
 }
 
+// Require makes a transaction fail when the namespace is being deleted, at its
+// commit at the latest.
+func (r *Registry) Require(tx *store.Tx, id string) error {
+	if id == RootID {
+		return nil
+	}
+	e, err := tx.Get(index + id)
+	if err != nil {
+		return err
+	}
+	if !e.Exists() {
+		return errGone()
+	}
+	n, err := rowOf(tx, string(e.Value))
+	if err == nil && (n == nil || n.Deleting) {
+		err = errGone()
+	}
+	return err
+}
+
 // parentLives makes the transaction fail when the parent is being deleted.
 func (r *Registry) parentLives(tx *store.Tx, id string) error {
 	if id == RootID {

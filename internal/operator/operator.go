@@ -1,17 +1,21 @@
 // Package operator owns what the people who run a server ask of it: to be
-// initialised, unsealed and sealed, whether it is well, its key slots and the
-// rotation of its keys.
+// initialised, unsealed and sealed, whether it is well, its key slots, the rotation
+// of its keys, and the ceremonies in which the holders of unseal keys replace them or
+// make a root token.
 package operator
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/recipient"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -38,6 +42,8 @@ type Desk struct {
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
+	// TokenLength is how many characters a root token has.
+	TokenLength int
 	// KeyDir is the directory of the keys of local slots; empty: there are none.
 	KeyDir string
 
@@ -45,24 +51,24 @@ type Desk struct {
 	ClusterName string
 	StorageType string
 	Address     string // where clients reach this node
+	Hostname    string // of the machine; may be empty
 	Log         *slog.Logger
 
-	mu sync.Mutex // held while the server is initialised, unsealed or sealed
+	mu      sync.Mutex // held while the server is initialised, unsealed or sealed, and while old unseal keys are retired
+	handing sync.Mutex // held from when new unseal keys are made until the old ones are retired
 }
 
 // Routes are the endpoints of the operator, relative to sys/.
 func Routes() []api.Route[*Desk] {
-	return append(SealedRoutes(),
+	return slices.Concat(SealedRoutes(), rekeyRoutes(), generateRoutes(), rotationRoutes(), []api.Route[*Desk]{
 		api.Handle(api.Write, "seal", (*Desk).seal, api.Sudo, api.RootOnly),
-		api.Handle(api.Read, "key-status", (*Desk).keyStatus, api.Flat, api.RootOnly),
-		api.Handle(api.Write, "rotate", (*Desk).rotate, api.Sudo, api.RootOnly),
-		api.Handle(api.Write, "rotate/keyring", (*Desk).rotate, api.Sudo, api.RootOnly),
+		api.Handle(api.Write, "step-down", (*Desk).stepDown, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "ha-status", (*Desk).haStatus, api.Flat, api.RootOnly),
 		api.Handle(api.List, "key-slots", (*Desk).listSlots, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "key-slots", (*Desk).addSlot, api.Sudo, api.RootOnly),
 		api.Handle(api.Delete, "key-slots/{id}", (*Desk).removeSlot, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "key-slots/{id}/test", (*Desk).testSlot, api.Sudo, api.RootOnly),
-	)
+	})
 }
 
 // SealedRoutes are the endpoints that answer also while the server is sealed.
@@ -95,9 +101,9 @@ type InitRequest struct {
 	StoredShares      int      `json:"stored_shares"`      // Kept for compatibility.
 	RecoveryShares    int      `json:"recovery_shares"`    // With a local key slot: how many keys to make that unseal besides it.
 	RecoveryThreshold int      `json:"recovery_threshold"` // How many of those unseal.
-	PGPKeys           []string `json:"pgp_keys"`           // Keys to encrypt the unseal keys for; not supported yet.
-	RecoveryPGPKeys   []string `json:"recovery_pgp_keys"`  // Keys to encrypt the recovery keys for; not supported yet.
-	RootTokenPGPKey   string   `json:"root_token_pgp_key"` // Key to encrypt the root token for; not supported yet.
+	PGPKeys           []string `json:"pgp_keys"`           // Public keys to encrypt the unseal keys to, one for each: OpenPGP in base64, or age recipients.
+	RecoveryPGPKeys   []string `json:"recovery_pgp_keys"`  // Public keys to encrypt the recovery keys to, one for each.
+	RootTokenPGPKey   string   `json:"root_token_pgp_key"` // Public key to encrypt the root token to.
 }
 
 // InitAnswer is the keys and the token that an initialisation made. They are
@@ -124,9 +130,6 @@ func checkShares(shares, threshold int, field string) error {
 
 // slots are the key slots that a request asks for.
 func (d *Desk) slots(q *InitRequest) ([]seal.SlotSpec, error) {
-	if len(q.PGPKeys)+len(q.RecoveryPGPKeys) > 0 || q.RootTokenPGPKey != "" {
-		return nil, api.Errorf(api.Invalid, "pgp_keys: encrypting unseal keys or the root token is not supported")
-	}
 	if !d.LocalSlot {
 		spec := seal.SlotSpec{Kind: seal.KindShamir, Name: "unseal keys", Shares: q.Shares, Threshold: q.Threshold}
 		return []seal.SlotSpec{spec}, checkShares(q.Shares, q.Threshold, "secret")
@@ -145,14 +148,52 @@ func (d *Desk) initialise(c *api.Call, q *InitRequest) (*InitAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.Initialise(c, specs)
+	to, err := d.delivery(c, q)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := d.make(c, specs, to)
+	if err != nil {
+		return nil, err
+	}
+	if len(to.root) > 0 && answer.RootToken != "" {
+		message, err := to.root[0].Encrypt(api.NewSecret(string(answer.RootToken)), c.Now)
+		if err != nil { // the unseal keys are kept nowhere else
+			d.Log.Error("the root token could not be encrypted: make another with the unseal keys", slog.Any("error", err))
+		}
+		answer.RootToken = api.Disclosed(base64.StdEncoding.EncodeToString(message))
+	}
+	return answer, nil
 }
 
-// Initialise makes a cluster with the given key slots and its root token. With
-// a slot that needs no people the server is open afterwards, else sealed.
-func (d *Desk) Initialise(ctx context.Context, specs []seal.SlotSpec) (*InitAnswer, error) {
+// delivery is who the outcome of an initialisation is encrypted to.
+type delivery struct{ shares, root []*recipient.Recipient }
+
+// delivery reads a request's public keys.
+func (d *Desk) delivery(c *api.Call, q *InitRequest) (to delivery, err error) {
+	field, keys, shares := "pgp_keys", q.PGPKeys, q.Shares
+	if d.LocalSlot {
+		field, keys, shares = "recovery_pgp_keys", q.RecoveryPGPKeys, q.RecoveryShares
+	}
+	if len(q.PGPKeys)+len(q.RecoveryPGPKeys) != len(keys) {
+		return to, &api.Error{Kind: api.Invalid, Message: "pgp_keys and recovery_pgp_keys: this server makes keys of one kind only", Hint: "give " + field}
+	}
+	if err := checkKeys(field, keys, shares); err != nil {
+		return to, err
+	}
+	if to.shares, _, err = recipients(field, keys, c.Now); err != nil || q.RootTokenPGPKey == "" {
+		return to, err
+	}
+	to.root, _, err = recipients("root_token_pgp_key", []string{q.RootTokenPGPKey}, c.Now)
+	return to, err
+}
+
+// make makes a cluster with the given key slots and its root token. With a slot
+// that needs no people the server is open afterwards, else sealed.
+func (d *Desk) make(c *api.Call, specs []seal.SlotSpec, to delivery) (*InitAnswer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	ctx := c.Context
 	made, err := d.Seal.Init(ctx, seal.InitConfig{Slots: specs})
 	if errors.Is(err, barrier.ErrInitialized) {
 		return nil, api.Errorf(api.Invalid, "Vault is already initialized")
@@ -162,9 +203,14 @@ func (d *Desk) Initialise(ctx context.Context, specs []seal.SlotSpec) (*InitAnsw
 	}
 	answer := &InitAnswer{}
 	for _, slot := range made {
-		if err := d.take(ctx, slot, answer); err != nil {
+		if err := d.take(ctx, slot); err != nil {
 			return nil, err
 		}
+		h, err := hand(slot.Handed, to.shares, c.Now)
+		if err != nil {
+			return nil, err
+		}
+		answer.keep(h, d.LocalSlot)
 	}
 	if err := d.firstRoot(ctx, answer); err != nil {
 		// The keys are kept nowhere else: they are handed out whatever failed.
@@ -208,20 +254,23 @@ func (d *Desk) MarkRootIssued(ctx context.Context) error {
 	return err
 }
 
-// take puts a new slot's shares into the answer and unseals with it.
-func (d *Desk) take(ctx context.Context, slot seal.NewSlot, answer *InitAnswer) error {
+// keep puts a slot's shares, if it has any, into the answer.
+func (a *InitAnswer) keep(h handed, recovery bool) {
+	if recovery {
+		a.RecoveryKeys, a.RecoveryKeysBase64 = append(a.RecoveryKeys, h.hexes...), append(a.RecoveryKeysBase64, h.base64s...)
+		return
+	}
+	a.Keys, a.KeysBase64 = append(a.Keys, h.hexes...), append(a.KeysBase64, h.base64s...)
+}
+
+// take unseals with a new slot.
+func (d *Desk) take(ctx context.Context, slot seal.NewSlot) error {
 	if slot.Kind != seal.KindShamir {
 		return d.Seal.Unseal(ctx)
 	}
-	hexes, base64s := &answer.Keys, &answer.KeysBase64
-	if d.LocalSlot {
-		hexes, base64s = &answer.RecoveryKeys, &answer.RecoveryKeysBase64
-	}
 	for i, share := range slot.Handed {
-		*hexes = append(*hexes, share.Hex().Disclose())
-		*base64s = append(*base64s, share.Base64().Disclose())
 		if i >= slot.Threshold || !d.Barrier.Sealed() {
-			continue
+			break
 		}
 		if _, err := d.Seal.SubmitShare(ctx, share.Base64()); err != nil {
 			return fmt.Errorf("trying the new unseal keys: %w", err)
@@ -346,6 +395,7 @@ func shareError(err error) error {
 // seal seals once the answer has been written down: from then on nothing else
 // is answered.
 func (d *Desk) seal(c *api.Call, _ *api.None) (*api.None, error) {
+	d.settle()
 	c.After(func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -362,6 +412,16 @@ type HealthRequest struct {
 	StandbyCode   int  `json:"standbycode" default:"429"` // Kept for compatibility; every node is active.
 	SealedCode    int  `json:"sealedcode" default:"503"`  // Status code of a sealed server.
 	UninitCode    int  `json:"uninitcode" default:"501"`  // Status code of a server that has not been initialised.
+
+	DRSecondaryCode        int `json:"drsecondarycode" default:"472"`        // Kept for compatibility; every node is active.
+	PerformanceStandbyCode int `json:"performancestandbycode" default:"473"` // Kept for compatibility; every node is active.
+	HAUnhealthyCode        int `json:"haunhealthycode" default:"474"`        // Kept for compatibility; no node depends on another.
+	RemovedCode            int `json:"removedcode" default:"530"`            // Kept for compatibility; no node can be removed from others.
+}
+
+// codes are all status codes of the request.
+func (q *HealthRequest) codes() []int {
+	return []int{q.ActiveCode, q.SealedCode, q.UninitCode, q.StandbyCode, q.DRSecondaryCode, q.PerformanceStandbyCode, q.HAUnhealthyCode, q.RemovedCode}
 }
 
 // Health is how the server is.
@@ -376,11 +436,15 @@ type Health struct {
 	Version     string `json:"version"`
 	ClusterName string `json:"cluster_name,omitempty"`
 	ClusterID   string `json:"cluster_id,omitempty"`
+	Enterprise  bool   `json:"enterprise"`
+	Echo        int64  `json:"echo_duration_ms"`
+	Skew        int64  `json:"clock_skew_ms"`
+	CanaryAge   int64  `json:"replication_primary_canary_age_ms"`
 }
 
 // health answers with the status code that load balancers read.
 func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
-	for _, code := range []int{q.ActiveCode, q.SealedCode, q.UninitCode, q.StandbyCode} {
+	for _, code := range q.codes() {
 		if code < 200 || code > 599 {
 			return nil, api.Errorf(api.Invalid, "a status code must be between 200 and 599")
 		}
@@ -434,27 +498,9 @@ type Node struct {
 
 // haStatus lists the nodes that this one knows of.
 func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
-	return &HAStatus{Nodes: []Node{{APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
+	return &HAStatus{Nodes: []Node{{Hostname: d.Hostname, APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
 }
 
-// KeyStatus is the key ring's newest epoch.
-type KeyStatus struct {
-	Encryptions uint64   `json:"encryptions"`
-	InstallTime api.Time `json:"install_time"`
-	Term        uint32   `json:"term"`
-}
-
-// keyStatus says which key encrypts what is written now, and since when.
-func (d *Desk) keyStatus(*api.Call, *api.None) (*KeyStatus, error) {
-	s := d.Barrier.Status()
-	return &KeyStatus{InstallTime: api.Time{Time: s.Installed}, Term: s.Epoch}, nil
-}
-
-// rotate makes a new key for what is written from now on, and moves older
-// entries to it in the background.
-func (d *Desk) rotate(c *api.Call, _ *api.None) (*api.None, error) {
-	if err := d.Barrier.Rotate(c); err != nil {
-		return nil, err
-	}
-	return nil, d.RewrapLater(c)
-}
+// stepDown does nothing: a node that leads others would let another lead, and
+// every node serves for itself.
+func (d *Desk) stepDown(*api.Call, *api.None) (*api.None, error) { return nil, nil }

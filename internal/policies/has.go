@@ -2,11 +2,12 @@ package policies
 
 import "context"
 
-// Has reports whether a namespace has a policy of that name.
+// Has reports whether a namespace has a policy of that name
+// which has not expired.
 func (s *Store) Has(ctx context.Context, nsID, name string) (bool, error) {
 	if name == rootName {
 		return nsID == rootName, nil
 	}
-	e, err := s.store.Get(ctx, rowKey(nsID, name))
-	return e.Exists(), err
+	r, err := load(ctx, s.store, nsID, name)
+	return r != nil && !r.expired(s.now()), err
 }

@@ -33,7 +33,13 @@ type row struct {
 	Text     string    `json:"policy"`
 	Modified time.Time `json:"modified"`
 	Version  int       `json:"version"`
+
+	CASRequired bool      `json:"cas_required,omitempty"` // every change must name the version it replaces
+	Expires     time.Time `json:"expires,omitzero"`       // from then on there is no such policy; zero: never
 }
+
+// expired reports whether there is no longer such a policy at a moment.
+func (r *row) expired(now time.Time) bool { return !r.Expires.IsZero() && !now.Before(r.Expires) }
 
 // Store keeps the policies of all namespaces.
 type Store struct {
@@ -81,6 +87,11 @@ func (s set) members() []string {
 func prefix(nsID string) string       { return nsID + "/policy/acl/" }
 func rowKey(nsID, name string) string { return prefix(nsID) + name }
 
+// A policy that expires has a row there too, with that moment, so that a list of
+// names reads no policy.
+func expiryPrefix(nsID string) string    { return nsID + "/policy/expires/" }
+func expiryKey(nsID, name string) string { return expiryPrefix(nsID) + name }
+
 // Furnish writes the default policy of a namespace that is about to exist; it
 // can be repeated.
 func (s *Store) Furnish(ctx context.Context, nsID string) error {
@@ -96,9 +107,15 @@ func (s *Store) Furnish(ctx context.Context, nsID string) error {
 func put(tx *store.Tx, nsID string, r *row) error {
 	b, err := json.Marshal(r)
 	tx.Put(rowKey(nsID, r.Name), b)
+	if r.Expires.IsZero() {
+		tx.Delete(expiryKey(nsID, r.Name))
+		return err
+	}
+	tx.Put(expiryKey(nsID, r.Name), []byte(r.Expires.UTC().Format(time.RFC3339Nano)))
 	return err
 }
 
+// load is a policy's row, also of one that has expired, or nil.
 func load(ctx context.Context, s store.Reader, nsID, name string) (*row, error) {
 	e, err := s.Get(ctx, rowKey(nsID, name))
 	if err != nil || !e.Exists() {
@@ -124,7 +141,20 @@ func (s *Store) ACL(ctx context.Context, nsID string, names []string) (*policy.A
 	return acl, nil
 }
 
+// ACLAt is ACL as it stands at another moment: what has expired by then is left
+// out.
+func (s *Store) ACLAt(ctx context.Context, nsID string, names []string, at time.Time) (*policy.ACL, error) {
+	if nsID == rootName && slices.Contains(names, rootName) {
+		return s.root, nil
+	}
+	return s.compileAt(ctx, s.store, setOf(nsID, names), at)
+}
+
 func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.ACL, error) {
+	return s.compileAt(ctx, r, of, s.now())
+}
+
+func (s *Store) compileAt(ctx context.Context, r store.Reader, of set, at time.Time) (*policy.ACL, error) {
 	var parsed []*policy.Policy
 	for _, name := range of.members() {
 		p, err := parse(ctx, r, of.nsID, name)
@@ -133,7 +163,7 @@ func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.AC
 		}
 		parsed = append(parsed, p)
 	}
-	return policy.Compile(s.now(), parsed...), nil
+	return policy.Compile(at, parsed...), nil
 }
 
 // parse is a stored policy, or nil when there is none of that name.
@@ -146,40 +176,10 @@ func parse(ctx context.Context, r store.Reader, nsID, name string) (*policy.Poli
 	if err != nil {
 		return nil, fmt.Errorf("stored policy %s: %w", rowKey(nsID, name), err)
 	}
+	for _, r := range p.Rules {
+		r.EndBy(stored.Expires)
+	}
 	return p, nil
-}
-
-// Write creates or replaces a policy.
-func (s *Store) Write(ctx context.Context, nsID, name, text string) error {
-	if name == rootName || name == wrappingName {
-		return api.Errorf(api.Invalid, "cannot update %q policy", name)
-	}
-	text = plain(text)
-	if strings.TrimSpace(text) == "" {
-		return api.Errorf(api.Invalid, "'policy' parameter not supplied or empty")
-	}
-	if len(text) > maxPolicyBytes {
-		return api.Errorf(api.TooLarge, "policy: longer than %d bytes", maxPolicyBytes)
-	}
-	if _, err := policy.Parse(name, text); err != nil {
-		return api.Errorf(api.Invalid, "failed to parse policy: %v", err)
-	}
-	_, err := store.Update(ctx, s.store, func(tx *store.Tx) error {
-		r := &row{Name: name, Text: text, Modified: s.now().UTC(), Version: 1}
-		e, err := tx.Get(rowKey(nsID, name))
-		if err != nil {
-			return err
-		}
-		if e.Exists() {
-			old, err := store.DecodeJSON[row](e)
-			if err != nil {
-				return err
-			}
-			r.Version = old.Version + 1
-		}
-		return put(tx, nsID, r)
-	})
-	return err
 }
 
 // plain undoes base64, which clients may send a policy in.
@@ -188,18 +188,6 @@ func plain(text string) string {
 		return string(b)
 	}
 	return text
-}
-
-// Delete removes a policy; one that is absent is no error.
-func (s *Store) Delete(ctx context.Context, nsID, name string) error {
-	switch name {
-	case rootName, wrappingName:
-		return api.Errorf(api.Invalid, "cannot delete %q policy", name)
-	case defaultName:
-		return api.Errorf(api.Invalid, "cannot delete default policy")
-	}
-	_, err := s.store.Commit(ctx, nil, []store.Write{{Key: rowKey(nsID, name), Delete: true}})
-	return err
 }
 
 // rows are the policies of a namespace in name order.
@@ -216,13 +204,38 @@ func (s *Store) Names(ctx context.Context, nsID string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	ended, err := s.ended(ctx, nsID)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]string, 0, len(es)+1)
 	for _, e := range es {
-		out = append(out, strings.TrimPrefix(e.Key, prefix(nsID)))
+		if name := strings.TrimPrefix(e.Key, prefix(nsID)); !ended[name] {
+			out = append(out, name)
+		}
 	}
 	if nsID == rootName {
 		out = append(out, rootName)
 		slices.Sort(out)
+	}
+	return out, nil
+}
+
+// ended are the names of a namespace's policies that have expired.
+func (s *Store) ended(ctx context.Context, nsID string) (map[string]bool, error) {
+	es, err := s.store.List(ctx, store.Prefix(expiryPrefix(nsID)))
+	if err != nil || len(es) == 0 {
+		return nil, err
+	}
+	out, now := map[string]bool{}, s.now()
+	for _, e := range es {
+		at, err := time.Parse(time.RFC3339Nano, string(e.Value))
+		if err != nil {
+			return nil, fmt.Errorf("stored expiration %s: %w", e.Key, err)
+		}
+		if !now.Before(at) {
+			out[strings.TrimPrefix(e.Key, expiryPrefix(nsID))] = true
+		}
 	}
 	return out, nil
 }
@@ -233,7 +246,7 @@ func (s *Store) read(ctx context.Context, nsID, name string) (*row, error) {
 		return &row{Name: rootName}, nil
 	}
 	r, err := load(ctx, s.store, nsID, name)
-	if err == nil && r == nil {
+	if err == nil && (r == nil || r.expired(s.now())) {
 		return nil, api.ErrNotFound()
 	}
 	return r, err

@@ -74,7 +74,7 @@ func TestRefusals(t *testing.T) {
 		{"a", "{{{", api.Invalid},
 		{"a", readA + strings.Repeat(" ", maxPolicyBytes), api.TooLarge},
 	} {
-		if err := f.Write(t.Context(), "root", try.name, try.text); err == nil || api.KindOf(err) != try.kind {
+		if err := f.Write(t.Context(), "root", try.name, try.text, Terms{}); err == nil || api.KindOf(err) != try.kind {
 			t.Errorf("%s %.20q: %v", try.name, try.text, err)
 		}
 	}
@@ -107,11 +107,11 @@ func TestChangesCountAtOnce(t *testing.T) {
 	if f.may("root", "a", "p", "q") {
 		t.Fatal("no policy allows it yet")
 	}
-	f.must(f.Write(t.Context(), "root", "q", base64.StdEncoding.EncodeToString([]byte(readA))))
+	f.must(f.Write(t.Context(), "root", "q", base64.StdEncoding.EncodeToString([]byte(readA)), Terms{}))
 	if !f.may("root", "a", "p", "q") || f.may("ns1", "a", "p", "q") {
 		t.Fatal("a new policy does not count, or counts in another namespace")
 	}
-	f.must(f.Write(t.Context(), "root", "p", `path "a" { capabilities = ["deny"] }`))
+	f.must(f.Write(t.Context(), "root", "p", `path "a" { capabilities = ["deny"] }`, Terms{}))
 	if f.may("root", "a", "p", "q") {
 		t.Fatal("a deny does not count")
 	}
@@ -126,7 +126,7 @@ func TestVersionsCountEveryWrite(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if err := f.Write(t.Context(), "root", "p", readA); err != nil {
+			if err := f.Write(t.Context(), "root", "p", readA, Terms{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -141,7 +141,7 @@ func TestVersionsCountEveryWrite(t *testing.T) {
 // Furnish does not undo what people made of the default policy.
 func TestFurnishKeepsDefault(t *testing.T) {
 	f := fresh(t)
-	f.must(f.Write(t.Context(), "root", "default", readA))
+	f.must(f.Write(t.Context(), "root", "default", readA, Terms{}))
 	f.must(f.Furnish(t.Context(), "root"))
 	if !f.may("root", "a", "default") {
 		t.Fatal("the default policy is as it was made")
@@ -158,7 +158,7 @@ func TestDefaultPolicyParses(t *testing.T) {
 func TestPages(t *testing.T) {
 	f := fresh(t)
 	for _, n := range []string{"a", "b", "c"} {
-		f.must(f.Write(t.Context(), "root", n, readA))
+		f.must(f.Write(t.Context(), "root", n, readA, Terms{}))
 	}
 	c := &api.Call{Context: t.Context(), Namespace: api.Namespace{ID: "root"}}
 	for _, try := range []struct {

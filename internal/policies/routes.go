@@ -3,14 +3,14 @@ package policies
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Routes are the endpoints under sys/ for policies.
 func Routes() []api.Route[*Store] {
-	return []api.Route[*Store]{
+	return slices.Concat(passwordRoutes(), []api.Route[*Store]{
 		api.Handle(api.Read, "policy", (*Store).listLegacy, api.Flat),
 		api.Handle(api.List, "policy", (*Store).listLegacy, api.Flat),
 		api.Handle(api.Read, "policy/{name}", (*Store).readLegacy, api.Flat),
@@ -20,12 +20,14 @@ func Routes() []api.Route[*Store] {
 		api.Handle(api.Read, "policies/acl/{name}", (*Store).readACL),
 		api.Handle(api.Write, "policies/acl/{name}", (*Store).write),
 		api.Handle(api.Delete, "policies/acl/{name}", (*Store).remove),
+		api.Handle(api.Patch, "policies/acl/{name}", (*Store).patch),
 		api.Handle(api.Write, "policy", (*Store).nameless, api.Hidden),
 		api.Handle(api.Delete, "policy", (*Store).nameless, api.Hidden),
 		api.Handle(api.Write, "policies/acl", (*Store).nameless, api.Hidden),
 		api.Handle(api.Delete, "policies/acl", (*Store).nameless, api.Hidden),
 		api.Handle(api.List, "policies/detailed/acl", (*Store).listDetailed),
-	}
+		api.Handle(api.List, "policies/detailed/acl/{prefix...}", (*Store).listDetailedBelow),
+	})
 }
 
 // NameRequest names a policy.
@@ -39,6 +41,40 @@ type WriteRequest struct {
 	Policy  string   `json:"policy" audit:"clear"`                              // Text of the policy in HCL or JSON, plain or in base64.
 	Rules   string   `json:"rules" audit:"clear" api:"deprecated,alias=policy"` // Older name of policy.
 	Aliases []string `json:"-" api:"aliases"`
+	TermsRequest
+}
+
+// PatchRequest changes a policy in what it gives.
+type PatchRequest struct {
+	Name   api.Name `path:"name"`                 // Name of the policy.
+	Policy string   `json:"policy" audit:"clear"` // Text of the policy in HCL or JSON, plain or in base64; empty: as before.
+	TermsRequest
+}
+
+// TermsRequest is how a policy is written, beside its text.
+type TermsRequest struct {
+	CAS         *int          `json:"cas"`                                   // Write only if this is the policy's version; 0 or -1: only if there is none.
+	CASRequired *bool         `json:"cas_required"`                          // Demand cas on every later write.
+	Expiration  api.Time      `json:"expiration"`                            // When the policy ends, as RFC 3339 text or in seconds since 1970.
+	TTL         *api.Duration `json:"ttl"`                                   // How long the policy lasts, in place of expiration.
+	Slashes     bool          `json:"allow_slashes_in_identity_templates"`   // Not supported: a name of an identity must not move a path.
+	Wildcards   bool          `json:"allow_wildcards_in_identity_templates"` // Not supported: a name of an identity must not widen a path.
+}
+
+// terms are what is asked for at a moment.
+func (q *TermsRequest) terms(now time.Time) (Terms, error) {
+	t := Terms{CAS: q.CAS, CASRequired: q.CASRequired, Expires: q.Expiration.Time}
+	switch {
+	case q.Slashes || q.Wildcards:
+		return t, &api.Error{Kind: api.Invalid, Message: "values of identity templates never hold slashes or wildcards here", Hint: "leave allow_slashes_in_identity_templates and allow_wildcards_in_identity_templates out"}
+	case q.TTL != nil && !t.Expires.IsZero():
+		return t, api.Errorf(api.Invalid, "cannot supply both 'expiration' and 'ttl' for policies")
+	case q.TTL != nil && *q.TTL < 0:
+		return t, api.Errorf(api.Invalid, "ttl: must not be negative")
+	case q.TTL != nil:
+		t.Expires = now.Add(q.TTL.Std())
+	}
+	return t, nil
 }
 
 // PageRequest asks for a page of names.
@@ -59,6 +95,23 @@ type LegacyPolicy struct {
 	Rules    string   `json:"rules"`
 	Modified api.Time `json:"modified"`
 	Version  int      `json:"version"`
+	Described
+}
+
+// Described is what is known of a policy beside its text.
+type Described struct {
+	CASRequired bool      `json:"cas_required"`
+	Expiration  *api.Time `json:"expiration,omitempty"`
+	Slashes     bool      `json:"allow_slashes_in_identity_templates"`
+	Wildcards   bool      `json:"allow_wildcards_in_identity_templates"`
+}
+
+func (r *row) terms() Described {
+	d := Described{CASRequired: r.CASRequired}
+	if !r.Expires.IsZero() {
+		d.Expiration = &api.Time{Time: r.Expires}
+	}
+	return d
 }
 
 // Policy is a policy with its text.
@@ -67,10 +120,11 @@ type Policy struct {
 	Policy   string   `json:"policy"`
 	Modified api.Time `json:"modified"`
 	Version  int      `json:"version"`
+	Described
 }
 
 func (r *row) describe() *Policy {
-	return &Policy{Name: r.Name, Policy: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version}
+	return &Policy{Name: r.Name, Policy: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version, Described: r.terms()}
 }
 
 // listLegacy lists the names of all policies.
@@ -100,25 +154,36 @@ func page(names []string, q *PageRequest) []string {
 
 // listDetailed lists all policies with what is known of each.
 func (s *Store) listDetailed(c *api.Call, q *PageRequest) (*api.Keys, error) {
-	es, err := s.rows(c, c.Namespace.ID, false)
-	if err != nil {
-		return nil, err
-	}
+	return s.details(c, "", q)
+}
+
+// BelowRequest asks for a page of the names that begin with a path.
+type BelowRequest struct {
+	Prefix string `path:"prefix"` // What the names begin with, up to a slash.
+	PageRequest
+}
+
+// listDetailedBelow lists the policies below a path with what is known of each.
+func (s *Store) listDetailedBelow(c *api.Call, q *BelowRequest) (*api.Keys, error) {
+	return s.details(c, strings.TrimSuffix(q.Prefix, "/")+"/", &q.PageRequest)
+}
+
+func (s *Store) details(c *api.Call, below string, q *PageRequest) (*api.Keys, error) {
 	names, err := s.Names(c, c.Namespace.ID)
 	if err != nil {
 		return nil, err
 	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, below) })
 	out := &api.Keys{Keys: page(names, q), Info: map[string]any{}}
-	for _, e := range es {
-		name := strings.TrimPrefix(e.Key, prefix(c.Namespace.ID))
-		if !slices.Contains(out.Keys, name) {
-			continue
-		}
-		r, err := store.DecodeJSON[row](e)
-		if err != nil {
+	for _, name := range out.Keys {
+		r, err := s.read(c, c.Namespace.ID, name)
+		switch {
+		case api.KindOf(err) == api.NotFound: // it went meanwhile
+		case err != nil:
 			return nil, err
+		default:
+			out.Info[name] = r.describe()
 		}
-		out.Info[name] = r.describe()
 	}
 	return out, nil
 }
@@ -129,7 +194,7 @@ func (s *Store) readLegacy(c *api.Call, q *NameRequest) (*LegacyPolicy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &LegacyPolicy{Name: r.Name, Rules: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version}, nil
+	return &LegacyPolicy{Name: r.Name, Rules: r.Text, Modified: api.Time{Time: r.Modified}, Version: r.Version, Described: r.terms()}, nil
 }
 
 // readACL answers a policy's text.
@@ -146,7 +211,20 @@ func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 	if len(q.Aliases) > 0 {
 		c.Warn("rules is deprecated: use policy")
 	}
-	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy)
+	terms, err := q.terms(c.Now)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy, terms)
+}
+
+// patch changes a policy in what the request gives.
+func (s *Store) patch(c *api.Call, q *PatchRequest) (*api.None, error) {
+	terms, err := q.terms(c.Now)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Patch(c, c.Namespace.ID, string(q.Name), q.Policy, terms)
 }
 
 // nameless answers a request to write or delete that names no policy.

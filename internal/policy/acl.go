@@ -14,9 +14,15 @@ type ACL struct {
 	rules   index
 	denies  index // the rules that deny, with folded paths
 	expires time.Time
+
+	conditional bool // some rule has a condition
+
+	policies []*Policy // what it was compiled from, for Explain
 }
 
-// merged is what the rules of one path come to.
+// merged is what the rules of one path come to. If it is conditional, that
+// depends on the request (see weighing.settle), and only pattern, ranking and
+// rules mean something.
 type merged struct {
 	pattern pattern
 	ranking pattern // the pattern with its text folded: what denies are ranked by
@@ -24,6 +30,10 @@ type merged struct {
 	limits  limits
 	free    bool    // no limits at all
 	rules   []*Rule // those merged, by policy name and line
+
+	conditional bool // one of the rules has a condition
+	onlyDenies  bool // it stands among the folded denies, and exists only while one of its denies does
+	broken      bool // it denies because a condition could not be told, not because a rule says so
 }
 
 // Root gives the ACL of the root policy, which grants everything. There is no
@@ -41,6 +51,7 @@ func Compile(now time.Time, policies ...*Policy) *ACL {
 		if p == nil || IsRoot(p.Name) {
 			continue
 		}
+		a.policies = append(a.policies, p)
 		for _, r := range p.Rules {
 			if r.Templated() || a.expired(r, now) {
 				continue
@@ -50,7 +61,9 @@ func Compile(now time.Time, policies ...*Policy) *ACL {
 	}
 	all := make([]*merged, 0, len(byPath))
 	for _, path := range slices.Sorted(maps.Keys(byPath)) {
-		all = append(all, merge(byPath[path]))
+		m := merge(byPath[path])
+		a.conditional = a.conditional || m.conditional
+		all = append(all, m)
 	}
 	a.rules = newIndex(all)
 	a.denies = newIndex(foldedDenies(all))
@@ -76,6 +89,10 @@ func (a *ACL) expired(r *Rule, now time.Time) bool {
 // again; zero is never. From then on Decide refuses with the reason Stale.
 func (a *ACL) Expires() time.Time { return a.expires }
 
+// Conditional says whether any rule has a condition, so that a Request needs
+// Facts.
+func (a *ACL) Conditional() bool { return a != nil && a.conditional }
+
 // IsRoot says whether the ACL grants everything.
 func (a *ACL) IsRoot() bool { return a != nil && a.root }
 
@@ -93,7 +110,14 @@ func merge(rules []*Rule) *merged {
 	})
 	m := &merged{pattern: parsePattern(rules[0].Path), rules: rules}
 	m.ranking = parsePattern(fold(rules[0].Path))
-	for _, r := range rules {
+	m.conditional = slices.ContainsFunc(rules, func(r *Rule) bool { return r.cond != nil })
+	m.join()
+	return m
+}
+
+// join adds up what the rules hold.
+func (m *merged) join() {
+	for _, r := range m.rules {
 		m.caps |= r.Capabilities
 		m.limits.add(&r.limits)
 	}
@@ -101,7 +125,6 @@ func merge(rules []*Rule) *merged {
 		m.caps, m.limits = Deny, limits{}
 	}
 	m.free = m.limits.empty()
-	return m
 }
 
 func (l *limits) add(other *limits) {
@@ -157,9 +180,10 @@ func foldedDenies(all []*merged) []*merged {
 		}
 		if same := byPath[m.ranking.text]; same != nil {
 			same.rules = append(slices.Clip(same.rules), m.rules...)
+			same.conditional = same.conditional || m.conditional
 			continue
 		}
-		d := &merged{pattern: m.ranking, ranking: m.ranking, caps: Deny, free: true, rules: m.rules}
+		d := &merged{pattern: m.ranking, ranking: m.ranking, caps: Deny, free: true, rules: m.rules, conditional: m.conditional, onlyDenies: true}
 		byPath[d.pattern.text] = d
 		denies = append(denies, d)
 	}

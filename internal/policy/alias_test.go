@@ -22,7 +22,7 @@ func periods(params ParamMap) Request {
 func TestRulesJudgeEveryName(t *testing.T) {
 	old, now := periods(ParamMap{"period": "1h"}), periods(ParamMap{"token_period": "1h"})
 	both := periods(ParamMap{"period": "1h", "token_period": "2h"})
-	for _, c := range []condition{
+	for _, c := range []limitCase{
 		{"the new name is denied, the old is sent", []string{`denied_parameters = { "token_period" = [] }`}, old, ParameterDenied},
 		{"the old name is denied, the new is sent", []string{`denied_parameters = { "period" = [] }`}, now, ParameterDenied},
 		{"a value of the new name is denied, the old is sent", []string{`denied_parameters = { "token_period" = ["60m"] }`}, old, ParameterDenied},

@@ -13,7 +13,8 @@ type Request struct {
 	Op      Capabilities  // exactly one verb, Create to Scan
 	Params  Params        // top-level parameters; nil is none
 	WrapTTL time.Duration // of the wrapped answer that is asked for; 0 asks for none
-	Now     time.Time     // read only where the ACL has rules that expire
+	Now     time.Time     // read only where the ACL has rules that expire, or conditions
+	Facts   *Facts        // read only where the ACL is Conditional; nil: nothing is known
 }
 
 // Reason says why a decision fell as it did.
@@ -34,6 +35,7 @@ const (
 	PageTooLarge                      // limit is above the rule's page limit, negative or no number
 	BadOperation                      // Op is not one verb
 	Stale                             // a rule has expired: the policies must be compiled again
+	ConditionFailed                   // a condition of the rule could not be told, which denies
 )
 
 var reasonTexts = [...]string{
@@ -50,6 +52,7 @@ var reasonTexts = [...]string{
 	PageTooLarge:        "the page limit asked for is not within the rule's",
 	BadOperation:        "the operation is unknown",
 	Stale:               "a rule has expired since the policies were compiled",
+	ConditionFailed:     "a condition of the rule could not be told",
 }
 
 // String is the reason in words, for explanations and logs.
@@ -66,6 +69,9 @@ type Decision struct {
 	Sudo    bool // the rule grants sudo too, which root-protected endpoints need
 	Root    bool // the root policy decided
 	Reason  Reason
+	// Parameter is the name of the parameter that the Reason is about, as the
+	// request or, if it is missing, the rule has it; empty for other reasons.
+	Parameter string
 
 	// Capabilities is what the deciding rule grants on the path, with all
 	// policies merged.
@@ -85,7 +91,7 @@ type Decision struct {
 
 // Decide answers req. It does not allocate unless a rule has conditions on
 // parameters, a LIST lacks its trailing slash, or a path with upper case meets
-// an ACL that has rules that deny.
+// an ACL that has rules that deny; or the ACL is Conditional.
 func (a *ACL) Decide(req Request) Decision {
 	switch {
 	case !req.Op.isVerb():
@@ -97,11 +103,12 @@ func (a *ACL) Decide(req Request) Decision {
 	case !a.expires.IsZero() && !req.Now.Before(a.expires):
 		return Decision{Reason: Stale}
 	}
-	m := a.find(req.Path, req.Op&(List|Scan) != 0)
+	m := a.find(req.Path, req.Op&(List|Scan) != 0, a.weighing(req))
 	if m == nil {
 		return Decision{Reason: NoRule}
 	}
-	d := Decision{Capabilities: m.caps, Sudo: m.caps&Sudo != 0, Rules: m.rules, Reason: m.judge(&req)}
+	d := Decision{Capabilities: m.caps, Sudo: m.caps&Sudo != 0, Rules: m.rules}
+	d.Reason, d.Parameter = m.judge(&req)
 	d.Allowed = d.Reason == Granted
 	if d.Allowed && req.Op&(List|Scan) != 0 {
 		d.PageLimit, d.Filters = m.limits.pageLimit, m.limits.filters
@@ -109,20 +116,48 @@ func (a *ACL) Decide(req Request) Decision {
 	return d
 }
 
+// weighing is for the request's conditions; nil when there are none.
+func (a *ACL) weighing(req Request) *weighing {
+	if !a.conditional {
+		return nil
+	}
+	return newWeighing(req)
+}
+
 // Capabilities answers sys/capabilities for path: "root" alone, "deny" alone,
-// or the sorted words of what is granted. A path that ends in a slash is
-// answered as for LIST.
-func (a *ACL) Capabilities(path string) []string {
+// or the sorted words of what is granted at that moment to a request of these
+// facts; what is not known of it leaves conditions that need it untold, and
+// they deny. A path that ends in a slash is answered as for LIST.
+func (a *ACL) Capabilities(path string, now time.Time, facts *Facts) []string {
 	if a.IsRoot() {
 		return []string{"root"}
 	}
-	if a != nil {
-		m := a.find(path, strings.HasSuffix(path, "/"))
-		if m != nil && m.caps != 0 {
-			return m.caps.Names()
-		}
+	if caps := a.granted(Request{Path: path, Now: now, Facts: facts}); caps != 0 {
+		return caps.Names()
 	}
 	return []string{"deny"}
+}
+
+// granted is what is granted on the request's path, whatever its verb.
+func (a *ACL) granted(req Request) Capabilities {
+	if a == nil {
+		return 0
+	}
+	listing := strings.HasSuffix(req.Path, "/")
+	if !a.conditional {
+		if m := a.find(req.Path, listing, nil); m != nil {
+			return m.caps
+		}
+		return 0
+	}
+	var all Capabilities
+	for verb := Create; verb <= Scan; verb <<= 1 { // a condition may tell verbs apart
+		req.Op = verb
+		if m := a.find(req.Path, listing, newWeighing(req)); m != nil && m.caps&verb != 0 {
+			all |= m.caps & (verb | Sudo)
+		}
+	}
+	return all
 }
 
 // Reaches says whether any rule that grants something could match a path below
@@ -136,25 +171,36 @@ func (a *ACL) Reaches(prefix string) bool {
 		return true
 	}
 	for _, m := range a.rules.all {
-		if m.caps&^Deny != 0 && m.pattern.reaches(prefix) {
+		if m.grantsEver() && m.pattern.reaches(prefix) {
 			return true
 		}
 	}
 	return false
 }
 
-// judge decides for a rule that matches the path.
-func (m *merged) judge(req *Request) Reason {
+// grantsEver says whether the rule grants something, for some request.
+func (m *merged) grantsEver() bool {
+	if !m.conditional {
+		return m.caps&^Deny != 0
+	}
+	return slices.ContainsFunc(m.rules, func(r *Rule) bool { return r.Capabilities&^Deny != 0 })
+}
+
+// judge decides for a rule that matches the path, and names the parameter that
+// the reason is about.
+func (m *merged) judge(req *Request) (Reason, string) {
 	switch {
+	case m.broken:
+		return ConditionFailed, ""
 	case m.caps&Deny != 0:
-		return Denied
+		return Denied, ""
 	case m.caps&req.Op == 0:
-		return NotGranted
+		return NotGranted, ""
 	case m.free:
-		return Granted
+		return Granted, ""
 	}
 	if r := m.limits.checkWrap(req.WrapTTL); r != Granted {
-		return r
+		return r, ""
 	}
 	switch req.Op {
 	case Create, Read, Update, Patch:
@@ -162,26 +208,26 @@ func (m *merged) judge(req *Request) Reason {
 	case List, Scan:
 		return m.limits.checkPage(req)
 	}
-	return Granted
+	return Granted, ""
 }
 
 // checkPage holds where the rule bounds pages: the other conditions on
 // parameters are not for LIST and SCAN.
-func (l *limits) checkPage(req *Request) Reason {
+func (l *limits) checkPage(req *Request) (Reason, string) {
 	if l.pageLimit == 0 {
-		return Granted
+		return Granted, ""
 	}
 	params := req.params()
 	for name, value := range params.All {
 		isLimit := fold(name) == "limit" || slices.Contains(params.OtherNames(name), "limit")
 		if isLimit && !l.pageWithin(value) {
-			return PageTooLarge
+			return PageTooLarge, name
 		}
 	}
 	if slices.Contains(l.required, "limit") && !hasParam(req, "limit") {
-		return ParameterMissing
+		return ParameterMissing, "limit"
 	}
-	return Granted
+	return Granted, ""
 }
 
 func (l *limits) pageWithin(value any) bool {
@@ -213,36 +259,40 @@ func (l *limits) checkWrap(ttl time.Duration) Reason {
 
 // find gives the rule that decides about path, or nil. In a listing, path
 // names a directory whether or not it ends in a slash.
-func (a *ACL) find(path string, listing bool) *merged {
+func (a *ACL) find(path string, listing bool, w *weighing) *merged {
 	if listing && !strings.HasSuffix(path, "/") {
 		path += "/"
 	}
 	bare, isDir := strings.CutSuffix(path, "/")
-	m := a.rules.find(path)
+	m := a.rules.find(path, w)
 	if listing && (m == nil || !m.pattern.exact()) {
-		m = a.findBare(bare, m)
+		m = a.findBare(bare, m, w)
 	}
+	m = w.settle(m)
 	if a.denies.empty() || m != nil && m.caps&Deny != 0 {
 		return m
 	}
 	folded := fold(path)
-	m = outrank(a.denies.find(folded), m)
+	deny := outrank(a.denies.find(folded, w), m)
 	if isDir {
-		m = outrank(a.denies.find(folded[:len(folded)-1]), m)
+		deny = outrank(a.denies.find(folded[:len(folded)-1], w), deny)
 	}
-	return m
+	if deny == m {
+		return m
+	}
+	return w.settle(deny)
 }
 
 // findBare looks for the rule of a listing without its slash: an exact one
 // beats any pattern, a pattern is the last resort.
-func (a *ACL) findBare(bare string, found *merged) *merged {
-	if m := a.rules.exact[bare]; m != nil {
+func (a *ACL) findBare(bare string, found *merged, w *weighing) *merged {
+	if m := a.rules.exact[bare]; m != nil && w.exists(m) {
 		return m
 	}
 	if found != nil {
 		return found
 	}
-	return a.rules.findPattern(bare)
+	return a.rules.findPattern(bare, w)
 }
 
 // outrank gives the deny if it ranks above the rule, else the rule.

@@ -72,30 +72,30 @@ func TestCapabilities(t *testing.T) {
 		{"glob does not match its directory", `path "kv/a/*" { capabilities = ["list"] }`, "kv/a", "deny"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := compile(t, c.policy).Capabilities(c.path)
+			got := compile(t, c.policy).Capabilities(c.path, time.Time{}, nil)
 			if want := strings.Fields(c.want); !slices.Equal(got, want) {
 				t.Errorf("capabilities of %s: %v, want %v", c.path, got, want)
 			}
 		})
 	}
-	if got := Root().Capabilities("sys/raw"); !slices.Equal(got, []string{"root"}) {
+	if got := Root().Capabilities("sys/raw", time.Time{}, nil); !slices.Equal(got, []string{"root"}) {
 		t.Errorf("root: %v", got)
 	}
-	if got := (*ACL)(nil).Capabilities("x"); !slices.Equal(got, []string{"deny"}) {
+	if got := (*ACL)(nil).Capabilities("x", time.Time{}, nil); !slices.Equal(got, []string{"deny"}) {
 		t.Errorf("no ACL: %v", got)
 	}
 }
 
-// condition is a request to kv/foo under policies that grant every verb there
+// limitCase is a request to kv/foo under policies that grant every verb there
 // with the conditions given, one policy each.
-type condition struct {
+type limitCase struct {
 	name       string
 	conditions []string
 	req        Request
 	want       Reason
 }
 
-func (c condition) check(t *testing.T) {
+func (c limitCase) check(t *testing.T) {
 	if c.conditions == nil {
 		c.conditions = []string{""}
 	}
@@ -123,7 +123,7 @@ func wrap(seconds int) Request {
 }
 
 func TestWrappingConditions(t *testing.T) {
-	for _, c := range []condition{
+	for _, c := range []limitCase{
 		{"maximum asks for wrapping", []string{`max_wrapping_ttl = "90s"`}, wrap(0), WrapRequired},
 		{"within maximum", []string{`max_wrapping_ttl = "90s"`}, wrap(90), Granted},
 		{"over maximum", []string{`max_wrapping_ttl = 90`}, wrap(91), WrapTTLOutOfBounds},
@@ -137,7 +137,7 @@ func TestWrappingConditions(t *testing.T) {
 }
 
 func TestAllowedParameters(t *testing.T) {
-	for _, c := range []condition{
+	for _, c := range []limitCase{
 		{"not listed", []string{`allowed_parameters = { "a" = [] }`}, post("b", "1"), ParameterNotAllowed},
 		{"not listed, though another policy has no list", []string{`allowed_parameters = { "a" = [] }`, ``}, post("b", "1"), ParameterNotAllowed},
 		{"listed in another policy", []string{`allowed_parameters = { "a" = [] }`, `allowed_parameters = { "b" = [] }`}, post("b", "1"), Granted},
@@ -177,7 +177,7 @@ func TestAllowedParameters(t *testing.T) {
 }
 
 func TestDeniedParameters(t *testing.T) {
-	for _, c := range []condition{
+	for _, c := range []limitCase{
 		{"denied", []string{`denied_parameters = { "a" = ["x"] }`}, post("a", "x"), ParameterDenied},
 		{"denied beats allowed", []string{`denied_parameters = { "a" = ["x"] } allowed_parameters = { "a" = ["x"] }`}, post("a", "x"), ParameterDenied},
 		{"denied in one of two", []string{`denied_parameters = { "a" = ["x"] }`, ``}, post("a", "x"), ParameterDenied},
@@ -223,13 +223,13 @@ func TestDeniedValuesInOtherSpellings(t *testing.T) {
 		{`true`, []any{false, "0", "f", "truth"}, Granted},
 	} {
 		for _, given := range c.given {
-			condition{"", []string{`denied_parameters = { "a" = [` + c.listed + `] }`}, post("a", given), c.want}.check(t)
+			limitCase{"", []string{`denied_parameters = { "a" = [` + c.listed + `] }`}, post("a", given), c.want}.check(t)
 		}
 	}
 }
 
 func TestOtherConditions(t *testing.T) {
-	for _, c := range []condition{
+	for _, c := range []limitCase{
 		{"required", []string{`required_parameters = ["a"]`}, post("a", "x"), Granted},
 		{"required, in another case", []string{`required_parameters = ["a"]`}, post("A", "x"), ParameterMissing},
 		{"required in another case", []string{`required_parameters = ["A"]`}, post("a", "x"), ParameterMissing},
@@ -301,14 +301,14 @@ path "kv/*" {
 
 func TestReasonsHaveWords(t *testing.T) {
 	seen := map[string]bool{}
-	for r := range Stale + 1 {
+	for r := range ConditionFailed + 1 {
 		if s := r.String(); s == "" || seen[s] {
 			t.Errorf("reason %d: %q", r, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if got := (Stale + 1).String(); got != "unknown reason" {
+	if got := (ConditionFailed + 1).String(); got != "unknown reason" {
 		t.Error(got)
 	}
 }

@@ -55,23 +55,24 @@ func (ix *index) parentOf(i int) int {
 
 func (ix *index) empty() bool { return len(ix.all) == 0 }
 
-// find gives the most specific rule that matches path, or nil.
-func (ix *index) find(path string) *merged {
-	if m := ix.exact[path]; m != nil {
+// find gives the most specific rule that matches path and exists for the
+// request, or nil.
+func (ix *index) find(path string, w *weighing) *merged {
+	if m := ix.exact[path]; m != nil && w.exists(m) {
 		return m
 	}
-	return ix.findPattern(path)
+	return ix.findPattern(path, w)
 }
 
 // findPattern is find without the exact rules.
-func (ix *index) findPattern(path string) *merged {
+func (ix *index) findPattern(path string, w *weighing) *merged {
 	at := ix.lastNotAfter(path)
 	for at >= 0 {
 		h := &ix.heads[at]
 		if strings.HasPrefix(path, h.text) {
 			rest := path[len(h.text):]
 			for _, m := range h.rules {
-				if m.pattern.matchesAfterHead(rest) {
+				if m.pattern.matchesAfterHead(rest) && w.exists(m) {
 					return m
 				}
 			}

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"sort"
@@ -27,6 +29,8 @@ type oracleRule struct {
 	required []string
 	min, max int // seconds
 	page     int
+	cond     string // one of oracleConditions; empty is none
+	failed   bool   // the condition could not be told
 }
 
 type oracleRequest struct {
@@ -34,6 +38,64 @@ type oracleRequest struct {
 	verb   string
 	params map[string]any // strings and lists of strings
 	wrap   int            // seconds
+	source string         // empty is not known
+	team   string         // of the token; empty is none
+	hour   int
+}
+
+// oracleConditions knows the few conditions that are drawn: "yes", "no", or
+// "broken" for a request.
+var oracleConditions = map[string]func(oracleRequest) string{
+	"true":                        func(oracleRequest) string { return "yes" },
+	"false":                       func(oracleRequest) string { return "no" },
+	"request.operation == 'read'": func(q oracleRequest) string { return yesIf(q.verb == "read") },
+	"request.segments[0] != 'a'":  func(q oracleRequest) string { return yesIf(strings.Split(q.path, "/")[0] != "a") },
+	"now.getHours('UTC') < 12":    func(q oracleRequest) string { return yesIf(q.hour < 12) },
+	"source.within('10.0.0.0/8')": func(q oracleRequest) string {
+		if q.source == "" {
+			return "broken"
+		}
+		return yesIf(strings.HasPrefix(q.source, "10."))
+	},
+	"token.metadata['team'] == 'x'": func(q oracleRequest) string {
+		if q.team == "" {
+			return "broken"
+		}
+		return yesIf(q.team == "x")
+	},
+	"request.operation == 'list' || token.metadata['team'] == 'y'": func(q oracleRequest) string {
+		switch {
+		case q.verb == "list":
+			return "yes"
+		case q.team == "":
+			return "broken"
+		}
+		return yesIf(q.team == "y")
+	},
+}
+
+func yesIf(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// at is the oracle of the rules that exist for a request.
+func (o *oracle) at(q oracleRequest) *oracle {
+	out := &oracle{exprs: o.exprs}
+	for _, r := range o.rules {
+		if r.cond != "" {
+			switch oracleConditions[r.cond](q) {
+			case "no":
+				continue
+			case "broken":
+				r.failed = true
+			}
+		}
+		out.rules = append(out.rules, r)
+	}
+	return out
 }
 
 type oracle struct {
@@ -131,6 +193,10 @@ func (o *oracle) denies(path string) bool {
 	return false
 }
 
+func (o *oracle) fails(path string) bool {
+	return slices.ContainsFunc(o.rules, func(r oracleRule) bool { return r.path == path && r.failed })
+}
+
 // choose gives the path whose stanzas decide, or "".
 func (o *oracle) choose(path string, listing bool) string {
 	spellings := []string{path}
@@ -167,7 +233,7 @@ func (o *oracle) choose(path string, listing bool) string {
 func (o *oracle) decide(q oracleRequest) (allowed bool, page int) {
 	listing := q.verb == "list" || q.verb == "scan"
 	path := o.choose(q.path, listing)
-	if path == "" || o.denies(path) {
+	if path == "" || o.denies(path) || o.fails(path) {
 		return false, 0
 	}
 	var stanzas []oracleRule
@@ -359,6 +425,9 @@ func source(rules []oracleRule) string {
 		if r.page > 0 {
 			fmt.Fprintf(&b, "  pagination_limit = %d\n", r.page)
 		}
+		if r.cond != "" {
+			fmt.Fprintf(&b, "  condition = %q\n", r.cond)
+		}
 		b.WriteString("}\n")
 	}
 	return b.String()
@@ -412,6 +481,9 @@ func drawRule(t *rapid.T, policy string) oracleRule {
 	if rapid.IntRange(0, 5).Draw(t, "deny") == 0 {
 		r.caps = append(r.caps, "deny")
 	}
+	if rapid.IntRange(0, 2).Draw(t, "conditional") == 0 {
+		r.cond = rapid.SampledFrom(slices.Sorted(maps.Keys(oracleConditions))).Draw(t, "condition")
+	}
 	if rapid.IntRange(0, 2).Draw(t, "plain") > 0 {
 		return r
 	}
@@ -459,11 +531,28 @@ func drawRequest(t *rapid.T, rules []oracleRule) oracleRequest {
 	q := oracleRequest{path: drawPath(t, rules), verb: rapid.SampledFrom([]string{
 		"create", "read", "update", "patch", "delete", "list", "scan", "list",
 	}).Draw(t, "verb"), wrap: rapid.IntRange(0, 3).Draw(t, "wrap")}
+	q.source = rapid.SampledFrom([]string{"", "10.1.2.3", "192.168.0.1"}).Draw(t, "source")
+	q.team = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "team")
+	q.hour = rapid.SampledFrom([]int{3, 15}).Draw(t, "hour")
 	name := rapid.SampledFrom([]string{"p", "q", "limit", "r", "P", "Limit"})
 	value := rapid.SampledFrom([]any{"x", "y", "xy", "azb", "x,q", "Y ", []any{"w", "x"}, "X,y", "-1", "0", "1", "2", "max", nil, "",
 		"1e3", "01000", "+1000", "1000.0", "16m40s", "3600", "1h", "60m", "1s", "+1", "true", "t", "1h,x", []any{"w", "1e3"}})
 	q.params = rapid.MapOfN(name, value, 0, 2).Draw(t, "params")
 	return q
+}
+
+func (q oracleRequest) request() Request {
+	req := Request{
+		Path: q.path, Op: oracleVerbs[q.verb], Params: ParamMap(q.params), WrapTTL: time.Duration(q.wrap) * time.Second,
+		Now: time.Date(2026, 3, 4, q.hour, 30, 0, 0, time.UTC), Facts: &Facts{TokenType: "service", Metadata: map[string]string{}},
+	}
+	if q.source != "" {
+		req.Facts.Source = netip.MustParseAddr(q.source)
+	}
+	if q.team != "" {
+		req.Facts.Metadata["team"] = q.team
+	}
+	return req
 }
 
 // TestDecideAgreesWithOracle asks for 20 requests a check. The long form, a
@@ -488,11 +577,8 @@ func TestDecideAgreesWithOracle(t *testing.T) {
 		acl := Compile(time.Time{}, policies...)
 		for range 20 {
 			q := drawRequest(t, o.rules)
-			d := acl.Decide(Request{
-				Path: q.path, Op: oracleVerbs[q.verb], Params: ParamMap(q.params),
-				WrapTTL: time.Duration(q.wrap) * time.Second,
-			})
-			allowed, page := o.decide(q)
+			d := acl.Decide(q.request())
+			allowed, page := o.at(q).decide(q)
 			if !allowed {
 				page = 0
 			}

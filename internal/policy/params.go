@@ -57,22 +57,22 @@ func newLiteral(text string, list bool) literal {
 }
 
 // check decides whether the parameters of req meet the limits.
-func (l *limits) check(req *Request) Reason {
+func (l *limits) check(req *Request) (Reason, string) {
 	for _, name := range l.required {
 		if !hasParam(req, name) {
-			return ParameterMissing
+			return ParameterMissing, name
 		}
 	}
 	if len(l.denied) == 0 && len(l.allowed) == 0 {
-		return Granted
+		return Granted, ""
 	}
 	params := req.params()
 	for name, value := range params.All {
 		if r := l.judge(name, params.OtherNames(name), value); r != Granted {
-			return r
+			return r, name
 		}
 	}
-	return Granted
+	return Granted, ""
 }
 
 // judge decides about one parameter by what is listed under any of its names.

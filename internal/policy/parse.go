@@ -28,8 +28,9 @@ func Parse(name, src string) (*Policy, error) {
 
 // parser gathers rules and faults.
 type parser struct {
-	policy *Policy
-	faults []Fault
+	policy     *Policy
+	faults     []Fault
+	conditions int // met so far
 }
 
 func (p *parser) fault(line int, remedy, problem string, args ...any) {
@@ -168,6 +169,8 @@ func ruleKey(key string) func(*parser, *Rule, *field) {
 		return (*parser).filter
 	case "expiration":
 		return (*parser).expiration
+	case "condition":
+		return (*parser).condition
 	case "comment":
 		return func(p *parser, _ *Rule, f *field) { p.word(f) }
 	}
@@ -312,10 +315,43 @@ func (p *parser) filter(r *Rule, f *field) {
 	r.limits.filters = []string{text}
 }
 
-func (p *parser) expiration(r *Rule, f *field) {
-	t, err := time.Parse(time.RFC3339, p.word(f))
-	if err != nil {
-		p.fault(f.val.line, `write it as RFC 3339 has it: "2030-01-31T12:00:00Z"`, "path %s: expiration is not a time", shown(r.Path))
+// condition compiles the rule's condition.
+func (p *parser) condition(r *Rule, f *field) {
+	text := p.word(f)
+	if f.val.kind != word {
+		return
 	}
-	r.Expiration = t
+	if p.conditions++; p.conditions == maxConditions+1 {
+		p.fault(f.val.line, "split it into several policies", "the policy has more than %d conditions", maxConditions)
+	}
+	if p.conditions > maxConditions {
+		return
+	}
+	compiled, fault := compileCondition(text)
+	if fault != nil {
+		line := f.val.line
+		if f.val.spans {
+			line += fault.Line
+		}
+		p.fault(line, fault.Remedy, "path %s: %s", shown(r.Path), fault.Problem)
+		return
+	}
+	r.Condition, r.cond = text, compiled
+}
+
+// expiration reads a time, or seconds since 1970.
+func (p *parser) expiration(r *Rule, f *field) {
+	if f.val.kind == number {
+		if n, err := strconv.ParseInt(f.val.text, 10, 64); err == nil && 0 < n && n < 1<<38 {
+			r.Expiration = time.Unix(n, 0).UTC()
+			return
+		}
+	}
+	if f.val.kind == word {
+		if t, err := time.Parse(time.RFC3339, f.val.text); err == nil && !t.IsZero() {
+			r.Expiration = t
+			return
+		}
+	}
+	p.fault(f.val.line, `write it as RFC 3339 has it, "2030-01-31T12:00:00Z", or as seconds since 1970`, "path %s: expiration is not a time", shown(r.Path))
 }

@@ -1,5 +1,6 @@
 // Package policy owns Vault's access control language: parsing it, compiling
-// a set of policies, deciding one request, and saying which rule decided.
+// a set of policies, deciding one request, and saying which rule decided; and
+// the language of password policies, with drawing passwords from them.
 //
 // It is pure. It knows no store, no context and no clock: where a rule's
 // expiration matters, the time is an argument. It also owns the canonical form
@@ -21,6 +22,15 @@
 //
 // Rules with the same path, in one policy or in several, are merged into one:
 // see merge. The order in which policies are given never matters.
+//
+// # Conditions
+//
+// A rule may have a condition, an expression in CEL over the time, where the
+// request came from, how and when its token was issued, and what it asks for
+// (see Facts). While that is false, the rule does not exist: another may be the
+// most specific, and what the rule denies is not denied. A condition that cannot
+// be told (something it needs is not known, or it costs too much) makes its rule
+// one that denies, as exact as it is written. docs/decisions/0009-conditions.md has the reasons.
 //
 // # Where it is stricter than Vault and OpenBao
 //
@@ -112,6 +122,13 @@ func capabilityNamed(name string) (Capabilities, bool) {
 	return 0, false
 }
 
+// Operation is the verb of that name: create, read, update, patch, delete, list
+// or scan.
+func Operation(name string) (Capabilities, bool) {
+	c, ok := capabilityNamed(name)
+	return c, ok && c.isVerb()
+}
+
 // Policy is one parsed policy. It must not be changed once parsed: compiled
 // ACLs share its rules.
 type Policy struct {
@@ -126,6 +143,8 @@ type Rule struct {
 	Path         string       // the pattern, without a leading slash
 	Capabilities Capabilities // what it grants; Deny stands alone
 	Expiration   time.Time    // from then on the rule does not exist; zero is never
+	Condition    string       // text of what must hold for the rule to exist; empty is nothing
+	cond         *condition   // nil without one
 	limits       limits
 }
 
@@ -141,6 +160,14 @@ type limits struct {
 func (l *limits) empty() bool {
 	return l.minWrap == 0 && l.maxWrap == 0 && len(l.allowed) == 0 && len(l.denied) == 0 &&
 		len(l.required) == 0 && l.pageLimit == 0 && len(l.filters) == 0
+}
+
+// EndBy makes the rule expire at that moment, unless it does before; the zero
+// moment changes nothing. It is for who has just parsed the policy.
+func (r *Rule) EndBy(at time.Time) {
+	if !at.IsZero() && (r.Expiration.IsZero() || at.Before(r.Expiration)) {
+		r.Expiration = at
+	}
 }
 
 // Templated says whether the rule's path holds {{…}}. Such a rule matches

@@ -19,6 +19,7 @@ type node struct {
 	text   string  // of a word, number or boolean
 	fields []field // of a block, in the order of the source
 	items  []node  // of a list
+	spans  bool    // a text whose first line is the one below
 }
 
 type field struct {

@@ -146,7 +146,7 @@ func hclLiteral(t token.Token) (node, *Fault) {
 		return n, nil
 	}
 	text, fault := hclWord(t)
-	n.text = text
+	n.text, n.spans = text, t.Type == token.HEREDOC
 	return n, fault
 }
 

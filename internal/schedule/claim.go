@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -17,8 +19,17 @@ type group []store.Entry
 
 // page is what is due in a namespace now, and when to look again.
 type page struct {
-	groups []group
+	claims [][]group // what one commit each can claim
 	next   time.Time // zero: nothing behind
+}
+
+// groups is how many groups are due.
+func (p *page) groups() int {
+	n := 0
+	for _, c := range p.claims {
+		n += len(c)
+	}
+	return n
 }
 
 // note has the namespace looked at again at a moment, if not before.
@@ -31,10 +42,10 @@ func (p *page) note(at time.Time) {
 // again is when the namespace is to be looked at again, given how many groups
 // were claimed. Without any progress it is never at once.
 func (p *page) again(claimed int, now time.Time) (time.Time, bool) {
-	if claimed < len(p.groups) {
+	if claimed < p.groups() {
 		p.note(now.Add(breather)) // whatever became of the others
 	}
-	if claimed == 0 && len(p.groups) > 0 && p.next.Before(now.Add(breather)) {
+	if claimed == 0 && len(p.claims) > 0 && p.next.Before(now.Add(breather)) {
 		p.next = now.Add(breather)
 	}
 	return p.next, !p.next.IsZero()
@@ -71,7 +82,9 @@ func (r *Runner) read(ctx context.Context, ns string, free int, now time.Time) (
 			rows = append(rows, e)
 		}
 	}
-	p.groups = gather(rows)
+	for some := range slices.Chunk(rows, pageSize) {
+		p.claims = append(p.claims, gather(some))
+	}
 	return p, nil
 }
 
@@ -125,13 +138,28 @@ func (r *Runner) forget(now time.Time) {
 	}
 }
 
-// claim claims groups: all in one commit or, when that fails for whatever
-// reason, one by one, in random order so that nodes do not run in step.
-func (r *Runner) claim(ctx context.Context, groups []group, now time.Time) []*Job {
-	jobs, err := r.claimAll(ctx, groups, now)
-	if err == nil {
-		return jobs
+// claimPage claims what is due: all at once, so that the commits wait for the
+// disk together, and then one by one what that did not get.
+func (r *Runner) claimPage(ctx context.Context, p *page, now time.Time) []*Job {
+	got, errs := make([][]*Job, len(p.claims)), make([]error, len(p.claims))
+	var work sync.WaitGroup
+	for i, groups := range p.claims {
+		work.Go(func() { got[i], errs[i] = r.claimAll(ctx, groups, now) })
 	}
+	work.Wait()
+	var jobs []*Job
+	for i, groups := range p.claims {
+		if errs[i] != nil {
+			got[i] = r.claimEach(ctx, groups, errs[i], now)
+		}
+		jobs = append(jobs, got[i]...)
+	}
+	return jobs
+}
+
+// claimEach claims groups that could not be claimed together, for whatever
+// reason, in random order so that nodes do not run in step.
+func (r *Runner) claimEach(ctx context.Context, groups []group, err error, now time.Time) (jobs []*Job) {
 	if len(groups) == 1 {
 		r.told(r.unclaimed(groups[0], err, now))
 		return nil

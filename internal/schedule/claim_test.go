@@ -150,7 +150,7 @@ func TestMoveSparesATwin(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runner(s, nil)
-	j := r.claim(t.Context(), gather(es[:1]), now)[0]
+	j := r.claimPage(t.Context(), &page{claims: [][]group{gather(es[:1])}}, now)[0]
 	err = j.move(t.Context(), s, now.Add(time.Hour), row{})
 	if !errors.Is(err, store.ErrConflict) || left(t, s) != 2 {
 		t.Errorf("the move returned %v, %d rows left", err, left(t, s))
@@ -292,7 +292,7 @@ func TestClaimSparesARowThatChanged(t *testing.T) {
 	}
 	changed.Data = []byte("other data")
 	add(t, s, changed)
-	if jobs := runner(s, nil).claim(t.Context(), gather(es), now); len(jobs) != 0 {
+	if jobs := runner(s, nil).claimPage(t.Context(), &page{claims: [][]group{gather(es)}}, now); len(jobs) != 0 {
 		t.Errorf("%d were claimed", len(jobs))
 	}
 	if e, err := s.Get(t.Context(), changed.key()); err != nil || !strings.Contains(string(e.Value), "b3RoZXIgZGF0YQ") {

@@ -18,9 +18,13 @@ const (
 	defaultLimit = 32
 )
 
-// pageSize bounds the rows that are read and claimed in one go; a claim takes
-// two writes and two checks of what one commit takes.
-const pageSize = 32
+// pageSize bounds the rows that are claimed in one commit; a claim takes two
+// writes and two checks of what one commit takes. maxRows bounds those that are
+// read and claimed in one go.
+const (
+	pageSize = 32
+	maxRows  = 4 * pageSize
+)
 
 var errMalformed = errors.New("schedule: a row's key is malformed")
 
@@ -112,7 +116,7 @@ func (r *Runner) start(ctx context.Context, ns string) error {
 	if err != nil {
 		return err
 	}
-	jobs := r.claim(ctx, p.groups, now)
+	jobs := r.claimPage(ctx, p, now)
 	if at, ok := p.again(len(jobs), now); ok {
 		r.agenda.add(ns, at)
 	}
@@ -126,21 +130,21 @@ func (r *Runner) start(ctx context.Context, ns string) error {
 	return nil
 }
 
-// acquire waits for a free slot and takes as many as there are, up to a page.
+// acquire waits for a free slot and takes as many as there are, up to maxRows.
 func (r *Runner) acquire(ctx context.Context) int {
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
 		return 0
 	}
-	for n := 1; n < pageSize; n++ {
+	for n := 1; n < maxRows; n++ {
 		select {
 		case r.slots <- struct{}{}:
 		default:
 			return n
 		}
 	}
-	return pageSize
+	return maxRows
 }
 
 func (r *Runner) release(n int) {

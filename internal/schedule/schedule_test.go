@@ -302,19 +302,20 @@ func TestDoneNeedsTheClaim(t *testing.T) {
 	now := time.Now()
 	add(t, s, item(now, "x"))
 	r := runner(s, nil)
-	page, err := s.List(t.Context(), store.Range{})
+	rows, err := s.List(t.Context(), store.Range{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := r.claim(t.Context(), gather(page), now)[0]
-	if again := r.claim(t.Context(), gather(page), now); len(again) != 0 {
+	due := &page{claims: [][]group{gather(rows)}}
+	first := r.claimPage(t.Context(), due, now)[0]
+	if again := r.claimPage(t.Context(), due, now); len(again) != 0 {
 		t.Fatal("claimed twice")
 	}
-	page, err = s.List(t.Context(), store.Range{})
-	if err != nil {
+	if rows, err = s.List(t.Context(), store.Range{}); err != nil {
 		t.Fatal(err)
 	}
-	second := r.claim(t.Context(), gather(page), first.claimEnd())[0]
+	due = &page{claims: [][]group{gather(rows)}}
+	second := r.claimPage(t.Context(), due, first.claimEnd())[0]
 	done := func(j *Job) error {
 		tx := func(tx *store.Tx) error { tx.Put("effect", nil); j.Done(tx); return nil }
 		_, err := store.Update(t.Context(), s, tx)

@@ -123,7 +123,9 @@ func (m *Manager) initialize(ctx context.Context, drafts []draft) error {
 	return m.barrier.Initialize(ctx, root, func(cluster string) ([]store.Write, error) {
 		d := &directory{}
 		for _, s := range drafts {
-			d.Slots = append(d.Slots, s.ID)
+			if err := d.add(s.header); err != nil {
+				return nil, err
+			}
 		}
 		first, err := d.write(root, cluster)
 		writes := []store.Write{first}
@@ -264,7 +266,9 @@ func (m *Manager) AddSlot(ctx context.Context, spec SlotSpec) (NewSlot, error) {
 	drafts := []draft{made}
 	defer wipe(drafts)
 	err = m.change(ctx, func(d *directory, cluster string, root []byte) ([]store.Check, []store.Write, error) {
-		d.Slots = append(d.Slots, made.ID)
+		if err := d.add(made.header); err != nil {
+			return nil, nil, err
+		}
 		w, err := wrapSlot(made.header, made.created.Key, cluster, root)
 		return []store.Check{{Key: w.Key}}, []store.Write{w}, err
 	})
@@ -318,8 +322,7 @@ func (m *Manager) strike(d *directory, id string, rows []*slotRow) error {
 	case len(d.Slots) == 1:
 		return ErrLastSlot
 	}
-	is := func(other string) bool { return other == id }
-	d.Slots, d.Tested = slices.DeleteFunc(d.Slots, is), slices.DeleteFunc(d.Tested, is)
+	d.drop(id)
 	if !slices.ContainsFunc(rows, func(r *slotRow) bool { return m.sound(d, r) }) {
 		return ErrUntested
 	}
@@ -368,6 +371,9 @@ func (m *Manager) changeOnce(ctx context.Context, fn edit) error {
 		return err
 	}
 	cluster := m.barrier.ClusterID()
+	if cluster == "" { // sealed meanwhile, and perhaps unsealed again
+		return barrier.ErrSealed
+	}
 	checks := []store.Check{{Key: directoryKey, Rev: d.rev}}
 	var writes []store.Write
 	err = m.barrier.UseRootKey(func(root []byte) error {
@@ -408,42 +414,50 @@ func (m *Manager) TestSlot(ctx context.Context, id string, shares ...api.Secret)
 	if m.barrier.Sealed() {
 		return barrier.ErrSealed
 	}
-	row, err := m.slot(ctx, id)
+	row, err := m.tryOpen(ctx, id, shares)
 	if err != nil {
 		return err
 	}
+	return m.markTested(ctx, row)
+}
+
+// tryOpen reads a slot and sees whether it holds the root key.
+func (m *Manager) tryOpen(ctx context.Context, id string, shares []api.Secret) (*slotRow, error) {
+	row, err := m.slot(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	key, err := m.slotKey(ctx, row.header, shares)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer clear(key)
 	found, err := row.unwrap(key, m.barrier.ClusterID())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer clear(found)
-	err = m.barrier.UseRootKey(func(root []byte) error {
+	return row, m.barrier.UseRootKey(func(root []byte) error {
 		if subtle.ConstantTimeCompare(found, root) != 1 {
 			return ErrSlotKey
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return m.markTested(ctx, id)
 }
 
-// markTested lists a slot as tested, unless it is.
-func (m *Manager) markTested(ctx context.Context, id string) error {
+// markTested lists a slot that was opened as tested, unless it is.
+func (m *Manager) markTested(ctx context.Context, row *slotRow) error {
 	err := m.change(ctx, func(d *directory, _ string, _ []byte) ([]store.Check, []store.Write, error) {
+		marked := slices.Contains(d.Tested, row.ID)
 		switch {
-		case !slices.Contains(d.Slots, id):
-			return nil, nil, fmt.Errorf("%w: %q", ErrNoSlot, id)
-		case slices.Contains(d.Tested, id):
+		case !slices.Contains(d.Slots, row.ID):
+			return nil, nil, fmt.Errorf("%w: %q", ErrNoSlot, row.ID)
+		case marked && d.vouches(row):
 			return nil, nil, errMarked
+		case !marked:
+			d.Tested = append(d.Tested, row.ID)
 		}
-		d.Tested = append(d.Tested, id)
+		d.vouch(row.ID, row.encoded)
 		return nil, nil, nil
 	})
 	if errors.Is(err, errMarked) {

@@ -2,6 +2,8 @@ package seal
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -121,11 +123,12 @@ func (s *slotRow) unwrap(slotKey []byte, cluster string) ([]byte, error) {
 // code, made with the root key, shows at unsealing whether the list was changed by
 // somebody else.
 type directory struct {
-	Version int       `json:"version"`
-	Slots   []string  `json:"slots"`
-	Tested  []string  `json:"tested,omitempty"` // those that passed TestSlot
-	Code    []byte    `json:"code"`
-	rev     store.Rev // of the row it was read from
+	Version int               `json:"version"`
+	Slots   []string          `json:"slots"`
+	Tested  []string          `json:"tested,omitempty"`  // those that passed TestSlot
+	Digests map[string][]byte `json:"digests,omitempty"` // by id, of the slots whose header is known to be as it was made
+	Code    []byte            `json:"code"`
+	rev     store.Rev         // of the row it was read from
 }
 
 const directoryVersion = 1
@@ -138,22 +141,68 @@ func decodeDirectory(e store.Entry) (*directory, error) {
 	return d, nil
 }
 
-// code is HMAC-SHA256 over the JSON of the ids: a list of the slots, and once
-// one was tested, a list of both lists. The two can never be the same bytes.
+// listed is what the directory's code vouches for when it has digests. An empty
+// list and none are the same bytes, as they are once stored.
+type listed struct {
+	Slots   []string          `json:"slots"`
+	Tested  []string          `json:"tested,omitempty"`
+	Digests map[string][]byte `json:"digests"`
+}
+
+// vouch lists a slot's header as it is now. The caller made it, or has opened
+// the slot with its key.
+func (d *directory) vouch(id string, encoded []byte) {
+	if d.Digests == nil {
+		d.Digests = map[string][]byte{}
+	}
+	sum := sha256.Sum256(encoded)
+	d.Digests[id] = sum[:]
+}
+
+// add lists a slot that is just being made.
+func (d *directory) add(h header) error {
+	encoded, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("seal: encoding a slot: %w", err)
+	}
+	d.Slots = append(d.Slots, h.ID)
+	d.vouch(h.ID, encoded)
+	return nil
+}
+
+// vouches reports whether a slot's header is as the root key's holders made it.
+func (d *directory) vouches(r *slotRow) bool {
+	sum := sha256.Sum256(r.encoded)
+	return subtle.ConstantTimeCompare(d.Digests[r.ID], sum[:]) == 1
+}
+
+// drop takes a slot off all lists.
+func (d *directory) drop(id string) {
+	is := func(other string) bool { return other == id }
+	d.Slots, d.Tested = slices.DeleteFunc(d.Slots, is), slices.DeleteFunc(d.Tested, is)
+	delete(d.Digests, id)
+}
+
+// code is HMAC-SHA256 over the JSON of the ids: a list of the slots; once one was
+// tested, a list of both lists; with digests, an object of all three. No two of
+// these can be the same bytes.
 func (d *directory) code(root []byte, cluster string) ([]byte, error) {
 	k, err := barrier.DeriveKey(root, cluster, barrier.SlotDirectory)
 	if err != nil {
 		return nil, err
 	}
 	var list any = d.Slots
-	if len(d.Tested) > 0 {
+	switch {
+	case len(d.Digests) > 0:
+		list = listed{d.Slots, d.Tested, d.Digests}
+	case len(d.Tested) > 0:
 		list = [][]string{d.Slots, d.Tested}
 	}
-	listed, err := json.Marshal(list)
+	encoded, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
-	return k.HMAC(nil, listed)
+	return k.HMAC(nil, encoded)
 }
 
 // write is the directory's row, coded with the root key.
@@ -162,6 +211,6 @@ func (d *directory) write(root []byte, cluster string) (store.Write, error) {
 	if err != nil {
 		return store.Write{}, err
 	}
-	value, err := json.Marshal(directory{Version: directoryVersion, Slots: d.Slots, Tested: d.Tested, Code: code})
+	value, err := json.Marshal(directory{Version: directoryVersion, Slots: d.Slots, Tested: d.Tested, Digests: d.Digests, Code: code})
 	return store.Write{Key: directoryKey, Value: value}, err
 }

@@ -35,6 +35,14 @@ func aliases(w *world, root string) []aliased {
 		{"capabilities-accessor", "sys/capabilities-accessor", "path", "paths", "a/b", ofAccessor},
 		{"mounts/{path...}", "sys/mounts/m%d", "plugin_name", "type", "kv", nil},
 		{"auth/{path...}", "sys/auth/m%d", "plugin_name", "type", "kv", nil},
+		{"rekey/init", "sys/rekey/init", "Backup", "backup", "true", nil},
+		{"rekey-recovery-key/init", "sys/rekey-recovery-key/init", "Backup", "backup", "true", nil},
+		{"rotate/root/init", "sys/rotate/root/init", "Backup", "backup", "true", nil},
+		{"rotate/recovery/init", "sys/rotate/recovery/init", "Backup", "backup", "true", nil},
+		{"leases/renew", "sys/leases/renew", "url_lease_id", "lease_id", "a/b", nil},
+		{"leases/revoke", "sys/leases/revoke", "url_lease_id", "lease_id", "a/b", nil},
+		{"renew", "sys/renew", "url_lease_id", "lease_id", "a/b", nil},
+		{"revoke", "sys/revoke", "url_lease_id", "lease_id", "a/b", nil},
 	}
 }
 

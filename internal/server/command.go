@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 // flags are what the server's commands take.
 type flags struct {
+	devFlags
 	configs   []string
 	data      string
 	listen    []string
@@ -34,13 +36,17 @@ type flags struct {
 	devListen string
 	devKVv1   bool
 	exitOnErr bool
+	newRoot   bool
 }
 
-// Commands are the commands that run a server.
-func Commands() []*cobra.Command { return []*cobra.Command{serverCommand(), devCommand()} }
+// Commands are the commands that run a server. The function keep, unless it is nil,
+// is given the root token of a development server, for later commands to use.
+func Commands(keep func(token string) error) []*cobra.Command {
+	return []*cobra.Command{serverCommand(keep), devCommand(), checkCommand()}
+}
 
-func serverCommand() *cobra.Command {
-	f := &flags{}
+func serverCommand(keep func(token string) error) *cobra.Command {
+	f := &flags{devFlags: devFlags{keep: keep}}
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run a server",
@@ -66,11 +72,13 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringArrayVar(&f.auditDirs, "audit-dir", nil, "`DIR` below which audit files may be declared through the API; may be repeated (default DIR/audit of -data)")
 	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
 	fs.StringVar(&f.logFormat, "log-format", "", "standard or json (default standard)")
+	fs.BoolVar(&f.newRoot, "new-root-token", false, "print a new root token at the start, for who has lost the last one of a server that unseals itself")
 	fs.BoolVar(&f.dev, "dev", false, "run a development server in memory")
 	fs.StringVar(&f.devToken, "dev-root-token-id", "", "root `TOKEN` of the development server")
 	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
 	fs.BoolVar(&f.devKVv1, "dev-kv-v1", false, "mount secret/ as KV version 1")
 	fs.BoolVar(&f.exitOnErr, "exit-on-core-shutdown", false, "accepted for compatibility")
+	f.devFlags.register(fs)
 	return c
 }
 
@@ -107,6 +115,7 @@ func (f *flags) config() (*Config, error) {
 		}
 		c.LocalSlot = true
 	}
+	c.NewRoot = f.newRoot
 	if f.data != "" {
 		data, err := filepath.Abs(f.data)
 		if err != nil {
@@ -161,10 +170,8 @@ func (f *flags) devConfig(c *Config) error {
 	if f.data != "" {
 		return errors.New("-dev keeps everything in memory: leave -data out")
 	}
-	address := f.devListen
-	if address == "" {
-		address = DefaultAddress
-	}
+	address := cmp.Or(f.devListen, devVariable(os.Getenv, "LISTEN_ADDRESS"), DefaultAddress)
+	f.devToken = cmp.Or(f.devToken, devVariable(os.Getenv, "ROOT_TOKEN_ID"))
 	if f.devToken == "" {
 		token, err := randomToken()
 		if err != nil {
@@ -175,7 +182,7 @@ func (f *flags) devConfig(c *Config) error {
 	c.DataDir, c.LocalSlot, c.SlotPath = "", false, ""
 	c.AuditDirs = append(c.AuditDirs, append(f.auditDirs, os.TempDir())...)
 	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
-	c.DevRoot, c.DevKVv1 = api.NewSecret(f.devToken), f.devKVv1
+	c.DevRoot, c.DevKVv1, c.DevNoKV = api.NewSecret(f.devToken), f.devKVv1, f.noKV
 	f.logging(c)
 	return nil
 }
@@ -183,6 +190,11 @@ func (f *flags) devConfig(c *Config) error {
 // runServer runs until it is told to end.
 func runServer(cmd *cobra.Command, f *flags) error {
 	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	remove, err := f.devCertificate(c, cmd.OutOrStdout(), time.Now)
+	defer remove()
 	if err != nil {
 		return err
 	}
@@ -199,6 +211,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	f.warn(log, cmd.Flags())
 	// Listening comes first: a server that cannot serve makes no store and prints
 	// no root token.
 	listeners, err := Listen(c)
@@ -206,7 +219,7 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	go tuneGarbage(ctx, os.Getenv)
-	s, err := Open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	s, err := f.open(ctx, c, log, cmd.OutOrStdout(), time.Now)
 	if err != nil {
 		return errors.Join(err, listeners.Close())
 	}

@@ -20,11 +20,13 @@ type Config struct {
 	DataDir     string // of the embedded store; empty: in memory
 	InMemory    bool   // the configuration asks for a store in memory
 	Listeners   []Listener
+	NewRoot     bool   // print a new root token at the start, if the local key slot unseals
 	LocalSlot   bool   // initialise with, and unseal by, a key slot in a local file
 	SlotPath    string // of the local key slot's file; empty: beside the data
 	AuditDirs   []string
 	Audit       []*audit.Declaration
 	RawAudit    bool // lets a declaration ask for log_raw
+	RawStorage  bool // lets who has sudo read and write stored rows
 	LogLevel    string
 	LogFormat   string // standard or json
 	LogRequests string // level at which every request is logged; empty or off: they are not
@@ -37,10 +39,15 @@ type Config struct {
 	Ignored     []string      // settings that mean nothing here, to be told of
 	Telemetry   Telemetry
 
+	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
+	PolicyHeaders []string
+	Engines       []api.Engine // secret engines and auth methods beside those built in
+
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.
 	DevRoot api.Secret
 	DevKVv1 bool
+	DevNoKV bool // mount no secret/
 }
 
 // loopback reports whether an address can be reached from this machine only.

@@ -246,7 +246,7 @@ func TestLogger(t *testing.T) {
 	log := NewLogger(&Config{LogLevel: "warning", LogFormat: "json"}, &out)
 	log.Info("quiet")
 	log.Warn("loud", slog.Int("n", 1))
-	if got := out.String(); !strings.HasPrefix(got, "{") || !strings.Contains(got, `"msg":"loud","n":1`) || strings.Contains(got, "quiet") {
+	if got := out.String(); !strings.HasPrefix(got, "{") || !strings.Contains(got, `"msg":"loud","logger":"core","n":1`) || strings.Contains(got, "quiet") {
 		t.Fatal(got)
 	}
 	out.Reset()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,15 +14,22 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/introspect"
+	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/profile"
+	"github.com/strongroom/strongroom/internal/raw"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/telemetry"
 	"github.com/strongroom/strongroom/internal/token"
@@ -54,7 +62,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	}
 	h := &house{}
 	h.Cache, h.Data, h.Audit = cache, s.barrier, audit.NewBroker()
-	h.Upkeep = upkeep{s.barrier}
+	h.Upkeep, h.ConditionHeaders = upkeep{s.barrier}, s.config.PolicyHeaders
 	h.Policies = policies.New(s.barrier, cache, s.now)
 	h.Namespaces = namespace.New(s.barrier, cache, s.barrier, namespace.Hooks{
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
@@ -62,12 +70,15 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Delete:  s.dropLater(jobDropNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
+	h.Settings = settings.New(s.barrier, cache)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		s.auditEnv(), s.config.Audit, h.Audit)
-	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters)}, s.config.limits(), s.now)
+	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters),
+		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
+	h.Leases = lease.New(lease.Config{Store: s.barrier, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -93,12 +104,16 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 		return nil, err
 	}
 	cubby, err := cubbyhole.Engine()
-	return []api.Engine{
+	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
 		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
 		cubby,
 		kvEngine,
-	}, err
+	}
+	if s.config != nil {
+		all = append(all, s.config.Engines...)
+	}
+	return all, err
 }
 
 // systemEndpoints is everything under sys/.
@@ -110,12 +125,19 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	}
 	add(api.Bind(&h.House, gate.Routes()))
 	add(api.Bind(h.Policies, policies.Routes()))
+	add(api.Bind(h.Settings, settings.Routes()))
 	add(api.Bind(h.Namespaces, namespace.Routes()))
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
+	add(api.Bind(h.Leases, lease.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
 	add(api.Bind(s.meter, telemetry.Routes()))
+	add(api.Bind(s.logs, logging.Routes()))
+	add(api.Bind(&s.profiler, profile.Routes()))
+	add(api.Bind(s.node(h), introspect.Routes()))
+	add(api.Bind(&raw.Rows{On: s.config != nil && s.config.RawStorage, Store: s.barrier, Namespaces: h.Namespaces}, raw.Routes()))
+	add(api.Bind(&declined.Desk{}, declined.Routes()))
 	add(api.Bind(&h.book, reference.Routes()))
 	return all, errors.Join(errs...)
 }
@@ -179,25 +201,15 @@ func (s *Server) dropLater(kind string, delays ...time.Duration) func(*store.Tx,
 // jobs are the handlers of scheduled work.
 func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	all := map[string]schedule.Handler{
-		jobDropNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.Destroy(ctx, string(j.Data)) },
+		jobDropNamespace: h.dropNamespace,
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
+		jobRotation:      s.rotateIfDue,
 		jobUpkeep:        upkeepJob(h.Mounts),
 	}
-	for kind, handler := range h.Tokens.Jobs() {
-		all[kind] = handler
-	}
+	maps.Copy(all, h.Tokens.Jobs())
+	maps.Copy(all, h.Leases.Jobs())
 	return all
-}
-
-// dropMount deletes a disabled mount's data. A job that names anything else is
-// refused, and stays to be seen in the log.
-func (h *house) dropMount(ctx context.Context, j *schedule.Job) error {
-	prefix := string(j.Data)
-	if !mount.IsPrefix(prefix) {
-		return fmt.Errorf("%q is not the place of a mount's data", prefix)
-	}
-	return namespace.DeletePrefix(ctx, h.Data, prefix)
 }
 
 // rewrapLater records the job that moves all entries to the newest key.
@@ -218,8 +230,12 @@ func (s *Server) rewrap(ctx context.Context, _ *schedule.Job) error {
 // file, further files may be declared.
 func (s *Server) auditEnv() audit.Env {
 	dirs := slices.Concat(s.config.AuditDirs, audit.Directories(s.config.Audit))
-	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit}
+	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit, Log: s.log}
 }
+
+// abreast is how much scheduled work is done at once. Most of it waits for the
+// disk, and what waits together shares one write.
+const abreast = 128
 
 // start opens the audit devices and lets scheduled work run.
 func (h *house) start(s *Server) error {
@@ -233,7 +249,7 @@ func (h *house) start(s *Server) error {
 		s.log.Error("an audit device cannot be written: unless another one can, every request is refused",
 			slog.String("device", path), slog.Any("error", err))
 	}
-	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Failed: func(it schedule.Item, err error) {
+	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Limit: abreast, Failed: func(it schedule.Item, err error) {
 		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
 	}}
 	h.work.Go(func() {
@@ -248,7 +264,7 @@ func (h *house) start(s *Server) error {
 // watchDevices opens and closes audit devices as their declarations change on
 // any node.
 func (s *Server) watchDevices(ctx context.Context, h *house) {
-	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.RowPrefix)
+	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.WatchPrefix)
 	for ctx.Err() == nil {
 		err := s.followDevices(ctx, h, view)
 		if ctx.Err() != nil {

@@ -112,6 +112,7 @@ func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Lis
 	case <-ctx.Done():
 		s.log.Info("shutting down: requests in flight are being finished")
 	}
+	s.gate.EndStreams()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if cut := hs.Shutdown(grace); cut != nil {

@@ -128,6 +128,14 @@ func (l *Listener) url(a net.Addr) string {
 	return "https://" + a.String()
 }
 
+// kind is what the configuration calls such a listener.
+func (l *Listener) kind() string {
+	if l.Unix {
+		return "unix"
+	}
+	return "tcp"
+}
+
 // open begins to listen.
 func (l *Listener) open() (net.Listener, error) {
 	if l.Unix {

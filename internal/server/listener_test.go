@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -389,7 +390,8 @@ func TestProxyProtocol(t *testing.T) {
 // that its handler sees.
 func seenFrom(t *testing.T, l *Listener, before, headers string) (string, error) {
 	t.Helper()
-	ls, err := Listen(&Config{Listeners: []Listener{*l}})
+	c := &Config{DevRoot: api.NewSecret("root"), Listeners: []Listener{*l}}
+	ls, err := Listen(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +399,10 @@ func seenFrom(t *testing.T, l *Listener, before, headers string) (string, error)
 		c.log, c.now = quiet(), time.Now
 	}
 	var seen string
-	s := &Server{log: quiet(), now: time.Now}
+	s, err := Open(t.Context(), c, quiet(), io.Discard, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	hs := s.http()
 	hs.Handler = s.front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -412,7 +417,7 @@ func seenFrom(t *testing.T, l *Listener, before, headers string) (string, error)
 	go func() { ended <- s.serve(ctx, hs, ls.open) }()
 	defer func() {
 		stop()
-		if err := <-ended; err != nil {
+		if err := errors.Join(<-ended, s.Close()); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -122,7 +122,7 @@ func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
 // here, or are never needed.
 func unused(key string) bool {
 	switch key {
-	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "raw_storage_endpoint",
+	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "introspection_endpoint",
 		"disable_clustering", "log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "enable_response_header_hostname",
 		"disable_sealwrap", "disable_printable_check", "ha_storage", "service_registration", "license_path":
 		return true
@@ -167,8 +167,12 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.APIAddress = r.text(it)
 	case "audit_directory":
 		c.AuditDirs = append(c.AuditDirs, r.text(it))
+	case "raw_storage_endpoint":
+		c.RawStorage = r.flag(it)
 	case "audit_log_raw":
 		c.RawAudit = r.flag(it)
+	case "policy_headers":
+		c.PolicyHeaders = append(c.PolicyHeaders, r.headers(it)...)
 	case "default_lease_ttl":
 		c.DefaultTTL = r.duration(it)
 	case "max_lease_ttl":
@@ -180,7 +184,7 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.LogFile = r.text(it)
 	default:
 		if !unused(key) {
-			r.fault(it, "unknown setting %q%s", key, suggest(key, settings))
+			r.fault(it, "unknown setting %q%s", key, suggest(key, topSettings))
 			return
 		}
 		c.Ignored = append(c.Ignored, key)

@@ -152,11 +152,11 @@ func (r *reader) responseHeaders(l *Listener, b *block) {
 			r.fault(s, "custom_response_headers: write it as %q = { \"Name\" = [\"value\"] }", status)
 			continue
 		}
-		l.Headers[status] = r.headers(obj)
+		l.Headers[status] = r.headerValues(obj)
 	}
 }
 
-func (r *reader) headers(obj *ast.ObjectType) http.Header {
+func (r *reader) headerValues(obj *ast.ObjectType) http.Header {
 	out := http.Header{}
 	for _, it := range obj.List.Items {
 		name, values := http.CanonicalHeaderKey(keyOf(it, 0)), r.texts(it)
@@ -172,14 +172,6 @@ func (r *reader) headers(obj *ast.ObjectType) http.Header {
 		}
 	}
 	return out
-}
-
-// headerName reports whether a text can be the name of a header (RFC 9110, 5.6.2).
-func headerName(s string) bool {
-	odd := strings.IndexFunc(s, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c))
-	})
-	return s != "" && odd < 0
 }
 
 func (r *reader) listenerTelemetry(l *Listener, b *block) {
@@ -227,9 +219,9 @@ func (r *reader) texts(it *ast.ObjectItem) []string {
 	return out
 }
 
-// settings are those of the top of a configuration, for who mistypes one.
-var settings = []string{"storage", "listener", "seal", "audit", "telemetry", "log_level", "log_format", "log_requests_level", "log_file", "pid_file", "cluster_name", "api_addr",
-	"audit_directory", "audit_log_raw", "raw_storage_endpoint", "default_lease_ttl", "max_lease_ttl"}
+// topSettings are those of the top of a configuration, for who mistypes one.
+var topSettings = []string{"storage", "listener", "seal", "audit", "telemetry", "log_level", "log_format", "log_requests_level", "log_file", "pid_file", "cluster_name", "api_addr",
+	"audit_directory", "audit_log_raw", "raw_storage_endpoint", "policy_headers", "default_lease_ttl", "max_lease_ttl"}
 
 // suggest names the setting that was probably meant; empty when none is like it.
 func suggest(key string, known []string) string {

@@ -21,9 +21,12 @@ import (
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/door/vault"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/introspect"
+	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
@@ -39,6 +42,7 @@ const Version = "1.17.0"
 // Server is one node.
 type Server struct {
 	config  *Config
+	logs    *logging.Log
 	log     *slog.Logger
 	stdout  io.Writer
 	now     func() time.Time
@@ -48,6 +52,8 @@ type Server struct {
 	desk    *operator.Desk
 	gate    *gate.Gate
 	door    *vault.Door
+
+	profiler profile.Profiler
 
 	mu    sync.Mutex // held while the house changes
 	house *house     // nil while sealed
@@ -65,9 +71,11 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if len(c.Ignored) > 0 {
 		log.Warn("settings of the configuration that have no effect", slog.Any("settings", c.Ignored))
 	}
-	s := &Server{config: c, log: log, stdout: stdout, now: now}
+	logs := logging.Of(log, c.logLevel())
+	log = logs.Logger("core")
+	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now}
 	var err error
-	if s.phys, err = c.openStore(log); err != nil {
+	if s.phys, err = c.openStore(logs.Logger("storage")); err != nil {
 		return nil, err
 	}
 	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
@@ -79,7 +87,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: log}
+		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Hostname: hostname(), Log: logs.Logger("operator")}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
 	}
@@ -167,6 +175,15 @@ func (c *Config) address() string {
 	return "https://" + c.Listeners[0].Address
 }
 
+// hostname is the machine's name; empty when it has none that can be told.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 func (s *Server) openGate() error {
 	eps, err := api.Bind(s.desk, operator.SealedRoutes())
 	if err != nil {
@@ -180,7 +197,7 @@ func (s *Server) openGate() error {
 		done, err := s.seal.Initialized(context.Background())
 		return done || err != nil
 	}
-	s.gate = gate.New(router, initialised, s.log, s.now)
+	s.gate = gate.New(router, initialised, s.logs.Logger("gate"), s.now)
 	s.gate.Observe(s.meter)
 	s.door = vault.New(s.gate, time.Now, maxBodies)
 	return nil
@@ -212,12 +229,35 @@ func (s *Server) begin(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	return s.firstToken(ctx)
+	if err := s.firstToken(ctx); err != nil || !done {
+		return err
+	}
+	return s.newRoot(ctx)
+}
+
+// newRoot prints a new root token for who has lost the last one. Who can start the
+// server with its data and the key that unseals it can read everything anyway.
+func (s *Server) newRoot(ctx context.Context) error {
+	if !s.config.NewRoot {
+		return nil
+	}
+	root, err := s.issueRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.stdout, "Root token: %s\n\nIt is shown this once. Start the server without -new-root-token from now on.\n\n", string(root.ClientToken.Disclose())); err != nil {
+		return fmt.Errorf("printing the root token: %w", err)
+	}
+	s.log.Warn("a new root token was printed, as -new-root-token asks", slog.String("accessor", root.Accessor))
+	return s.desk.MarkRootIssued(ctx)
 }
 
 // stayShut lets a server run sealed that people can unseal, and fails when
 // nobody could.
 func (s *Server) stayShut(ctx context.Context, cause error) error {
+	if s.config.NewRoot {
+		return fmt.Errorf("-new-root-token: %w; make a root token with unseal keys instead: strongroom operator generate-root", cause)
+	}
 	slots, err := s.seal.ListSlots(ctx)
 	for _, slot := range slots {
 		if slot.Threshold == 0 {
@@ -289,15 +329,21 @@ func (s *Server) beginDev(ctx context.Context) error {
 	if _, err := h.Tokens.Issue(ctx, token.Spec{Namespace: namespace.RootID, Root: true, ID: s.config.DevRoot, Path: "auth/token/root", Auth: api.Auth{DisplayName: "token"}}); err != nil {
 		return err
 	}
-	version := "2"
-	if s.config.DevKVv1 {
-		version = "1"
-	}
-	if err := s.mountSecret(ctx, version); err != nil {
+	if err := s.mountDev(ctx); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.stdout, "Development server: everything is in memory and gone when it ends.\n\nUnseal Key: %s\nRoot Token: %s\n\n", unsealKey.Reveal(), s.config.DevRoot.Reveal())
 	return err
+}
+
+func (s *Server) mountDev(ctx context.Context) error {
+	switch {
+	case s.config.DevNoKV:
+		return nil
+	case s.config.DevKVv1:
+		return s.mountSecret(ctx, "1")
+	}
+	return s.mountSecret(ctx, "2")
 }
 
 // mountSecret mounts the key-value store that every tutorial begins with.
@@ -317,7 +363,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.furnishRoot(ctx, h); err != nil {
+	if err := errors.Join(s.furnishRoot(ctx, h), introspect.RecordVersion(ctx, s.barrier, Version, s.now())); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
 	if err := errors.Join(s.mark(), h.start(s)); err != nil {
@@ -330,12 +376,12 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // furnishRoot makes the root namespace's key, mounts and policies on the first
-// opening.
+// opening, and sees that the rotation of the key ring is on the schedule.
 func (s *Server) furnishRoot(ctx context.Context, h *house) error {
 	if err := s.barrier.AddNamespace(ctx, namespace.RootID); err != nil {
 		return err
 	}
-	return h.furnish(ctx, namespace.RootID)
+	return errors.Join(h.furnish(ctx, namespace.RootID), s.rotationLater(ctx))
 }
 
 // shut keeps requests out and seals.
@@ -384,17 +430,19 @@ func (s *Server) Close() error {
 
 // NewLogger is the server's log on w.
 func NewLogger(c *Config, w io.Writer) *slog.Logger {
-	level := slog.LevelInfo
-	switch c.LogLevel {
-	case "trace", "debug":
-		level = slog.LevelDebug
-	case "notice", "warn", "warning":
-		level = slog.LevelWarn
-	case "err", "error":
-		level = slog.LevelError
-	}
+	all := &slog.HandlerOptions{Level: logging.LevelTrace, ReplaceAttr: logging.Named}
+	var out slog.Handler = slog.NewTextHandler(w, all)
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+		out = slog.NewJSONHandler(w, all)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return logging.New(out, c.logLevel()).Logger("core")
+}
+
+// logLevel is from which level on the server logs.
+func (c *Config) logLevel() slog.Level {
+	level, ok := logging.ParseLevel(c.LogLevel)
+	if !ok {
+		return slog.LevelInfo
+	}
+	return level
 }

@@ -19,7 +19,7 @@ import (
 func TestFilesAreTheOwnersAlone(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := filepath.Join(t.TempDir(), "data")
-	cmd := serverCommand()
+	cmd := serverCommand(nil)
 	cmd.SetArgs([]string{"--data=" + dir, "--listen=127.0.0.1:0"})
 	out, in := io.Pipe()
 	cmd.SetOut(in)

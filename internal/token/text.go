@@ -21,6 +21,10 @@ const (
 	maxIDLen    = 64      // longest namespace identifier, in bytes
 )
 
+// Length is how many characters a service token of the root namespace has, unless
+// it was named by an operator.
+const Length = len(servicePrefix) + bodyLen + checksumLen
+
 // RootNamespace is the identifier of the root namespace. Its tokens and
 // accessors carry no suffix.
 const RootNamespace = "root"

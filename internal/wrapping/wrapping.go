@@ -41,6 +41,8 @@ type row struct {
 	Data          json.RawMessage `json:"data,omitempty"`
 	Raw           *api.Raw        `json:"raw,omitempty"`
 	Auth          *authRow        `json:"auth,omitempty"`
+	LeaseID       string          `json:"lease_id,omitempty"`
+	Renewable     bool            `json:"renewable,omitempty"`
 	LeaseDuration time.Duration   `json:"lease_duration,omitempty"`
 	MountType     string          `json:"mount_type,omitempty"`
 	Warnings      []string        `json:"warnings,omitempty"`
@@ -54,7 +56,7 @@ type authRow struct {
 }
 
 func encode(a *api.Answer) ([]byte, error) {
-	r := row{Data: a.Data, Raw: a.Raw, LeaseDuration: a.LeaseDuration, MountType: a.MountType, Warnings: a.Warnings}
+	r := row{Data: a.Data, Raw: a.Raw, LeaseID: a.LeaseID, Renewable: a.Renewable, LeaseDuration: a.LeaseDuration, MountType: a.MountType, Warnings: a.Warnings}
 	if a.Auth != nil {
 		r.Auth = &authRow{*a.Auth, a.Auth.ClientToken.Reveal()}
 	}
@@ -76,7 +78,7 @@ func decode(b []byte) (*api.Answer, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("wrapping: answer cannot be read: %w", store.ErrCorrupt)
 	}
-	a := &api.Answer{Data: r.Data, Raw: r.Raw, LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: r.Warnings}
+	a := &api.Answer{Data: r.Data, Raw: r.Raw, LeaseID: r.LeaseID, Renewable: r.Renewable, LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: r.Warnings}
 	if r.Auth != nil {
 		a.Auth = &r.Auth.Auth
 		a.Auth.ClientToken = api.NewSecret(r.Auth.ClientToken)

@@ -2,10 +2,12 @@ package compat
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	vault "github.com/hashicorp/vault/api"
 )
@@ -115,5 +117,55 @@ func TestAuditRefusals(t *testing.T) {
 		last := all[len(all)-1]
 		equal(t, "path of the last record", last.Request.Path, "secret/data/app")
 		holds(t, "error of the last record", last.Error, "permission denied")
+	})
+}
+
+// TestAuditOptions pins that devices of every type, with the options that Vault
+// has and those that we add, come back from the list as they went in.
+func TestAuditOptions(t *testing.T) {
+	eachClientAlone(t, func(t *testing.T, c *client) {
+		peer := must(net.ListenPacket("udp", "127.0.0.1:0"))(t)
+		defer func() { ok(t, peer.Close()) }()
+		file := filepath.Join(c.auditDir, unique("options")+".log")
+		devices := []vault.EnableAuditOptions{
+			{Type: "file", Options: map[string]string{"file_path": file, "mode": "0640", "format": "json", "hmac_accessor": "false", "elide_list_responses": "true"}},
+			{Type: "file", Options: map[string]string{"file_path": file + ".kv", "filter": `mount_type == "kv"`, "rotate_bytes": "1MiB", "rotate_max_files": "7", "delivery": "required", "deadline": "2s"}},
+			{Type: "file", Options: map[string]string{"file_path": file + ".rest", "fallback": "true"}},
+			{Type: "syslog", Options: map[string]string{"facility": "AUTH", "tag": "vault", "address": peer.LocalAddr().String(), "socket_type": "udp", "prefix": "@cee: "}},
+		}
+		for _, d := range devices {
+			name := unique(d.Type)
+			ok(t, c.sys.EnableAuditWithOptions(name, &d))
+			equal(t, "device", *must(c.sys.ListAudit())(t)[name+"/"], vault.Audit{Type: d.Type, Options: d.Options, Path: name + "/"})
+			defer func() { ok(t, c.sys.DisableAudit(name)) }()
+		}
+		must(c.kv2("secret").Put(t.Context(), "app", map[string]any{"password": "tr0ub4dor"}))(t)
+		kept := func(file, path string) (n int) {
+			for _, r := range records(t, file) {
+				if r.Request.Path == path {
+					n++
+				}
+			}
+			return n
+		}
+		must(c.sys.ListMounts())(t)
+		equal(t, "a write to KV, in all", kept(file, "secret/data/app"), 2)
+		equal(t, "a write to KV, in KV's", kept(file+".kv", "secret/data/app"), 2)
+		equal(t, "a list of mounts, in all", kept(file, "sys/mounts"), 2)
+		equal(t, "a list of mounts, in KV's", kept(file+".kv", "sys/mounts"), 0)
+		equal(t, "what the fallback has, beside its own trial", len(records(t, file+".rest")), 1)
+		ok(t, peer.SetReadDeadline(time.Now().Add(10*time.Second)))
+		packet := make([]byte, 1<<16)
+		n, _, err := peer.ReadFrom(packet)
+		ok(t, err)
+		holds(t, "the syslog message", string(packet[:n]), " vault ")
+		holds(t, "the syslog message", string(packet[:n]), ` - @cee: {"time":"`)
+		for want, d := range map[string]vault.EnableAuditOptions{
+			"options.filter":   {Type: "file", Options: map[string]string{"file_path": file + ".x", "filter": "mount_type matches kv"}},
+			"options.prefix":   {Type: "file", Options: map[string]string{"file_path": file + ".x", "prefix": "#!/bin/sh"}},
+			"options.fallback": {Type: "file", Options: map[string]string{"file_path": file + ".x", "fallback": "true"}},
+		} {
+			refused(t, c.sys.EnableAuditWithOptions(unique("bad"), &d), 400, want)
+		}
 	})
 }

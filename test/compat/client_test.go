@@ -122,6 +122,12 @@ type sys struct {
 
 	Health             func() (*vault.HealthResponse, error)
 	Leader             func() (*vault.LeaderResponse, error)
+	HAStatus           func() (*vault.HAStatusResponse, error)
+	StepDown           func() error
+	Monitor            func(ctx context.Context, level, format string) (chan string, error)
+	CORSStatus         func() (*vault.CORSResponse, error)
+	ConfigureCORS      func(*vault.CORSRequest) error
+	DisableCORS        func() error
 	InitStatus         func() (bool, error)
 	Init               func(*vault.InitRequest) (*vault.InitResponse, error)
 	SealStatus         func() (*vault.SealStatusResponse, error)
@@ -130,6 +136,51 @@ type sys struct {
 	ResetUnsealProcess func() (*vault.SealStatusResponse, error)
 	KeyStatus          func() (*vault.KeyStatus, error)
 	Rotate             func() error
+
+	Renew             func(id string, increment int) (*vault.Secret, error)
+	Lookup            func(id string) (*vault.Secret, error)
+	Revoke            func(id string) error
+	RevokePrefix      func(string) error
+	RevokeForce       func(string) error
+	RevokeWithOptions func(*vault.RevokeOptions) error
+
+	RekeyStatus                      func() (*vault.RekeyStatusResponse, error)
+	RekeyInit                        func(*vault.RekeyInitRequest) (*vault.RekeyStatusResponse, error)
+	RekeyUpdate                      func(share, nonce string) (*vault.RekeyUpdateResponse, error)
+	RekeyCancel                      func() error
+	RekeyVerificationStatus          func() (*vault.RekeyVerificationStatusResponse, error)
+	RekeyVerificationUpdate          func(share, nonce string) (*vault.RekeyVerificationUpdateResponse, error)
+	RekeyVerificationCancel          func() error
+	RekeyRetrieveBackup              func() (*vault.RekeyRetrieveResponse, error)
+	RekeyDeleteBackup                func() error
+	RekeyRecoveryKeyStatus           func() (*vault.RekeyStatusResponse, error)
+	RekeyRecoveryKeyInit             func(*vault.RekeyInitRequest) (*vault.RekeyStatusResponse, error)
+	RekeyRecoveryKeyUpdate           func(share, nonce string) (*vault.RekeyUpdateResponse, error)
+	RekeyRecoveryKeyCancel           func() error
+	RekeyRetrieveRecoveryBackup      func() (*vault.RekeyRetrieveResponse, error)
+	RekeyDeleteRecoveryBackup        func() error
+	GenerateRootStatus               func() (*vault.GenerateRootStatusResponse, error)
+	GenerateRootInit                 func(otp, pgpKey string) (*vault.GenerateRootStatusResponse, error)
+	GenerateRootUpdate               func(share, nonce string) (*vault.GenerateRootStatusResponse, error)
+	GenerateRootCancel               func() error
+	RotateKeyring                    func() error // OpenBao's alone, as are the rest.
+	RotateRoot                       func() error
+	RotateRootStatus                 func() (*bao.RotateStatusResponse, error)
+	RotateRootInit                   func(*bao.RotateInitRequest) (*bao.RotateStatusResponse, error)
+	RotateRootUpdate                 func(share, nonce string) (*bao.RotateUpdateResponse, error)
+	RotateRootCancel                 func() error
+	RotateRootVerificationStatus     func() (*bao.RotateVerificationStatusResponse, error)
+	RotateRootVerificationUpdate     func(share, nonce string) (*bao.RotateVerificationUpdateResponse, error)
+	RotateRootVerificationCancel     func() error
+	RotateRootRetrieveBackup         func() (*bao.RotateRetrieveResponse, error)
+	RotateRootDeleteBackup           func() error
+	RotateRecoveryStatus             func() (*bao.RotateStatusResponse, error)
+	RotateRecoveryInit               func(*bao.RotateInitRequest) (*bao.RotateStatusResponse, error)
+	RotateRecoveryUpdate             func(share, nonce string) (*bao.RotateUpdateResponse, error)
+	RotateRecoveryCancel             func() error
+	RotateRecoveryRetrieveBackup     func() (*bao.RotateRetrieveResponse, error)
+	RotateRecoveryDeleteBackup       func() error
+	RotateRecoveryVerificationStatus func() (*bao.RotateVerificationStatusResponse, error)
 
 	ListNamespaces  func() (map[string]*bao.ListNamespaceOutput, error) // OpenBao's alone, as are the rest.
 	CreateNamespace func(string, *bao.CreateNamespaceInput) (*bao.CreateNamespaceOutput, error)

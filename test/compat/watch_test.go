@@ -30,7 +30,11 @@ func (p parts) newWatch(t *testing.T, in *vault.LifetimeWatcherInput) watch {
 	return watch{
 		renewed: func() int {
 			out, _ := renewals.Recv()
-			return int(out.Elem().FieldByName("Secret").Elem().FieldByName("Auth").Elem().FieldByName("LeaseDuration").Int())
+			of := out.Elem().FieldByName("Secret").Elem()
+			if auth := of.FieldByName("Auth"); !auth.IsNil() {
+				of = auth.Elem()
+			}
+			return int(of.FieldByName("LeaseDuration").Int())
 		},
 		done: func() error { return <-face.DoneCh() },
 	}

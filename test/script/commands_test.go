@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -43,16 +45,19 @@ func (s *session) close() {
 //
 //	server dev                     start a server in memory, with the root token "root"
 //	server start DIR [FLAG...]     start `strongroom server` on a data directory; a root token it prints becomes $ROOT
+//	server as NAME FLAG...         start `NAME server FLAG...`, where ADDR in a flag, or in a file it names, is the address
 //	server kill | stop             end the server with SIGKILL, or cleanly
+//	server hangup                  send SIGHUP: it reopens its files, and says so in its log
 //	server said REGEXP             match what the server has printed
 //	exits CODE PROGRAM [ARG...]    run a program that must end with that status
 //	http METHOD PATH [BODY]        make a request with $STRONGROOM_TOKEN; the status and the body become standard output
 //	await STATUS METHOD PATH       make a request again and again, for ten seconds at most, until it has that status
 //	capture NAME [REGEXP]          set $NAME to standard output, or to the first group of the expression in it
 //	sink up | down                 listen for audit records at $SINK, or stop
+//	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand,
+		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
 	}
 }
 
@@ -64,7 +69,7 @@ func need(ts *testscript.TestScript, neg bool, args []string, least int, usage s
 }
 
 func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "server dev | start DIR [FLAG...] | kill | stop | said REGEXP")
+	need(ts, neg, args, 1, "server dev | start DIR [FLAG...] | as NAME FLAG... | kill | stop | hangup | said REGEXP")
 	s := of(ts)
 	switch args[0] {
 	case "dev":
@@ -76,12 +81,17 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Setenv("ROOT", token)
 			ts.Setenv("STRONGROOM_TOKEN", token)
 		}
+	case "as":
+		need(ts, neg, args, 3, "server as NAME FLAG...")
+		s.startAs(ts, args[1], args[2:])
 	case "kill":
 		ts.Check(s.server.Kill())
 		s.server = nil
 	case "stop":
 		ts.Check(s.server.Stop())
 		s.server = nil
+	case "hangup":
+		ts.Check(syscall.Kill(s.server.PID(), syscall.SIGHUP))
 	case "said":
 		need(ts, neg, args, 2, "server said REGEXP")
 		if !regexp.MustCompile(args[1]).MatchString(s.server.Output()) {
@@ -108,6 +118,29 @@ func (s *session) start(ts *testscript.TestScript, flag string, args ...string) 
 	server, err := process.StartIn(ts.Getenv("WORK"), s.env.Vars, addr, bin, append(args, flag+"="+addr)...)
 	ts.Check(err)
 	s.server = server
+	ts.Setenv("STRONGROOM_ADDR", server.URL)
+}
+
+// startAs runs a server by one of the program's names.
+func (s *session) startAs(ts *testscript.TestScript, name string, flags []string) {
+	if s.server != nil {
+		ts.Fatalf("a server is running already")
+	}
+	addr, err := process.FreeAddr()
+	ts.Check(err)
+	args := []string{"server"}
+	for _, flag := range flags {
+		if _, file, ok := strings.Cut(flag, "-config="); ok {
+			text := strings.ReplaceAll(ts.ReadFile(file), "ADDR", addr)
+			ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+			flag = "-config=" + ts.MkAbs(file)
+		}
+		args = append(args, strings.ReplaceAll(flag, "ADDR", addr))
+	}
+	server, err := process.StartIn(ts.Getenv("WORK"), s.env.Vars, addr, filepath.Join(filepath.Dir(bin), name), args...)
+	ts.Check(err)
+	s.server = server
+	ts.Setenv("ADDR", addr)
 	ts.Setenv("STRONGROOM_ADDR", server.URL)
 }
 

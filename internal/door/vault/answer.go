@@ -44,6 +44,15 @@ const (
 
 // write sends the gate's answer.
 func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response) {
+	ok := d.send(w, r, resp)
+	for _, fn := range resp.Sent {
+		fn(ok && resp.Err == nil)
+	}
+}
+
+// send sends an answer and reports whether all of it was handed to the connection:
+// of an answer that nobody waits for, it may lie in a buffer still.
+func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response) bool {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Strict-Transport-Security"] = jsonType, noStore, transport
 	h["X-Request-Id"] = []string{resp.RequestID}
@@ -60,12 +69,24 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response
 		}
 	}
 	if !deadline(http.NewResponseController(w).SetWriteDeadline, d.now().Add(writeTime+time.Duration(len(body)/writeRate)*time.Second)) {
-		return // the connection is gone
+		return false // the connection is gone
+	}
+	if len(resp.Sent) > 0 {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))} // a flush would have it sent in chunks
 	}
 	w.WriteHeader(status)
-	if len(body) > 0 {
-		w.Write(body) // a client that is gone does not hear of it
+	if resp.Raw != nil && resp.Raw.Stream != nil {
+		d.stream(w, r, resp.Raw.Stream)
+		return true
 	}
+	var err error
+	if len(body) > 0 {
+		_, err = w.Write(body)
+	}
+	if len(resp.Sent) > 0 && err == nil {
+		err = http.NewResponseController(w).Flush()
+	}
+	return err == nil
 }
 
 // render is the status and body of an answer.
@@ -78,7 +99,7 @@ func render(resp *gate.Response) (int, []byte) {
 			return http.StatusOK, resp.Raw.Body
 		}
 		return resp.Raw.Status, resp.Raw.Body
-	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && len(resp.Warnings) == 0:
+	case resp.Data == nil && resp.Auth == nil && resp.Wrap == nil && resp.LeaseID == "" && len(resp.Warnings) == 0:
 		return http.StatusNoContent, nil
 	case resp.Flags&api.Bare != 0 && resp.Data != nil:
 		return http.StatusOK, append(resp.Data, '\n')
@@ -120,13 +141,17 @@ func envelope(resp *gate.Response, data []byte) []byte {
 	b := make([]byte, 0, len(data)*2+320)
 	b = append(b, '{')
 	if resp.Flags&api.Flat != 0 && len(data) > 2 {
-		b = append(append(b, data[1:len(data)-1]...), ',')
+		b = appendFlat(b, data)
 	}
 	b = append(b, `"request_id":"`...)
 	if resp.Wrap == nil {
 		b = append(b, resp.RequestID...)
 	}
-	b = append(b, `","lease_id":"","renewable":false,"lease_duration":`...)
+	b = append(b, `","lease_id":`...)
+	b = appendText(b, resp.LeaseID)
+	b = append(b, `,"renewable":`...)
+	b = strconv.AppendBool(b, resp.Renewable)
+	b = append(b, `,"lease_duration":`...)
 	b = strconv.AppendInt(b, int64(resp.LeaseDuration/time.Second), 10)
 	b = append(b, `,"data":`...)
 	if data == nil {

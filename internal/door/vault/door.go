@@ -36,7 +36,11 @@ func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.write(w, r, d.serve(w, r))
+	resp := d.settle(w, r)
+	if resp == nil {
+		resp = d.serve(w, r)
+	}
+	d.write(w, r, resp)
 }
 
 // serve is the answer. A body that was taken is let go before the answer is
@@ -66,6 +70,9 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, held *share) (*gate.
 	if req.WrapTTL, err = wrapTTL(r.Header); err != nil {
 		return req, err
 	}
+	if req.Filter, err = filterLists(r.Header); err != nil {
+		return req, err
+	}
 	var query url.Values
 	if r.URL.RawQuery != "" {
 		if query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
@@ -88,6 +95,20 @@ func wrapTTL(h http.Header) (time.Duration, error) {
 		return 0, &api.Error{Kind: api.Invalid, Message: "X-Vault-Wrap-Format: wrapping tokens in JWT form are not supported", Hint: "ask without that header"}
 	}
 	return ttl, nil
+}
+
+// filterLists reports whether lists are to hold only what the caller may do
+// something with.
+func filterLists(h http.Header) (bool, error) {
+	text := h.Get("X-Strongroom-Filter-Lists")
+	if text == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, api.Errorf(api.Invalid, "X-Strongroom-Filter-Lists: must be true or false")
+	}
+	return on, nil
 }
 
 // tokenOf is the caller's token: X-Vault-Token, or the first bearer token.
@@ -175,9 +196,11 @@ func flag(query url.Values, name string) (bool, error) {
 }
 
 // body reads the parameters: those of the query for verbs without a body, else
-// the body's. The size is bounded before anything is parsed.
+// the body's. DELETE takes either: what is a secret does not belong into a query.
+// The size is bounded before anything is parsed.
 func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, query url.Values, held *share) (err error) {
-	if req.Op != api.Write && req.Op != api.Patch {
+	deletes := req.Op == api.Delete && len(query) == 0 && r.ContentLength != 0
+	if req.Op != api.Write && req.Op != api.Patch && !deletes {
 		if len(query) > 0 {
 			req.Body, err = api.QueryBody(query)
 		}

@@ -7,10 +7,26 @@ import (
 )
 
 // list lists the names below a path; directories end in a slash.
-func (v2) list(c *api.Call, r *Browse) (*api.Keys, error) { return children(c, r) }
+func (v2) list(c *api.Call, r *Browse) (*api.Keys, error) {
+	keys, err := children(c, r)
+	return beside(r, keys), err
+}
 
 // scan lists the paths of all secrets below a path.
-func (v2) scan(c *api.Call, r *Browse) (*api.Keys, error) { return descendants(c, r) }
+func (v2) scan(c *api.Call, r *Browse) (*api.Keys, error) {
+	keys, err := descendants(c, r)
+	return beside(r, keys), err
+}
+
+// beside says where else in the mount the keys of a directory name secrets.
+func beside(r *Browse, keys *api.Keys) *api.Keys {
+	if keys != nil {
+		for _, view := range []string{"data/", "metadata/", "subkeys/", "delete/", "undelete/", "destroy/"} {
+			keys.Beside = append(keys.Beside, view+r.Path)
+		}
+	}
+	return keys
+}
 
 // listDetailed lists the names below a path, with each secret's metadata.
 func (v2) listDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
@@ -18,7 +34,8 @@ func (v2) listDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return detail(c, r.Path, keys)
+	keys, err = detail(c, r.Path, keys)
+	return beside(r, keys), err
 }
 
 // scanDetailed lists the paths of all secrets below a path, with each secret's
@@ -28,7 +45,8 @@ func (v2) scanDetailed(c *api.Call, r *Browse) (*api.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return detail(c, r.Path, keys)
+	keys, err = detail(c, r.Path, keys)
+	return beside(r, keys), err
 }
 
 // detail adds each secret's metadata; a directory has none. A secret that went

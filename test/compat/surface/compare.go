@@ -13,6 +13,7 @@ import (
 type score struct {
 	operations, answered int
 	params, known        int
+	refused              int      // refused operations are so by design, and not counted.
 	missing              []string // missing says in words what does not answer or is of another type.
 }
 
@@ -33,7 +34,12 @@ func compare(table []operation, have served, mounts map[string]string) map[strin
 			s = &score{}
 			scores[op.group] = s
 		}
-		s.add(op, have[spelling(op.method, mountedPath(op, mounts))])
+		kinds := have[spelling(op.method, mountedPath(op, mounts))]
+		if refusedByDesign(op) >= 0 {
+			s.refusal(op, kinds)
+			continue
+		}
+		s.add(op, kinds)
 	}
 	return scores
 }
@@ -111,4 +117,5 @@ func report(w io.Writer, scores map[string]*score, missing bool) {
 		}
 	}
 	line("all", &all)
+	reportExceptions(w, scores)
 }

@@ -131,3 +131,33 @@ func TestCompare(t *testing.T) {
 		t.Errorf("missing:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
 }
+
+// TestExceptions holds each exception to what it stands for: it covers something of the table, it is not counted where the
+// server has a route for it, and is missing where it has none.
+func TestExceptions(t *testing.T) {
+	table, err := readTable(strings.NewReader(surfaceTable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	covered := map[int]int{}
+	for _, op := range table {
+		covered[refusedByDesign(op)]++
+	}
+	for i, e := range exceptions() {
+		if covered[i] == 0 || e.reason == "" {
+			t.Errorf("%+v covers nothing, or says nothing", e)
+		}
+	}
+	one := operation{group: "sys", method: "POST", path: "/v1/sys/workflows/execute/{path}"}
+	with := compare([]operation{one}, served{spelling(one.method, one.path): {}}, nil)["sys"]
+	without := compare([]operation{one}, served{}, nil)["sys"]
+	if with.operations != 0 || with.refused != 1 || len(with.missing) != 0 {
+		t.Errorf("refused: %+v", with)
+	}
+	if without.operations != 1 || without.answered != 0 || len(without.missing) != 1 {
+		t.Errorf("without a route: %+v", without)
+	}
+	if other := refusedByDesign(operation{method: "GET", path: "/v1/sys/plugins/catalog/{name}"}); other >= 0 {
+		t.Error("reading the catalogue is excepted")
+	}
+}

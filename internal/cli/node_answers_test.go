@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+// lonelyNode is one that takes a step-down as if it led.
+func lonelyNode() map[string]answer {
+	return map[string]answer{"PUT sys/step-down": {204, ""}, "GET sys/leader": {200, `{"ha_enabled":false,"is_self":false}`}}
+}
+
+// nodeAnswers are about the node: who it is, what is built in, what it has counted.
+func nodeAnswers() map[string]answer {
+	counts := `{"distinct_entities":2,"non_entity_tokens":3,"clients":5}`
+	catalog := `{"auth":["token"],"database":[],"secret":["kv","cubbyhole"],"detailed":[
+		{"builtin":true,"deprecation_status":"supported","name":"kv","type":"secret","version":"v1.2.3+builtin"},
+		{"builtin":true,"deprecation_status":"supported","name":"cubbyhole","type":"secret","version":"v1.2.3+builtin"},
+		{"builtin":true,"deprecation_status":"supported","name":"token","type":"auth","version":"v1.2.3+builtin"}]}`
+	history := `{"keys":["1.0.0","1.1.0"],"key_info":{
+		"1.0.0":{"timestamp_installed":"2026-01-02T03:04:05Z","previous_version":null},
+		"1.1.0":{"timestamp_installed":"2026-02-02T03:04:05Z","previous_version":"1.0.0","commit_date":"2026-02-01"}}}`
+	return map[string]answer{
+		"GET sys/ha-status": data(`{"nodes":[{"hostname":"one","api_address":"http://one:8200","cluster_address":"",
+			"active_node":true,"last_echo":null,"version":"1.2.3"}]}`),
+		"PUT sys/step-down":                                  refused(404, "unsupported path"),
+		"GET sys/plugins/catalog":                            data(catalog),
+		"GET sys/plugins/catalog/secret/kv":                  data(`{"args":null,"builtin":true,"command":"","name":"kv","version":"v1.2.3+builtin"}`),
+		"GET sys/version-history?list=true":                  data(history),
+		"GET sys/monitor?log_format=standard&log_level=info": {200, "first line\nsecond line\n"},
+		"GET sys/monitor?log_format=json&log_level=debug":    refused(403, "permission denied"),
+		"GET sys/internal/counters/activity": data(`{"by_namespace":[{"namespace_id":"root","namespace_path":"","counts":` + counts + `}],
+			"total":` + counts + `}`),
+		"GET sys/internal/counters/activity?start_time=2026-01-01T00%3A00%3A00Z": {204, ""},
+		"GET sys/namespaces?list=true":                                           data(`{"keys":["team/"],"key_info":{"team/":{"id":"abc","path":"team/","custom_metadata":{}}}}`),
+	}
+}
+
+func TestStepDown(t *testing.T) {
+	answers := lonelyNode()
+	r := run(t, newFake(t, answers), t.TempDir(), "operator step-down")
+	if r.code != 0 || !strings.Contains(r.stdout, "no node leads") || !strings.Contains(r.stdout, "SIGTERM") {
+		t.Errorf("alone: %d %s %s", r.code, r.stdout, r.stderr)
+	}
+	answers["GET sys/leader"] = answer{200, `{"ha_enabled":true,"is_self":false}`}
+	r = run(t, newFake(t, answers), t.TempDir(), "operator step-down")
+	if r.code != 0 || r.stdout != "Success! Stepped down: SERVER\n" {
+		t.Errorf("one of several: %d %s %s", r.code, r.stdout, r.stderr)
+	}
+}

@@ -1,0 +1,16 @@
+//go:build linux || darwin
+
+package hostinfo
+
+import "syscall"
+
+func diskOf(dir string) (*Disk, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return nil, err
+	}
+	size := uint64(st.Bsize)
+	d := &Disk{Path: dir, Total: st.Blocks * size, Free: st.Bavail * size, Used: (st.Blocks - st.Bfree) * size}
+	d.UsedPercent = percent(d.Used, d.Used+d.Free)
+	return d, nil
+}

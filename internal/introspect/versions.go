@@ -1,0 +1,100 @@
+package introspect
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// versionPrefix is where the store keeps which versions have run on it, one row
+// each.
+const versionPrefix = "root/version/"
+
+// versionRow is the stored form of a version that has run.
+type versionRow struct {
+	Installed time.Time `json:"installed"`
+	Previous  string    `json:"previous,omitempty"`
+}
+
+// VersionRun is when a version first ran on the store.
+type VersionRun struct {
+	Installed api.Time `json:"timestamp_installed"`
+	Previous  *string  `json:"previous_version"` // Null: it was the first.
+	Committed string   `json:"commit_date"`
+}
+
+// run is a version with its row.
+type run struct {
+	version string
+	versionRow
+}
+
+// runs are the versions that have run, the first one first.
+func runs(ctx context.Context, s store.Reader) ([]run, error) {
+	rows, err := s.List(ctx, store.Prefix(versionPrefix))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]run, len(rows))
+	for i, e := range rows {
+		row, err := store.DecodeJSON[versionRow](e)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = run{strings.TrimPrefix(e.Key, versionPrefix), *row}
+	}
+	slices.SortStableFunc(out, func(a, b run) int {
+		return cmp.Or(a.Installed.Compare(b.Installed), strings.Compare(a.version, b.version))
+	})
+	return out, nil
+}
+
+// RecordVersion writes down that a version runs on the store, unless it has
+// before.
+func RecordVersion(ctx context.Context, s store.Store, version string, now time.Time) error {
+	known, err := runs(ctx, s)
+	if err != nil || slices.ContainsFunc(known, func(r run) bool { return r.version == version }) {
+		return err
+	}
+	row := versionRow{Installed: now.UTC()}
+	if len(known) > 0 {
+		row.Previous = known[len(known)-1].version
+	}
+	b, err := json.Marshal(row)
+	if err != nil {
+		return err
+	}
+	_, err = store.Update(ctx, s, func(tx *store.Tx) error {
+		e, err := tx.Get(versionPrefix + version)
+		if err == nil && !e.Exists() {
+			tx.Put(versionPrefix+version, b)
+		}
+		return err
+	})
+	return err
+}
+
+// versions lists the versions that have run on the store, the first one first,
+// each with when it first did.
+func (n *Node) versions(c *api.Call, _ *api.None) (*api.Keys, error) {
+	all, err := runs(c, n.Store)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Keys{Info: map[string]any{}}
+	for _, r := range all {
+		shown := &VersionRun{Installed: api.Time{Time: r.Installed}}
+		if r.Previous != "" {
+			shown.Previous = &r.Previous
+		}
+		out.Keys = append(out.Keys, r.version)
+		out.Info[r.version] = shown
+	}
+	return out, nil
+}

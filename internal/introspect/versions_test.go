@@ -1,0 +1,47 @@
+package introspect_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/introspect"
+	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+)
+
+func TestVersionHistory(t *testing.T) {
+	a := servertest.Start(t).Do(t, "LIST", "sys/version-history", root, "")
+	names, _ := a.Field("data", "keys").([]any)
+	info, _ := a.Field("data", "key_info", server.Version).(map[string]any)
+	if a.Status != 200 || len(names) != 1 || names[0] != server.Version || info["previous_version"] != nil || info["timestamp_installed"] == "" {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+}
+
+func TestEachVersionIsWrittenDownOnce(t *testing.T) {
+	s, start := mem.Open(), time.Unix(1700000000, 0)
+	for i, v := range []string{"1.9.0", "1.9.0", "1.10.0", "1.9.0", "1.11.0"} {
+		if err := introspect.RecordVersion(t.Context(), s, v, start.Add(time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := s.List(t.Context(), store.Prefix("root/version/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"root/version/1.9.0":  `{"installed":"2023-11-14T22:13:20Z"}`,
+		"root/version/1.10.0": `{"installed":"2023-11-15T00:13:20Z","previous":"1.9.0"}`,
+		"root/version/1.11.0": `{"installed":"2023-11-15T02:13:20Z","previous":"1.10.0"}`,
+	}
+	for _, e := range rows {
+		if string(e.Value) != want[e.Key] {
+			t.Errorf("%s is %s, want %s", e.Key, e.Value, want[e.Key])
+		}
+	}
+	if len(rows) != len(want) {
+		t.Errorf("%d rows, want %d", len(rows), len(want))
+	}
+}

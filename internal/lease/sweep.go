@@ -1,0 +1,399 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+const (
+	// page is how many leases are ended in one commit: four removals each, within
+	// store.MaxWrites.
+	page = 24
+	// pagesAbreast is how many pages of a sweep are worked on at once, and abreast
+	// how many leases of each an engine is asked to take back at once.
+	pagesAbreast = 4
+	abreast      = 4
+	// maxRest bounds how long a sweep rests after a page.
+	maxRest = 5 * time.Millisecond
+	// longGrace is how long the schedule leaves a sweep to the request that began it.
+	longGrace = 5 * time.Minute
+)
+
+// sweep names leases that are taken back together. It is the data of a due-time
+// that stands until all of them have ended.
+type sweep struct {
+	Prefix  string    `json:"prefix,omitempty"` // of their ids
+	MountID string    `json:"mount,omitempty"`  // empty: of any
+	Holder  string    `json:"holder,omitempty"` // token whose leases they are, instead of Prefix
+	Before  time.Time `json:"before,omitzero"`  // issued until then; zero: whenever; with MountID, of tokens alone
+	Force   bool      `json:"force,omitempty"`  // forget what an engine does not take back
+	Tokens  bool      `json:"tokens,omitempty"` // tokens made below Prefix too
+}
+
+// addSweep records a sweep as part of a transaction.
+func (s *Store) addSweep(tx *store.Tx, nsID string, sw *sweep, at time.Time) error {
+	it, err := sw.item(nsID, at)
+	if err != nil {
+		return err
+	}
+	return schedule.Add(tx, it)
+}
+
+func (sw *sweep) item(nsID string, at time.Time) (schedule.Item, error) {
+	data, err := json.Marshal(sw)
+	if err != nil {
+		return schedule.Item{}, fmt.Errorf("lease: encode sweep: %w", err)
+	}
+	return schedule.Item{Namespace: nsID, At: at, Kind: kindSweep, ID: rand.Text(), Data: data}, nil
+}
+
+// resume runs a sweep from the schedule.
+func (s *Store) resume(ctx context.Context, job *schedule.Job) error {
+	var sw sweep
+	if err := json.Unmarshal(job.Data, &sw); err != nil {
+		return fmt.Errorf("lease: sweep cannot be read: %w", store.ErrCorrupt)
+	}
+	err := s.run(ctx, job.Namespace, &sw)
+	var left *leftover
+	if errors.As(err, &left) {
+		return nil // each of them has a due-time of its own now
+	}
+	return err
+}
+
+// launch records a sweep and, with wait, runs it.
+func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) error {
+	at := s.Now()
+	if wait {
+		at = at.Add(longGrace)
+	}
+	it, err := sw.item(nsID, at)
+	if err != nil {
+		return err
+	}
+	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return schedule.Add(tx, it) })
+	if err != nil || !wait {
+		return err
+	}
+	err = s.run(ctx, nsID, sw)
+	var left *leftover
+	if err != nil && !errors.As(err, &left) {
+		return err
+	}
+	_, rerr := store.Update(ctx, s.Store, func(tx *store.Tx) error { schedule.Remove(tx, it); return nil })
+	if left != nil {
+		return errNotYet(left.n)
+	}
+	return rerr
+}
+
+// leftover says that engines failed to take leases back.
+type leftover struct {
+	mu    sync.Mutex
+	n     int
+	cause error // the first
+}
+
+// Error says how many are left.
+func (e *leftover) Error() string {
+	return fmt.Sprintf("lease: %d could not be taken back: %v", e.n, e.cause)
+}
+
+// Unwrap is the first failure.
+func (e *leftover) Unwrap() error { return e.cause }
+
+func (e *leftover) add(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.n++
+	e.cause = cmp.Or(e.cause, err)
+}
+
+// run takes back all leases of a sweep and revokes its tokens. It can be cut
+// short anywhere. It returns a leftover when engines failed; the leases that it
+// is about have ended, and the schedule tries them again.
+func (s *Store) run(ctx context.Context, nsID string, sw *sweep) error {
+	left := &leftover{}
+	if err := s.pages(ctx, nsID, sw, left); err != nil {
+		return err
+	}
+	if sw.Tokens {
+		if err := s.revokeTokens(ctx, nsID, sw); err != nil {
+			return err
+		}
+	}
+	if left.n > 0 {
+		return left
+	}
+	return nil
+}
+
+// pages takes back a sweep's leases, a few pages at a time, so that they wait for
+// the disk together. It keeps no list in memory.
+func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftover) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	slots := make(chan struct{}, pagesAbreast)
+	var work sync.WaitGroup
+	for after := ""; ctx.Err() == nil; {
+		ls, next, err := s.next(ctx, nsID, sw, after)
+		if err != nil {
+			stop(err)
+			break
+		}
+		slots <- struct{}{}
+		work.Go(func() {
+			defer func() { <-slots }()
+			began := s.Now()
+			if err := s.endPage(ctx, ls, sw.Force, left); err != nil {
+				stop(err)
+			}
+			rest(ctx, s.Now().Sub(began)/2)
+		})
+		if after = next; next == "" {
+			break
+		}
+	}
+	work.Wait()
+	return context.Cause(ctx)
+}
+
+// rest leaves the processors and the disk to others for a while.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(min(d, maxRest))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// next is a page of a sweep's leases and the key to go on after; empty: it was
+// the last.
+func (s *Store) next(ctx context.Context, nsID string, sw *sweep, after string) ([]*Lease, string, error) {
+	if sw.Holder != "" {
+		return s.nextHeld(ctx, nsID, sw.Holder, after)
+	}
+	r := store.Prefix(rowKey(nsID, sw.Prefix))
+	r.Limit = page
+	es, next, err := s.list(ctx, r, after)
+	if err != nil {
+		return nil, "", err
+	}
+	ls := make([]*Lease, 0, len(es))
+	for _, e := range es {
+		l, err := decode(nsID, e)
+		if err != nil {
+			return nil, "", err
+		}
+		if sw.covers(l) {
+			ls = append(ls, l)
+		}
+	}
+	return ls, next, nil
+}
+
+// covers reports whether a lease below the prefix is one of the sweep's.
+func (sw *sweep) covers(l *Lease) bool {
+	if sw.MountID != "" {
+		return sw.MountID == l.MountID
+	}
+	return sw.Before.IsZero() || !l.Issued.After(sw.Before)
+}
+
+// list is one page of a range after a key, and the key to go on after. Entries
+// that are damaged are left out and told of: they must not stop the others.
+func (s *Store) list(ctx context.Context, r store.Range, after string) ([]store.Entry, string, error) {
+	if after != "" {
+		r = r.After(after)
+	}
+	es, err := s.Store.List(ctx, r)
+	damaged := errors.Is(err, store.ErrCorrupt) && len(es) > 0
+	if err != nil && !damaged {
+		return nil, "", fmt.Errorf("lease: list: %w", err)
+	}
+	next := ""
+	if len(es) == r.Limit {
+		next = es[len(es)-1].Key
+	}
+	if damaged {
+		s.Log.Error("a row of a lease is damaged and was passed over", slog.Any("error", err))
+		es = slices.DeleteFunc(es, func(e store.Entry) bool { return e.Value == nil })
+	}
+	return es, next, nil
+}
+
+// nextHeld is a page of the leases of a token.
+func (s *Store) nextHeld(ctx context.Context, nsID, tokenID, after string) ([]*Lease, string, error) {
+	r := store.Prefix(holding(nsID, tokenID))
+	r.Limit = page
+	es, next, err := s.list(ctx, r, after)
+	if err != nil {
+		return nil, "", err
+	}
+	ls := make([]*Lease, 0, len(es))
+	for _, e := range es {
+		in, _, _ := strings.Cut(e.Key[len(holding(nsID, tokenID)):], "/")
+		n, err := s.Namespaces.ByID(ctx, in)
+		if err != nil {
+			return nil, "", err
+		}
+		if n == nil {
+			continue // with the namespace, its leases are gone
+		}
+		l, err := s.load(ctx, in, string(e.Value))
+		if err != nil {
+			return nil, "", err
+		}
+		if l != nil {
+			ls = append(ls, l)
+		}
+	}
+	return ls, next, nil
+}
+
+// endPage takes leases back: in one commit they end, and in another those are
+// removed that their engines took back.
+func (s *Store) endPage(ctx context.Context, ls []*Lease, force bool, left *leftover) error {
+	if len(ls) == 0 {
+		return nil
+	}
+	ls, err := s.endAll(ctx, ls, func(*Lease) bool { return false })
+	if err != nil {
+		return err
+	}
+	failed := s.revokeAll(ctx, ls)
+	if err := ctx.Err(); err != nil {
+		return err // what failed may have failed for that
+	}
+	for id, err := range failed {
+		s.Log.Warn("a lease was not taken back", slog.String("lease", id), slog.Bool("forgotten", force), slog.Any("error", err))
+		if !force {
+			left.add(err)
+		}
+	}
+	if force {
+		failed = nil
+	}
+	return s.settle(ctx, ls, failed, func(*store.Tx) {})
+}
+
+// current makes leases part of a transaction: at the first attempt as they were
+// read before, at later ones read anew, without those that are gone.
+func current(tx *store.Tx, ls []*Lease, attempt int) ([]*Lease, error) {
+	there := make([]*Lease, 0, len(ls))
+	for _, l := range ls {
+		if attempt == 0 {
+			tx.Require(l.key(), l.rev)
+		} else {
+			now, err := read(tx, l.NamespaceID, l.ID)
+			if err != nil {
+				return nil, err
+			}
+			if l = now; l == nil {
+				continue
+			}
+		}
+		there = append(there, l)
+	}
+	return there, nil
+}
+
+// endAll marks leases as ended, all but those that are to be spared, and returns
+// them without those that are gone.
+func (s *Store) endAll(ctx context.Context, ls []*Lease, spare func(*Lease) bool) (there []*Lease, err error) {
+	now, attempt := s.Now(), 0
+	rev, err := store.Update(ctx, s.Store, func(tx *store.Tx) (err error) {
+		there, err = current(tx, ls, attempt)
+		there = slices.DeleteFunc(there, spare)
+		attempt++
+		for i, l := range there {
+			if err != nil {
+				break
+			}
+			if l.Ended.IsZero() {
+				ended := *l
+				ended.Ended, ended.rev = now, 0
+				err, there[i] = ended.put(tx, ended.Due), &ended
+			}
+		}
+		return err
+	})
+	for _, l := range there {
+		l.rev = cmp.Or(l.rev, rev)
+	}
+	return there, err
+}
+
+// revokeAll asks the engines of leases to take them back. It returns the failures
+// by the keys of the leases.
+func (s *Store) revokeAll(ctx context.Context, ls []*Lease) map[string]error {
+	var mu sync.Mutex
+	failed := map[string]error{}
+	slots := make(chan struct{}, abreast)
+	var work sync.WaitGroup
+	for _, l := range ls {
+		slots <- struct{}{}
+		work.Go(func() {
+			defer func() { <-slots }()
+			m, err := s.lessor(ctx, l.NamespaceID, l.MountID)
+			if err == nil {
+				err = m.revoke(ctx, s.Now(), l)
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[l.key()] = err
+			}
+		})
+	}
+	work.Wait()
+	return failed
+}
+
+// settle removes the leases that were taken back, and gives the others a
+// due-time at which they are tried again. end is part of the commit.
+func (s *Store) settle(ctx context.Context, ls []*Lease, failed map[string]error, end func(*store.Tx)) error {
+	attempt := 0
+	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		there, err := current(tx, ls, attempt)
+		attempt++
+		for _, l := range there {
+			switch {
+			case err != nil:
+				return err
+			case failed[l.key()] == nil:
+				l.remove(tx)
+			case l.Failure == "" && l.Due.After(s.Now().Add(retry)):
+				late := *l
+				err = late.put(tx, s.Now().Add(retry))
+			}
+		}
+		end(tx)
+		return err
+	})
+	return err
+}
+
+// revokeTokens revokes the tokens that were made below a path.
+func (s *Store) revokeTokens(ctx context.Context, nsID string, sw *sweep) error {
+	return s.Tokens.Each(ctx, nsID, func(t *token.Token) error {
+		if !shown(t) || !strings.HasPrefix(t.Path+"/", sw.Prefix) || !sw.Before.IsZero() && t.CreationTime.After(sw.Before) {
+			return nil
+		}
+		return s.Tokens.Revoke(ctx, nsID, t.ID)
+	})
+}

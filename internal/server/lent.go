@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// stubborn is how often the leases of a mount or namespace that is going are tried
+// to be taken back, some twenty minutes, before what is left of them is forgotten:
+// what an engine could no longer undo does not keep the data of others for ever.
+const stubborn = 11
+
+// The hooks of packages that are made before leases.
+
+func (h *house) endLeases(ctx context.Context, nsID, tokenID string) error {
+	return h.Leases.HolderDied(ctx, nsID, tokenID)
+}
+
+func (h *house) mountRemoved(tx *store.Tx, nsID string, e *mount.Entry) error {
+	return h.Leases.MountRemoved(tx, nsID, e)
+}
+
+func (h *house) mountMoved(tx *store.Tx, nsID, from string, e *mount.Entry) error {
+	return h.Leases.MountMoved(tx, nsID, from, e)
+}
+
+// dropMount removes what a mount that was disabled leaves: first what it has lent,
+// which takes its settings, then its data. A job that names anything else is
+// refused, and stays to be seen in the log.
+func (h *house) dropMount(ctx context.Context, j *schedule.Job) error {
+	prefix := string(j.Data)
+	if !mount.IsPrefix(prefix) {
+		return fmt.Errorf("%q is not the place of a mount's data", prefix)
+	}
+	nsID, rest, _ := strings.Cut(prefix, "/m/")
+	err := h.Leases.ClearMount(ctx, nsID, strings.TrimSuffix(rest, "/"), j.Tries >= stubborn)
+	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // whose leases went before its key
+		return err
+	}
+	return namespace.DeletePrefix(ctx, h.Data, prefix)
+}
+
+// dropNamespace destroys a namespace: first what was lent in it, then all else.
+func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
+	err := h.Leases.ClearNamespace(ctx, string(j.Data), j.Tries >= stubborn)
+	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
+		return err
+	}
+	return h.Namespaces.Destroy(ctx, string(j.Data))
+}

@@ -1,0 +1,118 @@
+// Package settings owns how the HTTP doors of all nodes behave towards browsers:
+// which origins may ask (CORS), and which further headers answers carry. It is
+// stored, and changed while the servers run.
+package settings
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Rows, in the root namespace.
+const (
+	corsKey      = "root/settings/cors"
+	headerPrefix = "root/settings/header/"
+)
+
+// Settings are what doors go by. They must not be modified.
+type Settings struct {
+	CORS    *CORS       // nil: no origin is known
+	Headers http.Header // that answers carry, by canonical name
+}
+
+// CORS says which origins may ask. The zero CORS lets none.
+type CORS struct {
+	Origins     []string `json:"origins"` // as browsers spell them, or * alone for any
+	Headers     []string `json:"headers"` // that requests may carry beside the usual ones
+	Credentials bool     `json:"credentials"`
+}
+
+// Allows reports whether an origin, as a browser spells it, may ask.
+func (c *CORS) Allows(origin string) bool {
+	return slices.Contains(c.Origins, "*") || slices.ContainsFunc(c.Origins, func(o string) bool { return strings.EqualFold(o, origin) })
+}
+
+// AllowedHeaders are all headers that requests of the origins may carry.
+func (c *CORS) AllowedHeaders() []string {
+	return append([]string{"Content-Type", "Authorization", "X-Vault-Token", "X-Vault-MFA", "X-Vault-No-Request-Forwarding", "X-Vault-Wrap-Format",
+		"X-Vault-Wrap-TTL", "X-Requested-With", "X-Vault-AWS-IAM-Server-ID", "X-Vault-Policy-Override", "X-Vault-Namespace"}, c.Headers...)
+}
+
+// Store keeps the settings of all nodes.
+type Store struct {
+	store store.Store
+	cache *store.Cache
+	memo  *store.Memo[struct{}, *Settings]
+}
+
+// New keeps settings in the encrypted store.
+func New(s store.Store, cache *store.Cache) *Store {
+	out := &Store{store: s, cache: cache}
+	out.memo = store.NewMemo(cache, 1, load)
+	return out
+}
+
+// header is the stored form of a header.
+type header struct {
+	Name   string   `json:"name"`
+	Values []string `json:"values"`
+}
+
+func load(ctx context.Context, r store.Reader, _ struct{}) (*Settings, error) {
+	out := &Settings{Headers: http.Header{}}
+	e, err := r.Get(ctx, corsKey)
+	if err == nil && e.Exists() {
+		out.CORS, err = store.DecodeJSON[CORS](e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rows, err := r.List(ctx, store.Prefix(headerPrefix))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range rows {
+		h, err := store.DecodeJSON[header](e)
+		if err != nil {
+			return nil, err
+		}
+		out.Headers[h.Name] = h.Values
+	}
+	return out, nil
+}
+
+// Current are the settings as of no earlier than the last commit that this
+// node's cache has applied. It is what every answer pays for: nothing is waited for.
+func (s *Store) Current(ctx context.Context) (*Settings, error) { return s.memo.Get(ctx, struct{}{}) }
+
+// Fresh are the settings as of no earlier than any change that was acknowledged,
+// on any node, before the call: for deciding which origin may ask.
+func (s *Store) Fresh(ctx context.Context) (*Settings, error) {
+	if _, err := s.cache.Fresh(ctx); err != nil {
+		return nil, err
+	}
+	return s.Current(ctx)
+}
+
+// write puts or, when v is nil, deletes a row, and returns once this node goes by it.
+func (s *Store) write(c *api.Call, key string, v any) error {
+	w := store.Write{Key: key, Delete: v == nil}
+	if v != nil {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		w.Value = b
+	}
+	if _, err := s.store.Commit(c, nil, []store.Write{w}); err != nil {
+		return err
+	}
+	_, err := s.cache.Fresh(c)
+	return err
+}
