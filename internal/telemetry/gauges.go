@@ -67,6 +67,7 @@ func newGauges(m *Meter, s Source) *gauges {
 	counter("vault.audit.log_response_failure", "Answers that no audit device took, and that were kept back.", func(*reading) float64 { return float64(m.failed[1].Load()) })
 	counter("vault.token.creation", "Tokens that were made by requests.", func(*reading) float64 { return float64(m.tokens[0].Load()) })
 	counter("strongroom.tokens_revoked_total", "Service tokens that were revoked or have expired.", func(*reading) float64 { return float64(m.tokens[1].Load()) })
+	counter("strongroom.leases_made_total", "Leases that answers came with.", func(*reading) float64 { return float64(m.leases.Load()) })
 	counter("vault.cache.miss", "Reads that the caches of rows had to ask the store for.", func(r *reading) float64 { return float64(r.misses) })
 	counter("strongroom.store_gets_total", "Entries that were read from the store.", func(*reading) float64 { return float64(m.store.gets.Load()) })
 	counter("strongroom.store_lists_total", "Ranges that were read from the store.", func(*reading) float64 { return float64(m.store.lists.Load()) })

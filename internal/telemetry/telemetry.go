@@ -31,6 +31,7 @@ type Meter struct {
 	inFlight atomic.Int64
 	failed   [2]atomic.Uint64 // audit entries that no device took, of requests and of answers
 	tokens   [2]atomic.Uint64 // tokens made and revoked
+	leases   atomic.Uint64    // leases that answers came with
 	store    stored
 
 	tracer   trace.Tracer // nil: nothing is traced
@@ -151,6 +152,9 @@ func (m *Meter) End(ctx context.Context, r *gate.Request, resp *gate.Response, t
 	m.of(c).took.Observe(took.Seconds())
 	if resp.Auth != nil {
 		m.tokens[0].Add(1)
+	}
+	if resp.LeaseID != "" {
+		m.leases.Add(1)
 	}
 	if m.log != nil && m.log.Enabled(ctx, m.level) {
 		m.log.LogAttrs(ctx, m.level, "completed request", slog.String("request_id", r.ID), slog.String("operation", r.Op.String()),

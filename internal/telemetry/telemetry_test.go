@@ -54,6 +54,7 @@ func TestMetrics(t *testing.T) {
 	m.request(api.Write, "token", nil, &api.Auth{}, time.Millisecond)
 	m.request(api.Read, "", api.ErrDenied(), nil, time.Millisecond)
 	m.request(api.Read, "kv", errors.New("odd"), nil, time.Millisecond)
+	m.End(m.Begin(t.Context(), &gate.Request{}), &gate.Request{Op: api.Read}, &gate.Response{MountType: "lender", LeaseID: "a/b"}, 0)
 	m.Begin(context.Background(), &gate.Request{})
 	m.TokenRevoked()
 	m.AuditFailed(false)
@@ -73,7 +74,7 @@ func TestMetrics(t *testing.T) {
 		`strongroom_request_duration_seconds_bucket{mount_type="kv",operation="read",status="ok",le="0.005"} 2`,
 		`strongroom_request_duration_seconds_count{mount_type="",operation="read",status="denied"} 1`,
 		`strongroom_request_duration_seconds_count{mount_type="kv",operation="read",status="internal"} 1`,
-		`vault_core_handle_request_count 5`, `vault_core_handle_request_sum 9`, `vault_core_in_flight_requests 1`, `vault_core_unsealed 1`,
+		`vault_core_handle_request_count 6`, `strongroom_leases_made_total 1`, `vault_core_handle_request_sum 9`, `vault_core_in_flight_requests 1`, `vault_core_unsealed 1`,
 		`vault_token_creation 1`, `strongroom_tokens_revoked_total 1`, `vault_audit_log_request_failure 1`, `vault_audit_log_response_failure 2`,
 		`vault_cache_miss 7`, `strongroom_audit_device_up{device="file/"} 0`, `strongroom_audit_device_lost_entries_total{device="file/"} 3`,
 		`strongroom_listener_certificate_expiry_seconds{listener="127.0.0.1:1"} 2e+09`,
