@@ -23,8 +23,9 @@ RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal
 
 test: tools format vet unit race smoke surface
 
+# runtimesecret: what keys leave on stacks and in the heap is erased (SECURITY.md).
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o strongroom .
+	CGO_ENABLED=0 GOEXPERIMENT=runtimesecret $(GO) build -trimpath -o strongroom .
 
 # tools installs what the tests need where it may, and says what to install where it may not.
 tools:

@@ -16,7 +16,10 @@ import (
 const (
 	maxDepth   = 64     // nesting of arrays and objects
 	maxMembers = 10_000 // members of the top-level object
-	maxValues  = 50_000 // values at all levels
+
+	// MaxValues is how many values a body may have at all levels, names not counted.
+	MaxValues = 50_000
+	maxValues = MaxValues
 )
 
 // Body is a request's parameters before they are decoded: the members of one
@@ -37,14 +40,17 @@ var (
 	errBadJSON   = &Error{Kind: Invalid, Message: "the request body is not valid JSON"}
 	errDuplicate = &Error{Kind: Invalid, Message: "the request body names a member twice"}
 	errTooDeep   = &Error{Kind: Invalid, Message: "the request body is nested too deeply", Hint: "at most " + strconv.Itoa(maxDepth) + " levels"}
-	errTooMany   = &Error{Kind: Invalid, Message: "the request body has too many values", Hint: "at most " + strconv.Itoa(maxValues)}
+	errTooMany   = tooMany(maxValues)
 	errTooWide   = &Error{Kind: Invalid, Message: "the request body has too many members", Hint: "at most " + strconv.Itoa(maxMembers)}
 )
 
 // ParseBody reads a JSON object (RFC 8259) strictly: duplicate member names at
 // any level, invalid UTF-8, trailing data and deep nesting are Invalid. The Body
 // refers to b, which must not be modified. Empty input and null are an empty body.
-func ParseBody(b []byte) (Body, error) {
+func ParseBody(b []byte) (Body, error) { return ParseBodyWithin(b, MaxValues) }
+
+// ParseBodyWithin is ParseBody for a body of fewer values than MaxValues.
+func ParseBodyWithin(b []byte, values int) (Body, error) {
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 || string(b) == "null" {
 		return Body{}, nil
@@ -55,7 +61,7 @@ func ParseBody(b []byte) (Body, error) {
 		}
 		return Body{}, errNotObject
 	}
-	if err := CheckStructure(b); err != nil {
+	if err := checkStructure(b, values); err != nil {
 		return Body{}, err
 	}
 	return parseMembers(b)
@@ -77,7 +83,8 @@ func parseMembers(b []byte) (Body, error) {
 		if err != nil {
 			return Body{}, badJSON(err)
 		}
-		m.value = bytes.Clone(v)
+		end := int(d.InputOffset())
+		m.value = jsontext.Value(b[end-len(v) : end : end]) // v itself is the decoder's
 		if out.members = append(out.members, m); len(out.members) > maxMembers {
 			return Body{}, errTooWide
 		}
@@ -91,6 +98,10 @@ func parseMembers(b []byte) (Body, error) {
 	return out, nil
 }
 
+func tooMany(most int) *Error {
+	return &Error{Kind: Invalid, Message: "the request body has too many values", Hint: "at most " + strconv.Itoa(most)}
+}
+
 func badJSON(err error) *Error {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		return errDuplicate
@@ -102,7 +113,9 @@ func badJSON(err error) *Error {
 // when it is nested too deeply or has too many values. It does not say whether b
 // is JSON: it counts brackets and commas outside texts, which needs no stack and
 // no memory.
-func CheckStructure(b []byte) error {
+func CheckStructure(b []byte) error { return checkStructure(b, MaxValues) }
+
+func checkStructure(b []byte, most int) error {
 	depth, values, text := 0, 1, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -121,8 +134,8 @@ func CheckStructure(b []byte) error {
 		if depth > maxDepth {
 			return errTooDeep
 		}
-		if values > maxValues {
-			return errTooMany
+		if values > most {
+			return tooMany(most)
 		}
 	}
 	return nil
@@ -212,6 +225,14 @@ func (b Body) With(name string, value jsontext.Value) Body {
 
 // Len is the number of members.
 func (b Body) Len() int { return len(b.members) }
+
+// JSON is the body as a JSON object, which must not be modified.
+func (b Body) JSON() []byte {
+	if b.raw != nil {
+		return b.raw
+	}
+	return b.AppendJSON(nil)
+}
 
 // AppendJSON appends the body as a JSON object to dst.
 func (b Body) AppendJSON(dst []byte) []byte {

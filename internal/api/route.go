@@ -27,6 +27,7 @@ const (
 	Rescue                    // answers who holds the root policy also when no audit device takes the request: the server's log does
 	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
 	Self                      // is about the calling token: policies see the path as in that token's namespace, whichever is asked
+	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.

@@ -115,10 +115,16 @@ func (s *sealer) release(c *scratch) {
 }
 
 // seal encrypts plaintext for the place called name.
-func (s *sealer) seal(name string, plaintext []byte) ([]byte, error) {
+func (s *sealer) seal(name string, plaintext []byte) (out []byte, err error) {
+	buf := make([]byte, bodyAt, len(plaintext)+Overhead)
+	erasing(func() { out, err = s.sealInto(buf, name, plaintext) })
+	return out, err
+}
+
+// sealInto appends to the header in out, which it fills in.
+func (s *sealer) sealInto(out []byte, name string, plaintext []byte) ([]byte, error) {
 	c := s.states.Get().(*scratch)
 	defer s.release(c)
-	out := make([]byte, bodyAt, len(plaintext)+Overhead)
 	out[0] = formatVersion
 	binary.BigEndian.PutUint32(out[1:], s.id)
 	if _, err := rand.Read(out[saltAt:commitAt]); err != nil {
@@ -144,6 +150,14 @@ func (s *sealer) open(name string, message []byte) ([]byte, error) {
 	if id != s.id {
 		return nil, fmt.Errorf("%w: sealed under key %d, not %d", ErrOpen, id, s.id)
 	}
+	buf := make([]byte, 0, len(message)-Overhead)
+	var out []byte
+	erasing(func() { out, err = s.openInto(buf, name, message) })
+	return out, err
+}
+
+// openInto appends the plaintext to buf.
+func (s *sealer) openInto(buf []byte, name string, message []byte) ([]byte, error) {
 	c := s.states.Get().(*scratch)
 	defer s.release(c)
 	c.derive(message[saltAt:commitAt])
@@ -155,7 +169,7 @@ func (s *sealer) open(name string, message []byte) ([]byte, error) {
 		return nil, err
 	}
 	c.bind(s.cluster, s.id, name)
-	out, err := aead.Open(make([]byte, 0, len(message)-Overhead), nil, message[bodyAt:], c.aad)
+	out, err := aead.Open(buf, nil, message[bodyAt:], c.aad)
 	if err != nil {
 		return nil, fmt.Errorf("%w: authentication failed", ErrOpen)
 	}
@@ -195,11 +209,15 @@ func derive(secret []byte, cluster string, info string) ([]byte, error) {
 }
 
 // deriveSealer is the sealer of a label under secret.
-func deriveSealer(secret []byte, cluster string, l Label, id uint32) (*sealer, error) {
-	key, err := derive(secret, cluster, string(l))
-	if err != nil {
-		return nil, err
-	}
-	defer clear(key)
-	return newSealer(key, cluster, id), nil
+func deriveSealer(secret []byte, cluster string, l Label, id uint32) (made *sealer, err error) {
+	err = Erasing(func() error {
+		key, err := derive(secret, cluster, string(l))
+		if err != nil {
+			return err
+		}
+		defer clear(key)
+		made = newSealer(key, cluster, id)
+		return nil
+	})
+	return made, err
 }

@@ -26,7 +26,15 @@ func DeriveKey(secret []byte, salt string, l Label) (*Key, error) {
 	return deriveKey(secret, salt, l, nil)
 }
 
-func deriveKey(secret []byte, salt string, l Label, dead *atomic.Bool) (*Key, error) {
+func deriveKey(secret []byte, salt string, l Label, dead *atomic.Bool) (k *Key, err error) {
+	err = Erasing(func() error {
+		k, err = deriveKeyOf(secret, salt, l, dead)
+		return err
+	})
+	return k, err
+}
+
+func deriveKeyOf(secret []byte, salt string, l Label, dead *atomic.Bool) (*Key, error) {
 	// One derivation per use: a caller who may ask for HMACs must not be able to
 	// compute the message keys, which come from HMACs too.
 	mac, err := derive(secret, salt, string(l)+"\x00mac")
@@ -66,13 +74,15 @@ func (k *Key) HMAC(dst []byte, parts ...[]byte) ([]byte, error) {
 	if err := k.usable(); err != nil {
 		return nil, err
 	}
-	h := k.macs.Get().(hash.Hash)
-	h.Reset()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	dst = h.Sum(dst)
-	k.macs.Put(h)
+	erasing(func() {
+		h := k.macs.Get().(hash.Hash)
+		h.Reset()
+		for _, p := range parts {
+			h.Write(p)
+		}
+		dst = h.Sum(dst)
+		k.macs.Put(h)
+	})
 	return dst, nil
 }
 

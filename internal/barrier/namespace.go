@@ -28,6 +28,14 @@ func (b *Barrier) AddNamespace(ctx context.Context, id string) error {
 	if id == "" || strings.Contains(id, "/") {
 		return fmt.Errorf("%w: namespace id %q", ErrKey, id)
 	}
+	if err := Erasing(func() error { return s.addSpace(ctx, id) }); err != nil {
+		return err
+	}
+	return s.ensureSpace(ctx, id)
+}
+
+// addSpace commits a new seed, unless there is one.
+func (s *session) addSpace(ctx context.Context, id string) error {
 	seed := make([]byte, KeyBytes)
 	defer clear(seed)
 	if _, err := rand.Read(seed); err != nil {
@@ -42,7 +50,7 @@ func (b *Barrier) AddNamespace(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("barrier: writing a namespace key: %w", err)
 	}
-	return s.ensureSpace(ctx, id)
+	return nil
 }
 
 // DropNamespace destroys a namespace's key: nobody can read its entries from then
@@ -117,11 +125,20 @@ func (s *session) entrySealer(ctx context.Context, ns string, number uint32) (*s
 		if err != nil {
 			return err
 		}
-		secret := append(append(make([]byte, 0, 2*KeyBytes), e.secret...), sp.seed...)
-		defer clear(secret)
-		if made, err = deriveSealer(secret, s.cluster, labelEntry, e.number); err == nil {
+		if made, err = s.deriveEntry(e, sp); err == nil {
 			sp.entries[e.number] = made
 		}
+		return err
+	})
+	return made, err
+}
+
+// deriveEntry is the sealer of a namespace's entries under an epoch.
+func (s *session) deriveEntry(e *epoch, sp *space) (made *sealer, err error) {
+	err = Erasing(func() error {
+		secret := append(append(make([]byte, 0, 2*KeyBytes), e.secret...), sp.seed...)
+		defer clear(secret)
+		made, err = deriveSealer(secret, s.cluster, labelEntry, e.number)
 		return err
 	})
 	return made, err
@@ -173,12 +190,16 @@ func (s *session) ensureSpace(ctx context.Context, ns string) error {
 		if known {
 			return nil
 		}
-		seed, err := s.loadSeed(ctx, ns)
-		if err != nil {
+		var kept bool
+		err := Erasing(func() error {
+			seed, err := s.loadSeed(ctx, ns)
+			if err != nil {
+				return err
+			}
+			defer clear(seed)
+			kept, err = s.keepSpace(ns, seed, seen)
 			return err
-		}
-		kept, err := s.keepSpace(ns, seed, seen)
-		clear(seed)
+		})
 		if kept || err != nil {
 			return err
 		}

@@ -157,7 +157,11 @@ func (b *Barrier) Rotate(ctx context.Context) error {
 	}
 	before := s.activeEpoch()
 	for range rotateAttempts {
-		done, err := b.rotateStep(ctx, s, before)
+		var done bool
+		err := Erasing(func() (err error) {
+			done, err = b.rotateStep(ctx, s, before)
+			return err
+		})
 		if done || (err != nil && !errors.Is(err, store.ErrConflict)) {
 			return err
 		}

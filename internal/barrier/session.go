@@ -94,8 +94,10 @@ func (s *session) loadRing(ctx context.Context) (r *ring, wipe func(), err error
 		return nil, nil, ErrNotInitialized
 	}
 	err = s.useRoot(func(root []byte) error {
-		r, wipe, err = openRing(e, root, s.cluster)
-		return err
+		return Erasing(func() error {
+			r, wipe, err = openRing(e, root, s.cluster)
+			return err
+		})
 	})
 	return r, wipe, err
 }

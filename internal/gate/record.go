@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -23,7 +24,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, token.Conceal(p.path)
 	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
 	if p.r.Body.Len() > 0 {
-		q.Data = p.r.Body.AppendJSON(nil)
+		q.Data = p.r.Body.JSON()
 	}
 	if p.req != nil && p.misread == nil {
 		q.Shape = p.match.Endpoint.Request.Shape
@@ -36,7 +37,7 @@ func (p *passage) logged(err error) *audit.Response {
 	if err != nil {
 		out.Data = p.resp.ErrData
 	}
-	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil {
+	if p.match.Endpoint != nil && p.match.Endpoint.Response != nil && err == nil && !p.match.Endpoint.Has(api.Veiled) {
 		out.Shape = p.match.Endpoint.Response.Shape
 	}
 	return out

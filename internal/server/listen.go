@@ -17,6 +17,7 @@ import (
 type Listeners struct {
 	URLs   []string // where clients reach them
 	open   []net.Listener
+	limits []Limits   // of those that are open
 	counts []*limited // below those that are open
 	certs  []*certificate
 }
@@ -53,7 +54,7 @@ func (ls *Listeners) add(l *Listener) error {
 	if conf != nil {
 		ls.certs, inner = append(ls.certs, cert), tls.NewListener(inner, conf)
 	}
-	ls.open = append(ls.open, inner)
+	ls.open, ls.limits = append(ls.open, inner), append(ls.limits, l.Limits)
 	return nil
 }
 
@@ -85,13 +86,13 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 		c.watch(s.log, s.now)
 	}
 	s.listeners.Store(ls)
-	return s.serve(ctx, s.http(), ls.open)
+	return s.serveAll(ctx, ls)
 }
 
 // http is the HTTP server, with a bound on everything that a client can be slow
 // about.
 func (s *Server) http() *http.Server {
-	return &http.Server{Handler: s.front(s.door), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+	return &http.Server{Handler: s.erasing(s.front(s.door)), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
 		ConnState: note, ConnContext: within, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 }

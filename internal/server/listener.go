@@ -23,7 +23,8 @@ type Listener struct {
 
 	RequireClient bool // refuse clients without a certificate of ClientCA
 	NoClientCerts bool // ask no client for a certificate
-	PerClient     int  // connections that one client may have open at once; 0: a quarter of all
+	Limits        Limits
+	PerClient     int // connections that one client may have open at once; 0: a quarter of all
 
 	SocketMode  os.FileMode // of a unix socket; 0: the owner's alone
 	SocketUser  string      // name or number of its owner; empty: who runs the server

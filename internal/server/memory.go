@@ -16,15 +16,23 @@ const (
 	leastPercent  = 100
 	mostPercent   = 400
 	garbagePeriod = 5 * time.Second
+
+	// burstBytes is how much a burst of large requests may take, beyond twice what
+	// is alive, before their garbage is collected at once.
+	burstBytes = 128 << 20
 )
 
 // tuneGarbage adjusts the collector to the live heap until ctx ends. GOGC in
-// the environment turns it off.
+// the environment turns it off, GOMEMLIMIT the part about bursts.
 func tuneGarbage(ctx context.Context, getenv func(string) string) {
 	if getenv("GOGC") != "" {
 		return
 	}
+	limited := getenv("GOMEMLIMIT") != ""
 	debug.SetGCPercent(mostPercent)
+	if !limited {
+		debug.SetMemoryLimit(burstBytes)
+	}
 	t := time.NewTicker(garbagePeriod)
 	defer t.Stop()
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
@@ -34,7 +42,11 @@ func tuneGarbage(ctx context.Context, getenv func(string) string) {
 			return
 		case <-t.C:
 			metrics.Read(live)
-			debug.SetGCPercent(garbagePercent(live[0].Value.Uint64()))
+			alive := live[0].Value.Uint64()
+			debug.SetGCPercent(garbagePercent(alive))
+			if !limited {
+				debug.SetMemoryLimit(int64(2*alive) + burstBytes)
+			}
 		}
 	}
 }

@@ -32,7 +32,9 @@ func (r *reader) readListener(b *block) {
 var listenerSettings = []string{"address", "tls_cert_file", "tls_key_file", "tls_client_ca_file", "tls_require_and_verify_client_cert",
 	"tls_disable_client_certs", "tls_disable", "tls_min_version", "max_connections_per_client", "socket_mode", "socket_user", "socket_group",
 	"proxy_protocol_behavior", "proxy_protocol_authorized_addrs", "x_forwarded_for_authorized_addrs", "x_forwarded_for_hop_skips",
-	"x_forwarded_for_reject_not_authorized", "x_forwarded_for_reject_not_present", "custom_response_headers", "telemetry"}
+	"x_forwarded_for_reject_not_authorized", "x_forwarded_for_reject_not_present", "custom_response_headers", "telemetry",
+	"max_request_size", "max_request_json_memory", "max_request_json_strings", "max_request_duration", "http_read_header_timeout",
+	"http_read_timeout", "http_write_timeout", "http_idle_timeout"}
 
 func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
 	switch key := keyOf(s, 0); key {
@@ -44,10 +46,10 @@ func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
 		r.blocks(s, 0, func(b *block) { r.responseHeaders(l, b) })
 	case "telemetry":
 		r.blocks(s, 0, func(b *block) { r.listenerTelemetry(l, b) })
-	case "cluster_address", "max_request_size", "max_request_duration":
+	case "cluster_address":
 		r.config.Ignored = append(r.config.Ignored, "listener "+key)
 	default:
-		if !r.tlsSetting(l, key, s) && !r.socketSetting(l, key, s) && !r.proxySetting(l, key, s) {
+		if !r.tlsSetting(l, key, s) && !r.socketSetting(l, key, s) && !r.proxySetting(l, key, s) && !r.limitSetting(l, key, s) {
 			r.fault(s, "listener: unknown setting %q%s; it takes %s", key, suggest(key, listenerSettings), strings.Join(listenerSettings, ", "))
 		}
 	}

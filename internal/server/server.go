@@ -91,7 +91,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := barrier.Erasing(func() error { return s.begin(ctx) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

@@ -28,7 +28,7 @@ var Routes = []api.Route[*Store]{
 	api.Handle(api.Write, "revoke-self", (*Store).RevokeSelf, api.Self),
 	api.Handle(api.Write, "revoke-orphan", (*Store).RevokeTokenOrphan),
 	api.Handle(api.Write, "revoke-accessor", (*Store).RevokeAccessor),
-	api.Handle(api.List, "accessors", (*Store).ListAccessors, api.Sudo),
+	api.Handle(api.List, "accessors", (*Store).ListAccessors, api.Sudo|api.Veiled),
 	api.Handle(api.Write, "tidy", (*Store).Tidy),
 	api.Handle(api.List, "roles", (*Store).ListRoles),
 	api.Handle(api.Read, "roles/{role_name}", (*Store).ReadRole),

@@ -52,19 +52,31 @@ func newText(ns string) string {
 }
 
 // Conceal is a path without the tokens in it: old clients look tokens up by
-// path, and people paste them into the wrong place. Only what a token's checksum
-// confirms is taken for one.
+// path, and people paste them into the wrong place. Of ours, only what a token's
+// checksum confirms is taken for one; of the servers whose clients come here, what
+// begins as their tokens do and is as long.
 func Conceal(path string) string {
-	if !strings.Contains(path, servicePrefix) && !strings.Contains(path, batchPrefix) {
+	if !strings.Contains(path, servicePrefix) && !strings.Contains(path, batchPrefix) && !strings.Contains(path, foreignPrefix) {
 		return path
 	}
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
-		if p, err := parse(s); err == nil && !p.custom {
+		if p, err := parse(s); err == nil && !p.custom || foreign(s) {
 			segments[i] = "[token]"
 		}
 	}
 	return strings.Join(segments, "/")
+}
+
+// Tokens of Vault and OpenBao: hvs. of the service kind, hvb. of the batch kind,
+// hvr. of the recovery kind, and 24 characters or more.
+const (
+	foreignPrefix = "hv"
+	foreignLen    = 4 + 24
+)
+
+func foreign(segment string) bool {
+	return len(segment) >= foreignLen && strings.HasPrefix(segment, foreignPrefix) && strings.IndexByte("sbr", segment[2]) >= 0 && segment[3] == '.'
 }
 
 // newAccessor makes an accessor, which grants nothing by itself.

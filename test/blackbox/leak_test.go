@@ -3,63 +3,23 @@ package blackbox
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"pgregory.net/rapid"
 
 	"github.com/strongroom/strongroom/internal/server/servertest"
+	canarytest "github.com/strongroom/strongroom/test/canary"
 )
 
-// forms are the spellings in which a secret could lie somewhere.
-func forms(secret string) map[string][]byte {
-	out := map[string][]byte{"raw": []byte(secret), "hex": []byte(hex.EncodeToString([]byte(secret))), "url": []byte(url.QueryEscape(secret)), "path": []byte(url.PathEscape(secret))}
-	out["HEX"] = bytes.ToUpper(out["hex"])
-	quoted, _ := json.Marshal(secret)
-	out["json"] = quoted[1 : len(quoted)-1]
-	out["go"] = []byte(strings.Trim(fmt.Sprintf("%q", secret), `"`))
-	out["go twice"] = []byte(strings.Trim(fmt.Sprintf("%q", out["go"]), `"`))
-	out["bytes"] = []byte(strings.Trim(fmt.Sprint([]byte(secret)), "[]"))
-	for shift := range 3 { // wherever in a longer text it stands
-		padded := append(make([]byte, shift), secret...)
-		for name, enc := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
-			text := enc.EncodeToString(padded)
-			out[fmt.Sprint(name, shift)] = []byte(text[(shift*8+5)/6 : len(padded)*8/6])
-		}
-	}
-	var wide []byte
-	for _, u := range utf16.Encode([]rune(secret)) {
-		wide = append(wide, byte(u), byte(u>>8))
-	}
-	out["utf-16"] = wide
-	back := []byte(secret)
-	slices.Reverse(back)
-	out["backwards"] = back
-	return out
-}
+func forms(secret string) map[string][]byte { return canarytest.Forms(secret) }
 
-// leaks says where any form of any secret stands.
 func leaks(places map[string][]byte, secrets map[string]string) []string {
-	var found []string
-	for what, secret := range secrets {
-		for form, pattern := range forms(secret) {
-			for where, content := range places {
-				if bytes.Contains(content, pattern) {
-					found = append(found, what+" as "+form+" in "+where)
-				}
-			}
-		}
-	}
-	return found
+	return canarytest.Leaks(places, secrets)
 }
 
 // files are all files below a directory, with their names.

@@ -33,6 +33,8 @@ var (
 	jsonType  = []string{"application/json"}
 	noStore   = []string{"no-store"}
 	transport = []string{"max-age=31536000; includeSubDomains"}
+	noSniff   = []string{"nosniff"}
+	noContent = []string{"default-src 'none'"} // nothing that is answered is a page
 )
 
 // An answer may take writeTime, and a second more for each writeRate bytes; what
@@ -55,6 +57,7 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, resp *gate.Response
 func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response) bool {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["Strict-Transport-Security"] = jsonType, noStore, transport
+	h["X-Content-Type-Options"], h["Content-Security-Policy"] = noSniff, noContent
 	h["X-Request-Id"] = []string{resp.RequestID}
 	if ns := r.Header["X-Vault-Namespace"]; len(ns) > 0 && ns[0] != "" {
 		h["X-Vault-Namespace"] = ns[:1]

@@ -24,6 +24,10 @@ const (
 	bodyRate = 1 << 20 // bytes per second
 )
 
+// turnBytes is the size from which bodies are worked on one after another: what
+// is made of one takes several times its size for a moment.
+const turnBytes = 8 << 20
+
 // budget bounds the memory of all large bodies together, and of each client's,
 // so that one who sends slowly keeps nobody else out. Small ones, of up to
 // MaxAnonymousBody bytes, are not counted, nor as many bytes of one whose length
@@ -77,6 +81,10 @@ func (s *share) release() {
 // most is how large a body may be, and whose it is. A token is looked at only
 // where that matters; a bad one is worth as much as none.
 func (d *Door) most(r *http.Request, req *gate.Request) (limit int64, who string) {
+	most := boundsOf(r.Context()).Body
+	if most <= MaxAnonymousBody {
+		return most, ""
+	}
 	if n := r.ContentLength; n >= 0 && n <= MaxAnonymousBody {
 		return MaxAnonymousBody, ""
 	}
@@ -84,7 +92,7 @@ func (d *Door) most(r *http.Request, req *gate.Request) (limit int64, who string
 	if !known {
 		return MaxAnonymousBody, ""
 	}
-	return MaxBody, who
+	return most, who
 }
 
 // readBody reads the body into memory that the budget has.
@@ -175,7 +183,11 @@ func errGreedy() *api.Error {
 }
 
 func tooLarge(limit int64) *api.Error {
-	return &api.Error{Kind: api.TooLarge, Message: "the request body is larger than " + strconv.FormatInt(limit>>10, 10) + " KiB"}
+	size := strconv.FormatInt(limit>>10, 10) + " KiB"
+	if limit%(1<<10) != 0 {
+		size = strconv.FormatInt(limit, 10) + " bytes"
+	}
+	return &api.Error{Kind: api.TooLarge, Message: "the request body is larger than " + size}
 }
 
 func readError(err error, limit int64) error {

@@ -24,6 +24,7 @@ type Door struct {
 	gate   *gate.Gate
 	now    func() time.Time
 	bodies budget
+	turn   chan struct{} // holds one while a very large body is worked on
 }
 
 // New makes the door to a gate. A connection's deadlines are reckoned by now,
@@ -31,7 +32,7 @@ type Door struct {
 // large bodies may hold at once; one client's may hold a quarter of it, which
 // should be no less than MaxBody.
 func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
-	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: inFlight / 4, held: map[string]int64{}}}
+	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: inFlight / 4, held: map[string]int64{}}, turn: make(chan struct{}, 1)}
 }
 
 // ServeHTTP answers one request.
@@ -46,11 +47,24 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the answer. A body that was taken is let go before the answer is
 // sent, so that a slow reader does not keep others out.
 func (d *Door) serve(w http.ResponseWriter, r *http.Request) *gate.Response {
+	if len(r.TransferEncoding) > 0 {
+		// It may have had a length too, by which somebody on the way has seen another
+		// end; nothing that follows is read as a request (RFC 9112, section 6.1).
+		w.Header()["Connection"] = []string{"close"}
+	}
 	held := &share{of: &d.bodies}
 	defer held.release()
 	req, err := d.read(w, r, held)
 	if err != nil {
 		return &gate.Response{RequestID: req.ID, Err: err}
+	}
+	if held.n > turnBytes {
+		select {
+		case d.turn <- struct{}{}:
+			defer func() { <-d.turn }()
+		case <-r.Context().Done():
+			return &gate.Response{RequestID: req.ID, Err: errBusy()}
+		}
 	}
 	return d.gate.Serve(r.Context(), req)
 }
@@ -221,7 +235,7 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 		req.Body, err = api.QueryBody(values)
 		return err
 	}
-	req.Body, err = api.ParseBody(raw)
+	req.Body, err = api.ParseBodyWithin(raw, boundsOf(r.Context()).Values)
 	return err
 }
 
@@ -230,11 +244,23 @@ func mergePatch(contentType string) bool {
 	return err == nil && t == "application/merge-patch+json"
 }
 
-// isForm tells a form from JSON that a client has labelled as one.
+// isForm tells a form from what a client has labelled as one: curl does that to
+// all that it sends. In a form each part names a parameter. A body that names none, such as a
+// key or a file, would be taken for a name, and names are shown where values are not.
 func isForm(contentType string, body []byte) bool {
 	if !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
 		return false
 	}
 	body = bytes.TrimLeft(body, " \t\r\n")
-	return len(body) > 0 && body[0] != '{' && body[0] != '['
+	if len(body) == 0 || body[0] == '{' || body[0] == '[' {
+		return false
+	}
+	for part := range bytes.SplitSeq(body, []byte("&")) {
+		name, value, named := bytes.Cut(part, []byte("="))
+		padding := len(value) > 0 && len(bytes.Trim(value, "=")) == 0 // of base64
+		if len(part) > 0 && (!named || len(name) == 0 || padding) {
+			return false
+		}
+	}
+	return true
 }

@@ -138,11 +138,12 @@ func (v1) write(c *api.Call, r *Write) (*api.None, error) {
 // compact drops the space between a JSON value's tokens, which the decoder has
 // found valid.
 func compact(data api.Object) []byte {
-	v := jsontext.Value(bytes.Clone(data))
-	if err := v.Compact(); err != nil {
+	out, err := jsontext.AppendFormat(make([]byte, 0, len(data)), data,
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true))
+	if err != nil {
 		return data
 	}
-	return v
+	return out
 }
 
 func (v1) exists(c *api.Call, r *Write) (bool, error) { return exists(c, r.Path) }

@@ -7,6 +7,7 @@ package servertest
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func (s *Server) serve(t testing.TB) {
 		t.Fatalf("the server did not listen: %v", err)
 	}
 	s.URL = listeners.URLs[0]
-	s.Addr = s.URL[len("http://"):]
+	_, s.Addr, _ = strings.Cut(s.URL, "://")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, listeners) }()
