@@ -4,6 +4,8 @@
 # make bench    the benchmark, over HTTP against a bare handler; BENCHFLAGS are its flags
 # make memory   the server's memory, idle and with 100,000 secrets and as many tokens
 # make chaos    KILLS kills and CUTS power cuts under load
+# make package  what is released, into dist/: Debian packages, archives, Helm chart, container image, SHA256SUMS
+# make docs     the reference as pages in dist/site; DOCSFLAGS=-addr=127.0.0.1:8080 serves them
 # make surface  how much of the Vault HTTP API answers; SURFACEFLAGS=-v lists what does not
 
 SHELL    := bash
@@ -17,7 +19,7 @@ RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal
         ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/lease/... ./internal/engine/... \
         ./internal/logging/... ./internal/profile/... ./internal/settings/...
 
-.PHONY: test build tools format vet unit race smoke surface fuzz bench memory chaos
+.PHONY: test build tools format vet unit race smoke surface fuzz bench memory chaos package docs
 
 test: tools format vet unit race smoke surface
 
@@ -60,3 +62,9 @@ memory:
 
 chaos:
 	$(GO) test -v -count=1 -timeout 2h ./test/chaos -kills=$(KILLS) -cuts=$(CUTS)
+
+package:
+	deploy/package
+
+docs:
+	$(GO) run ./internal/reference/site -out dist/site $(DOCSFLAGS)

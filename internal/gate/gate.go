@@ -81,6 +81,8 @@ type Gate struct {
 	ending  chan struct{} // closed by endOnce
 	endOnce func()
 	flight  flight
+
+	observer Observer // nil: nobody is told
 }
 
 // New makes a gate of the endpoints that answer also while the server is
@@ -138,8 +140,8 @@ func (g *Gate) errSealed() *api.Error {
 	return &api.Error{Kind: api.Unavailable, Message: "Vault is sealed", Hint: "run: strongroom operator unseal"}
 }
 
-// Serve takes one request through all steps.
-func (g *Gate) Serve(ctx context.Context, r *Request) *Response {
+// serve takes one request through all steps.
+func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 	if resp := g.serveSealed(ctx, r); resp != nil {
 		return resp
 	}

@@ -51,13 +51,13 @@ type passage struct {
 // run takes the steps in their order.
 func (p *passage) run() (err error) {
 	defer p.recovered(&err)
-	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
+	if err := p.step("fresh", (*passage).freshen); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
-	if err := p.locate(); err != nil {
+	if err := p.step("locate", (*passage).locate); err != nil {
 		return err
 	}
-	refused := p.identify()
+	refused := p.step("identify", (*passage).identify)
 	if refused != nil && api.KindOf(refused) != api.Denied {
 		return refused
 	}
@@ -65,9 +65,15 @@ func (p *passage) run() (err error) {
 		p.misread = p.decode()
 	}
 	if refused == nil {
-		refused = p.authorise()
+		refused = p.step("authorise", (*passage).authorise)
 	}
 	return p.audited(refused)
+}
+
+// freshen makes sure that what this node remembers is as new as the store.
+func (p *passage) freshen() error {
+	_, err := p.house.Cache.Fresh(&p.call)
+	return err
 }
 
 // locate finds namespace, mount and endpoint. What is wrong with the path's form
@@ -395,12 +401,12 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
-	if err := p.house.Audit.LogRequest(&p.call, p.call.Now, e, refused); err != nil && !p.rescue("request", refused, err) {
+	if err := p.logRequest(e, refused); err != nil && !p.rescue("request", refused, err) {
 		return err
 	}
 	err := refused
 	if err == nil {
-		err = p.answer()
+		err = p.step("answer", (*passage).answer)
 	}
 	if p.spent {
 		p.retire()
@@ -410,7 +416,7 @@ func (p *passage) audited(refused error) error {
 		p.takeBack()
 		p.fail(err)
 	}
-	if err := p.house.Audit.LogResponse(context.WithoutCancel(&p.call), p.gate.now(), e, p.logged(err)); err != nil && !p.rescue("answer", refused, err) {
+	if err := p.logResponse(e, err); err != nil && !p.rescue("answer", refused, err) {
 		p.resp.ErrData = nil
 		p.takeBack()
 		return err

@@ -35,6 +35,7 @@ func allowed() map[string][]string {
 		"internal/gate":               {"internal/api", "internal/audit", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
 		"internal/lease":              {"internal/api", "internal/mount", "internal/namespace", "internal/schedule", "internal/store", "internal/token"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
+		"internal/telemetry":          {"internal/api", "internal/gate", "internal/store"},
 		"internal/logging":            {"internal/api"},
 		"internal/profile":            {"internal/api"},
 		"internal/tools":              {"internal/api"},
@@ -47,11 +48,13 @@ func allowed() map[string][]string {
 		"internal/reference":          {"internal/api"},
 		"internal/reference/lift":     {"internal/reference"},
 		"internal/reference/generate": {"internal/reference", "internal/reference/lift", "internal/server"},
+		"internal/reference/site":     {},
 		"internal/cli":                {"client", "internal/policy", "internal/policy/cases"}, // policies can be tried without a server
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},
 		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/process"},
+		"test/deploy":                 {},
 		"test/process":                {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},

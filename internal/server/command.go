@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
 // flags are what the server's commands take.
@@ -63,7 +64,7 @@ With -config the configuration says what to do; unless it names a key slot
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServer(cmd, f) },
 	}
 	fs := c.Flags()
-	fs.StringArrayVar(&f.configs, "config", nil, "configuration `FILE` in HCL or JSON; may be repeated")
+	fs.StringArrayVar(&f.configs, "config", nil, "configuration `FILE` in HCL or JSON, or a directory of such; may be repeated")
 	fs.StringVar(&f.data, "data", "", "`DIR` of the embedded store")
 	fs.StringArrayVar(&f.listen, "listen", nil, "`ADDR` to listen on; may be repeated (default "+DefaultAddress+")")
 	fs.StringVar(&f.certFile, "tls-cert", "", "certificate `FILE` in PEM, for all -listen addresses")
@@ -198,7 +199,12 @@ func runServer(cmd *cobra.Command, f *flags) error {
 		return err
 	}
 	ownOnly()
-	log := NewLogger(c, cmd.ErrOrStderr())
+	c.Telemetry.Environment = telemetry.InEnvironment(os.Getenv)
+	out, file, err := c.openLog(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	log := NewLogger(c, out)
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -217,25 +223,26 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	if err != nil {
 		return errors.Join(err, listeners.Close())
 	}
-	go s.reopenOnHangup(ctx, hangup, listeners)
+	go s.reopenOnHangup(ctx, hangup, listeners, file)
 	if err := c.writePID(); err != nil {
 		return errors.Join(err, listeners.Close(), s.Close())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Strongroom listens on %s\n\n    export VAULT_ADDR=%s\n\n", strings.Join(listeners.URLs, ", "), listeners.URLs[0])
 	err = s.Serve(ctx, listeners)
-	return errors.Join(err, s.Close(), c.removePID())
+	return errors.Join(err, s.Close(), c.removePID(), file.close())
 }
 
-// reopenOnHangup opens audit files anew, and reads certificates anew, at each
-// SIGHUP.
-func (s *Server) reopenOnHangup(ctx context.Context, hangup <-chan os.Signal, listeners *Listeners) {
+// reopenOnHangup opens audit files and the log's file anew, and reads certificates
+// anew, at each SIGHUP.
+func (s *Server) reopenOnHangup(ctx context.Context, hangup <-chan os.Signal, listeners *Listeners, file *diskLog) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
+			err := errors.Join(file.reopen(), s.Reopen(), listeners.Reload())
 			s.log.Info("reopening audit files and certificates")
-			if err := errors.Join(s.Reopen(), listeners.Reload()); err != nil {
+			if err != nil {
 				s.log.Error("reopening audit files and certificates", "error", err)
 			}
 		}

@@ -29,12 +29,15 @@ type Config struct {
 	RawStorage  bool // lets who has sudo read and write stored rows
 	LogLevel    string
 	LogFormat   string // standard or json
+	LogRequests string // level at which every request is logged; empty or off: they are not
+	LogFile     string // takes the log besides standard error; a directory: strongroom.log in it
 	PIDFile     string
 	ClusterName string
 	APIAddress  string        // where clients reach this node; empty: the first listener's
 	DefaultTTL  time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
 	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
 	Ignored     []string      // settings that mean nothing here, to be told of
+	Telemetry   Telemetry
 
 	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
 	PolicyHeaders []string
@@ -45,27 +48,6 @@ type Config struct {
 	DevRoot api.Secret
 	DevKVv1 bool
 	DevNoKV bool // mount no secret/
-}
-
-// Listener is one address that is served.
-type Listener struct {
-	Address  string
-	CertFile string
-	KeyFile  string
-	ClientCA string // certificates of clients are asked for and checked against it
-	Plain    bool   // no TLS, said so explicitly
-
-	RequireClient bool // refuse clients without a certificate of ClientCA
-	Limits        Limits
-	PerClient     int // connections that one client may have open at once; 0: a quarter of all
-}
-
-// perClient is how many connections one client may have open at once.
-func (l *Listener) perClient() int {
-	if l.PerClient == 0 {
-		return max(maxConnections/4, 64)
-	}
-	return l.PerClient
 }
 
 // loopback reports whether an address can be reached from this machine only.
@@ -87,11 +69,11 @@ func (c *Config) Validate() error {
 	if len(c.Listeners) == 0 {
 		errs = append(errs, errors.New("no listener: add -listen=ADDR, or listener \"tcp\" { address = \"ADDR\" } to the configuration"))
 	}
-	for _, l := range c.Listeners {
-		errs = append(errs, l.validate())
+	for i := range c.Listeners {
+		errs = append(errs, c.Listeners[i].problems()...)
 	}
 	errs = append(errs, c.checkLimits())
-	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel))...)
+	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel), checkRequests(c.LogRequests))...)
 }
 
 // limits are the lease durations of mounts that set none.
@@ -127,34 +109,19 @@ func checkFormat(format string) error {
 	return errors.New("log_format: must be standard or json")
 }
 
+func checkRequests(level string) error {
+	if _, ok := requestLevel(level); !ok && level != "" && level != "off" {
+		return errors.New("log_requests_level: must be off, trace, debug, info, warn or error")
+	}
+	return nil
+}
+
 func checkLevel(level string) error {
 	switch level {
 	case "", "trace", "debug", "info", "notice", "warn", "warning", "err", "error":
 		return nil
 	}
 	return errors.New("log_level: must be trace, debug, info, warn or error")
-}
-
-func (l *Listener) validate() error {
-	if _, _, err := net.SplitHostPort(l.Address); err != nil {
-		return fmt.Errorf("listener %q: the address must be HOST:PORT", l.Address)
-	}
-	if (l.CertFile == "") != (l.KeyFile == "") {
-		return fmt.Errorf("listener %q: tls_cert_file and tls_key_file go together", l.Address)
-	}
-	if l.PerClient < 0 || l.PerClient > maxConnections {
-		return fmt.Errorf("listener %q: max_connections_per_client: must be from 1 to %d", l.Address, maxConnections)
-	}
-	if l.RequireClient && l.ClientCA == "" {
-		return fmt.Errorf("listener %q: tls_require_and_verify_client_cert needs tls_client_ca_file", l.Address)
-	}
-	if l.CertFile == "" && l.ClientCA != "" {
-		return fmt.Errorf("listener %q: tls_client_ca_file needs tls_cert_file and tls_key_file", l.Address)
-	}
-	if l.CertFile == "" && !l.Plain && !loopback(l.Address) {
-		return fmt.Errorf("listener %q: an address that others can reach needs TLS; give tls_cert_file and tls_key_file, or tls_disable = true to say that plain HTTP is meant", l.Address)
-	}
-	return nil
 }
 
 // Timeouts of the HTTP server.

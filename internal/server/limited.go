@@ -19,7 +19,9 @@ import (
 // all places are taken, a connection that nobody is using makes room.
 type limited struct {
 	net.Listener
+	listener   *Listener        // as it is configured
 	most, each int              // open at once: of all, and of one client
+	proxies    []netip.Prefix   // speak for many clients and are bounded with all others only
 	log        *slog.Logger     // is told of refusals
 	now        func() time.Time // the clock
 
@@ -38,7 +40,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		who := clientOf(c.RemoteAddr())
+		who := l.client(c.RemoteAddr())
 		if in := l.admit(c, who); in != nil {
 			return in, nil
 		}
@@ -55,6 +57,15 @@ func clientOf(a net.Addr) (who netip.Prefix) {
 		return who
 	}
 	return gate.Neighbourhood(tcp.AddrPort().Addr())
+}
+
+// client is whose connections one counts among; none of its own for a proxy.
+func (l *limited) client(a net.Addr) netip.Prefix {
+	who := clientOf(a)
+	if who.IsValid() && contains(l.proxies, who.Addr()) {
+		return netip.Prefix{}
+	}
+	return who
 }
 
 // admit counts a client's connection, if there is room for it or room can be
@@ -154,11 +165,8 @@ type counted struct {
 
 // note keeps how a connection of the HTTP server is used.
 func note(c net.Conn, s http.ConnState) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	k, ok := c.(*counted)
-	if !ok {
+	k := countedOf(c)
+	if k == nil {
 		return
 	}
 	switch s {
@@ -167,6 +175,22 @@ func note(c net.Conn, s http.ConnState) {
 	case http.StateNew, http.StateIdle:
 		k.idle.Store(k.limits.now().UnixNano())
 	}
+}
+
+// countedOf is the counted connection below one of TLS or of a proxy; nil when
+// there is none.
+func countedOf(c net.Conn) *counted {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if p, ok := c.(*proxied); ok {
+		c = p.Raw()
+	}
+	k, ok := c.(*counted)
+	if !ok {
+		return nil
+	}
+	return k
 }
 
 // Close closes the connection.

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
@@ -11,9 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
-	"sync/atomic"
 )
 
 // Listeners are the open addresses of a server.
@@ -44,13 +41,16 @@ func (ls *Listeners) add(l *Listener) error {
 	if err != nil {
 		return err
 	}
-	inner, err := net.Listen("tcp", l.Address)
+	inner, err := l.open()
 	if err != nil {
 		return err
 	}
 	ls.URLs = append(ls.URLs, l.url(inner.Addr()))
-	counts := &limited{Listener: inner, most: maxConnections, each: l.perClient(), from: map[netip.Prefix]int{}}
+	counts := &limited{Listener: inner, most: maxConnections, each: l.perClient(), proxies: l.proxies(), from: map[netip.Prefix]int{}, listener: l}
 	ls.counts, inner = append(ls.counts, counts), counts
+	if l.ProxyProtocol != "" {
+		inner = l.behindProxy(inner)
+	}
 	if conf != nil {
 		ls.certs, inner = append(ls.certs, cert), tls.NewListener(inner, conf)
 	}
@@ -82,6 +82,9 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 	for _, l := range ls.counts {
 		l.log, l.now = s.log, s.now
 	}
+	for _, c := range ls.certs {
+		c.watch(s.log, s.now)
+	}
 	s.listeners.Store(ls)
 	return s.serveAll(ctx, ls)
 }
@@ -89,9 +92,9 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 // http is the HTTP server, with a bound on everything that a client can be slow
 // about.
 func (s *Server) http() *http.Server {
-	return &http.Server{Handler: s.erasing(s.door), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+	return &http.Server{Handler: s.erasing(s.front(s.door)), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
-		ConnState: note, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
+		ConnState: note, ConnContext: within, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 }
 
 func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Listener) error {
@@ -118,67 +121,6 @@ func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Lis
 	}
 	work.Wait()
 	return err
-}
-
-// url is the address at which clients reach a listener.
-func (l *Listener) url(a net.Addr) string {
-	if l.CertFile == "" {
-		return "http://" + a.String()
-	}
-	return "https://" + a.String()
-}
-
-// certificate is a listener's certificate, read from its files.
-type certificate struct {
-	certFile, keyFile string
-	current           atomic.Pointer[tls.Certificate]
-}
-
-func (c *certificate) load() error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return err
-	}
-	c.current.Store(&pair)
-	return nil
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.current.Load(), nil
-}
-
-// tls is TLS 1.3 with the groups that Go prefers, hybrid key agreement first;
-// nil for a plain listener.
-func (l *Listener) tls() (*tls.Config, *certificate, error) {
-	if l.CertFile == "" {
-		return nil, nil, nil
-	}
-	cert := &certificate{certFile: l.CertFile, keyFile: l.KeyFile}
-	if err := cert.load(); err != nil {
-		return nil, nil, err
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: cert.get, NextProtos: []string{"h2", "http/1.1"}}
-	return conf, cert, l.clients(conf)
-}
-
-// clients says which client certificates a listener takes.
-func (l *Listener) clients(conf *tls.Config) error {
-	if l.ClientCA == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(l.ClientCA)
-	if err != nil {
-		return err
-	}
-	conf.ClientCAs = x509.NewCertPool()
-	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no certificate", l.ClientCA)
-	}
-	conf.ClientAuth = tls.VerifyClientCertIfGiven
-	if l.RequireClient {
-		conf.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return nil
 }
 
 // httpLog takes what net/http has to say, such as failed handshakes.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,20 +16,54 @@ import (
 	"github.com/strongroom/strongroom/internal/audit"
 )
 
-// LoadConfig reads configuration files in HCL or JSON, later ones on top. It
-// reports the mistakes of all of them.
+// LoadConfig reads configuration files in HCL or JSON, later ones on top; of a
+// directory, its *.hcl and *.json in the order of their names. It reports the
+// mistakes of all of them.
 func LoadConfig(paths ...string) (*Config, error) {
 	c := &Config{}
 	var errs []error
 	for _, p := range paths {
-		src, err := os.ReadFile(p)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("configuration: %w", err))
-			continue
+		files, err := configFiles(p)
+		errs = append(errs, err)
+		for _, f := range files {
+			errs = append(errs, c.load(f))
 		}
-		errs = append(errs, c.parse(p, src))
 	}
-	return c, errors.Join(errs...)
+	return c, errors.Join(append(errs, c.checkLimits())...)
+}
+
+func (c *Config) load(file string) error {
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	return c.parse(file, src)
+}
+
+// configFiles are the files of a path that may be a directory.
+func configFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		name := e.Name()
+		if ext := filepath.Ext(name); !e.IsDir() && !strings.HasPrefix(name, ".") && (ext == ".hcl" || ext == ".json") {
+			out = append(out, filepath.Join(path, name))
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("configuration: the directory %s has no file that ends with .hcl or .json: name the file itself, or rename it", path)
+	}
+	return out, nil
 }
 
 // ParseConfig reads one configuration. Every mistake is reported, each with
@@ -46,7 +81,7 @@ func (c *Config) parse(name string, src []byte) error {
 	}
 	file, err := parseHCL(src)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return syntaxError(name, err)
 	}
 	list, ok := file.Node.(*ast.ObjectList)
 	if !ok {
@@ -88,7 +123,7 @@ func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
 func unused(key string) bool {
 	switch key {
 	case "ui", "disable_mlock", "cluster_addr", "disable_cache", "plugin_directory", "introspection_endpoint",
-		"telemetry", "disable_clustering", "enable_response_header_hostname", "log_requests_level",
+		"disable_clustering", "log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "enable_response_header_hostname",
 		"disable_sealwrap", "disable_printable_check", "ha_storage", "service_registration", "license_path":
 		return true
 	}
@@ -106,6 +141,8 @@ func (r *reader) top(list *ast.ObjectList) {
 			r.blocks(it, 1, r.readSeal)
 		case "audit":
 			r.blocks(it, 2, r.readAudit)
+		case "telemetry":
+			r.blocks(it, 0, r.readTelemetry)
 		default:
 			r.setting(it, key)
 		}
@@ -140,11 +177,14 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.DefaultTTL = r.duration(it)
 	case "max_lease_ttl":
 		c.MaxTTL = r.duration(it)
+	case "log_requests_level":
+		c.LogRequests = strings.ToLower(r.text(it))
+		r.check(it, checkRequests(c.LogRequests))
 	case "log_file":
-		r.fault(it, "log_file: the log goes to standard error; leave this out and redirect it (2>>FILE), or have the service manager keep it")
+		c.LogFile = r.text(it)
 	default:
 		if !unused(key) {
-			r.fault(it, "unknown setting %q", key)
+			r.fault(it, "unknown setting %q%s", key, suggest(key, topSettings))
 			return
 		}
 		c.Ignored = append(c.Ignored, key)
@@ -300,47 +340,6 @@ func (r *reader) readStorage(b *block) {
 	}
 	if r.config.DataDir == "" {
 		r.fault(b.ObjectItem, "storage %q: missing path, the directory of the data", b.label(0))
-	}
-}
-
-func (r *reader) readListener(b *block) {
-	if b.label(0) != "tcp" {
-		r.fault(b.ObjectItem, "listener %q: this version has tcp", b.label(0))
-	}
-	l := Listener{Address: DefaultAddress}
-	for _, s := range b.settings {
-		r.listenerSetting(&l, s)
-	}
-	r.check(b.ObjectItem, l.validate())
-	r.config.Listeners = append(r.config.Listeners, l)
-}
-
-func (r *reader) listenerSetting(l *Listener, s *ast.ObjectItem) {
-	switch keyOf(s, 0) {
-	case "address":
-		l.Address = r.text(s)
-	case "tls_cert_file":
-		l.CertFile = r.text(s)
-	case "tls_key_file":
-		l.KeyFile = r.text(s)
-	case "tls_client_ca_file":
-		l.ClientCA = r.text(s)
-	case "tls_disable":
-		l.Plain = r.flag(s)
-	case "tls_require_and_verify_client_cert":
-		l.RequireClient = r.flag(s)
-	case "max_connections_per_client":
-		l.PerClient = r.count(s)
-	case "tls_min_version":
-		if v := r.text(s); v != "tls13" && v != "" {
-			r.fault(s, "tls_min_version: TLS is 1.3 only; write tls13, or leave this out")
-		}
-	case "cluster_address", "telemetry", "tls_disable_client_certs":
-		r.config.Ignored = append(r.config.Ignored, "listener "+keyOf(s, 0))
-	default:
-		if !r.limitSetting(l, keyOf(s, 0), s) {
-			r.fault(s, "listener: unknown setting %q; it takes address, tls_cert_file, tls_key_file, tls_client_ca_file, tls_require_and_verify_client_cert, tls_disable, max_connections_per_client, max_request_size, max_request_json_memory, max_request_json_strings, max_request_duration, http_read_header_timeout, http_read_timeout, http_write_timeout and http_idle_timeout", keyOf(s, 0))
-		}
 	}
 }
 

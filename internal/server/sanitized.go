@@ -37,7 +37,7 @@ func (s *Server) sanitized() *introspect.Config {
 		out.Seals[0].Type = seal.KindFile
 	}
 	for _, l := range c.Listeners {
-		out.Listeners = append(out.Listeners, introspect.Listener{Type: "tcp", Config: introspect.ListenerConfig{Address: l.Address,
+		out.Listeners = append(out.Listeners, introspect.Listener{Type: l.kind(), Config: introspect.ListenerConfig{Address: l.Address,
 			TLSDisable: l.CertFile == "", CertFile: l.CertFile, KeyFile: l.KeyFile, ClientCA: l.ClientCA, RequireClient: l.RequireClient}})
 	}
 	return out

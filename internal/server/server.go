@@ -31,6 +31,7 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 	"github.com/strongroom/strongroom/internal/store/pebble"
+	"github.com/strongroom/strongroom/internal/telemetry"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -58,6 +59,7 @@ type Server struct {
 	house *house     // nil while sealed
 
 	listeners atomic.Pointer[Listeners] // that are served; nil before
+	meter     *telemetry.Meter
 }
 
 // Open opens the store and, where a key slot allows it, unseals. The server
@@ -77,6 +79,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 		return nil, err
 	}
 	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
+		return nil, errors.Join(err, s.phys.Close())
+	}
+	if err := s.measure(ctx); err != nil {
 		return nil, errors.Join(err, s.phys.Close())
 	}
 	s.barrier = barrier.New(s.phys, now)
@@ -193,6 +198,7 @@ func (s *Server) openGate() error {
 		return done || err != nil
 	}
 	s.gate = gate.New(router, initialised, s.logs.Logger("gate"), s.now)
+	s.gate.Observe(s.meter)
 	s.door = vault.New(s.gate, time.Now, maxBodies)
 	return nil
 }
@@ -417,7 +423,9 @@ func (s *Server) Reopen() error {
 
 // Close seals the server and closes its store.
 func (s *Server) Close() error {
-	return errors.Join(s.shut(context.Background()), s.phys.Close())
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	return errors.Join(s.shut(context.Background()), s.meter.Close(ctx), s.phys.Close())
 }
 
 // NewLogger is the server's log on w.

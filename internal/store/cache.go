@@ -17,6 +17,7 @@ import (
 type Cache struct {
 	store   Store
 	applied atomic.Uint64 // every commit up to it has been applied to the memos
+	loads   atomic.Uint64 // how often a memo had to read
 	ctx     context.Context
 	end     context.CancelFunc
 	exited  chan struct{}
@@ -40,6 +41,10 @@ func NewCache(ctx context.Context, s Store) (*Cache, error) {
 	go c.follow(feed)
 	return c, nil
 }
+
+// Loads is how often memos had to read the store because they did not have what
+// was asked for.
+func (c *Cache) Loads() uint64 { return c.loads.Load() }
 
 // begin opens a feed at the present.
 func (c *Cache) begin(ctx context.Context) (Rev, Feed, error) {

@@ -151,6 +151,7 @@ func (m *Memo[K, V]) fill(ctx context.Context, it *item[K, V]) {
 		}
 		close(it.ready)
 	}()
+	m.cache.loads.Add(1)
 	r := &recorder{cache: m.cache, slot: &it.slot}
 	value, err := m.load(ctx, r, it.key)
 	if err == nil {

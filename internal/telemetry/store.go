@@ -1,0 +1,74 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// stored counts what the store was asked.
+type stored struct {
+	gets, lists, syncs atomic.Uint64
+	commits            *prometheus.HistogramVec
+}
+
+// counted is a Store that is counted.
+type counted struct {
+	store.Store
+	meter *Meter
+
+	done, lost, not prometheus.Observer // commits that were made, met a conflict, and failed
+}
+
+// Store is s, counted.
+func (m *Meter) Store(s store.Store) store.Store {
+	as := m.store.commits.WithLabelValues
+	return &counted{Store: s, meter: m, done: as("ok"), lost: as("conflict"), not: as("failed")}
+}
+
+// Get implements store.Store.
+func (c *counted) Get(ctx context.Context, key string) (store.Entry, error) {
+	c.meter.store.gets.Add(1)
+	return c.Store.Get(ctx, key)
+}
+
+// List implements store.Store.
+func (c *counted) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
+	c.meter.store.lists.Add(1)
+	return c.Store.List(ctx, r)
+}
+
+// Sync implements store.Store.
+func (c *counted) Sync(ctx context.Context) (store.Rev, error) {
+	c.meter.store.syncs.Add(1)
+	return c.Store.Sync(ctx)
+}
+
+// Commit implements store.Store.
+func (c *counted) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (rev store.Rev, err error) {
+	began := c.meter.now()
+	if c.meter.tracer == nil {
+		rev, err = c.Store.Commit(ctx, checks, writes)
+	} else {
+		inner, end := c.meter.Step(ctx, "store commit")
+		rev, err = c.Store.Commit(inner, checks, writes)
+		end(err)
+	}
+	c.observer(err).Observe(c.meter.now().Sub(began).Seconds())
+	return rev, err
+}
+
+// observer is that of commits which end so.
+func (c *counted) observer(err error) prometheus.Observer {
+	switch {
+	case err == nil:
+		return c.done
+	case errors.Is(err, store.ErrConflict):
+		return c.lost // the caller tries again, as it is meant to
+	}
+	return c.not
+}
