@@ -86,6 +86,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 		c.watch(s.log, s.now)
 	}
 	s.listeners.Store(ls)
+	s.log.Info("the server serves", slog.Any("listeners", ls.URLs))
 	return s.serveAll(ctx, ls)
 }
 

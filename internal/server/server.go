@@ -371,7 +371,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.house = h
 	s.gate.Open(&h.House)
-	s.log.Info("the server is unsealed and serves")
+	s.log.Info("the server is unsealed")
 	return nil
 }
 

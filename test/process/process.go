@@ -167,10 +167,20 @@ func (s *Server) Output() string { return s.log.String() }
 // rootToken matches the line in which a first start prints the root token, in whatever case and punctuation.
 var rootToken = regexp.MustCompile(`(?im)\broot token\b\W*?[:=]\s*(\S+)`)
 
-// RootToken is the root token that a first start printed, or "" where it printed none.
+// RootToken is the root token that a first start printed, or "" where it printed none. What a process prints arrives a
+// moment after it answers: the line about its address comes last.
 func (s *Server) RootToken() string {
-	if m := rootToken.FindStringSubmatch(s.Output()); m != nil {
-		return m[1]
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 200 {
+		out := s.Output()
+		if m := rootToken.FindStringSubmatch(out); m != nil {
+			return m[1]
+		}
+		if strings.Contains(out, "listens on") {
+			break
+		}
+		<-tick.C
 	}
 	return ""
 }
