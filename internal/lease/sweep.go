@@ -24,10 +24,10 @@ const (
 	page = 24
 	// pagesAbreast is how many pages of a sweep are worked on at once, and abreast
 	// how many leases of each an engine is asked to take back at once.
-	pagesAbreast = 4
+	pagesAbreast = 2
 	abreast      = 4
 	// maxRest bounds how long a sweep rests after a page.
-	maxRest = 5 * time.Millisecond
+	maxRest = 15 * time.Millisecond
 	// longGrace is how long the schedule leaves a sweep to the request that began it.
 	longGrace = 5 * time.Minute
 )

@@ -237,7 +237,7 @@ func (s *Server) auditEnv() audit.Env {
 
 // abreast is how much scheduled work is done at once. Most of it waits for the
 // disk, and what waits together shares one write.
-const abreast = 128
+const abreast = 48
 
 // start opens the audit devices and lets scheduled work run.
 func (h *house) start(s *Server) error {
