@@ -81,6 +81,7 @@ type Gate struct {
 	ending  chan struct{} // closed by endOnce
 	endOnce func()
 	flight  flight
+	uses    uses
 
 	observer Observer // nil: nobody is told
 }

@@ -34,6 +34,7 @@ type passage struct {
 	lost     error // why no endpoint was found
 	missing  error // why the namespace that answers is none
 	token    *token.Token
+	using    holder   // the token, when its uses are limited
 	spent    bool     // this is the token's last use
 	req      any      // decoded
 	unknown  []string // names of parameters that the request has no field for
@@ -50,6 +51,7 @@ type passage struct {
 
 // run takes the steps in their order.
 func (p *passage) run() (err error) {
+	defer p.leave()
 	defer p.recovered(&err)
 	if err := p.step("fresh", (*passage).freshen); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
@@ -266,11 +268,14 @@ func (p *passage) owner() error {
 	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
-	spent, err := p.house.Tokens.Use(&p.call, t)
-	if err != nil {
+	if t.NumUses != 0 {
+		p.using = holder{t.NamespaceID, t.ID}
+		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
+	}
+	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
 		return err
 	}
-	p.token, p.spent = t, spent
+	p.token = t
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
 		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == token.Batch}
 	if p.mount != nil && p.mount.Builtin {
@@ -408,9 +413,6 @@ func (p *passage) audited(refused error) error {
 	if err == nil {
 		err = p.step("answer", (*passage).answer)
 	}
-	if p.spent {
-		p.retire()
-	}
 	p.remember(refused, err)
 	if err != nil {
 		p.takeBack()
@@ -435,14 +437,6 @@ func (p *passage) rescue(what string, refused, failure error) bool {
 		slog.String("request_id", p.r.ID), slog.String("operation", p.r.Op.String()), slog.String("path", token.Conceal(p.path)),
 		slog.String("remote", p.r.Remote.String()), slog.String("display_name", p.token.DisplayName), slog.Any("error", failure))
 	return true
-}
-
-// retire revokes the token whose last use this was. It is dead already: should
-// this fail, the schedule clears it away.
-func (p *passage) retire() {
-	if err := p.house.Tokens.Revoke(context.WithoutCancel(&p.call), p.token.NamespaceID, p.token.ID); err != nil {
-		p.gate.log.Warn("clearing a used-up token away", slog.String("request_id", p.r.ID), slog.Any("error", err))
-	}
 }
 
 func (p *passage) answer() (err error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -130,6 +131,40 @@ func TestUsesAreExact(t *testing.T) {
 	f := newFixture(t)
 	for range 40 {
 		raceForUses(t, f)
+	}
+}
+
+// What hangs on a used-up token stays until the last of the requests that have
+// counted is done, and is gone before that one is answered.
+func TestUsedUpTokenStaysForItsOtherRequests(t *testing.T) {
+	f := newFixture(t)
+	tok := f.holder(namespace.RootID, `path "probe/*" { capabilities = ["read"] }`, func(a *api.Auth) { a.NumUses = 2 })
+	rows := func() int {
+		es, err := f.house.Data.List(context.Background(), store.Range{KeysOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(es)
+	}
+	before, entered, leave := rows(), make(chan struct{}), make(chan struct{})
+	f.engine.read = func(*api.Call) (*answer, error) {
+		f.engine.read = nil
+		close(entered)
+		<-leave
+		return &answer{}, nil
+	}
+	slow := make(chan *gate.Response)
+	go func() { slow <- f.do(api.Read, "probe/thing/x", tok) }()
+	<-entered
+	want(t, f.do(api.Read, "probe/thing/x", tok), "")
+	want(t, f.do(api.Read, "probe/thing/x", tok), "denied")
+	if n := rows(); n < before {
+		t.Errorf("%d rows of %d are left while the first request is under way", n, before)
+	}
+	close(leave)
+	want(t, <-slow, "")
+	if n := rows(); n >= before {
+		t.Errorf("%d rows of %d are left after all requests", n, before)
 	}
 }
 
