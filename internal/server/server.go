@@ -46,7 +46,7 @@ type Server struct {
 	log     *slog.Logger
 	stdout  io.Writer
 	now     func() time.Time
-	phys    store.Store
+	phys    store.Engine
 	barrier *barrier.Barrier
 	seal    *seal.Manager
 	desk    *operator.Desk
@@ -97,7 +97,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	return s, nil
 }
 
-func (c *Config) openStore(log *slog.Logger) (store.Store, error) {
+func (c *Config) openStore(log *slog.Logger) (store.Engine, error) {
 	if c.DataDir == "" {
 		return mem.Open(), nil
 	}

@@ -177,3 +177,24 @@ type Store interface {
 	// Close releases the store. Calls in flight may return ErrClosed.
 	Close() error
 }
+
+// View is the state of a store at one moment, for reading much of it while others
+// write. It holds resources of the engine until it is closed, which it is before its
+// store: closing the store may wait for that. It is safe for concurrent use.
+type View interface {
+	Reader
+	// Rev is the revision of the newest commit that the view shows.
+	Rev() Rev
+	// Close releases the view; it is safe to call twice.
+	Close() error
+}
+
+// Engine is the store at the bottom: what keeps the bytes. The layers above it are
+// Stores; only what copies a whole store as it lies needs an Engine.
+type Engine interface {
+	Store
+	// View is the state at a moment no older than any commit acknowledged, on any
+	// node, before the call. Its reads return ErrCompacted once the engine can no
+	// longer tell that state, and ErrClosed after the view was closed.
+	View(ctx context.Context) (View, error)
+}

@@ -16,46 +16,46 @@ type stored struct {
 	commits            *prometheus.HistogramVec
 }
 
-// counted is a Store that is counted.
+// counted is an Engine that is counted.
 type counted struct {
-	store.Store
+	store.Engine
 	meter *Meter
 
 	done, lost, not prometheus.Observer // commits that were made, met a conflict, and failed
 }
 
 // Store is s, counted.
-func (m *Meter) Store(s store.Store) store.Store {
+func (m *Meter) Store(s store.Engine) store.Engine {
 	as := m.store.commits.WithLabelValues
-	return &counted{Store: s, meter: m, done: as("ok"), lost: as("conflict"), not: as("failed")}
+	return &counted{Engine: s, meter: m, done: as("ok"), lost: as("conflict"), not: as("failed")}
 }
 
 // Get implements store.Store.
 func (c *counted) Get(ctx context.Context, key string) (store.Entry, error) {
 	c.meter.store.gets.Add(1)
-	return c.Store.Get(ctx, key)
+	return c.Engine.Get(ctx, key)
 }
 
 // List implements store.Store.
 func (c *counted) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
 	c.meter.store.lists.Add(1)
-	return c.Store.List(ctx, r)
+	return c.Engine.List(ctx, r)
 }
 
 // Sync implements store.Store.
 func (c *counted) Sync(ctx context.Context) (store.Rev, error) {
 	c.meter.store.syncs.Add(1)
-	return c.Store.Sync(ctx)
+	return c.Engine.Sync(ctx)
 }
 
 // Commit implements store.Store.
 func (c *counted) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (rev store.Rev, err error) {
 	began := c.meter.now()
 	if c.meter.tracer == nil {
-		rev, err = c.Store.Commit(ctx, checks, writes)
+		rev, err = c.Engine.Commit(ctx, checks, writes)
 	} else {
 		inner, end := c.meter.Step(ctx, "store commit")
-		rev, err = c.Store.Commit(inner, checks, writes)
+		rev, err = c.Engine.Commit(inner, checks, writes)
 		end(err)
 	}
 	c.observer(err).Observe(c.meter.now().Sub(began).Seconds())

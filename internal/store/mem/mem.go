@@ -61,7 +61,7 @@ type Store struct {
 	end  context.CancelFunc
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Engine = (*Store)(nil)
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {
@@ -70,8 +70,12 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {
 	}
 	s.data.mu.RLock()
 	defer s.data.mu.RUnlock()
-	r, _ := s.data.rows.Get(key)
-	return store.Entry{Key: key, Value: r.value, Rev: r.rev}, nil
+	return get(&s.data.rows, key), nil
+}
+
+func get(rows *btree.Map[string, row], key string) store.Entry {
+	r, _ := rows.Get(key)
+	return store.Entry{Key: key, Value: r.value, Rev: r.rev}
 }
 
 // List implements store.Store.
@@ -81,8 +85,12 @@ func (s *Store) List(ctx context.Context, r store.Range) ([]store.Entry, error) 
 	}
 	s.data.mu.RLock()
 	defer s.data.mu.RUnlock()
+	return list(&s.data.rows, r), nil
+}
+
+func list(rows *btree.Map[string, row], r store.Range) []store.Entry {
 	var out []store.Entry
-	s.data.rows.Ascend(r.Start, func(key string, row row) bool {
+	rows.Ascend(r.Start, func(key string, row row) bool {
 		if r.End != "" && key >= r.End {
 			return false
 		}
@@ -93,7 +101,7 @@ func (s *Store) List(ctx context.Context, r store.Range) ([]store.Entry, error) 
 		out = append(out, e)
 		return r.Limit <= 0 || len(out) < r.Limit
 	})
-	return out, nil
+	return out
 }
 
 // Commit implements store.Store.

@@ -10,7 +10,7 @@ import (
 
 func TestContract(t *testing.T) {
 	data := map[string]*mem.Data{}
-	storetest.Run(t, storetest.Config{Open: func(t testing.TB, dir string) store.Store {
+	storetest.RunEngine(t, storetest.Config{Open: func(t testing.TB, dir string) store.Store {
 		if data[dir] == nil {
 			data[dir] = mem.New(mem.Options{KeepCommits: 500})
 		}

@@ -28,7 +28,7 @@ import (
 // are read from the change log.
 const recentCommits = 2048
 
-// Store is the embedded engine. It implements store.Store.
+// Store is the embedded engine. It implements store.Engine.
 type Store struct {
 	db      *crdb.DB
 	lock    *crdb.Lock
@@ -52,7 +52,7 @@ type Store struct {
 	exited    chan struct{} // closed when the committer is done with all it took
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Engine = (*Store)(nil)
 
 // Open opens the store in dir, which is made, with access for the owner alone,
 // when it is absent. It returns store.ErrLocked when another process holds the

@@ -23,7 +23,7 @@ func openTest(t testing.TB, dir string, o Options) *Store {
 }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, storetest.Config{Open: func(t testing.TB, dir string) store.Store {
+	storetest.RunEngine(t, storetest.Config{Open: func(t testing.TB, dir string) store.Store {
 		return openTest(t, dir, Options{KeepCommits: 2500})
 	}})
 }

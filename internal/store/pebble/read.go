@@ -78,6 +78,11 @@ func (s *Store) List(ctx context.Context, r store.Range) ([]store.Entry, error) 
 		return nil, err
 	}
 	defer s.release(v)
+	return s.list(ctx, v, r)
+}
+
+// list reads a range of a view that its caller holds.
+func (s *Store) list(ctx context.Context, v *view, r store.Range) ([]store.Entry, error) {
 	if r.End != "" && r.Start >= r.End {
 		return nil, nil
 	}

@@ -1,5 +1,5 @@
-// Package storetest owns the tests of the store contract. An engine passes them
-// whole or it is not an engine: its own test is one call of Run.
+// Package storetest owns the tests of the store contract. A store passes them
+// whole: its own test is one call of Run, and an engine's one of RunEngine.
 package storetest
 
 import (
@@ -26,12 +26,29 @@ type Config struct {
 	Compact func(t testing.TB, s store.Store)
 }
 
-// Run tests an engine against the whole contract.
+// part is one part of the contract.
+type part struct {
+	name string
+	run  func(*testing.T, Config)
+}
+
+func run(t *testing.T, cfg Config, parts []part) {
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) { p.run(t, cfg) })
+	}
+}
+
+// RunEngine tests an engine against the whole contract. What cfg opens is a store.Engine.
+func RunEngine(t *testing.T, cfg Config) {
+	Run(t, cfg)
+	run(t, cfg, []part{
+		{"View", testView}, {"ViewOfMuch", testViewOfMuch}, {"ViewEnds", testViewEnds}, {"ViewUnderLoad", testViewUnderLoad},
+	})
+}
+
+// Run tests a store against the whole contract of a store.Store.
 func Run(t *testing.T, cfg Config) {
-	for _, part := range []struct {
-		name string
-		run  func(*testing.T, Config)
-	}{
+	run(t, cfg, []part{
 		{"Entries", testEntries}, {"Revisions", testRevisions}, {"Checks", testChecks},
 		{"Atomicity", testAtomicity}, {"WriteSkew", testWriteSkew}, {"Ranges", testRanges},
 		{"RangeEnds", testRangeEnds}, {"Limits", testLimits}, {"Invalid", testInvalid},
@@ -41,9 +58,7 @@ func Run(t *testing.T, cfg Config) {
 		{"WatchReadable", testWatchReadable}, {"WatchEnds", testWatchEnds}, {"Compaction", testCompaction},
 		{"Update", testUpdate}, {"UpdateRetries", testUpdateRetries}, {"Sub", testSub}, {"SubWatch", testSubWatch},
 		{"Model", testModel}, {"Counter", testCounter}, {"Bank", testBank},
-	} {
-		t.Run(part.name, func(t *testing.T) { part.run(t, cfg) })
-	}
+	})
 }
 
 // fixture is a fresh store with calls that fail the test on any error.
