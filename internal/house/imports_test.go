@@ -29,6 +29,7 @@ func allowed() map[string][]string {
 		"internal/mount":              {"internal/api", "internal/policy", "internal/store"},
 		"internal/policies":           {"internal/api", "internal/policy", "internal/store"},
 		"internal/token":              {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
+		"internal/fleet":              {"internal/api", "internal/store"},
 		"internal/operator":           {"internal/api", "internal/barrier", "internal/recipient", "internal/seal", "internal/store"},
 		"internal/engine/*":           {"internal/api", "internal/store"},
 		"internal/auth/*":             {"internal/api", "internal/store"},

@@ -1,0 +1,232 @@
+// Package fleet owns what the nodes on one store know of each other: which there
+// are, how each one is, in which format they store, and the order to seal that one
+// of them gives to all. Nodes need none of it to serve: there is no leader and no
+// lock, and a node that is not heard of is merely shown as lost.
+//
+// A node's row lies in the clear below the barrier, since a sealed node tells how
+// it is too. It holds nothing secret, and nobody is let in or kept out by it.
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// What a node does, and when others take it for lost.
+const (
+	beatEvery   = 10 * time.Second // how often a node tells how it is
+	lostAfter   = time.Minute      // a node that was not heard of for so long is lost
+	forgetAfter = 24 * time.Hour   // and after so long no longer shown
+)
+
+// nodePrefix is where the nodes' rows are.
+const nodePrefix = "core/nodes/"
+
+// Member is one node as it tells of itself.
+type Member struct {
+	ID       string    `json:"id"`       // of one life of the process
+	Name     string    `json:"name"`     // of its machine; may be empty
+	Address  string    `json:"address"`  // where clients reach it
+	Version  string    `json:"version"`  // of the API that it speaks
+	Format   int       `json:"format"`   // the newest stored format that it reads
+	Ready    bool      `json:"ready"`    // the store has been initialised
+	Sealed   bool      `json:"sealed"`   // it serves no secrets
+	Started  time.Time `json:"started"`  // when its process began
+	Seen     time.Time `json:"seen"`     // when it last told of itself, by its own clock
+	Revision store.Rev `json:"revision"` // up to which it had applied the store's commits then
+	Lag      Millis    `json:"lag"`      // how long it had taken to come so far
+}
+
+// Millis is a duration that is stored in milliseconds.
+type Millis time.Duration
+
+// MarshalJSON writes whole milliseconds.
+func (m Millis) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Duration(m).Milliseconds())
+}
+
+// UnmarshalJSON reads whole milliseconds.
+func (m *Millis) UnmarshalJSON(b []byte) error {
+	var n int64
+	err := json.Unmarshal(b, &n)
+	*m = Millis(time.Duration(n) * time.Millisecond)
+	return err
+}
+
+// Fleet is a node's view of all nodes, itself among them. Its fields are set once.
+type Fleet struct {
+	Store store.Store // the store below the barrier
+	// Self tells how this node is now. Seen is filled in.
+	Self func(ctx context.Context) Member
+	// Alone says that no other process can open the store: nobody listens, so a node
+	// tells of itself only when it has changed.
+	Alone bool
+	// Newest is the newest format that this version reads, Oldest the oldest.
+	Newest, Oldest int
+	// Outdated is told when the store has moved to a format that this node cannot read.
+	Outdated func(error)
+	Now      func() time.Time
+	Log      *slog.Logger
+
+	kicked chan struct{}
+	once   sync.Once
+}
+
+// Join makes the node known, provided that it can read what is stored. When it
+// cannot it returns ErrFormat and has written nothing.
+func (f *Fleet) Join(ctx context.Context) error {
+	if err := f.tell(ctx); err != nil {
+		return fmt.Errorf("joining the nodes of this store: %w", err)
+	}
+	return nil
+}
+
+// tell writes down how the node is. One that others do not count, since it is new
+// or was lost, also moves the row that says in which format the store is.
+func (f *Fleet) tell(ctx context.Context) error {
+	self := f.self(ctx)
+	_, err := store.Update(ctx, f.Store, func(tx *store.Tx) error {
+		v, err := f.readable(tx)
+		if err != nil {
+			return err
+		}
+		before, err := tx.Get(nodePrefix + self.ID)
+		if err != nil {
+			return err
+		}
+		if m, err := parseMember(before); err != nil || m.Lost(self.Seen) {
+			if err := putJSON(tx, formatKey, v); err != nil {
+				return err
+			}
+		}
+		return putJSON(tx, nodePrefix+self.ID, self)
+	})
+	return err
+}
+
+// Run tells how the node is until ctx ends, and then that it has gone. It starts
+// at once with what has changed since Join.
+func (f *Fleet) Run(ctx context.Context) {
+	for failed := false; ; {
+		err := f.beat(ctx)
+		if ctx.Err() != nil {
+			f.leave(context.WithoutCancel(ctx))
+			return
+		}
+		if err != nil && !failed {
+			f.Log.Warn("this node could not tell others how it is", slog.Any("error", err))
+		}
+		failed = err != nil
+		f.pause(ctx, failed)
+	}
+}
+
+// pause waits until it is time to tell again.
+func (f *Fleet) pause(ctx context.Context, failed bool) {
+	var due <-chan time.Time
+	if !f.Alone || failed {
+		t := time.NewTimer(beatEvery)
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-due:
+	case <-f.kicks():
+	}
+}
+
+func (f *Fleet) kicks() chan struct{} {
+	f.once.Do(func() { f.kicked = make(chan struct{}, 1) })
+	return f.kicked
+}
+
+// Changed has the node tell at once how it is now.
+func (f *Fleet) Changed() {
+	select {
+	case f.kicks() <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+func (f *Fleet) self(ctx context.Context) Member {
+	m := f.Self(ctx)
+	m.Format, m.Seen = f.Newest, f.Now().UTC()
+	return m
+}
+
+// beat tells how the node is, once, and tidies away who has long gone.
+func (f *Fleet) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, beatEvery)
+	defer cancel()
+	err := f.tell(ctx)
+	if errors.Is(err, ErrFormat) && f.Outdated != nil {
+		f.Outdated(err)
+	}
+	if err != nil || f.Alone {
+		return err
+	}
+	return errors.Join(f.forget(ctx), f.raise(ctx))
+}
+
+// leave removes the node's row. One that is killed instead is shown as lost.
+func (f *Fleet) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	key := nodePrefix + f.Self(ctx).ID
+	if _, err := f.Store.Commit(ctx, nil, []store.Write{{Key: key, Delete: true}}); err != nil {
+		f.Log.Debug("this node could not take leave of the others", slog.Any("error", err))
+	}
+}
+
+// Lost reports whether a node was not heard of for too long.
+func (m *Member) Lost(now time.Time) bool { return now.Sub(m.Seen) > lostAfter }
+
+// Members are all nodes that were heard of within a day, this one included, in the
+// order of their names.
+func (f *Fleet) Members(ctx context.Context) ([]Member, error) {
+	es, err := f.Store.List(ctx, store.Prefix(nodePrefix))
+	if err != nil {
+		return nil, err
+	}
+	self := f.self(ctx)
+	out := []Member{self}
+	for _, e := range es {
+		m, err := parseMember(e)
+		if err != nil {
+			f.Log.Warn("a node's row cannot be read", slog.String("key", e.Key), slog.Any("error", err))
+			continue
+		}
+		if m.ID != self.ID && f.Now().Sub(m.Seen) < forgetAfter {
+			out = append(out, m)
+		}
+	}
+	sortMembers(out)
+	return out, nil
+}
+
+// forget removes the rows of nodes that have been lost for a day.
+func (f *Fleet) forget(ctx context.Context) error {
+	es, err := f.Store.List(ctx, store.Prefix(nodePrefix))
+	if err != nil {
+		return err
+	}
+	for _, e := range es {
+		m, err := parseMember(e)
+		if err != nil || f.Now().Sub(m.Seen) < forgetAfter {
+			continue
+		}
+		_, err = f.Store.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}}, []store.Write{{Key: e.Key, Delete: true}})
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// OrderPrefix is where, in the encrypted store, the orders to all nodes are.
+const OrderPrefix = "root/fleet/"
+
+// sealKey is the order to seal. Nobody without the keys can give one.
+const sealKey = OrderPrefix + "seal"
+
+// Orders are what an unsealed node has to obey: orders that were given after it
+// was unsealed.
+type Orders struct {
+	memo  *store.Memo[struct{}, string]
+	store store.Store // the encrypted store
+	past  string      // the order that was there before
+}
+
+// NewOrders obeys what is ordered from now on.
+func NewOrders(ctx context.Context, s store.Store, cache *store.Cache) (*Orders, error) {
+	o := &Orders{store: s}
+	o.memo = store.NewMemo(cache, 1, func(ctx context.Context, r store.Reader, _ struct{}) (string, error) {
+		e, err := r.Get(ctx, sealKey)
+		return string(e.Value), err
+	})
+	e, err := s.Get(ctx, sealKey)
+	if err != nil {
+		return nil, fmt.Errorf("reading the orders to all nodes: %w", err)
+	}
+	o.past = string(e.Value)
+	return o, nil
+}
+
+// Seal reports whether the node has been told to seal, as of no earlier than the
+// cache's last Fresh.
+func (o *Orders) Seal(ctx context.Context) (bool, error) {
+	order, err := o.memo.Get(ctx, struct{}{})
+	return order != o.past, err
+}
+
+// GiveSeal tells all nodes to seal, this one included. Orders differ by their text:
+// their row's revision changes also when keys are rotated.
+func (o *Orders) GiveSeal(ctx context.Context) error {
+	_, err := o.store.Commit(ctx, nil, []store.Write{{Key: sealKey, Value: []byte(rand.Text())}})
+	return err
+}
+
+// sealPoll is how often the others are looked at until they have sealed.
+const sealPoll = 50 * time.Millisecond
+
+// AwaitSealed waits until all other living nodes say that they are sealed, or ctx
+// ends. It returns those that have not said so.
+func (f *Fleet) AwaitSealed(ctx context.Context) ([]Member, error) {
+	t := time.NewTicker(sealPoll)
+	defer t.Stop()
+	for {
+		open, err := f.unsealed(ctx)
+		if err != nil || len(open) == 0 {
+			return open, err
+		}
+		select {
+		case <-ctx.Done():
+			return open, nil
+		case <-t.C:
+		}
+	}
+}
+
+func (f *Fleet) unsealed(ctx context.Context) ([]Member, error) {
+	members, err := f.Members(context.WithoutCancel(ctx))
+	self := f.Self(ctx).ID
+	return slices.DeleteFunc(members, func(m Member) bool {
+		return m.ID == self || m.Sealed || m.Lost(f.Now())
+	}), err
+}
