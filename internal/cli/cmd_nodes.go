@@ -12,7 +12,7 @@ import (
 // nodeCommands are those of operator that are about nodes, most of which have a
 // meaning only where one node leads.
 func nodeCommands() []command {
-	return append([]command{operatorMembers(), operatorStepDown(), operatorUsage()}, in("operator",
+	return append([]command{operatorNodes(), operatorMembers(), operatorStepDown(), operatorUsage()}, in("operator",
 		refusal("raft", "Refused: no node keeps a part of the store",
 			"there are no raft peers: a node keeps nothing of its own beside its store",
 			"to copy an embedded store, stop the server and copy its -data directory with its keys"),
@@ -20,6 +20,39 @@ func nodeCommands() []command {
 			"stores of other programs cannot be read, nor one kind of store turned into another",
 			"start an empty server, and write to it what you read from the old one: kv get -format=json, then kv put PATH @FILE"),
 	)...)
+}
+
+func operatorNodes() command {
+	return command{
+		use: "nodes", short: "List the nodes on the server's store",
+		long: "Each node tells every ten seconds how it is. One that was not heard of for a minute\n" +
+			"is lost: it was killed, or cannot reach the store. LAG is how long it had taken to\n" +
+			"catch up with the store's commits.",
+		example: "operator nodes\noperator nodes -format=json",
+		run: connected(func(c *call, cl *client.Client) error {
+			s, err := cl.Read(c.ctx, "sys/nodes", nil)
+			if err != nil {
+				return failed(err, "listing the nodes")
+			}
+			nodes, _ := s.Data["nodes"].([]any)
+			var rows [][]string
+			for _, v := range nodes {
+				n, ok := v.(map[string]any)
+				if !ok {
+					continue
+				}
+				id := cell(n["id"])
+				if n["id"] == s.Data["self"] {
+					id += " (this one)"
+				}
+				rows = append(rows, []string{id, cell(n["hostname"]), cell(n["api_address"]), cell(n["state"]), cell(n["version"]),
+					cell(n["lag_ms"]) + "ms", cell(n["last_seen"])})
+			}
+			return c.show(s.Data, s.Data, func() error {
+				return c.table([]string{"Node", "Host Name", "API Address", "State", "Version", "Lag", "Last Seen"}, rows)
+			})
+		}),
+	}
 }
 
 func operatorMembers() command {

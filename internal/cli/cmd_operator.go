@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -295,15 +296,44 @@ func (c *call) unseal(cl *client.Client, reset bool) (*client.SealStatus, error)
 }
 
 func operatorSeal() command {
+	var fleet bool
 	return command{
-		use: "seal", short: "Seal the server", example: "operator seal",
-		long: "It forgets its keys and answers nothing until it is unsealed.",
+		use: "seal", short: "Seal the server", example: "operator seal\noperator seal -fleet",
+		long: "It forgets its keys and answers nothing until it is unsealed. With -fleet all nodes\n" +
+			"on its store do so, one that is paused before it answers anything again.",
+		flags: func(f *pflag.FlagSet) { f.BoolVar(&fleet, "fleet", false, "seal all nodes on the server's store") },
 		run: connected(func(c *call, cl *client.Client) error {
+			if fleet {
+				return c.sealFleet(cl)
+			}
 			if err := cl.Sys().Seal(c.ctx); err != nil {
 				return failed(err, "sealing")
 			}
 			return c.say("Success! The server is sealed.")
 		}),
+	}
+}
+
+// sealFleet seals all nodes, and says which have not confirmed it.
+func (c *call) sealFleet(cl *client.Client) error {
+	s, err := cl.Write(c.ctx, "sys/seal", map[string]any{"fleet": true})
+	if err != nil {
+		return failed(err, "sealing all nodes")
+	}
+	var open []any
+	if s != nil {
+		open, _ = s.Data["unconfirmed"].([]any)
+	}
+	if len(open) == 0 {
+		return c.say("Success! All nodes are sealed.")
+	}
+	var ids []string
+	for _, id := range open {
+		ids = append(ids, cell(id))
+	}
+	return &exit{
+		exitServer, "Error: all nodes were ordered to seal, and these have not said that they have: " + strings.Join(ids, ", "),
+		"they are paused or cannot reach the store, and answer nothing before they obey; to be sure, end their processes",
 	}
 }
 

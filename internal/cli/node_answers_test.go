@@ -23,6 +23,10 @@ func nodeAnswers() map[string]answer {
 	return map[string]answer{
 		"GET sys/ha-status": data(`{"nodes":[{"hostname":"one","api_address":"http://one:8200","cluster_address":"",
 			"active_node":true,"last_echo":null,"version":"1.2.3"}]}`),
+		"GET sys/nodes": data(`{"self":"n1","format":1,"revision":9,"nodes":[
+			{"id":"n1","hostname":"one","api_address":"http://one:8200","state":"active","version":"1.2.3","lag_ms":1,"last_seen":"2026-01-02T03:04:05Z"},
+			{"id":"n2","hostname":"two","api_address":"http://two:8200","state":"lost","version":"1.2.3","lag_ms":250,"last_seen":"2026-01-02T03:01:05Z"}]}`),
+		"PUT sys/seal":                                       data(`{"unconfirmed":["n2"]}`),
 		"PUT sys/step-down":                                  refused(404, "unsupported path"),
 		"GET sys/plugins/catalog":                            data(catalog),
 		"GET sys/plugins/catalog/secret/kv":                  data(`{"args":null,"builtin":true,"command":"","name":"kv","version":"v1.2.3+builtin"}`),

@@ -63,7 +63,8 @@ func (m *Millis) UnmarshalJSON(b []byte) error {
 // Fleet is a node's view of all nodes, itself among them. Its fields are set once.
 type Fleet struct {
 	Store store.Store // the store below the barrier
-	// Self tells how this node is now. Seen is filled in.
+	ID    string      // of this node, in this life of its process
+	// Self tells how this node is now. ID, Format and Seen are filled in.
 	Self func(ctx context.Context) Member
 	// Alone says that no other process can open the store: nobody listens, so a node
 	// tells of itself only when it has changed.
@@ -106,7 +107,7 @@ func (f *Fleet) tell(ctx context.Context) error {
 				return err
 			}
 		}
-		return putJSON(tx, nodePrefix+self.ID, self)
+		return putJSON(tx, nodePrefix+f.ID, self)
 	})
 	return err
 }
@@ -158,7 +159,7 @@ func (f *Fleet) Changed() {
 
 func (f *Fleet) self(ctx context.Context) Member {
 	m := f.Self(ctx)
-	m.Format, m.Seen = f.Newest, f.Now().UTC()
+	m.ID, m.Format, m.Seen = f.ID, f.Newest, f.Now().UTC()
 	return m
 }
 
@@ -180,7 +181,7 @@ func (f *Fleet) beat(ctx context.Context) error {
 func (f *Fleet) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	key := nodePrefix + f.Self(ctx).ID
+	key := nodePrefix + f.ID
 	if _, err := f.Store.Commit(ctx, nil, []store.Write{{Key: key, Delete: true}}); err != nil {
 		f.Log.Debug("this node could not take leave of the others", slog.Any("error", err))
 	}
@@ -204,7 +205,7 @@ func (f *Fleet) Members(ctx context.Context) ([]Member, error) {
 			f.Log.Warn("a node's row cannot be read", slog.String("key", e.Key), slog.Any("error", err))
 			continue
 		}
-		if m.ID != self.ID && f.Now().Sub(m.Seen) < forgetAfter {
+		if m.ID != f.ID && f.Now().Sub(m.Seen) < forgetAfter {
 			out = append(out, m)
 		}
 	}

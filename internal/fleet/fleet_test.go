@@ -27,7 +27,7 @@ type node struct {
 
 func newNode(data *mem.Data, id string, newest int) *node {
 	n := &node{store: &storetest.Mortal{Store: data.Open()}, self: Member{ID: id, Name: "host-" + id, Started: time.Now()}}
-	n.Fleet = &Fleet{Store: n.store, Self: func(context.Context) Member { return n.self }, Newest: newest, Oldest: 1,
+	n.Fleet = &Fleet{Store: n.store, ID: id, Self: func(context.Context) Member { return n.self }, Newest: newest, Oldest: 1,
 		Outdated: func(err error) { n.gone = err }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	return n
 }
@@ -254,14 +254,18 @@ func TestSealOrder(t *testing.T) {
 		return fmt.Sprint(seal, errors.Join(err, serr))
 	}
 	a, cacheA := open()
+	giver, cacheG := open()
 	if got := told(a, cacheA); got != "false <nil>" {
 		t.Errorf("before any order: %s", got)
 	}
-	if err := a.GiveSeal(ctx); err != nil {
+	if err := giver.GiveSeal(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if got := told(a, cacheA); got != "true <nil>" {
 		t.Errorf("after the order: %s", got)
+	}
+	if got := told(giver, cacheG); got != "false <nil>" {
+		t.Errorf("who gave the order is told: %s", got)
 	}
 	b, cacheB := open()
 	_, err := store.Update(ctx, s, func(tx *store.Tx) error {

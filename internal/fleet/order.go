@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -20,8 +21,9 @@ const sealKey = OrderPrefix + "seal"
 // was unsealed.
 type Orders struct {
 	memo  *store.Memo[struct{}, string]
-	store store.Store // the encrypted store
-	past  string      // the order that was there before
+	store store.Store  // the encrypted store
+	past  string       // the order that was there before
+	own   atomic.Value // the text of the order that this node gave itself
 }
 
 // NewOrders obeys what is ordered from now on.
@@ -39,17 +41,19 @@ func NewOrders(ctx context.Context, s store.Store, cache *store.Cache) (*Orders,
 	return o, nil
 }
 
-// Seal reports whether the node has been told to seal, as of no earlier than the
+// Seal reports whether another node has told all to seal, as of no earlier than the
 // cache's last Fresh.
 func (o *Orders) Seal(ctx context.Context) (bool, error) {
 	order, err := o.memo.Get(ctx, struct{}{})
-	return order != o.past, err
+	return order != o.past && order != o.own.Load(), err
 }
 
-// GiveSeal tells all nodes to seal, this one included. Orders differ by their text:
-// their row's revision changes also when keys are rotated.
+// GiveSeal tells all other nodes to seal; this one still has to answer. Orders
+// differ by their text: their row's revision changes also when keys are rotated.
 func (o *Orders) GiveSeal(ctx context.Context) error {
-	_, err := o.store.Commit(ctx, nil, []store.Write{{Key: sealKey, Value: []byte(rand.Text())}})
+	order := rand.Text()
+	o.own.Store(order)
+	_, err := o.store.Commit(ctx, nil, []store.Write{{Key: sealKey, Value: []byte(order)}})
 	return err
 }
 
@@ -76,8 +80,7 @@ func (f *Fleet) AwaitSealed(ctx context.Context) ([]Member, error) {
 
 func (f *Fleet) unsealed(ctx context.Context) ([]Member, error) {
 	members, err := f.Members(context.WithoutCancel(ctx))
-	self := f.Self(ctx).ID
 	return slices.DeleteFunc(members, func(m Member) bool {
-		return m.ID == self || m.Sealed || m.Lost(f.Now())
+		return m.ID == f.ID || m.Sealed || m.Lost(f.Now())
 	}), err
 }

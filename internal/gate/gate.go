@@ -108,6 +108,9 @@ type House struct {
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	Leases     *lease.Store
 	Refusals   Refusals // of this node, for sys/policies/explain
+	// Recalled reports whether the node has been ordered to seal, as of no earlier
+	// than the cache's last Fresh.
+	Recalled func(context.Context) (bool, error)
 	// ConditionHeaders are the headers of a request that conditions of policies
 	// may weigh. Clients choose what stands in them.
 	ConditionHeaders []string

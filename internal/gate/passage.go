@@ -72,9 +72,16 @@ func (p *passage) run() (err error) {
 	return p.audited(refused)
 }
 
-// freshen makes sure that what this node remembers is as new as the store.
+// freshen makes sure that what this node remembers is as new as the store, and that
+// it still serves: it may have been paused while all nodes were ordered to seal.
 func (p *passage) freshen() error {
-	_, err := p.house.Cache.Fresh(&p.call)
+	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
+		return err
+	}
+	recalled, err := p.house.Recalled(&p.call)
+	if err == nil && recalled {
+		err = p.gate.errSealed()
+	}
 	return err
 }
 

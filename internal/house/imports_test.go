@@ -30,7 +30,7 @@ func allowed() map[string][]string {
 		"internal/policies":           {"internal/api", "internal/policy", "internal/store"},
 		"internal/token":              {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/fleet":              {"internal/api", "internal/store"},
-		"internal/operator":           {"internal/api", "internal/barrier", "internal/recipient", "internal/seal", "internal/store"},
+		"internal/operator":           {"internal/api", "internal/barrier", "internal/fleet", "internal/recipient", "internal/seal", "internal/store"},
 		"internal/engine/*":           {"internal/api", "internal/store"},
 		"internal/auth/*":             {"internal/api", "internal/store"},
 		"internal/gate":               {"internal/api", "internal/audit", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/recipient"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/store"
@@ -39,6 +40,13 @@ type Desk struct {
 	IssueRoot func(ctx context.Context) (*api.Auth, error)
 	// RewrapLater records the job that moves all entries to the newest key.
 	RewrapLater func(ctx context.Context) error
+	// Fleet is the nodes on the store, this one among them.
+	Fleet *fleet.Fleet
+	// SealAll has all nodes sealed and returns those that have not said that they
+	// are. This one seals when it has answered.
+	SealAll func(ctx context.Context) ([]fleet.Member, error)
+	// Probe reads from the store; an error says that this node cannot serve.
+	Probe func(ctx context.Context) error
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
@@ -51,7 +59,6 @@ type Desk struct {
 	ClusterName string
 	StorageType string
 	Address     string // where clients reach this node
-	Hostname    string // of the machine; may be empty
 	Log         *slog.Logger
 
 	mu      sync.Mutex // held while the server is initialised, unsealed or sealed, and while old unseal keys are retired
@@ -392,18 +399,6 @@ func shareError(err error) error {
 	return err
 }
 
-// seal seals once the answer has been written down: from then on nothing else
-// is answered.
-func (d *Desk) seal(c *api.Call, _ *api.None) (*api.None, error) {
-	d.settle()
-	c.After(func() error {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.Shut(context.WithoutCancel(c))
-	})
-	return nil, nil
-}
-
 // HealthRequest asks how the server is; the numbers replace status codes.
 type HealthRequest struct {
 	StandbyOK     bool `json:"standbyok"`                 // Kept for compatibility; every node is active.
@@ -441,66 +436,3 @@ type Health struct {
 	Skew        int64  `json:"clock_skew_ms"`
 	CanaryAge   int64  `json:"replication_primary_canary_age_ms"`
 }
-
-// health answers with the status code that load balancers read.
-func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
-	for _, code := range q.codes() {
-		if code < 200 || code > 599 {
-			return nil, api.Errorf(api.Invalid, "a status code must be between 200 and 599")
-		}
-	}
-	s, err := d.status(c)
-	if err != nil {
-		return nil, &api.Error{Kind: api.Unavailable, Message: "the store cannot be read", Err: err}
-	}
-	h := &Health{Initialized: s.Initialized, Sealed: s.Sealed, PerfMode: "disabled", DRMode: "disabled", ServerTime: c.Now.Unix(),
-		Version: d.Version, ClusterName: s.ClusterName, ClusterID: s.ClusterID}
-	code := q.ActiveCode
-	switch {
-	case !s.Initialized:
-		code = q.UninitCode
-	case s.Sealed:
-		code = q.SealedCode
-	}
-	return api.JSON(code, h)
-}
-
-// Leader is who serves: every node does.
-type Leader struct {
-	HAEnabled      bool   `json:"ha_enabled"`
-	IsSelf         bool   `json:"is_self"`
-	Address        string `json:"leader_address"`
-	ClusterAddress string `json:"leader_cluster_address"`
-	Standby        bool   `json:"performance_standby"`
-	LastWAL        int64  `json:"performance_standby_last_remote_wal"`
-}
-
-// leader says which node leads. Every node serves everything, so each one names
-// itself.
-func (d *Desk) leader(_ *api.Call, _ *api.None) (*Leader, error) {
-	return &Leader{IsSelf: true, Address: d.Address}, nil
-}
-
-// HAStatus lists the nodes.
-type HAStatus struct {
-	Nodes []Node `json:"nodes"`
-}
-
-// Node is one server of a fleet.
-type Node struct {
-	Hostname   string    `json:"hostname"`
-	APIAddress string    `json:"api_address"`
-	Cluster    string    `json:"cluster_address"`
-	Active     bool      `json:"active_node"`
-	LastEcho   *api.Time `json:"last_echo"`
-	Version    string    `json:"version"`
-}
-
-// haStatus lists the nodes that this one knows of.
-func (d *Desk) haStatus(_ *api.Call, _ *api.None) (*HAStatus, error) {
-	return &HAStatus{Nodes: []Node{{Hostname: d.Hostname, APIAddress: d.Address, Active: true, Version: d.Version}}}, nil
-}
-
-// stepDown does nothing: a node that leads others would let another lead, and
-// every node serves for itself.
-func (d *Desk) stepDown(*api.Call, *api.None) (*api.None, error) { return nil, nil }

@@ -17,6 +17,7 @@ import (
 	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
+	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/lease"
@@ -48,6 +49,7 @@ const (
 type house struct {
 	gate.House
 	devices *audit.Devices
+	orders  *fleet.Orders
 	book    reference.Book
 	stop    context.CancelFunc
 	work    sync.WaitGroup
@@ -62,6 +64,10 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		return nil, fmt.Errorf("following the store: %w", err)
 	}
 	h := &house{}
+	if h.orders, err = fleet.NewOrders(ctx, s.barrier, cache); err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	h.Recalled = h.orders.Seal
 	h.Cache, h.Data, h.Audit = cache, s.barrier, audit.NewBroker()
 	h.Upkeep, h.ConditionHeaders = upkeep{s.barrier}, s.config.PolicyHeaders
 	h.Policies = policies.New(s.barrier, cache, s.now)
@@ -134,6 +140,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
+	add(api.Bind(s.fleet, fleet.Routes()))
 	add(api.Bind(s.meter, telemetry.Routes()))
 	add(api.Bind(s.logs, logging.Routes()))
 	add(api.Bind(&s.profiler, profile.Routes()))
@@ -259,33 +266,35 @@ func (h *house) start(s *Server) error {
 			s.log.Error("scheduled work has ended", slog.Any("error", err))
 		}
 	})
-	h.work.Go(func() { s.watchDevices(ctx, h) })
+	h.work.Go(func() { s.follow(ctx, "audit devices", namespace.RootID+"/"+audit.WatchPrefix, h.devices.Reload) })
+	h.work.Go(func() {
+		s.follow(ctx, "orders to all nodes", fleet.OrderPrefix, func(ctx context.Context) error { return s.obeyOrders(ctx, h) })
+	})
 	return nil
 }
 
-// watchDevices opens and closes audit devices as their declarations change on
-// any node.
-func (s *Server) watchDevices(ctx context.Context, h *house) {
-	view := store.Sub(s.barrier, namespace.RootID+"/"+audit.WatchPrefix)
+// follow has something done at the start and whenever rows with a prefix may have
+// changed, on any node, until ctx ends. What fails is tried again.
+func (s *Server) follow(ctx context.Context, what, prefix string, do func(context.Context) error) {
+	view := store.Sub(s.barrier, prefix)
 	for ctx.Err() == nil {
-		err := s.followDevices(ctx, h, view)
+		err := followOnce(ctx, view, do)
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("following audit devices", slog.Any("error", err))
+		s.log.Warn("following "+what, slog.Any("error", err))
 		select {
 		case <-ctx.Done():
-		case <-time.After(devicesPause):
+		case <-time.After(followPause):
 		}
 	}
 }
 
-// devicesPause is how long to wait after a failure to follow audit devices.
-const devicesPause = time.Second
+// followPause is how long to wait after a failure to follow the store.
+const followPause = time.Second
 
-// followDevices reads the devices anew whenever they may have changed, until
-// something fails.
-func (s *Server) followDevices(ctx context.Context, h *house, view store.Store) (err error) {
+// followOnce follows until something fails.
+func followOnce(ctx context.Context, view store.Store, do func(context.Context) error) (err error) {
 	rev, err := view.Sync(ctx)
 	if err != nil {
 		return err
@@ -296,7 +305,7 @@ func (s *Server) followDevices(ctx context.Context, h *house, view store.Store) 
 	}
 	defer func() { err = errors.Join(err, feed.Close()) }()
 	for {
-		if err := h.devices.Reload(ctx); err != nil {
+		if err := do(ctx); err != nil {
 			return err
 		}
 		if err := awaitChange(ctx, feed); err != nil {

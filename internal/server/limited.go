@@ -59,6 +59,13 @@ func clientOf(a net.Addr) (who netip.Prefix) {
 	return gate.Neighbourhood(tcp.AddrPort().Addr())
 }
 
+// count is how many connections are open.
+func (l *limited) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
 // client is whose connections one counts among; none of its own for a proxy.
 func (l *limited) client(a net.Addr) netip.Prefix {
 	who := clientOf(a)

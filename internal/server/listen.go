@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Listeners are the open addresses of a server.
@@ -93,7 +94,7 @@ func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
 // http is the HTTP server, with a bound on everything that a client can be slow
 // about.
 func (s *Server) http() *http.Server {
-	return &http.Server{Handler: s.erasing(s.front(s.door)), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+	return &http.Server{Handler: s.erasing(s.parting(s.front(s.door))), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		WriteTimeout: writeTimeout, HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckTimeout},
 		ConnState: note, ConnContext: within, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(httpLog{s.log}, "", 0)}
 }
@@ -111,8 +112,10 @@ func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Lis
 	var err error
 	select {
 	case err = <-failed:
+	case err = <-s.fatal:
 	case <-ctx.Done():
 		s.log.Info("shutting down: requests in flight are being finished")
+		s.drain()
 	}
 	s.gate.EndStreams()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -122,6 +125,61 @@ func (s *Server) serve(ctx context.Context, hs *http.Server, listeners []net.Lis
 	}
 	work.Wait()
 	return err
+}
+
+// drainTime is how long clients that keep connections open have to hear that the
+// server ends, and then those that were just making one. drainStep is how often it is
+// looked whether all have gone.
+const (
+	drainTime = time.Second
+	drainStep = 10 * time.Millisecond
+	// handshakeTime is how long connections that are being made may take.
+	handshakeTime = 100 * time.Millisecond
+)
+
+// drain answers on, and closes each connection with its next answer: net/http
+// drops a request that arrives once it has been told to end. Health says meanwhile
+// that the node is to be left out.
+func (s *Server) drain() {
+	s.draining.Store(true)
+	s.awaitParting()
+	for _, l := range s.listeners.Load().counts {
+		if err := deafen(l.Listener); err != nil {
+			s.log.Debug("the listener closes with connections that wait", slog.Any("error", err))
+		}
+	}
+	<-time.After(handshakeTime)
+	s.awaitParting()
+}
+
+// awaitParting waits until no connection is open, for a while.
+func (s *Server) awaitParting() {
+	t := time.NewTicker(drainStep)
+	defer t.Stop()
+	for range drainTime / drainStep {
+		if s.connections() == 0 {
+			return
+		}
+		<-t.C
+	}
+}
+
+// connections is how many are open on the configured listeners.
+func (s *Server) connections() (n int) {
+	for _, l := range s.listeners.Load().counts {
+		n += l.count()
+	}
+	return n
+}
+
+// parting is the handler of a server that may be about to end.
+func (s *Server) parting(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // httpLog takes what net/http has to say, such as failed handshakes.

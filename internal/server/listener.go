@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -142,7 +143,15 @@ func (l *Listener) open() (net.Listener, error) {
 	if l.Unix {
 		return l.openSocket()
 	}
-	return net.Listen("tcp", l.Address)
+	return listenTCP(l.Address)
+}
+
+// listenTCP listens without Multipath TCP, which net.Listen asks for and which
+// knows no socket filters: deafen needs them.
+func listenTCP(address string) (net.Listener, error) {
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	return c.Listen(context.Background(), "tcp", address)
 }
 
 // parsePrefixes reads networks, or addresses that stand for themselves.

@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/door/vault"
+	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/logging"
@@ -60,6 +61,13 @@ type Server struct {
 
 	listeners atomic.Pointer[Listeners] // that are served; nil before
 	meter     *telemetry.Meter
+
+	fleet *fleet.Fleet
+	leave context.CancelFunc // ends beats
+	beats sync.WaitGroup     // in which the node tells how it is
+	fatal chan error         // why the node cannot go on
+
+	draining atomic.Bool // connections end with their next answer
 }
 
 // Open opens the store and, where a key slot allows it, unseals. The server
@@ -73,7 +81,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	}
 	logs := logging.Of(log, c.logLevel())
 	log = logs.Logger("core")
-	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now}
+	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1)}
 	var err error
 	if s.phys, err = c.openStore(logs.Logger("storage")); err != nil {
 		return nil, err
@@ -87,9 +95,13 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Hostname: hostname(), Log: logs.Logger("operator")}
+		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal}
+	if err := s.joinFleet(ctx); err != nil {
+		return nil, errors.Join(err, s.barrier.Close(), s.phys.Close())
+	}
+	s.desk.Fleet = s.fleet
 	if err := s.openGate(); err != nil {
-		return nil, errors.Join(err, s.barrier.Close())
+		return nil, errors.Join(err, s.Close())
 	}
 	if err := barrier.Erasing(func() error { return s.begin(ctx) }); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -98,6 +110,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 }
 
 func (c *Config) openStore(log *slog.Logger) (store.Engine, error) {
+	if c.Store != nil {
+		return c.Store(log)
+	}
 	if c.DataDir == "" {
 		return mem.Open(), nil
 	}
@@ -147,7 +162,13 @@ func (c *Config) slotDir() string {
 	return filepath.Join(c.DataDir, "keys")
 }
 
+// alone reports whether no other process can have the store open.
+func (c *Config) alone() bool { return c.Store == nil }
+
 func (c *Config) storageType() string {
+	if c.StoreKind != "" {
+		return c.StoreKind
+	}
 	if c.DataDir == "" {
 		return "inmem"
 	}
@@ -371,6 +392,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.house = h
 	s.gate.Open(&h.House)
+	s.fleet.Changed()
 	s.log.Info("the server is unsealed")
 	return nil
 }
@@ -395,7 +417,9 @@ func (s *Server) shut(context.Context) error {
 		s.house = nil
 		s.log.Info("the server is sealed")
 	}
-	return errors.Join(err, s.seal.Seal())
+	err = errors.Join(err, s.seal.Seal())
+	s.fleet.Changed()
+	return err
 }
 
 func (s *Server) issueRoot(ctx context.Context) (*api.Auth, error) {
@@ -425,7 +449,10 @@ func (s *Server) Reopen() error {
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	return errors.Join(s.shut(context.Background()), s.meter.Close(ctx), s.phys.Close())
+	err := s.shut(context.Background())
+	s.leave()
+	s.beats.Wait()
+	return errors.Join(err, s.meter.Close(ctx), s.phys.Close())
 }
 
 // NewLogger is the server's log on w.

@@ -46,6 +46,9 @@ func NewCache(ctx context.Context, s Store) (*Cache, error) {
 // was asked for.
 func (c *Cache) Loads() uint64 { return c.loads.Load() }
 
+// Applied is the revision up to which the memos have applied every commit.
+func (c *Cache) Applied() Rev { return Rev(c.applied.Load()) }
+
 // begin opens a feed at the present.
 func (c *Cache) begin(ctx context.Context) (Rev, Feed, error) {
 	rev, err := c.store.Sync(ctx)

@@ -29,6 +29,8 @@ type Server struct {
 	Log   *Tap   // what was logged, at debug level
 
 	config *server.Config
+	end    context.CancelFunc
+	ended  chan struct{} // closed when Serve has returned
 }
 
 // Option changes the configuration before the server starts.
@@ -72,6 +74,12 @@ func StartAt(t testing.TB, now func() time.Time, options ...Option) *Server {
 	return s
 }
 
+// End ends the server as SIGTERM does, and waits until it has answered everything.
+func (s *Server) End() {
+	s.end()
+	<-s.ended
+}
+
 // serve listens until the test ends.
 func (s *Server) serve(t testing.TB) {
 	t.Helper()
@@ -82,13 +90,17 @@ func (s *Server) serve(t testing.TB) {
 	s.URL = listeners.URLs[0]
 	_, s.Addr, _ = strings.Cut(s.URL, "://")
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, listeners) }()
+	s.end, s.ended = cancel, make(chan struct{})
+	var failed error
+	go func() {
+		defer close(s.ended)
+		failed = s.Serve(ctx, listeners)
+	}()
 	t.Cleanup(func() {
 		client.CloseIdleConnections()
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("serving: %v", err)
+		s.End()
+		if failed != nil {
+			t.Errorf("serving: %v", failed)
 		}
 		s.Audit.Break(nil)
 		if err := s.Close(); err != nil {

@@ -1,0 +1,124 @@
+package operator
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// SealRequest seals.
+type SealRequest struct {
+	Fleet bool `json:"fleet"` // Seal all nodes on this store, not only the one that is asked.
+}
+
+// SealAnswer says of the other nodes who has not sealed yet.
+type SealAnswer struct {
+	// Unconfirmed are the ids of living nodes that have not said within five seconds
+	// that they are sealed. The order stands: they obey it before they answer anything.
+	Unconfirmed []string `json:"unconfirmed"`
+}
+
+// seal seals once the answer has been written down: from then on nothing else
+// is answered.
+func (d *Desk) seal(c *api.Call, q *SealRequest) (*SealAnswer, error) {
+	d.settle()
+	var answer *SealAnswer
+	if q.Fleet {
+		open, err := d.SealAll(c)
+		if err != nil {
+			return nil, err
+		}
+		answer = &SealAnswer{Unconfirmed: []string{}}
+		for _, m := range open {
+			answer.Unconfirmed = append(answer.Unconfirmed, m.ID)
+		}
+	}
+	c.After(func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.Shut(context.WithoutCancel(c))
+	})
+	return answer, nil
+}
+
+// health answers with the status code that load balancers read. A node that is
+// unsealed reads from the store: one that cannot, or that is behind, is unhealthy.
+func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
+	for _, code := range q.codes() {
+		if code < 200 || code > 599 {
+			return nil, api.Errorf(api.Invalid, "a status code must be between 200 and 599")
+		}
+	}
+	s, err := d.status(c)
+	if err != nil {
+		return nil, &api.Error{Kind: api.Unavailable, Message: "the store cannot be read", Err: err}
+	}
+	h := &Health{Initialized: s.Initialized, Sealed: s.Sealed, PerfMode: "disabled", DRMode: "disabled", ServerTime: c.Now.Unix(),
+		Version: d.Version, ClusterName: s.ClusterName, ClusterID: s.ClusterID}
+	code := q.ActiveCode
+	switch {
+	case !s.Initialized:
+		code = q.UninitCode
+	case s.Sealed:
+		code = q.SealedCode
+	default:
+		if err := d.Probe(c); err != nil {
+			d.Log.Warn("this node is unhealthy: it does not keep up with the store", slog.Any("error", err))
+			code = q.HAUnhealthyCode
+		}
+	}
+	return api.JSON(code, h)
+}
+
+// Leader is who serves: every node does.
+type Leader struct {
+	HAEnabled      bool   `json:"ha_enabled"`
+	IsSelf         bool   `json:"is_self"`
+	Address        string `json:"leader_address"`
+	ClusterAddress string `json:"leader_cluster_address"`
+	Standby        bool   `json:"performance_standby"`
+	LastWAL        int64  `json:"performance_standby_last_remote_wal"`
+}
+
+// leader says which node leads. Every node serves everything, so each one names
+// itself, as the active node of a fleet does.
+func (d *Desk) leader(_ *api.Call, _ *api.None) (*Leader, error) {
+	return &Leader{HAEnabled: !d.Fleet.Alone, IsSelf: true, Address: d.Address}, nil
+}
+
+// HAStatus lists the nodes.
+type HAStatus struct {
+	Nodes []Node `json:"nodes"`
+}
+
+// Node is one server of a fleet.
+type Node struct {
+	Hostname   string    `json:"hostname"`
+	APIAddress string    `json:"api_address"`
+	Cluster    string    `json:"cluster_address"`
+	Active     bool      `json:"active_node"`
+	LastEcho   *api.Time `json:"last_echo"` // null for the node that answers
+	Version    string    `json:"version"`
+}
+
+// haStatus lists the nodes on the store. Those that serve are active, all of them.
+func (d *Desk) haStatus(c *api.Call, _ *api.None) (*HAStatus, error) {
+	members, err := d.Fleet.Members(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &HAStatus{}
+	for _, m := range members {
+		n := Node{Hostname: m.Name, APIAddress: m.Address, Active: !m.Sealed && !m.Lost(c.Now), Version: m.Version}
+		if m.ID != d.Fleet.ID {
+			n.LastEcho = &api.Time{Time: m.Seen}
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+	return s, nil
+}
+
+// stepDown does nothing: a node that leads others would let another lead, and
+// every node serves for itself.
+func (d *Desk) stepDown(*api.Call, *api.None) (*api.None, error) { return nil, nil }

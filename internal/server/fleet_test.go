@@ -1,0 +1,245 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+)
+
+// nodes are servers on one store, unsealed by one key.
+type nodes struct {
+	all  []*servertest.Server
+	keys []string
+	root string
+}
+
+// startNodes starts so many nodes on one store in memory.
+func startNodes(t *testing.T, n int) *nodes {
+	t.Helper()
+	data := mem.New(mem.Options{})
+	f := &nodes{}
+	for range n {
+		f.all = append(f.all, startNode(t, data))
+	}
+	made := f.all[0].Want(t, 200, "PUT", "sys/init", "", `{"secret_shares":1,"secret_threshold":1}`)
+	f.keys, f.root = []string{made.Field("keys").([]any)[0].(string)}, made.String("root_token")
+	for _, s := range f.all {
+		f.unseal(t, s)
+	}
+	return f
+}
+
+func startNode(t *testing.T, data *mem.Data) *servertest.Server {
+	return servertest.Start(t, func(c *server.Config) {
+		c.DevRoot = api.Secret{}
+		c.Store = func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }
+	})
+}
+
+func (f *nodes) unseal(t *testing.T, s *servertest.Server) {
+	t.Helper()
+	if a := s.Want(t, 200, "PUT", "sys/unseal", "", `{"key":"`+f.keys[0]+`"}`); a.Field("sealed") != false {
+		t.Fatalf("unsealing: %s", a.Body)
+	}
+}
+
+// states are the states of all nodes as one of them lists them.
+func (f *nodes) states(t *testing.T, s *servertest.Server) string {
+	t.Helper()
+	var out []string
+	list, _ := s.Want(t, 200, "GET", "sys/nodes", f.root, "").Field("data", "nodes").([]any)
+	for _, n := range list {
+		out = append(out, n.(map[string]any)["state"].(string))
+	}
+	return strings.Join(out, " ")
+}
+
+// TestEveryNodeServes writes, revokes and changes policies through one node, and
+// looks at once through the others.
+func TestEveryNodeServes(t *testing.T) {
+	f := startNodes(t, 3)
+	a := f.all[0]
+	a.Want(t, 204, "PUT", "sys/mounts/secret", f.root, `{"type":"kv-v2"}`)
+	for i := range 20 {
+		for _, to := range f.all {
+			to.Want(t, 200, "PUT", "secret/data/a", f.root, fmt.Sprintf(`{"data":{"n":%d}}`, i))
+			for _, from := range f.all {
+				if got := from.Want(t, 200, "GET", "secret/data/a", f.root, "").Field("data", "data", "n"); got != float64(i) {
+					t.Fatalf("a node reads %v, want %d", got, i)
+				}
+			}
+		}
+		token := f.all[i%3].Want(t, 200, "PUT", "auth/token/create", f.root, `{"policies":["default"]}`).String("auth", "client_token")
+		for _, s := range f.all {
+			s.Want(t, 200, "GET", "auth/token/lookup-self", token, "")
+		}
+		f.all[(i+1)%3].Want(t, 204, "PUT", "auth/token/revoke", f.root, `{"token":"`+token+`"}`)
+		for _, s := range f.all {
+			s.Want(t, 403, "GET", "auth/token/lookup-self", token, "")
+		}
+	}
+	if got := f.states(t, f.all[2]); got != "active active active" {
+		t.Errorf("the nodes are %q", got)
+	}
+	for _, s := range f.all {
+		if got := s.Want(t, 200, "GET", "sys/leader", "", ""); got.Field("ha_enabled") != true || got.Field("is_self") != true {
+			t.Errorf("sys/leader of a node of a fleet: %s", got.Body)
+		}
+		if list, _ := s.Want(t, 200, "GET", "sys/ha-status", f.root, "").Field("nodes").([]any); len(list) != 3 {
+			t.Errorf("sys/ha-status lists %d nodes, want 3", len(list))
+		}
+	}
+}
+
+// TestSealOneOrAll seals one node, and then all of them through another.
+func TestSealOneOrAll(t *testing.T) {
+	f := startNodes(t, 3)
+	a, b, c := f.all[0], f.all[1], f.all[2]
+	a.Want(t, 204, "PUT", "sys/seal", f.root, "")
+	a.Want(t, 503, "GET", "auth/token/lookup-self", f.root, "")
+	b.Want(t, 200, "GET", "auth/token/lookup-self", f.root, "")
+	waitFor(t, "a sealed node is listed as such", func() bool { return strings.Count(f.states(t, b), "active") == 2 })
+	f.unseal(t, a)
+	answer := b.Want(t, 200, "PUT", "sys/seal", f.root, `{"fleet":true}`)
+	if open, ok := answer.Field("data", "unconfirmed").([]any); !ok || len(open) != 0 {
+		t.Errorf("sealing all: %s", answer.Body)
+	}
+	for _, s := range f.all {
+		s.Want(t, 503, "GET", "auth/token/lookup-self", f.root, "")
+		s.Want(t, 503, "GET", "sys/health", "", "")
+	}
+	f.unseal(t, c)
+	c.Want(t, 200, "GET", "auth/token/lookup-self", f.root, "")
+}
+
+// TestOrderHoldsForTheNextRequest has an order to seal reach a node by its next
+// request, however busy it is with others.
+func TestOrderHoldsForTheNextRequest(t *testing.T) {
+	for range 10 {
+		f := startNodes(t, 2)
+		a, b := f.all[0], f.all[1]
+		stop := make(chan struct{})
+		var work sync.WaitGroup
+		for range 4 {
+			work.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						b.Try("GET", "auth/token/lookup-self", f.root, "")
+					}
+				}
+			})
+		}
+		a.Want(t, 200, "PUT", "sys/seal", f.root, `{"fleet":true}`)
+		b.Want(t, 503, "GET", "auth/token/lookup-self", f.root, "")
+		close(stop)
+		work.Wait()
+	}
+}
+
+// stuck is a store that cannot be reached.
+type stuck struct {
+	store.Engine
+	mu  sync.RWMutex
+	err error
+}
+
+func (s *stuck) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// Sync implements store.Store.
+func (s *stuck) Sync(ctx context.Context) (store.Rev, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	return s.Engine.Sync(ctx)
+}
+
+// TestHealthReads has health tell of a node that cannot reach the store, and of one
+// that can again.
+func TestHealthReads(t *testing.T) {
+	st := &stuck{Engine: mem.Open()}
+	s := servertest.Start(t, func(c *server.Config) { c.Store = func(*slog.Logger) (store.Engine, error) { return st, nil } })
+	s.Want(t, 200, "GET", "sys/health", "", "")
+	st.fail(fmt.Errorf("the network is down"))
+	if a := s.Want(t, 474, "GET", "sys/health", "", ""); a.Field("sealed") != false || strings.Contains(a.Text(), "network") {
+		t.Errorf("health of a node without its store: %s", a.Body)
+	}
+	s.Want(t, 299, "GET", "sys/health?haunhealthycode=299", "", "")
+	if a := s.Do(t, "GET", "auth/token/lookup-self", servertest.Root, ""); a.Status < 500 {
+		t.Errorf("a node that cannot reach the store answers %d: %s", a.Status, a.Body)
+	}
+	st.fail(nil)
+	s.Want(t, 200, "GET", "sys/health", "", "")
+	s.Want(t, 200, "GET", "auth/token/lookup-self", servertest.Root, "")
+}
+
+// TestShutdownFailsNoRequest ends a server under clients that keep connections
+// open: each request is answered or was never sent.
+func TestShutdownFailsNoRequest(t *testing.T) {
+	s := servertest.Start(t)
+	var work sync.WaitGroup
+	failed := make(chan error, 64)
+	var answered atomic.Int64
+	for range 16 {
+		work.Go(func() {
+			c := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
+			for {
+				req, _ := http.NewRequest("PUT", s.URL+"/v1/cubbyhole/a", strings.NewReader(`{"a":"b"}`))
+				req.Header.Set("X-Vault-Token", servertest.Root)
+				resp, err := c.Do(req)
+				if err != nil { // one that was not connected has sent nothing
+					if !strings.Contains(err.Error(), "dial tcp") {
+						failed <- err
+					}
+					return
+				}
+				if resp.Body.Close(); resp.StatusCode != 204 {
+					failed <- fmt.Errorf("status %d", resp.StatusCode)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	waitFor(t, "the clients are at work", func() bool { return answered.Load() > 500 })
+	s.End()
+	work.Wait()
+	close(failed)
+	for err := range failed {
+		t.Errorf("a request failed: %v", err)
+	}
+}
+
+// waitFor waits until something has come about, for at most half a minute.
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 1500 {
+		if done() {
+			return
+		}
+		<-tick.C
+	}
+	t.Fatalf("it did not come about that %s", what)
+}
