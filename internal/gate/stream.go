@@ -85,7 +85,7 @@ func (p *passage) still(ctx context.Context) bool {
 		return false
 	}
 	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
-	ask.Now = now
+	ask.Now, ask.Facts = now, p.facts.Anew()
 	d := acl.Decide(ask)
 	return d.Allowed && (d.Sudo || !p.match.Endpoint.Has(api.Sudo))
 }
