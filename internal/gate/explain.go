@@ -85,7 +85,9 @@ func (h *House) explainRefusal(c *api.Call, q *ExplainRequest) (*Explained, erro
 		out.Explanation = policy.Explanation{Reason: r.cause, Path: r.request.Path, Operation: r.request.Op.String()}
 		return out, nil
 	}
-	out.Explanation = *r.acl.ExplainDecision(r.request, r.decision, r.sudo)
+	request := r.request
+	request.Facts = request.Facts.Anew() // others may ask at the same time
+	out.Explanation = *r.acl.ExplainDecision(request, r.decision, r.sudo)
 	return out, nil
 }
 

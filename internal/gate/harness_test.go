@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,7 +44,8 @@ type thing struct {
 }
 
 type page struct {
-	Limit int `json:"limit"`
+	After string `json:"after"`
+	Limit int    `json:"limit"`
 }
 
 type answer struct {
@@ -81,11 +83,15 @@ func (p *probe) has(c *api.Call, q *thing) (bool, error) {
 
 func (p *probe) list(_ *api.Call, q *page) (*api.Keys, error) {
 	p.calls.Add(1)
-	keys := p.keys
+	keys := slices.DeleteFunc(slices.Clone(p.keys), func(k string) bool { return k <= q.After })
 	if q.Limit > 0 && q.Limit < len(keys) {
 		keys = keys[:q.Limit]
 	}
-	return &api.Keys{Keys: append([]string(nil), keys...)}, nil
+	info := map[string]any{}
+	for _, k := range keys[:min(q.Limit, len(keys))] { // of pages
+		info[k] = true
+	}
+	return &api.Keys{Keys: keys, Info: info}, nil
 }
 
 func (p *probe) unpaged(*api.Call, *api.None) (*api.Keys, error) {

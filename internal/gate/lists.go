@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,22 +17,30 @@ import (
 // is wrong with the request's body, if anything.
 func (p *passage) limit() error {
 	most := p.decision.PageLimit
-	if most <= 0 || (p.r.Op != api.List && p.r.Op != api.Scan) {
+	if p.r.Op != api.List && p.r.Op != api.Scan || most <= 0 && !p.filters() {
 		return p.misread
 	}
 	if !p.match.Endpoint.Request.Knows("limit") {
+		if most <= 0 {
+			return p.misread
+		}
 		return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "the policy limits pages here, and this list has none"}
 	}
 	asked := strings.Trim(string(p.r.Body.Get("limit")), `"`)
-	if n, err := strconv.Atoi(asked); err == nil && n > 0 && n <= most {
-		return p.misread
+	n, err := strconv.Atoi(asked)
+	switch {
+	case most > 0 && (err != nil || n <= 0 || n > most):
+		p.page = most
+		p.req, p.unknown, p.misread = p.match.Endpoint.Decode(&p.match, p.r.Body.With("limit", number(most)))
+	case err == nil:
+		p.page = max(n, 0)
+	case asked != "" && asked != "null" && p.misread == nil: // it may be a number to the handler
+		return api.Errorf(api.Invalid, "limit: must be a whole number")
 	}
-	var err error
-	held := p.r.Body.With("limit", jsontext.Value(strconv.Itoa(most)))
-	p.req, p.unknown, err = p.match.Endpoint.Decode(&p.match, held)
-	p.misread = err
-	return err
+	return p.misread
 }
+
+func number(n int) jsontext.Value { return jsontext.Value(strconv.Itoa(n)) }
 
 // filters reports whether a list must be filtered: the policies demand it, or the
 // request or its mount ask that it hold only what the caller may do something
@@ -45,10 +54,48 @@ func (p *passage) sighted() bool {
 	return listing && !p.public() && p.mount != nil && (p.r.Filter || p.mount.Config.FilterLists)
 }
 
-// filter leaves only the keys that the caller may see.
+// filter leaves only the keys that the caller may see. A page of them is filled
+// with those that follow, so that neither its length nor where it ends tells of
+// what is left out.
 func (p *passage) filter(keys *api.Keys) error {
 	if !p.filters() {
 		return nil
+	}
+	last := p.sift(keys)
+	for batch := p.page; last != "" && len(keys.Keys) < p.page; {
+		batch = min(2*batch, max(p.page, maxBatch))
+		more, err := p.following(last, batch)
+		if err != nil {
+			return err
+		}
+		before := last
+		if last = p.sift(more); last == before {
+			break // it does not go on from there
+		}
+		keys.Keys = append(keys.Keys, more.Keys...)
+		if keys.Info == nil {
+			keys.Info = more.Info
+		}
+		maps.Copy(keys.Info, more.Info)
+	}
+	if p.page > 0 && len(keys.Keys) > p.page {
+		for _, k := range keys.Keys[p.page:] {
+			delete(keys.Info, k)
+		}
+		keys.Keys = keys.Keys[:p.page]
+	}
+	return nil
+}
+
+// maxBatch is how many names are read at once to fill a page, if the page itself
+// is no longer.
+const maxBatch = 4096
+
+// sift leaves only the keys that the caller may see, and returns the last of all;
+// empty when there is none.
+func (p *passage) sift(keys *api.Keys) (last string) {
+	if n := len(keys.Keys); n > 0 {
+		last = keys.Keys[n-1]
 	}
 	sees := p.sight(keys)
 	kept := keys.Keys[:0]
@@ -60,7 +107,31 @@ func (p *passage) filter(keys *api.Keys) error {
 		}
 	}
 	keys.Keys = kept
-	return nil
+	return last
+}
+
+// following are the keys that the list has behind one; none where it cannot go on.
+func (p *passage) following(last string, most int) (*api.Keys, error) {
+	e := p.match.Endpoint
+	if !e.Request.Knows("after") {
+		return &api.Keys{}, nil
+	}
+	after, err := jsontext.AppendQuote(nil, last)
+	if err != nil {
+		return &api.Keys{}, nil
+	}
+	req, _, err := e.Decode(&p.match, p.r.Body.With("limit", number(most)).With("after", after))
+	if err != nil {
+		return nil, err
+	}
+	result, err := e.Invoke(&p.call, req)
+	if keys, ok := result.(*api.Keys); ok && err == nil {
+		return keys, nil
+	}
+	if api.KindOf(err) == api.NotFound {
+		err = nil
+	}
+	return &api.Keys{}, err
 }
 
 // sight tells which keys the caller may do something with, in the listed

@@ -39,6 +39,7 @@ type passage struct {
 	req      any      // decoded
 	unknown  []string // names of parameters that the request has no field for
 	misread  error    // why the body did not decode
+	page     int      // most keys of a list that is filtered; 0: all
 	decision policy.Decision
 	acl      *policy.ACL
 	facts    *policy.Facts  // nil where no policy has a condition

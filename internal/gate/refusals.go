@@ -136,14 +136,14 @@ func smallFacts(f *policy.Facts) *policy.Facts {
 	if f == nil {
 		return nil
 	}
-	out := *f
+	out := f.Anew()
 	out.Headers = make(map[string]string, len(f.Headers))
 	for name, value := range f.Headers {
 		if len(value) <= maxRemembered {
 			out.Headers[name] = strings.Clone(value)
 		}
 	}
-	return &out
+	return out
 }
 
 // visibleTo reports whether who asks in a namespace may be told of the refusal:

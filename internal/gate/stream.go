@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/policy"
 )
 
 // recheck is how often a stream's caller is judged anew.
@@ -85,7 +84,9 @@ func (p *passage) still(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	d := acl.Decide(policy.Request{Path: p.judged(p.path), Op: verbs[p.r.Op], Params: (*params)(p), Now: now})
+	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
+	ask.Now, ask.Facts = now, p.facts.Anew()
+	d := acl.Decide(ask)
 	return d.Allowed && (d.Sudo || !p.match.Endpoint.Has(api.Sudo))
 }
 

@@ -58,7 +58,11 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestStreamEndsWithWhatAllowedIt(t *testing.T) {
+	const mayStillStream = `path "probe/stream" { capabilities = ["read"] condition = "token.type == 'service'" }`
 	for what, end := range map[string]func(*fixture, string){
+		"its condition is met no more": func(f *fixture, _ string) {
+			f.rewrite(strings.ReplaceAll(mayStillStream, "service", "batch"))
+		},
 		"the token is revoked": func(f *fixture, tok string) {
 			found, err := f.house.Tokens.Lookup(t.Context(), tok, time.Now())
 			if err == nil {
@@ -77,7 +81,7 @@ func TestStreamEndsWithWhatAllowedIt(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			tok := f.holder(namespace.RootID, mayStream)
+			tok := f.holder(namespace.RootID, mayStillStream)
 			ended := f.begun(tok)
 			select {
 			case <-ended:

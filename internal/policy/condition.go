@@ -36,25 +36,29 @@ const (
 	broken              // it cannot be told
 )
 
-// eval weighs the condition. What it needs and is not known, or costs too much,
-// leaves it broken; so does a panic of the evaluator.
-func (c *condition) eval(k known) (result truth, why error) {
+// eval weighs the condition, and tells how many steps that took. What it needs and
+// is not known, or costs too much, leaves it broken; so does a panic of the evaluator.
+func (c *condition) eval(k known) (result truth, taken int64, why error) {
 	defer func() {
 		if recover() != nil {
-			result, why = broken, errors.New("the evaluator gave up")
+			result, taken, why = broken, maxCost, errors.New("the evaluator gave up")
 		}
 	}()
-	val, _, err := c.program.Eval(k)
+	val, details, err := c.program.Eval(k)
+	taken = maxCost
+	if n := details.ActualCost(); n != nil {
+		taken = int64(min(*n, maxCost))
+	}
 	if err != nil {
-		return broken, err
+		return broken, taken, err
 	}
 	switch met, ok := val.Value().(bool); {
 	case !ok:
-		return broken, errors.New("the result is neither true nor false")
+		return broken, taken, errors.New("the result is neither true nor false")
 	case met:
-		return holds, nil
+		return holds, taken, nil
 	}
-	return unmet, nil
+	return unmet, taken, nil
 }
 
 // language is the environment that all conditions are compiled in. It is built

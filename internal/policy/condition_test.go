@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func TestConditionsOnFacts(t *testing.T) {
 			t.Errorf("%s: %v", c.condition, fault)
 			continue
 		}
-		if got, why := compiled.eval(known{&newWeighing(c.req).request}); got != c.want || (why != nil) != (got == broken) {
+		if got, _, why := compiled.eval(known{&newWeighing(c.req).request}); got != c.want || (why != nil) != (got == broken) {
 			t.Errorf("%s: %v (%v), want %v", c.condition, got, why, c.want)
 		}
 	}
@@ -133,7 +134,7 @@ func TestConditionsAreBounded(t *testing.T) {
 		t.Fatal(fault)
 	}
 	req := Request{Path: strings.Repeat("a/", 200_000), Facts: &Facts{}}
-	if got, why := long.eval(known{&req}); got != broken {
+	if got, _, why := long.eval(known{&req}); got != broken {
 		t.Errorf("unbounded work: %v, %v", got, why)
 	}
 }
@@ -214,9 +215,61 @@ func FuzzCondition(f *testing.F) {
 			}
 			return
 		}
-		first, why := compiled.eval(known{&req})
-		if again, _ := compiled.eval(known{&req}); again != first || (why != nil) != (first == broken) {
+		first, _, why := compiled.eval(known{&req})
+		if again, _, _ := compiled.eval(known{&req}); again != first || (why != nil) != (first == broken) {
 			t.Fatalf("%v, then %v (%v)", first, again, why)
 		}
 	})
+}
+
+// nested is a policy of as many rules as may have a condition, each for what the one
+// before is for and less; the first has none and grants.
+func nested(t *testing.T, condition string) (acl *ACL, path string) {
+	t.Helper()
+	b := strings.Builder{}
+	b.WriteString("path \"kv/*\" { capabilities = [\"read\"] }\n")
+	for i := range maxConditions {
+		fmt.Fprintf(&b, "path \"kv/a%s*\" { capabilities = [\"deny\"] condition = \"%s && %d >= 0\" }\n", strings.Repeat("a", i), condition, i)
+	}
+	p, err := Parse("p", b.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Compile(time.Unix(1e9, 0), p), "kv/" + strings.Repeat("a", maxConditions) + strings.Repeat("/abcdeabcdeabcdeabcde", 60)
+}
+
+// TestConditionsOfOneRequestAreBounded has hundreds of conditions, each as costly as
+// one may be, stand before a rule that grants: together they may take what a few may,
+// also for a list of thousands of names. What is not weighed denies. Controls: as
+// many conditions of the usual size are all weighed, and so are those of the next request.
+func TestConditionsOfOneRequestAreBounded(t *testing.T) {
+	acl, path := nested(t, "!request.segments.all(s, s.matches('^(a|b|c|d|e)*x?y?z?.*$') || s.contains('q'))")
+	facts := &Facts{TokenType: "service"}
+	req := Request{Path: path, Op: Read, Now: time.Unix(1e9, 0), Facts: facts}
+	for _, f := range []*Facts{facts, facts.Anew()} {
+		req.Facts = f
+		if d := acl.Decide(req); d.Reason != ConditionFailed || f.left.n > 0 || f.left.n < -maxCost {
+			t.Errorf("%v, and %d steps are left", d.Reason, f.left.n)
+		}
+	}
+	names := acl.Sight(Request{Path: "kv/", Now: req.Now, Facts: facts})
+	for range 1000 {
+		if names.Sees(path) {
+			t.Fatal("a name is seen, though a condition that denies was not weighed")
+		}
+	}
+	if facts.left.n < -maxCost {
+		t.Errorf("the conditions took %d steps too many", -facts.left.n)
+	}
+	usual, path := nested(t, "token.type == 'batch'")
+	req = Request{Path: path, Op: Read, Now: time.Unix(1e9, 0), Facts: &Facts{TokenType: "service"}}
+	if d := usual.Decide(req); d.Reason != Granted {
+		t.Errorf("with conditions of the usual size: %v", d.Reason)
+	}
+	if !usual.Sight(Request{Path: "kv/", Now: req.Now, Facts: req.Facts}).Sees(path) {
+		t.Error("with conditions of the usual size a name is not seen")
+	}
+	if facts.Anew().left.begun || (*Facts)(nil).Anew() != nil {
+		t.Error("facts made anew are not")
+	}
 }

@@ -18,7 +18,9 @@ import (
 
 // Facts are what conditions may weigh, beyond the rest of the Request. What is
 // zero is not known, and a condition that needs it fails, which denies; but a
-// token without metadata, entity or policies has none.
+// token without metadata, entity or policies has none. They are those of one
+// request, for all that is decided about it, and not for use by many goroutines at
+// once.
 type Facts struct {
 	Source      netip.Addr        // where the request came from
 	AuthMethod  string            // type of the method that issued the token, such as "userpass"
@@ -31,6 +33,41 @@ type Facts struct {
 	Policies    []string          // of the token
 	Namespace   string            // path of the request's namespace, with a trailing slash; empty for the root
 	Headers     map[string]string // by name in small letters; nil is not known
+
+	left steps // for what decisions with these facts may take yet
+}
+
+// steps bound what the conditions of one request take together, however many of
+// them could decide and however many names it lists. They are counted as CEL counts.
+type steps struct {
+	begun bool
+	n     int64
+}
+
+// What the first decision about a request may take, and each further one adds.
+const (
+	firstSteps   = 100_000
+	furtherSteps = 500
+)
+
+// Anew are the same facts for another request: no decision has been taken with
+// them. Facts that are not known stay so.
+func (f *Facts) Anew() *Facts {
+	if f == nil {
+		return nil
+	}
+	out := *f
+	out.left = steps{}
+	return &out
+}
+
+// decide makes room for a decision.
+func (s *steps) decide() {
+	if !s.begun {
+		s.begun, s.n = true, firstSteps
+		return
+	}
+	s.n += furtherSteps
 }
 
 // variable is a name that conditions know.

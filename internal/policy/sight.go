@@ -12,6 +12,8 @@ type Sight struct {
 	req  Request
 	near []*merged // rules that could match in the directory or below, as they stand for the request
 	hide []*merged // of those, and of the folded denies, the ones that cover what they match and grant nothing
+
+	weighings []*weighing // of the directory, one for each verb; none where nothing has a condition
 }
 
 // Sight gives the sight below req.Path, a directory with a trailing slash or
@@ -20,6 +22,10 @@ func (a *ACL) Sight(req Request) *Sight {
 	s := &Sight{acl: a, req: req}
 	if a == nil || a.root {
 		return s
+	}
+	for verb := Create; a.conditional && verb <= Scan; verb <<= 1 {
+		req.Op = verb
+		s.weighings = append(s.weighings, newWeighing(req))
 	}
 	for _, m := range a.rules.all {
 		if req.Path == "" || m.pattern.reaches(req.Path) {
@@ -51,15 +57,12 @@ func (s *Sight) add(m *merged) {
 
 // weigh is what a conditional rule grants under any verb.
 func (s *Sight) weigh(m *merged) (caps Capabilities, exists bool) {
-	for verb := Create; verb <= Scan; verb <<= 1 {
-		req := s.req
-		req.Op = verb
-		w := newWeighing(req)
+	for _, w := range s.weighings {
 		if !w.exists(m) {
 			continue
 		}
 		exists = true
-		caps |= w.settle(m).caps & (verb | Deny)
+		caps |= w.settle(m).caps & (w.request.Op | Deny)
 	}
 	return caps, exists
 }

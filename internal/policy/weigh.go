@@ -1,5 +1,10 @@
 package policy
 
+import "errors"
+
+// errTooLong is why a condition is not weighed.
+var errTooLong = errors.New("the conditions of this request take too long together")
+
 // weighing is one request's conditions, each evaluated at most once and only
 // where a rule that has it could decide. A nil *weighing is for ACLs without
 // conditions.
@@ -21,6 +26,7 @@ func newWeighing(req Request) *weighing {
 	if req.Facts == nil {
 		req.Facts = &Facts{}
 	}
+	req.Facts.left.decide()
 	return &weighing{request: req}
 }
 
@@ -34,7 +40,12 @@ func (w *weighing) weigh(r *Rule) (truth, error) {
 			return w.results[i].truth, w.results[i].why
 		}
 	}
-	result, why := r.cond.eval(known{&w.request})
+	result, why := broken, errTooLong
+	if left := &w.request.Facts.left; left.n > 0 {
+		var taken int64
+		result, taken, why = r.cond.eval(known{&w.request})
+		left.n -= taken
+	}
 	w.results = append(w.results, weighed{r.cond, result, why})
 	return result, why
 }

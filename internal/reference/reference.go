@@ -9,6 +9,7 @@ package reference
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/strongroom/strongroom/internal/api"
 )
@@ -23,6 +24,11 @@ type Book struct {
 	// Mounts are those of the call's namespace that its caller may know of. For
 	// a call without a caller they are those that every namespace has.
 	Mounts func(*api.Call) ([]Mount, error)
+
+	// strangers is what callers without a token get, made once: with the mounts'
+	// paths, and with these left open. All of them share its bytes, so that asking
+	// for it, and holding it for who reads slowly, costs next to nothing.
+	strangers [2]atomic.Pointer[api.Raw]
 }
 
 // Mount is a place where an engine answers.

@@ -127,6 +127,35 @@ func TestPathsOfMounts(t *testing.T) {
 	}
 }
 
+// TestStrangersShareOneAnswer has callers without a token ask again and again, and
+// for what would make the answer grow.
+func TestStrangersShareOneAnswer(t *testing.T) {
+	b := book(t)
+	for _, generic := range []bool{false, true} {
+		var first *byte
+		for i := range 3 {
+			raw, err := b.Specification(&api.Call{}, &SpecificationRequest{Generic: generic})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = &raw.Body[0]
+			}
+			if &raw.Body[0] != first {
+				t.Errorf("generic %v: the answer was made again", generic)
+			}
+		}
+	}
+	for token, most := range map[string]int{"": 0, "t": maxContext} {
+		c := &api.Call{Caller: api.Caller{TokenID: token}}
+		for n, want := range map[int]api.Kind{most: 0, most + 1: api.Invalid, 60_000: api.Invalid} {
+			if _, err := b.Specification(c, &SpecificationRequest{Context: strings.Repeat("a", n)}); err != nil != (want != 0) || err != nil && api.KindOf(err) != want {
+				t.Errorf("token %q, a context of %d bytes: %v", token, n, err)
+			}
+		}
+	}
+}
+
 func TestOperations(t *testing.T) {
 	doc := specification(t, book(t), "t", SpecificationRequest{Generic: true, Context: "ctx"})
 	it := doc.Paths["/{a_b_mount_path}/wares/{name}"]

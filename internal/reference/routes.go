@@ -21,12 +21,40 @@ func Routes() []api.Route[*Book] {
 // SpecificationRequest asks for the OpenAPI document.
 type SpecificationRequest struct {
 	Generic bool   `json:"generic_mount_paths"` // Leave the mounts' paths open, so that the document fits every server with these engines.
-	Context string `json:"context"`             // Text that ends each operationId.
+	Context string `json:"context"`             // Text that ends each operationId, of up to 64 bytes; needs a token.
 }
+
+// maxContext is how long the text may be that ends each operationId, in bytes: it
+// is in the answer some hundreds of times.
+const maxContext = 64
 
 // Specification answers the OpenAPI document of the mounts that the caller may
 // know of. A caller without a token gets what is the same for everybody.
 func (b *Book) Specification(c *api.Call, q *SpecificationRequest) (*api.Raw, error) {
+	stranger := c.Caller.TokenID == "" && c.Caller.Namespace.ID == ""
+	switch {
+	case len(q.Context) > maxContext:
+		return nil, api.Errorf(api.Invalid, "context: longer than %d bytes", maxContext)
+	case stranger && q.Context != "":
+		return nil, &api.Error{Kind: api.Invalid, Message: "context: needs a token", Hint: "log in first, or leave it out"}
+	case !stranger:
+		return b.document(c, q)
+	}
+	made := &b.strangers[0]
+	if q.Generic {
+		made = &b.strangers[1]
+	}
+	if made.Load() == nil {
+		raw, err := b.document(c, q)
+		if err != nil {
+			return nil, err
+		}
+		made.Store(raw)
+	}
+	return made.Load(), nil
+}
+
+func (b *Book) document(c *api.Call, q *SpecificationRequest) (*api.Raw, error) {
 	mounts, err := b.Mounts(c)
 	if err != nil {
 		return nil, err

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// listenerKey is the key of a connection's listener in its context.
-type listenerKey struct{}
+// connectionKey is the key of a connection in its context.
+type connectionKey struct{}
 
-// within notes which listener a connection came by.
+// within notes which connection requests come by.
 func within(ctx context.Context, c net.Conn) context.Context {
 	if k := countedOf(c); k != nil {
-		return context.WithValue(ctx, listenerKey{}, k.limits.listener)
+		return context.WithValue(ctx, connectionKey{}, k)
 	}
 	return ctx
 }
@@ -26,13 +26,23 @@ func within(ctx context.Context, c net.Conn) context.Context {
 // has, and what is served at all.
 func (s *Server) front(door http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l, ok := r.Context().Value(listenerKey{}).(*Listener)
-		if !ok || l == nil {
+		k, ok := r.Context().Value(connectionKey{}).(*counted)
+		if !ok {
 			door.ServeHTTP(w, r)
 			return
 		}
+		l := k.limits.listener
 		if len(l.Headers) > 0 {
 			w = &headed{ResponseWriter: w, headers: l.Headers}
+		}
+		if r.ProtoMajor > 1 { // before, there is one at a time
+			if !k.begin() {
+				k.limits.tell(k.who)
+				w.Header().Set("Retry-After", "1")
+				refuse(w, http.StatusServiceUnavailable, "too many requests are under way at once; try again in a second, or send fewer at a time")
+				return
+			}
+			defer k.end()
 		}
 		if err := l.Forwarded.believe(r); err != nil {
 			refuse(w, http.StatusBadRequest, err.Error())

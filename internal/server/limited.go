@@ -16,7 +16,9 @@ import (
 // limited is a listener with bounds on the connections that are open at once: on
 // all of them, and on those of each client, so that none can have them all. One
 // too many of a client is closed, so that it hears of it and does not wait; when
-// all places are taken, a connection that nobody is using makes room.
+// all places are taken, a connection that nobody is using makes room. HTTP/2 has
+// many requests on one connection, and each of them costs what a connection does:
+// a second one under way takes a place of its own.
 type limited struct {
 	net.Listener
 	listener   *Listener        // as it is configured
@@ -79,33 +81,59 @@ func (l *limited) client(a net.Addr) netip.Prefix {
 // made; else it is nil.
 func (l *limited) admit(c net.Conn, who netip.Prefix) *counted {
 	in := &counted{Conn: c, limits: l, who: who}
-	if l.enter(in) {
+	if l.roomFor(who, func() bool { return l.enter(in) }) {
 		return in
 	}
-	if victim := l.victim(who); victim != nil {
-		victim.Close() // its client makes another when it needs one
-		if l.enter(in) {
-			return in
-		}
-	}
 	return nil
+}
+
+// roomFor has a client enter, and makes room where that is what it takes.
+func (l *limited) roomFor(who netip.Prefix, enter func() bool) bool {
+	if enter() {
+		return true
+	}
+	victim := l.victim(who)
+	if victim == nil {
+		return false
+	}
+	victim.Close() // its client makes another when it needs one
+	return enter()
 }
 
 func (l *limited) enter(c *counted) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.most || l.crowded(c.who) {
+	if !l.take(c.who) {
 		return false
 	}
-	l.open++
 	if l.conns == nil {
 		l.conns = map[*counted]struct{}{}
 	}
 	l.conns[c] = struct{}{}
-	if c.who.IsValid() {
-		l.from[c.who]++
+	return true
+}
+
+// take takes a place for a client, if there is one.
+func (l *limited) take(who netip.Prefix) bool {
+	if l.open >= l.most || l.crowded(who) {
+		return false
+	}
+	l.open++
+	if who.IsValid() {
+		l.from[who]++
 	}
 	return true
+}
+
+// give gives a client's place back.
+func (l *limited) give(who netip.Prefix) {
+	l.open--
+	if !who.IsValid() {
+		return
+	}
+	if l.from[who]--; l.from[who] == 0 {
+		delete(l.from, who)
+	}
 }
 
 // crowded reports whether a client has all the connections that it may have.
@@ -135,14 +163,7 @@ func (l *limited) leave(c *counted) {
 		return
 	}
 	delete(l.conns, c)
-	l.open--
-	who := c.who
-	if !who.IsValid() {
-		return
-	}
-	if l.from[who]--; l.from[who] == 0 {
-		delete(l.from, who)
-	}
+	l.give(c.who)
 }
 
 // tellEvery is the least time between two lines about refusals.
@@ -157,7 +178,7 @@ func (l *limited) tell(who netip.Prefix) {
 	if !l.told.IsZero() && now.Sub(l.told) < tellEvery {
 		return
 	}
-	l.log.Warn("connections were refused: too many are open", slog.String("listener", l.Addr().String()), slog.Int("refused", l.refused),
+	l.log.Warn("connections or requests were refused: too many are open", slog.String("listener", l.Addr().String()), slog.Int("refused", l.refused),
 		slog.String("last_from", who.String()), slog.Int("most", l.most), slog.Int("most_per_client", l.each))
 	l.refused, l.told = 0, now
 }
@@ -168,6 +189,33 @@ type counted struct {
 	limits *limited
 	who    netip.Prefix
 	idle   atomic.Int64 // since when nobody uses it, in nanoseconds since 1970; 0: somebody does
+
+	requests int // under way, by the listener's lock
+}
+
+// begin counts a request, and reports whether there is a place for it or one can
+// be made. One that is alone on its connection has the connection's.
+func (c *counted) begin() bool { return c.limits.roomFor(c.who, c.enter) }
+
+func (c *counted) enter() bool {
+	l := c.limits
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.requests > 0 && !l.take(c.who) {
+		return false
+	}
+	c.requests++
+	return true
+}
+
+// end ends a request that has begun.
+func (c *counted) end() {
+	l := c.limits
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.requests--; c.requests > 0 {
+		l.give(c.who)
+	}
 }
 
 // note keeps how a connection of the HTTP server is used.

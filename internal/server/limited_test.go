@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -169,6 +171,52 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	c.want(false, tcp("192.0.2.4"))
 }
 
+// TestRequestsOnOneConnectionAreCounted has one client send many requests on one
+// connection, each beyond the first in the place of a connection, and give their
+// places back.
+func TestRequestsOnOneConnectionAreCounted(t *testing.T) {
+	c := newCrowd(t, 6, 4)
+	conn := countedOf(c.want(true, tcp("192.0.2.7")))
+	for i, want := range []bool{true, true, true, true, false, false} {
+		if got := conn.begin(); got != want {
+			t.Fatalf("request %d of 4 that may be: let in %v", i+1, got)
+		}
+	}
+	c.want(false, tcp("192.0.2.7")) // neither has it a connection left
+	other := countedOf(c.want(true, tcp("192.0.2.8")))
+	for i, want := range []bool{true, true, false} {
+		if got := other.begin(); got != want {
+			t.Fatalf("request %d of 2 that may be: let in %v", i+1, got)
+		}
+	}
+	idle := countedOf(other)
+	idle.end()
+	idle.end()
+	note(idle, http.StateIdle)
+	c.want(true, tcp("192.0.2.9"))
+	last := countedOf(c.want(true, tcp("192.0.2.9"))) // in the place of the idle one
+	if !last.begin() || last.begin() {
+		t.Error("of two requests where one place is left, not one was let in")
+	}
+	conn.end()
+	if !last.begin() {
+		t.Error("a request that has ended gave no place back")
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		conn.end()
+	}
+	last.end()
+	last.end()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open != 2 || len(c.from) != 1 {
+		t.Errorf("counted are %v, %d in all", c.from, c.open)
+	}
+}
+
 // TestRefusalsAreTold floods a listener: the log has the first refusal at once,
 // and then a line a minute that counts.
 func TestRefusalsAreTold(t *testing.T) {
@@ -273,5 +321,59 @@ func TestServeTellsOfRefusals(t *testing.T) {
 	stop()
 	if err := errors.Join(<-ended, s.Close(), conn.Close(), in.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRequestsOfHTTP2AreLimited sends five requests at once on one connection whose
+// bodies do not come, where three may be under way: each holds memory, as a
+// connection does.
+func TestRequestsOfHTTP2AreLimited(t *testing.T) {
+	a := newAuthority(t)
+	a.issue("server", &x509.Certificate{})
+	ls := a.serve(Listener{Address: "127.0.0.1:0", CertFile: a.file("server.crt"), KeyFile: a.file("server.key")})
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, MaxConnsPerHost: 1}
+	defer tr.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ask := func(method string, body io.Reader) (status int) {
+		r, err := http.NewRequestWithContext(ctx, method, ls.URLs[0]+"/v1/sys/unseal", body)
+		a.must(err)
+		resp, err := tr.RoundTrip(r)
+		if err != nil {
+			return 0
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	ask("GET", nil) // makes the connection
+	l := ls.counts[0]
+	l.mu.Lock()
+	l.most = 3
+	l.mu.Unlock()
+	statuses, bodies := make(chan int), []*io.PipeWriter{}
+	for range 5 {
+		body, w := io.Pipe()
+		bodies = append(bodies, w)
+		go func() { statuses <- ask("POST", body) }()
+	}
+	for range 2 {
+		if got := <-statuses; got != http.StatusServiceUnavailable {
+			t.Errorf("one of two requests too many was answered %d", got)
+		}
+	}
+	for _, w := range bodies {
+		w.Close()
+	}
+	for range 3 {
+		if got := <-statuses; got != http.StatusBadRequest {
+			t.Errorf("one of three requests that may be was answered %d", got)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != 1 {
+		t.Errorf("%d places are taken by one connection", l.open)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/strongroom/strongroom/internal/api"
 )
 
 // heavy are bodies whose values are many for their size.
@@ -62,5 +64,31 @@ func TestAuditLinesAreBounded(t *testing.T) {
 	hash := s.Want(t, 200, "POST", "sys/audit-hash/tap", root, `{"input":`+quoted(t, body)+`}`).String("data", "hash")
 	if hash == "" || strings.Count(written, `"data":{"elided":"`+hash+`"}`) != 2 {
 		t.Errorf("the body's hash %s is not in both entries: %.2000s", hash, written)
+	}
+}
+
+// TestStrangersGetNoLargeAnswers gives every field of every endpoint a long text, with
+// no token and with one that is nobody's: what is answered is in no proportion to it,
+// so that nobody can have the server make and hold much for little.
+func TestStrangersGetNoLargeAnswers(t *testing.T) {
+	s := furnished(t)
+	largest := len(s.Do(t, "GET", "sys/internal/specs/openapi", "", "").Body)
+	long := strings.Repeat("x", 60_000)
+	for name, e := range surface(t) {
+		_, path, _ := strings.Cut(name, " ")
+		for _, f := range e.Request.Fields {
+			if f.InPath || f.Whole || f.Name == "" || f.Name == "-" {
+				continue
+			}
+			path, body := filled(path), `{"`+f.Name+`":"`+long+`"}`
+			if e.Op != api.Write && e.Op != api.Patch {
+				path, body = path+"?"+f.Name+"="+long, ""
+			}
+			for _, token := range []string{"", "hvs.bogus"} {
+				if got := len(s.Do(t, methods[e.Op], path, token, body, "Content-Type", "application/merge-patch+json").Body); got > largest {
+					t.Errorf("%s: %s of %d bytes is answered with %d (token %q)", name, f.Name, len(long), got, token)
+				}
+			}
+		}
 	}
 }

@@ -27,7 +27,9 @@ func TestOpenAPIShowsWhatTheCallerReaches(t *testing.T) {
 			}
 		}
 		equal(t, "status for a bad token", c.send(t, "GET", "/v1/sys/internal/specs/openapi", "", "X-Vault-Token", "bad").status, 403)
-		generic := c.send(t, "POST", "/v1/sys/internal/specs/openapi", `{"generic_mount_paths":true,"context":"ci"}`, "X-Vault-Token", "").body
+		const ci = `{"generic_mount_paths":true,"context":"ci"}`
+		equal(t, "status for nobody's own names", c.send(t, "POST", "/v1/sys/internal/specs/openapi", ci, "X-Vault-Token", "").status, 400)
+		generic := c.send(t, "POST", "/v1/sys/internal/specs/openapi", ci).body
 		equal(t, "an operation's name", at(generic, "paths./auth/token/create.post.operationId"), "auth-token-write-create-ci")
 	})
 }
