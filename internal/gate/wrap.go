@@ -27,9 +27,11 @@ func (p *passage) wrap() error {
 
 // mayKeep reports whether the answer may be kept for the bearer of a wrapping
 // token. What anybody may ask for is not: who shows no token must not be able to
-// fill the store.
+// fill the store. Nor is what a wrapping token alone was shown for, since no policy
+// has been asked for how long: exchanging it for another sees to that itself.
 func (p *passage) mayKeep() bool {
-	return p.token != nil || p.bearer() || p.match.Endpoint.Answer == api.Login
+	e := p.match.Endpoint
+	return p.token != nil || e.Answer == api.Login || p.bearer() && e.Answer == api.Wrapped
 }
 
 // unwrapped answers with a whole answer that was made before.

@@ -155,6 +155,9 @@ func (st *stage) run(e store.Entry, key string, fn func(*stage) error) (err erro
 	if st.c, err = decodeCeremony(e, st.root, st.cluster, st.m.now()); err != nil {
 		return err
 	}
+	if st.stranded() {
+		st.c = nil
+	}
 	if err := fn(st); err != nil {
 		return err
 	}
@@ -165,6 +168,13 @@ func (st *stage) run(e store.Entry, key string, fn func(*stage) error) (err erro
 	own, err := st.encode(key)
 	st.writes = append(st.writes, list, own)
 	return err
+}
+
+// stranded reports whether the ceremony's slot has been taken away, by another
+// ceremony or by an operator, so that no share counts any more: neither to go on nor
+// to cancel. It is then begun anew.
+func (st *stage) stranded() bool {
+	return st.c != nil && !st.c.Verifying() && !slices.Contains(st.d.Slots, st.c.Slot)
 }
 
 func (st *stage) encode(key string) (store.Write, error) {

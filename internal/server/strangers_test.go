@@ -71,6 +71,25 @@ func TestRewrapKeepsNoLonger(t *testing.T) {
 	}
 }
 
+// A wrapping token alone has nothing kept: no policy says for how long. Exchanging
+// it is bounded by itself.
+func TestBearerHasNothingKept(t *testing.T) {
+	d := newDev(t)
+	first := d.want(200, d.ask("GET", "secret/data/app", "", "root", "X-Vault-Wrap-TTL", "60"))
+	for _, path := range []string{"sys/wrapping/lookup", "sys/wrapping/unwrap"} {
+		for _, body := range []string{"", `{"token":"` + first.Wrap.Token + `"}`} {
+			if a := d.ask("POST", path, body, first.Wrap.Token, "X-Vault-Wrap-TTL", "700h"); a.status != 400 || a.Wrap.Token != "" {
+				t.Errorf("%s: %d %s", path, a.status, a.text)
+			}
+		}
+	}
+	again := d.want(200, d.ask("POST", "sys/wrapping/rewrap", "", first.Wrap.Token, "X-Vault-Wrap-TTL", "30"))
+	inner := d.want(200, d.ask("POST", "sys/wrapping/unwrap", `{"token":"`+again.Wrap.Token+`"}`, "root", "X-Vault-Wrap-TTL", "60")) // a policy was asked
+	if a := d.want(200, d.ask("POST", "sys/wrapping/unwrap", "", inner.Wrap.Token)); !strings.Contains(a.text, secret) {
+		t.Errorf("what was wrapped is lost: %s", a.text)
+	}
+}
+
 // What a role limits cannot be had without the limits by asking for a batch token.
 func TestBatchIsNoWayOutOfARole(t *testing.T) {
 	d := newDev(t)
