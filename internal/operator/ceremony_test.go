@@ -317,6 +317,11 @@ func TestNobodyCancelsBeforeTheAnswer(t *testing.T) {
 	if commits < 3 || open > 0 {
 		t.Errorf("after %d of %d commits a cancellation gets in", open, commits)
 	}
+	commits, open = 0, 0
+	must(t, o.answered(c, o.cancel(o.call(t), seal.Rekey, &CancelRequest{})))
+	if commits != 1 || open > 0 {
+		t.Errorf("after %d of %d commits of a cancellation new keys can be made", open, commits)
+	}
 	if _, err := o.rekeyUpdate(o.call(t), &UpdateRequest{Key: keys[0], Nonce: begun.Nonce}); err == nil {
 		t.Error("an old key counts in a ceremony that is over")
 	}

@@ -107,7 +107,11 @@ var errUnchanged = errors.New("seal: nothing changes")
 // the list of slots has changed meanwhile; then it starts again.
 func (m *Manager) step(ctx context.Context, p Purpose, fn func(*stage) error) error {
 	var err error
-	for range changeAttempts {
+	for attempt := range changeAttempts {
+		if attempt == 1 { // who has lost once waits for the others who have, so that nobody loses for ever
+			m.losers.Lock()
+			defer m.losers.Unlock()
+		}
 		if err = m.stepOnce(ctx, p, fn); !errors.Is(err, store.ErrConflict) {
 			break
 		}
