@@ -27,11 +27,11 @@ func (p *passage) wrap() error {
 
 // mayKeep reports whether the answer may be kept for the bearer of a wrapping
 // token. What anybody may ask for is not: who shows no token must not be able to
-// fill the store. Nor is what a wrapping token alone was shown for, since no policy
-// has been asked for how long: exchanging it for another sees to that itself.
+// fill the store. Of a wrapping token alone, what uses it up is: as one answer stays
+// one answer, and no longer than before, which the handler sees to.
 func (p *passage) mayKeep() bool {
 	e := p.match.Endpoint
-	return p.token != nil || e.Answer == api.Login || p.bearer() && e.Answer == api.Wrapped
+	return p.token != nil || e.Answer == api.Login || p.bearer() && (e.Answer == api.Wrapped || e.Answer == api.Whole)
 }
 
 // unwrapped answers with a whole answer that was made before.
