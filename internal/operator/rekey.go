@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -208,6 +209,11 @@ func (d *Desk) firstRecovery(c *api.Call, q *RekeyRequest) (*RekeyProgress, erro
 	m, to, err := q.memo(c)
 	if err != nil {
 		return nil, err
+	}
+	d.handing.Lock() // so that only one is the first
+	defer d.handing.Unlock()
+	if _, required, err := d.Seal.CeremonyStatus(c, seal.Rekey); err != nil || required != 0 {
+		return nil, cmp.Or(ceremonyError(err), error(api.Errorf(api.Invalid, "recovery keys have been made meanwhile")))
 	}
 	made, err := d.Seal.AddSlot(c, seal.SlotSpec{Kind: seal.KindShamir, Name: "recovery keys", Shares: q.Shares, Threshold: q.Threshold})
 	if err != nil {

@@ -174,11 +174,17 @@ func (st *stage) run(e store.Entry, key string, fn func(*stage) error) (err erro
 	return err
 }
 
-// stranded reports whether the ceremony's slot has been taken away, by another
-// ceremony or by an operator, so that no share counts any more: neither to go on nor
-// to cancel. It is then begun anew.
+// stranded reports whether the slot whose shares are awaited has been taken away, by
+// another ceremony or by an operator, so that none counts any more: neither to go on
+// nor to cancel. The ceremony is then begun anew.
 func (st *stage) stranded() bool {
-	return st.c != nil && !st.c.Verifying() && !slices.Contains(st.d.Slots, st.c.Slot)
+	switch {
+	case st.c == nil:
+		return false
+	case st.c.Verifying():
+		return !slices.Contains(st.d.Slots, st.c.New.Slot)
+	}
+	return !slices.Contains(st.d.Slots, st.c.Slot)
 }
 
 func (st *stage) encode(key string) (store.Write, error) {

@@ -437,4 +437,12 @@ func TestStrandedCeremony(t *testing.T) {
 	if !n.show(t, RootToken, again.Nonce, fresh[1]).Complete {
 		t.Error("the new shares allow no root token")
 	}
+	c = n.begin(t, newSet)
+	n.show(t, Rekey, c.Nonce, fresh[0])
+	made = n.show(t, Rekey, c.Nonce, fresh[1])
+	must(t, n.RemoveSlot(t.Context(), made.New.Slot))
+	if now, _, err := n.CeremonyStatus(t.Context(), Rekey); err != nil || now != nil {
+		t.Errorf("a verification of keys that are gone: %+v, %v", now, err)
+	}
+	n.begin(t, newSet)
 }
