@@ -26,7 +26,7 @@ const (
 	Hidden                    // left out of the documentation: it answers what the surface does not have
 	Rescue                    // answers who holds the root policy also when no audit device takes the request: the server's log does
 	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
-	Self                      // is about the calling token: policies see the path as in that token's namespace, whichever is asked
+	Self                      // is about the calling token: it is answered in that token's namespace, whichever is asked, and policies see the path so
 	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
 )
 

@@ -292,7 +292,32 @@ func (p *passage) owner() error {
 	if p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies); err != nil {
 		return err
 	}
+	if err := p.atHome(); err != nil {
+		return err
+	}
 	return p.gather()
+}
+
+// atHome has what is about the calling token answered by the mount of the token's
+// own namespace, whichever was asked: its limits apply, and what a token keeps for
+// itself lies where its revocation finds it. Nothing is kept there for a token that
+// is dead.
+func (p *passage) atHome() error {
+	if p.lost != nil || p.mount == nil || !p.match.Endpoint.Has(api.Self) {
+		return nil
+	}
+	table, err := p.house.Mounts.Table(&p.call, p.token.NamespaceID)
+	if err != nil {
+		return err
+	}
+	e := table.Get(p.mount.Path)
+	if e == nil || e.Type != p.mount.Type {
+		p.lost = noRoute()
+		return nil
+	}
+	p.mount, p.call.Mount = e, e.API()
+	p.call.Store = store.Sub(p.house.Tokens.While(p.token), e.Prefix(p.token.NamespaceID))
+	return nil
 }
 
 // decode makes the typed request.

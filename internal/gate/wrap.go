@@ -27,9 +27,11 @@ func (p *passage) wrap() error {
 
 // mayKeep reports whether the answer may be kept for the bearer of a wrapping
 // token. What anybody may ask for is not: who shows no token must not be able to
-// fill the store.
+// fill the store. Of a wrapping token alone, what uses it up is: as one answer stays
+// one answer, and no longer than before, which the handler sees to.
 func (p *passage) mayKeep() bool {
-	return p.token != nil || p.bearer() || p.match.Endpoint.Answer == api.Login
+	e := p.match.Endpoint
+	return p.token != nil || e.Answer == api.Login || p.bearer() && (e.Answer == api.Wrapped || e.Answer == api.Whole)
 }
 
 // unwrapped answers with a whole answer that was made before.

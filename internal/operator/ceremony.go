@@ -185,6 +185,7 @@ func (d *Desk) cancel(c *api.Call, p seal.Purpose, q *CancelRequest) error {
 			return ceremonyError(seal.ErrNonce)
 		}
 	}
-	d.settle()
+	d.handing.Lock() // until it is done: new keys that are made meanwhile are answered
+	defer d.handing.Unlock()
 	return keyError(c, d.Seal.Cancel(c, p, proof(c, q.Key)))
 }

@@ -252,3 +252,78 @@ func TestCountOutlivesTheServer(t *testing.T) {
 		t.Errorf("counted %d under a new key, %v", status.Encryptions, err)
 	}
 }
+
+// TestNewKeysAreNotWrapped pins that the only keys that unseal are never kept in the
+// store that they unseal.
+func TestNewKeysAreNotWrapped(t *testing.T) {
+	o, keys := founded(t, mem.Open())
+	begun, err := o.rekeyInit(o.call(t), &RekeyRequest{Shares: 1, Threshold: 1})
+	must(t, err)
+	for _, k := range keys[:2] {
+		c := o.call(t)
+		c.WrapTTL = time.Minute
+		_, err := o.rekeyUpdate(c, &UpdateRequest{Key: k, Nonce: begun.Nonce})
+		if api.KindOf(o.answered(c, err)) != api.Invalid {
+			t.Errorf("wrapped: %v", err)
+		}
+	}
+	now, err := o.rekeyStatus(o.call(t), nil)
+	must(t, err)
+	if now.Progress != 0 {
+		t.Errorf("%d of the refused keys count", now.Progress)
+	}
+	must(t, o.Barrier.Seal())
+	must(t, o.reopen(t, keys))
+}
+
+// watched is a store that calls back once a commit has been made.
+type watched struct {
+	store.Store
+	made func()
+}
+
+func (w *watched) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (store.Rev, error) {
+	rev, err := w.Store.Commit(ctx, checks, writes)
+	if w.made != nil {
+		w.made()
+	}
+	return rev, err
+}
+
+// TestNobodyCancelsBeforeTheAnswer pins that what waits for new keys to be sent waits
+// from before they are made: a cancellation between would take away the keys that are
+// then answered.
+func TestNobodyCancelsBeforeTheAnswer(t *testing.T) {
+	w := &watched{Store: mem.Open()}
+	o, keys := founded(t, w)
+	begun, err := o.rekeyInit(o.call(t), &RekeyRequest{Shares: 1, Threshold: 1})
+	must(t, err)
+	open, commits := 0, 0
+	w.made = func() {
+		if commits++; o.handing.TryLock() {
+			open++
+			o.handing.Unlock()
+		}
+	}
+	c := o.call(t)
+	for _, k := range keys[:2] {
+		_, err = o.rekeyUpdate(c, &UpdateRequest{Key: k, Nonce: begun.Nonce})
+		must(t, err)
+	}
+	if o.handing.TryLock() {
+		t.Error("a cancellation gets in before the new keys were sent")
+	}
+	must(t, o.answered(c, nil))
+	if commits < 3 || open > 0 {
+		t.Errorf("after %d of %d commits a cancellation gets in", open, commits)
+	}
+	commits, open = 0, 0
+	must(t, o.answered(c, o.cancel(o.call(t), seal.Rekey, &CancelRequest{})))
+	if commits != 1 || open > 0 {
+		t.Errorf("after %d of %d commits of a cancellation new keys can be made", open, commits)
+	}
+	if _, err := o.rekeyUpdate(o.call(t), &UpdateRequest{Key: keys[0], Nonce: begun.Nonce}); err == nil {
+		t.Error("an old key counts in a ceremony that is over")
+	}
+	o.settle() // whatever happened, nobody waits for ever
+}

@@ -62,7 +62,7 @@ type Desk struct {
 	Log         *slog.Logger
 
 	mu      sync.Mutex // held while the server is initialised, unsealed or sealed, and while old unseal keys are retired
-	handing sync.Mutex // held from when new unseal keys are made until the old ones are retired
+	handing sync.Mutex // held from before new unseal keys are made until the old ones are retired, and while a ceremony is cancelled
 }
 
 // Routes are the endpoints of the operator, relative to sys/.

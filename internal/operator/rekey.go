@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -209,6 +210,11 @@ func (d *Desk) firstRecovery(c *api.Call, q *RekeyRequest) (*RekeyProgress, erro
 	if err != nil {
 		return nil, err
 	}
+	d.handing.Lock() // so that only one is the first
+	defer d.handing.Unlock()
+	if _, required, err := d.Seal.CeremonyStatus(c, seal.Rekey); err != nil || required != 0 {
+		return nil, cmp.Or(ceremonyError(err), error(api.Errorf(api.Invalid, "recovery keys have been made meanwhile")))
+	}
 	made, err := d.Seal.AddSlot(c, seal.SlotSpec{Kind: seal.KindShamir, Name: "recovery keys", Shares: q.Shares, Threshold: q.Threshold})
 	if err != nil {
 		return nil, slotError(err)
@@ -246,7 +252,16 @@ func (d *Desk) rekeyUpdate(c *api.Call, q *UpdateRequest) (*RekeyProgress, error
 	if err := q.check(c); err != nil {
 		return nil, err
 	}
-	d.settle()
+	if c.WrapTTL != 0 {
+		return nil, errWrappedKeys()
+	}
+	d.handing.Lock() // so that nobody cancels between the making of new keys and their answer
+	kept := false
+	defer func() {
+		if !kept {
+			d.handing.Unlock()
+		}
+	}()
 	shown, err := d.Seal.Show(c, seal.Rekey, q.Nonce, q.Key)
 	if err != nil {
 		return nil, keyError(c, err)
@@ -255,38 +270,47 @@ func (d *Desk) rekeyUpdate(c *api.Call, q *UpdateRequest) (*RekeyProgress, error
 	if err != nil || !shown.Complete {
 		return out, err
 	}
-	return out, d.handOver(c, shown, out)
+	kept, err = d.handOver(c, shown, out)
+	return out, err
+}
+
+// errWrappedKeys refuses what would leave the only keys that unseal in the store
+// that they unseal.
+func errWrappedKeys() error {
+	return &api.Error{Kind: api.Invalid, Message: "new unseal keys cannot be wrapped: a seal or a restart would leave them where nobody reaches them",
+		Hint: "ask without X-Vault-Wrap-TTL; to have them encrypted, start with pgp_keys"}
 }
 
 // handOver puts new unseal keys into an answer, and retires the old ones once it
-// has been sent, unless they are to be verified first.
-func (d *Desk) handOver(c *api.Call, shown *seal.Shown, out *RekeyProgress) error {
+// has been sent, unless they are to be verified first. It reports whether d.handing
+// stays locked until then.
+func (d *Desk) handOver(c *api.Call, shown *seal.Shown, out *RekeyProgress) (kept bool, err error) {
 	m, err := memoOf(&shown.Ceremony)
 	if err != nil {
-		return err
+		return false, err
 	}
 	to, _, err := recipients("pgp_keys", m.Keys, c.Now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	h, err := hand(shown.Made.Handed, to, c.Now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	out.Complete, out.Keys, out.KeysBase64 = true, h.hexes, h.base64s
 	if m.Backup {
 		p, err := d.Seal.Status(c)
 		out.Backup = err == nil && d.keepBackup(c, backupKey(p.Alone), m, h, shown.Nonce)
 	}
-	if !shown.New.Verify {
-		out.Started, out.Verify, out.VerifyNonce = false, false, ""
-		d.handing.Lock()
-		c.Sent(func(ok bool) {
-			defer d.handing.Unlock()
-			d.retire(context.WithoutCancel(c), shown.Nonce, ok)
-		})
+	if shown.New.Verify {
+		return false, nil
 	}
-	return nil
+	out.Started, out.Verify, out.VerifyNonce = false, false, ""
+	c.Sent(func(ok bool) {
+		defer d.handing.Unlock()
+		d.retire(context.WithoutCancel(c), shown.Nonce, ok)
+	})
+	return true, nil
 }
 
 // settle waits while new unseal keys are being handed out, so that what follows

@@ -107,7 +107,11 @@ var errUnchanged = errors.New("seal: nothing changes")
 // the list of slots has changed meanwhile; then it starts again.
 func (m *Manager) step(ctx context.Context, p Purpose, fn func(*stage) error) error {
 	var err error
-	for range changeAttempts {
+	for attempt := range changeAttempts {
+		if attempt == 1 { // who has lost once waits for the others who have, so that nobody loses for ever
+			m.losers.Lock()
+			defer m.losers.Unlock()
+		}
 		if err = m.stepOnce(ctx, p, fn); !errors.Is(err, store.ErrConflict) {
 			break
 		}
@@ -155,6 +159,9 @@ func (st *stage) run(e store.Entry, key string, fn func(*stage) error) (err erro
 	if st.c, err = decodeCeremony(e, st.root, st.cluster, st.m.now()); err != nil {
 		return err
 	}
+	if st.stranded() {
+		st.c = nil
+	}
 	if err := fn(st); err != nil {
 		return err
 	}
@@ -165,6 +172,19 @@ func (st *stage) run(e store.Entry, key string, fn func(*stage) error) (err erro
 	own, err := st.encode(key)
 	st.writes = append(st.writes, list, own)
 	return err
+}
+
+// stranded reports whether the slot whose shares are awaited has been taken away, by
+// another ceremony or by an operator, so that none counts any more: neither to go on
+// nor to cancel. The ceremony is then begun anew.
+func (st *stage) stranded() bool {
+	switch {
+	case st.c == nil:
+		return false
+	case st.c.Verifying():
+		return !slices.Contains(st.d.Slots, st.c.New.Slot)
+	}
+	return !slices.Contains(st.d.Slots, st.c.Slot)
 }
 
 func (st *stage) encode(key string) (store.Write, error) {

@@ -409,3 +409,40 @@ func rootKey(t *testing.T, n *node) (key []byte) {
 	must(t, n.b.UseRootKey(func(root []byte) error { key = append(key, root...); return nil }))
 	return key
 }
+
+// TestStrandedCeremony pins that a ceremony whose slot another one has replaced does
+// not stand in the way: no share of anybody could go on with it or cancel it.
+func TestStrandedCeremony(t *testing.T) {
+	n, old := held(t, mem.Open())
+	lost, err := n.Begin(t.Context(), RootToken, CeremonySpec{Proof: old[0].Base64()})
+	must(t, err)
+	c := n.begin(t, newSet)
+	n.show(t, Rekey, c.Nonce, old[0])
+	n.show(t, Rekey, c.Nonce, old[1])
+	made := n.show(t, Rekey, c.Nonce, old[2])
+	if now, _, err := n.CeremonyStatus(t.Context(), RootToken); err != nil || now == nil || now.Nonce != lost.Nonce {
+		t.Fatalf("the other ceremony ended while its slot is there: %+v, %v", now, err)
+	}
+	for _, s := range made.Made.Handed[:2] {
+		_, _, err := n.Verify(t.Context(), made.New.Nonce, s.Base64())
+		must(t, err)
+	}
+	if now, _, err := n.CeremonyStatus(t.Context(), RootToken); err != nil || now != nil {
+		t.Errorf("a ceremony that nobody can go on with: %+v, %v", now, err)
+	}
+	fresh := made.Made.Handed
+	must(t, n.Cancel(t.Context(), RootToken, fresh[0].Base64()))
+	again, err := n.Begin(t.Context(), RootToken, CeremonySpec{Proof: fresh[0].Base64()})
+	must(t, err)
+	if !n.show(t, RootToken, again.Nonce, fresh[1]).Complete {
+		t.Error("the new shares allow no root token")
+	}
+	c = n.begin(t, newSet)
+	n.show(t, Rekey, c.Nonce, fresh[0])
+	made = n.show(t, Rekey, c.Nonce, fresh[1])
+	must(t, n.RemoveSlot(t.Context(), made.New.Slot))
+	if now, _, err := n.CeremonyStatus(t.Context(), Rekey); err != nil || now != nil {
+		t.Errorf("a verification of keys that are gone: %+v, %v", now, err)
+	}
+	n.begin(t, newSet)
+}

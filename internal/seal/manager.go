@@ -54,6 +54,8 @@ type Manager struct {
 	kinds   Kinds
 	now     func() time.Time
 
+	losers sync.Mutex // held by the one step of a ceremony that is tried again
+
 	mu       sync.Mutex
 	attempts map[string]*attempt // by slot id
 }

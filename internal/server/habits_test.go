@@ -74,3 +74,38 @@ func TestTypesThatThereAre(t *testing.T) {
 		t.Error(a.text)
 	}
 }
+
+// What a token keeps for itself lies in its own namespace, whichever it asks, so
+// that all of it goes with the token.
+func TestCubbyholeOfAnotherNamespaceDiesToo(t *testing.T) {
+	d := newDev(t)
+	d.want(200, d.ask("POST", "sys/namespaces/n1", "", "root"))
+	in := []string{"X-Vault-Namespace", "n1"}
+	make := func() string {
+		return d.token("auth/token/create", `{"policies":["default"],"ttl":"1h","id":"named-by-hand"}`, "root")
+	}
+	mine := make()
+	d.want(204, d.ask("POST", "cubbyhole/a", `{"v":"`+secret+`"}`, mine, in...))
+	d.want(204, d.ask("POST", "n1/cubbyhole/b", `{"v":"`+secret+`"}`, mine))
+	for _, path := range []string{"cubbyhole/a", "cubbyhole/b", "n1/cubbyhole/a"} {
+		d.want(200, d.ask("GET", path, "", mine))
+		d.want(404, d.ask("GET", path, "", "root"))
+	}
+	d.want(204, d.ask("POST", "auth/token/revoke-self", "", mine, in...))
+	again := make()
+	d.want(404, d.ask("LIST", "cubbyhole", "", again))
+	d.want(404, d.ask("LIST", "cubbyhole", "", again, in...))
+}
+
+// A token that renews itself through a namespace with other limits has its own.
+func TestRenewalThroughAnotherNamespace(t *testing.T) {
+	d := newDev(t)
+	d.want(200, d.ask("POST", "sys/namespaces/n1", "", "root"))
+	d.want(204, d.ask("POST", "sys/auth/token/tune", `{"default_lease_ttl":"30m","max_lease_ttl":"1h"}`, "root"))
+	d.want(204, d.ask("POST", "sys/auth/token/tune", `{"default_lease_ttl":"80000h","max_lease_ttl":"90000h"}`, "root", "X-Vault-Namespace", "n1"))
+	weak := d.token("auth/token/create", `{"policies":["default"]}`, "root")
+	a := d.want(200, d.ask("POST", "auth/token/renew-self", `{"increment":"80000h"}`, weak, "X-Vault-Namespace", "n1"))
+	if got, ok := a.Auth["lease_duration"].(float64); !ok || got > 3600 {
+		t.Errorf("renewed for %v seconds, want at most 3600", a.Auth["lease_duration"])
+	}
+}

@@ -77,7 +77,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Delete:  s.dropLater(jobDropNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped, h.endLeases}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
 	h.Settings = settings.New(s.barrier, cache)
@@ -168,6 +168,11 @@ func (h *house) limits(ctx context.Context, nsID, path string) (token.Limits, er
 	}
 	def, most := e.TTLs()
 	return token.Limits{Default: def, Max: most}, nil
+}
+
+// damagedToken tells of a token whose row is damaged and was passed over.
+func (s *Server) damagedToken(err error) {
+	s.log.Error("a row of a token is damaged and was passed over", slog.Any("error", err))
 }
 
 // clearCubbyhole removes what a token kept for itself.

@@ -139,6 +139,29 @@ func TestFirstStartIsKilledAfterInit(t *testing.T) {
 	two.wants(200, `"root"`, two.printed(), "GET", "auth/token/lookup-self", "")
 }
 
+// Of several who ask for the first recovery keys at once one gets them: a second set
+// that works beside it would be nobody's to replace.
+func TestFirstRecoveryKeysAreMadeOnce(t *testing.T) {
+	w := startFor(t, Config{DataDir: t.TempDir(), LocalSlot: true})
+	root, answers := w.printed(), make(chan bool, 16)
+	for range cap(answers) {
+		go func() {
+			_, a := w.ask(root, "PUT", "sys/rotate/recovery/init", `{"secret_shares":1,"secret_threshold":1}`)
+			data, _ := a["data"].(map[string]any)
+			answers <- data["complete"] == true
+		}()
+	}
+	made := 0
+	for range cap(answers) {
+		if <-answers {
+			made++
+		}
+	}
+	if made != 1 {
+		t.Errorf("%d sets of recovery keys", made)
+	}
+}
+
 // A server whose key file is gone runs sealed if people can unseal it, and else
 // says what is missing.
 func TestKeyFileIsGone(t *testing.T) {

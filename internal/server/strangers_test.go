@@ -71,6 +71,32 @@ func TestRewrapKeepsNoLonger(t *testing.T) {
 	}
 }
 
+// A wrapping token alone keeps one answer, and no longer than it was kept before: no
+// policy has been asked.
+func TestBearerKeepsNothingMore(t *testing.T) {
+	d := newDev(t)
+	first := d.want(200, d.ask("GET", "secret/data/app", "", "root", "X-Vault-Wrap-TTL", "60"))
+	for _, body := range []string{"", `{"token":"` + first.Wrap.Token + `"}`} {
+		if a := d.ask("POST", "sys/wrapping/lookup", body, first.Wrap.Token, "X-Vault-Wrap-TTL", "60"); a.status != 400 || a.Wrap.Token != "" {
+			t.Errorf("a wrapped look-up: %d %s", a.status, a.text)
+		}
+	}
+	again := first
+	for _, body := range []string{"", `{"token":"%s"}`} {
+		again = d.want(200, d.ask("POST", "sys/wrapping/unwrap", strings.ReplaceAll(body, "%s", again.Wrap.Token), again.Wrap.Token, "X-Vault-Wrap-TTL", "700h"))
+		if !strings.Contains(again.text, `"ttl":60,`) {
+			t.Errorf("kept for longer: %s", again.text)
+		}
+	}
+	longer := d.want(200, d.ask("POST", "sys/wrapping/unwrap", `{"token":"`+again.Wrap.Token+`"}`, "root", "X-Vault-Wrap-TTL", "120")) // a policy was asked
+	if !strings.Contains(longer.text, `"ttl":120,`) {
+		t.Errorf("not kept as long as a policy lets: %s", longer.text)
+	}
+	if a := d.want(200, d.ask("POST", "sys/wrapping/unwrap", "", longer.Wrap.Token)); !strings.Contains(a.text, secret) {
+		t.Errorf("what was wrapped is lost: %s", a.text)
+	}
+}
+
 // What a role limits cannot be had without the limits by asking for a batch token.
 func TestBatchIsNoWayOutOfARole(t *testing.T) {
 	d := newDev(t)

@@ -35,13 +35,15 @@ func (s *Store) ByID(ctx context.Context, nsID, id string) (*Token, error) {
 	return loadToken(ctx, s.Store, rowKey{nsID, id})
 }
 
-// Each visits every service token of a namespace, a page at a time.
+// Each visits every service token of a namespace, a page at a time, and passes over
+// those whose rows are damaged.
 func (s *Store) Each(ctx context.Context, nsID string, visit func(*Token) error) error {
 	prefix := rowKey{nsID, ""}.String()
 	err := s.each(ctx, prefix, func(e store.Entry) error {
 		t, err := decodeToken(rowKey{nsID, e.Key[len(prefix):]}, e.Value)
 		if err != nil {
-			return err
+			s.tell(err)
+			return nil
 		}
 		return visit(t)
 	})

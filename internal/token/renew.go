@@ -132,9 +132,9 @@ func (s *Store) extend(c *api.Call, tx *store.Tx, t *Token, tm terms) (*api.Auth
 }
 
 // limitsOf are the limits of the mount where a token was made: the one that
-// is called when it is this one.
+// is called when it is this one. A namespace's limits are not those of another's tokens.
 func (s *Store) limitsOf(c *api.Call, t *Token) (Limits, error) {
-	if strings.HasPrefix(t.Path, c.Mount.Path) {
+	if t.NamespaceID == c.Namespace.ID && strings.HasPrefix(t.Path, c.Mount.Path) {
 		return s.limits(c.Mount), nil
 	}
 	if s.Mount == nil {

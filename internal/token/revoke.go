@@ -181,6 +181,11 @@ func (s *Store) killAll(ctx context.Context, ks []rowKey) (before []bool, err er
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
 		for i, k := range ks {
 			t, err := read(tx, k)
+			if errors.Is(err, store.ErrCorrupt) { // nobody can use it any more; the others must die all the same
+				before[i] = false
+				tx.Delete(k.String())
+				continue
+			}
 			if err != nil {
 				return err
 			}

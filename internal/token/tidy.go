@@ -30,21 +30,35 @@ func (s *Store) Tidy(c *api.Call, _ *api.None) (*api.None, error) {
 func (s *Store) tidy(ctx context.Context, job *schedule.Job) error {
 	ns := job.Namespace
 	return errors.Join(
-		s.each(ctx, accessorKey(ns, ""), func(e store.Entry) error { return s.tidyAccessor(ctx, ns, e) }),
-		s.each(ctx, rowKey{ns, ""}.String(), func(e store.Entry) error { return s.tidyToken(ctx, ns, e) }),
+		s.each(ctx, accessorKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) }),
+		s.each(ctx, rowKey{ns, ""}.String(), func(e store.Entry) error { return s.passOver(s.tidyToken(ctx, ns, e)) }),
 	)
 }
 
-// each visits the entries with a prefix, a page at a time.
+// passOver tells of a damaged row, which ends nothing.
+func (s *Store) passOver(err error) error {
+	if errors.Is(err, store.ErrCorrupt) {
+		s.tell(err)
+		return nil
+	}
+	return err
+}
+
+// each visits the entries with a prefix, a page at a time. One that is damaged is
+// passed over and told of: it must not keep the others from being revoked.
 func (s *Store) each(ctx context.Context, prefix string, visit func(store.Entry) error) error {
 	r := store.Prefix(prefix)
 	r.Limit = 256
 	for {
 		es, err := s.Store.List(ctx, r)
-		if err != nil {
+		if err != nil && (len(es) == 0 || !errors.Is(err, store.ErrCorrupt)) {
 			return fmt.Errorf("token: tidy: %w", err)
 		}
+		s.tell(err)
 		for _, e := range es {
+			if e.Value == nil {
+				continue
+			}
 			if err := visit(e); err != nil {
 				return err
 			}
@@ -53,6 +67,13 @@ func (s *Store) each(ctx context.Context, prefix string, visit func(store.Entry)
 			return nil
 		}
 		r = r.After(es[len(es)-1].Key)
+	}
+}
+
+// tell tells of a damaged row.
+func (s *Store) tell(err error) {
+	if err != nil && s.Damaged != nil {
+		s.Damaged(err)
 	}
 }
 

@@ -176,6 +176,8 @@ type Config struct {
 	Mount func(ctx context.Context, nsID, path string) (Limits, error)
 	// HasPolicy reports whether a policy exists, for warnings; optional.
 	HasPolicy func(ctx context.Context, nsID, name string) (bool, error)
+	// Damaged is told of rows that are damaged and were passed over; optional.
+	Damaged func(error)
 	// OnRevoke is called, in order, for each service token after it is dead and
 	// before its revocation is answered: to remove its cubbyhole and revoke its
 	// leases. It is called again when it fails or the node dies.

@@ -68,11 +68,16 @@ func (s *Store) Lookup(c *api.Call, q *TokenRequest) (*LookupAnswer, error) {
 }
 
 // Unwrap answers what was wrapped, once: the token is used up. Who finds it used
-// up, and did not do it, knows that somebody else has the answer.
+// up, and did not do it, knows that somebody else has the answer. Where the token
+// alone was shown, so that no policy has been asked, an answer that is to be wrapped
+// again is kept no longer than before.
 func (s *Store) Unwrap(c *api.Call, q *TokenRequest) (*api.Answer, error) {
 	t, err := s.find(c, q.Token)
 	if err != nil {
 		return nil, err
+	}
+	if c.Caller.TokenID == "" {
+		c.WrapTTL = min(c.WrapTTL, t.CreationTTL)
 	}
 	var kept []byte
 	_, err = store.Update(c, s.store, func(tx *store.Tx) (err error) {

@@ -30,10 +30,10 @@ type engine struct{}
 // error when a declaration is wrong.
 func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
-		api.Handle(api.Read, "{path...}", engine.read),
-		api.Upsert("{path...}", engine.write, engine.exists),
-		api.Handle(api.Delete, "{path...}", engine.remove),
-		api.Handle(api.List, "{path...}", engine.list),
+		api.Handle(api.Read, "{path...}", engine.read, api.Self),
+		api.Upsert("{path...}", engine.write, engine.exists, api.Self),
+		api.Handle(api.Delete, "{path...}", engine.remove, api.Self),
+		api.Handle(api.List, "{path...}", engine.list, api.Self),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("cubbyhole: %w", err)
