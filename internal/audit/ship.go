@@ -49,6 +49,9 @@ func (s *shipper) run() {
 	defer close(s.done)
 	for !closed(s.cut) {
 		more, err := s.step()
+		if err != nil {
+			err = errors.Join(err, s.athome()) // what waits must be there after a restart
+		}
 		s.note(err)
 		switch {
 		case more:
@@ -111,7 +114,7 @@ func (s *shipper) step() (more bool, err error) {
 		}
 		s.back(orderly)
 	}
-	lines, next, err := s.o.ring.get(s.at)
+	lines, next, err := s.get()
 	if err != nil {
 		return false, err
 	}
@@ -121,6 +124,18 @@ func (s *shipper) step() (more bool, err error) {
 	s.sent = append(s.sent, s.at)
 	s.at = next
 	return true, s.release(s.o.ring.size / 8)
+}
+
+func (s *shipper) athome() error {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.o.athome()
+}
+
+func (s *shipper) get() (lines []byte, next uint64, err error) {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.o.ring.get(s.at)
 }
 
 func (s *shipper) head() uint64 {

@@ -210,7 +210,7 @@ func cause(err error) string {
 	case errors.As(err, &known):
 		return known.Message
 	}
-	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolTaken, errSpoolDamaged, context.Canceled} {
+	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolGone, errSpoolTaken, errSpoolDamaged, context.Canceled} {
 		if errors.Is(err, plain) {
 			return plain.Error()
 		}

@@ -66,7 +66,7 @@ func (o *spooled) write(lines []byte) error {
 		}
 		lines = lines[n:]
 	}
-	return nil
+	return o.athome()
 }
 
 // wholeLines is how many bytes of lines make at most room bytes of whole lines,
