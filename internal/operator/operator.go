@@ -39,6 +39,9 @@ type Desk struct {
 	IssueRoot func(ctx context.Context) (*api.Auth, error)
 	// RewrapLater records the job that moves all entries to the newest key.
 	RewrapLater func(ctx context.Context) error
+	// Audited is why requests are refused for want of an audit device, or nil when
+	// they are not.
+	Audited func(c *api.Call) error
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
@@ -415,7 +418,7 @@ type HealthRequest struct {
 
 	DRSecondaryCode        int `json:"drsecondarycode" default:"472"`        // Kept for compatibility; every node is active.
 	PerformanceStandbyCode int `json:"performancestandbycode" default:"473"` // Kept for compatibility; every node is active.
-	HAUnhealthyCode        int `json:"haunhealthycode" default:"474"`        // Kept for compatibility; no node depends on another.
+	HAUnhealthyCode        int `json:"haunhealthycode" default:"474"`        // Status code of a server that refuses requests, since no audit device takes them.
 	RemovedCode            int `json:"removedcode" default:"530"`            // Kept for compatibility; no node can be removed from others.
 }
 
@@ -461,6 +464,8 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 		code = q.UninitCode
 	case s.Sealed:
 		code = q.SealedCode
+	case d.Audited(c) != nil:
+		code = q.HAUnhealthyCode
 	}
 	return api.JSON(code, h)
 }

@@ -86,7 +86,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	}
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
-	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
+	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater, Audited: func(c *api.Call) error { return s.gate.Audited(c) },
 		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Hostname: hostname(), Log: logs.Logger("operator")}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.barrier.Close())
