@@ -15,6 +15,9 @@ const (
 	resentOrderly = 64 << 10
 )
 
+// window is how much of a ring of a size is kept behind what was delivered, in bytes.
+func window(size int64) int64 { return min(resent, size/4) }
+
 // shipper delivers what is in a spool, batch by batch and in order.
 type shipper struct {
 	o      *spooled
@@ -32,7 +35,7 @@ type shipper struct {
 
 func newShipper(o *spooled) *shipper {
 	return &shipper{
-		o: o, window: min(resent, o.ring.size/4), at: o.ring.tail,
+		o: o, window: uint64(window(int64(o.ring.size))), at: o.ring.tail,
 		signal: make(chan struct{}, 1), stop: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}),
 	}
 }

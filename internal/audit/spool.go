@@ -49,6 +49,9 @@ func (o *options) spool(peer *socketOutput) (output, error) {
 	if size == 0 {
 		size = defaultSpool
 	}
+	if !peer.frames.datagrams { // a packet must fit whole, and does not wait for the peer
+		peer.dial = buffering(peer.dial, int(window(size)/16))
+	}
 	return &spooled{dir: dir, name: name, size: size, peer: peer, log: o.log, draining: drainPause}, nil
 }
 
