@@ -10,14 +10,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
 )
 
 // Broker writes entries to the sinks there are. Those can be replaced while
 // requests are being written. With no sinks nothing is written and all is
 // allowed. It is safe for concurrent use.
 type Broker struct {
-	set     atomic.Pointer[set]
-	entries sync.Pool // of *Entry
+	set      atomic.Pointer[set]
+	entries  sync.Pool   // of *Entry
+	refusing atomic.Bool // the last entry could not be written down
 }
 
 // set is sinks that do not change, and the formats that they share.
@@ -94,15 +97,38 @@ func (b *Broker) log(ctx context.Context, now time.Time, e *Entry, r *Response, 
 	for {
 		s := b.set.Load()
 		if len(s.sinks) == 0 {
+			b.note(nil)
 			return nil
 		}
 		e.prepare(s)
 		e.build(now, r, failure)
 		err := s.write(ctx, e, kindOf(r), failure)
 		if err == nil || !errors.Is(err, errClosed) || b.set.Load() == s {
+			b.note(err)
 			return err
 		}
 	}
+}
+
+// note remembers whether entries are taken. A request that was given up says
+// nothing about that.
+func (b *Broker) note(err error) {
+	if refusing := err != nil; refusing != b.refusing.Load() && !errors.Is(err, context.Canceled) {
+		b.refusing.Store(refusing)
+	}
+}
+
+// Check is why requests are refused, or nil when the last entry was taken. While
+// they are, it tries with an entry of its own, so that a device which works again
+// is found without any traffic.
+func (b *Broker) Check(ctx context.Context, now time.Time, requestID string) error {
+	if !b.refusing.Load() {
+		return nil
+	}
+	e := b.Entry()
+	defer e.Release()
+	e.Request = Request{ID: requestID, Operation: "read", Namespace: api.Namespace{ID: "root"}, Path: "sys/health"}
+	return b.LogRequest(ctx, now, e, nil)
 }
 
 // Reopen has every sink open its file or connection anew, as after the

@@ -191,14 +191,14 @@ func (d *Devices) opened(e store.Entry) (*opened, error) {
 	if o := d.open[decl.Path]; o != nil && o.rev == e.Rev {
 		return o, nil
 	}
-	if decl.Configured {
-		i := slices.IndexFunc(d.configured, func(c *Declaration) bool { return c.Path == decl.Path })
-		if i < 0 {
-			return nil, nil
-		}
+	i := slices.IndexFunc(d.configured, func(c *Declaration) bool { return c.Path == decl.Path })
+	switch {
+	case i >= 0: // also where the API has used the name before
 		accessor := decl.Accessor
 		decl = d.configured[i].keyed(decl.Key)
 		decl.Accessor = accessor
+	case decl.Configured:
+		return nil, nil
 	}
 	sink, err := Open(decl, d.env)
 	if err != nil {

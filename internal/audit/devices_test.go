@@ -193,6 +193,44 @@ func TestStoredDeviceThatIsNotAllowedHereFailsClosed(t *testing.T) {
 	}
 }
 
+// A device that this node may not open means for requests what it was declared
+// to: without a required one they are refused, and a best-effort one stops nothing.
+func TestDeviceThatIsNotAllowedHereKeepsItsMeaning(t *testing.T) {
+	for delivery, refused := range map[string]bool{"required": true, "best-effort": false} {
+		dir, s := t.TempDir(), mem.Open()
+		here := &Declaration{Path: "here/", Type: "file", Options: map[string]string{"file_path": filepath.Join(t.TempDir(), "a.log"), "delivery": "best-effort"}}
+		if refused {
+			delete(here.Options, "delivery")
+		}
+		a := newNode(t, s, dir)
+		_, err := a.call(api.Write, "audit/x", fmt.Sprintf(`{"type":"file","options":{"file_path":%q,"delivery":%q}}`, filepath.Join(dir, "x.log"), delivery))
+		must(t, err)
+		b := newNode(t, s, t.TempDir(), here)
+		err = b.broker.LogRequest(t.Context(), moment, b.broker.Entry(), nil)
+		if (err != nil) != refused || refused && api.KindOf(err) != api.Unavailable {
+			t.Errorf("%s: %v", delivery, err)
+		}
+	}
+}
+
+// What the configuration declares counts, also where the API was used for a
+// device of the same name before.
+func TestConfiguredDeviceTakesThePlaceOfAnother(t *testing.T) {
+	dir, s := t.TempDir(), mem.Open()
+	a := newNode(t, s, dir)
+	_, err := a.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "old.log")))
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "configured.log")
+	b := newNode(t, s, dir, &Declaration{Path: "x/", Type: "file", Options: map[string]string{"file_path": file}})
+	must(t, b.broker.LogRequest(t.Context(), moment, b.broker.Entry(), nil))
+	if read(t, file) == "" {
+		t.Error("the configured file has nothing")
+	}
+	if list := b.Devices.open["x/"].declaration; list.Options["file_path"] != file || list.Key.bytes != a.Devices.open["x/"].declaration.Key.bytes {
+		t.Errorf("%v", list.Options)
+	}
+}
+
 func TestDeclarationsKeepTheirKeyToThemselves(t *testing.T) {
 	d := &Declaration{Path: "a/", Type: "file", Options: map[string]string{"file_path": "/x"}, Description: "d"}
 	d.Complete()

@@ -75,6 +75,27 @@ func dialUnix(networks []string, paths ...string) dialer {
 	}
 }
 
+// buffering has a dialer's connections hold at most some bytes on this machine that
+// the peer's has not taken, or twice that, as systems count it.
+func buffering(dial dialer, most int) dialer {
+	return func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		under := c
+		if t, ok := c.(*tls.Conn); ok {
+			under = t.NetConn()
+		}
+		if b, ok := under.(interface{ SetWriteBuffer(int) error }); ok {
+			if err := b.SetWriteBuffer(most); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+		}
+		return c, nil
+	}
+}
+
 // dialTLS connects by TCP and greets by TLS.
 type dialTLS struct {
 	address string

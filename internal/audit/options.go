@@ -67,10 +67,15 @@ func (o *options) boolean(name string, absent bool) (bool, error) {
 }
 
 // shared reads the options that all types share, but for the deadline.
-func (o *options) shared(s *Sink) (err error) {
+func (o *options) shared(s *Sink) error {
 	if err := o.format(&s.format); err != nil {
 		return err
 	}
+	return o.routing(s)
+}
+
+// routing reads what the sink means for which entries.
+func (o *options) routing(s *Sink) (err error) {
 	switch o.given["delivery"] {
 	case "", "any":
 	case "required":

@@ -43,6 +43,7 @@ const (
 var (
 	errSpoolFull    = errors.New("its spool is full")
 	errSpoolTaken   = errors.New("its spool is in use by another device or server")
+	errSpoolGone    = errors.New("its spool was deleted or moved away, and cannot be begun anew")
 	errSpoolDamaged = errors.New("its spool is damaged: move the file away, and what it holds is lost")
 )
 
@@ -56,12 +57,7 @@ func openRing(dir, name string, size int64) (r *ring, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	if d := filepath.Dir(name); d != "." {
-		if err := root.MkdirAll(d, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, defaultMode)
+	f, err := createRing(root, name, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +66,17 @@ func openRing(dir, name string, size int64) (r *ring, err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return r, nil
+}
+
+// createRing opens a queue's file, and makes it and its directories where they are
+// not there. flags are further ones of opening.
+func createRing(root *os.Root, name string, flags int) (*os.File, error) {
+	if d := filepath.Dir(name); d != "." {
+		if err := root.MkdirAll(d, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return root.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|flags, defaultMode)
 }
 
 // adopt takes an opened file, which is nobody else's, and finds what it holds.

@@ -15,6 +15,9 @@ const (
 	resentOrderly = 64 << 10
 )
 
+// window is how much of a ring of a size is kept behind what was delivered, in bytes.
+func window(size int64) int64 { return min(resent, size/4) }
+
 // shipper delivers what is in a spool, batch by batch and in order.
 type shipper struct {
 	o      *spooled
@@ -32,7 +35,7 @@ type shipper struct {
 
 func newShipper(o *spooled) *shipper {
 	return &shipper{
-		o: o, window: min(resent, o.ring.size/4), at: o.ring.tail,
+		o: o, window: uint64(window(int64(o.ring.size))), at: o.ring.tail,
 		signal: make(chan struct{}, 1), stop: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -49,6 +52,9 @@ func (s *shipper) run() {
 	defer close(s.done)
 	for !closed(s.cut) {
 		more, err := s.step()
+		if err != nil {
+			err = errors.Join(err, s.athome()) // what waits must be there after a restart
+		}
 		s.note(err)
 		switch {
 		case more:
@@ -111,7 +117,7 @@ func (s *shipper) step() (more bool, err error) {
 		}
 		s.back(orderly)
 	}
-	lines, next, err := s.o.ring.get(s.at)
+	lines, next, err := s.get()
 	if err != nil {
 		return false, err
 	}
@@ -121,6 +127,18 @@ func (s *shipper) step() (more bool, err error) {
 	s.sent = append(s.sent, s.at)
 	s.at = next
 	return true, s.release(s.o.ring.size / 8)
+}
+
+func (s *shipper) athome() error {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.o.athome()
+}
+
+func (s *shipper) get() (lines []byte, next uint64, err error) {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return s.o.ring.get(s.at)
 }
 
 func (s *shipper) head() uint64 {

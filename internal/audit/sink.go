@@ -173,9 +173,15 @@ func (r refused) reopen() error      { return nil }
 func (r refused) ready() error       { return r.err }
 func (r refused) close() error       { return nil }
 
-// refuse is a sink that stands for a declaration which Open does not take.
+// refuse is a sink that stands for a declaration which Open does not take. What its
+// failure means, and for which entries, is as declared: a required device stays so.
 func refuse(d *Declaration, err error) *Sink {
-	return &Sink{path: d.Path, format: format{key: d.Key}, line: newLine(refused{err})}
+	s := &Sink{path: d.Path, format: format{key: d.Key}, line: newLine(refused{err})}
+	o := &options{given: d.Options}
+	if o.routing(s) != nil {
+		s.filter, s.fallback = nil, false
+	}
+	return s
 }
 
 // probe writes an entry that says that the sink is being enabled.
@@ -210,7 +216,7 @@ func cause(err error) string {
 	case errors.As(err, &known):
 		return known.Message
 	}
-	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolTaken, errSpoolDamaged, context.Canceled} {
+	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolGone, errSpoolTaken, errSpoolDamaged, context.Canceled} {
 		if errors.Is(err, plain) {
 			return plain.Error()
 		}

@@ -49,6 +49,9 @@ func (o *options) spool(peer *socketOutput) (output, error) {
 	if size == 0 {
 		size = defaultSpool
 	}
+	if !peer.frames.datagrams { // a packet must fit whole, and does not wait for the peer
+		peer.dial = buffering(peer.dial, int(window(size)/16))
+	}
 	return &spooled{dir: dir, name: name, size: size, peer: peer, log: o.log, draining: drainPause}, nil
 }
 
@@ -66,7 +69,7 @@ func (o *spooled) write(lines []byte) error {
 		}
 		lines = lines[n:]
 	}
-	return nil
+	return o.athome()
 }
 
 // wholeLines is how many bytes of lines make at most room bytes of whole lines,

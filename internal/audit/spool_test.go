@@ -29,6 +29,7 @@ type collector struct {
 	ids   []string
 	seen  map[string]bool
 	stall chan struct{} // not nil: nothing is read until it is closed
+	room  int           // of a connection's unread bytes; 0: the system's choice
 	work  sync.WaitGroup
 }
 
@@ -50,6 +51,11 @@ func (c *collector) start() {
 				return
 			}
 			c.mu.Lock()
+			if c.room > 0 {
+				if err := conn.(*net.TCPConn).SetReadBuffer(c.room); err != nil {
+					c.t.Error(err)
+				}
+			}
 			c.conns = append(c.conns, conn)
 			c.mu.Unlock()
 			c.work.Go(func() { c.read(conn) })
@@ -89,6 +95,12 @@ func (c *collector) read(conn net.Conn) {
 
 // stop ends the peer as a kill does: what it has not read is lost.
 func (c *collector) stop() {
+	c.cut()
+	c.work.Wait()
+}
+
+// cut is stop without the wait.
+func (c *collector) cut() {
 	err := c.l.Close()
 	c.mu.Lock()
 	for _, conn := range c.conns {
@@ -101,7 +113,6 @@ func (c *collector) stop() {
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		c.t.Error(err)
 	}
-	c.work.Wait()
 }
 
 // missing are those of n ids that have not arrived.
@@ -150,6 +161,11 @@ func openSocket(t *testing.T, options map[string]string) *Sink {
 // logged logs the ids from first to last, many at a time, and fails the test
 // when one is refused.
 func logged(t *testing.T, b *Broker, first, last int) (refused int) {
+	return loggedWith(t, b, first, last, "")
+}
+
+// loggedWith is logged of entries whose paths end so.
+func loggedWith(t *testing.T, b *Broker, first, last int, end string) (refused int) {
 	var mu sync.Mutex
 	var work sync.WaitGroup
 	ids := make(chan int)
@@ -159,6 +175,7 @@ func logged(t *testing.T, b *Broker, first, last int) (refused int) {
 				e := b.Entry()
 				fill(e)
 				e.Request.ID = strconv.Itoa(id)
+				e.Request.Path += end
 				start := time.Now()
 				if err := b.LogRequest(context.Background(), moment, e, nil); err != nil {
 					mu.Lock()
@@ -218,6 +235,33 @@ func TestSpoolOutlivesItsPeer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A peer that stops reading, and is killed after much was written to it: what the
+// buffers between held is no more than what is kept.
+func TestSpoolKeepsWhatBuffersHold(t *testing.T) {
+	c := newCollector(t)
+	options := spoolOptions(t.TempDir(), c.addr)
+	options["deadline"] = "10s" // of a busy disk
+	s := openSocket(t, options)
+	b := NewBroker()
+	b.Replace([]*Sink{s}, nil)
+	stall := make(chan struct{})
+	c.mu.Lock()
+	c.stall, c.room = stall, 64<<10
+	c.mu.Unlock()
+	if refused := loggedWith(t, b, 0, 500, strings.Repeat("x", 8000)); refused > 0 {
+		t.Errorf("%d refused", refused)
+	}
+	c.cut()
+	close(stall)
+	c.work.Wait()
+	c.mu.Lock()
+	c.stall = nil
+	c.mu.Unlock()
+	c.start()
+	c.arrived(500)
+	must(t, s.line.close())
 }
 
 // What a peer never took is there after a restart, in order.

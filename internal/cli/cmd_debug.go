@@ -215,7 +215,7 @@ func (b *bundle) state(ctx context.Context) {
 		query              url.Values
 	}{
 		{"server-status", "server_status", "sys/seal-status", nil},
-		{"server-status", "server_health", "sys/health", url.Values{"sealedcode": {"200"}, "uninitcode": {"200"}, "standbyok": {"true"}}},
+		{"server-status", "server_health", "sys/health", url.Values{"sealedcode": {"200"}, "uninitcode": {"200"}, "haunhealthycode": {"200"}, "standbyok": {"true"}}},
 		{"host", "host_info", "sys/host-info", nil},
 		{"requests", "requests", "sys/in-flight-req", nil},
 		{"replication-status", "replication_status", "sys/replication/status", nil},

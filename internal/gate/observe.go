@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 )
 
@@ -70,6 +71,16 @@ func (p *passage) logResponse(e *audit.Entry, failure error) error {
 	})
 	p.noteAudit(err, true)
 	return err
+}
+
+// Audited is why requests are refused for want of an audit device, or nil when they
+// are not. It tries the devices again where they were.
+func (g *Gate) Audited(c *api.Call) error {
+	h := g.house.Load()
+	if h == nil {
+		return nil
+	}
+	return h.Audit.Check(c, c.Now, c.RequestID)
 }
 
 func (p *passage) noteAudit(err error, answer bool) {

@@ -22,6 +22,7 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 		}
 	}
 	q.ID, q.Operation, q.Mount, q.Namespace, q.Path = p.r.ID, p.r.Op.String(), p.call.Mount, p.call.Namespace, token.Conceal(p.path)
+	q.Namespace.Path = token.Conceal(q.Namespace.Path) // of one that does not exist, it is what the request says
 	q.Remote, q.Headers, q.WrapTTL = p.r.Remote, p.r.Headers, p.r.WrapTTL
 	if p.r.Body.Len() > 0 {
 		q.Data = p.r.Body.JSON()

@@ -1,6 +1,9 @@
 package gate
 
-import "github.com/strongroom/strongroom/internal/api"
+import (
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/token"
+)
 
 // wrap keeps the answer for the bearer of a token, and answers with that token.
 // Where there is nothing to say, or what there is is wrapped already, it does nothing.
@@ -16,7 +19,7 @@ func (p *passage) wrap() error {
 		}
 	}
 	warnings := p.call.TakeWarnings() // what wrapping itself warns of is told outside
-	info, err := p.house.Wrapping.Wrap(&p.call, p.path, &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
+	info, err := p.house.Wrapping.Wrap(&p.call, token.Conceal(p.path), &api.Answer{Data: r.Data, Raw: r.Raw, Auth: r.Auth,
 		LeaseID: r.LeaseID, Renewable: r.Renewable, LeaseDuration: r.LeaseDuration, MountType: r.MountType, Warnings: warnings})
 	if err != nil {
 		return err

@@ -43,7 +43,8 @@ func (d *Desk) seal(c *api.Call, q *SealRequest) (*SealAnswer, error) {
 }
 
 // health answers with the status code that load balancers read. A node that is
-// unsealed reads from the store: one that cannot, or that is behind, is unhealthy.
+// unsealed reads from the store: one that cannot, or that is behind, is unhealthy, and
+// so is one that refuses requests for want of an audit device.
 func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 	for _, code := range q.codes() {
 		if code < 200 || code > 599 {
@@ -62,6 +63,8 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 		code = q.UninitCode
 	case s.Sealed:
 		code = q.SealedCode
+	case d.Audited(c) != nil:
+		code = q.HAUnhealthyCode
 	default:
 		if err := d.Probe(c); err != nil {
 			d.Log.Warn("this node is unhealthy: it does not keep up with the store", slog.Any("error", err))

@@ -47,6 +47,9 @@ type Desk struct {
 	SealAll func(ctx context.Context) ([]fleet.Member, error)
 	// Probe reads from the store; an error says that this node cannot serve.
 	Probe func(ctx context.Context) error
+	// Audited is why requests are refused for want of an audit device, or nil when
+	// they are not.
+	Audited func(c *api.Call) error
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
@@ -410,7 +413,7 @@ type HealthRequest struct {
 
 	DRSecondaryCode        int `json:"drsecondarycode" default:"472"`        // Kept for compatibility; every node is active.
 	PerformanceStandbyCode int `json:"performancestandbycode" default:"473"` // Kept for compatibility; every node is active.
-	HAUnhealthyCode        int `json:"haunhealthycode" default:"474"`        // Kept for compatibility; no node depends on another.
+	HAUnhealthyCode        int `json:"haunhealthycode" default:"474"`        // Status code of a server that refuses requests, since no audit device takes them.
 	RemovedCode            int `json:"removedcode" default:"530"`            // Kept for compatibility; no node can be removed from others.
 }
 

@@ -135,6 +135,10 @@ func TestTokensInPathsAreConcealed(t *testing.T) {
 		d.ask("GET", "auth/token/lookup/"+token, "", "root")
 		d.ask("GET", "secret/data/x/"+token+"/y", "", "root")
 		d.ask("GET", "secret/data/x/"+token+"/y", "", token)
+		d.ask("GET", token+"/sys/internal/ui/mounts", "", "root")
+		d.ask("POST", "secret/data/x/"+token, `{"data":{"a":"b"}}`, "root")
+		wrapped := d.want(200, d.ask("GET", "secret/data/x/"+token, "", "root", "X-Vault-Wrap-TTL", "60"))
+		d.ask("POST", "sys/wrapping/lookup", `{"token":"`+wrapped.Wrap.Token+`"}`, "")
 	}
 	d.ask("GET", "secret/data/srs_plain", "", "root")
 	log, err := os.ReadFile(d.audit)
