@@ -260,6 +260,11 @@ func (h *house) start(s *Server) error {
 		}
 	})
 	h.work.Go(func() { s.watchDevices(ctx, h) })
+	h.work.Go(func() {
+		s.meter.Count(ctx, &telemetry.Census{Store: s.barrier, Tokens: token.Rows, Leases: lease.Rows, Failed: func(err error) {
+			s.log.Warn("tokens and leases could not be counted for the metrics", slog.Any("error", err))
+		}})
+	})
 	return nil
 }
 
