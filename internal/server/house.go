@@ -209,6 +209,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 		jobRotation:      s.rotateIfDue,
 		jobUpkeep:        upkeepJob(h.Mounts),
 	}
+	maps.Copy(all, h.Policies.Jobs())
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
 	return all
