@@ -74,6 +74,14 @@ func (s *Schema) hasAliases() bool {
 	return slices.ContainsFunc(s.Fields, func(f Field) bool { return f.Alias != "" })
 }
 
+// Synonyms is a request in which different values of a member mean the same: a
+// policy's rule about any of them is about each.
+type Synonyms interface {
+	// OtherValues are the values that mean what the request has for the member of
+	// that name, which may be among them.
+	OtherValues(name string) []string
+}
+
 // OtherNames are the further names under which the endpoint knows the member of
 // that name: a rule about any of them is about this member. An alias that is not
 // given stands for nothing.

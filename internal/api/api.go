@@ -97,6 +97,7 @@ type Call struct {
 	Now       time.Time     // when the request was accepted
 	Remote    netip.Addr    // the client's address; invalid when not known
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
+	WrapJWT   bool          // the wrapping token, if there is one, is asked for as a JWT
 	Upkeep    Scheduler     // see Later
 
 	warnings []string

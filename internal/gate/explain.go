@@ -135,6 +135,9 @@ func (h *House) imagined(c *api.Call, q *ExplainRequest, op api.Op) (*passage, e
 		p.call.Remote = addr
 	}
 	err := p.locate()
+	if err == nil && p.lost == nil {
+		p.misread = p.decode()
+	}
 	return p, err
 }
 

@@ -45,6 +45,7 @@ type Request struct {
 	Remote    netip.AddrPort
 	Headers   http.Header
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
+	WrapJWT   bool          // the wrapping token is asked for as a JWT
 	Help      bool          // asks for the endpoint's help instead of its answer
 	Filter    bool          // asks that a list hold only what the caller may do something with
 }
@@ -154,7 +155,7 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 		return &Response{RequestID: r.ID, Err: g.errSealed()}
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
-	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, Upkeep: h.Upkeep}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep}
 	g.flight.begin(p)
 	defer g.flight.end(p)
 	if err := p.run(); err != nil {

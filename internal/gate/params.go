@@ -3,6 +3,8 @@ package gate
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/strongroom/strongroom/internal/api"
 )
 
 // params shows a request's body to the policies.
@@ -29,4 +31,12 @@ func (q *params) OtherNames(name string) []string {
 		return nil
 	}
 	return q.match.Endpoint.Request.OtherNames(q.r.Body, name)
+}
+
+// OtherValues are the values that the handler takes for the member's.
+func (q *params) OtherValues(name string) []string {
+	if s, ok := q.req.(api.Synonyms); ok {
+		return s.OtherValues(name)
+	}
+	return nil
 }

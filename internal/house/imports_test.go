@@ -27,7 +27,7 @@ func allowed() map[string][]string {
 		"internal/audit":              {"internal/api", "internal/store"},
 		"internal/namespace":          {"internal/api", "internal/policy", "internal/store"},
 		"internal/mount":              {"internal/api", "internal/policy", "internal/store"},
-		"internal/policies":           {"internal/api", "internal/policy", "internal/store"},
+		"internal/policies":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/token":              {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/fleet":              {"internal/api", "internal/store"},
 		"internal/operator":           {"internal/api", "internal/barrier", "internal/fleet", "internal/recipient", "internal/seal", "internal/store"},

@@ -111,6 +111,9 @@ const (
 	kindTidy  = "lease-tidy"
 )
 
+// Rows is the prefix of the rows of a namespace's leases, one for each.
+func Rows(nsID string) string { return rowKey(nsID, "") }
+
 func rowKey(nsID, id string) string   { return nsID + "/lease/id/" + id }
 func stuckKey(nsID, id string) string { return nsID + "/lease/stuck/" + id }
 func goneKey(nsID, id string) string  { return nsID + "/lease/gone/" + id }

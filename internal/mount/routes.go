@@ -47,6 +47,29 @@ type EnableRequest struct {
 	PluginVer   string            `json:"plugin_version"`               // Kept for compatibility; all engines are built in.
 }
 
+// kind is the type that is asked for, in whichever way.
+func (r *EnableRequest) kind() string {
+	if r.Type == "plugin" {
+		return r.PluginName
+	}
+	return r.Type
+}
+
+// OtherValues are the names of the type of mount that is asked for.
+func (r *EnableRequest) OtherValues(name string) []string {
+	if name != "type" && name != "plugin_name" {
+		return nil
+	}
+	kind, options := unalias(r.kind(), r.Options)
+	switch {
+	case kind != "kv":
+		return []string{kind} // where type is plugin
+	case options["version"] == "2":
+		return []string{"kv", "kv-v2"}
+	}
+	return []string{"kv", "kv-v1", "generic"}
+}
+
 // TuneFields are a mount's settings; an absent field is left as it is.
 type TuneFields struct {
 	DefaultTTL                *string           `json:"default_lease_ttl" audit:"clear"` // Lease duration when none is asked for; system: the system's.
@@ -199,10 +222,7 @@ func (m *Mounts) enable(c *api.Call, path string, r *EnableRequest) (*api.None, 
 	if err := named(r.Path); err != nil {
 		return nil, err
 	}
-	if r.Type == "plugin" {
-		r.Type = r.PluginName
-	}
-	e := &Entry{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local, SealWrap: r.SealWrap}
+	e := &Entry{Path: path, Type: r.kind(), Description: r.Description, Options: r.Options, Local: r.Local, SealWrap: r.SealWrap}
 	if r.Config != nil {
 		if err := r.Config.apply(c, &e.Config); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -88,7 +90,7 @@ func prefix(nsID string) string       { return nsID + "/policy/acl/" }
 func rowKey(nsID, name string) string { return prefix(nsID) + name }
 
 // A policy that expires has a row there too, with that moment, so that a list of
-// names reads no policy.
+// names reads no policy; and a due-time, at which both go.
 func expiryPrefix(nsID string) string    { return nsID + "/policy/expires/" }
 func expiryKey(nsID, name string) string { return expiryPrefix(nsID) + name }
 
@@ -112,7 +114,7 @@ func put(tx *store.Tx, nsID string, r *row) error {
 		return err
 	}
 	tx.Put(expiryKey(nsID, r.Name), []byte(r.Expires.UTC().Format(time.RFC3339Nano)))
-	return err
+	return errors.Join(err, schedule.Add(tx, due(nsID, r)))
 }
 
 // load is a policy's row, also of one that has expired, or nil.

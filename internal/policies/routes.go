@@ -14,9 +14,11 @@ func Routes() []api.Route[*Store] {
 		api.Handle(api.Read, "policy", (*Store).listLegacy, api.Flat),
 		api.Handle(api.List, "policy", (*Store).listLegacy, api.Flat),
 		api.Handle(api.Read, "policy/{name}", (*Store).readLegacy, api.Flat),
+		api.Handle(api.List, "policy/{name}", (*Store).listBelow),
 		api.Handle(api.Write, "policy/{name}", (*Store).write),
 		api.Handle(api.Delete, "policy/{name}", (*Store).remove),
 		api.Handle(api.List, "policies/acl", (*Store).list),
+		api.Handle(api.List, "policies/acl/{name}", (*Store).listBelow),
 		api.Handle(api.Read, "policies/acl/{name}", (*Store).readACL),
 		api.Handle(api.Write, "policies/acl/{name}", (*Store).write),
 		api.Handle(api.Delete, "policies/acl/{name}", (*Store).remove),
@@ -142,6 +144,28 @@ func (s *Store) list(c *api.Call, q *PageRequest) (*api.Keys, error) {
 	return &api.Keys{Keys: page(names, q)}, nil
 }
 
+// UnderRequest asks for a page of the names that begin with another.
+type UnderRequest struct {
+	Name api.Name `path:"name"` // What the names begin with, up to a slash.
+	PageRequest
+}
+
+// listBelow lists the policies whose names begin with another and a slash. It is
+// what ?list=true makes of reading a policy; NotFound where there are none.
+func (s *Store) listBelow(c *api.Call, q *UnderRequest) (*api.Keys, error) {
+	names, err := s.below(c, string(q.Name)+"/")
+	if err != nil {
+		return nil, err
+	}
+	return &api.Keys{Keys: page(names, &q.PageRequest)}, nil
+}
+
+// below are the names of the policies that begin with a text.
+func (s *Store) below(c *api.Call, prefix string) ([]string, error) {
+	names, err := s.Names(c, c.Namespace.ID)
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), err
+}
+
 func page(names []string, q *PageRequest) []string {
 	for len(names) > 0 && q.After != "" && names[0] <= q.After {
 		names = names[1:]
@@ -169,11 +193,10 @@ func (s *Store) listDetailedBelow(c *api.Call, q *BelowRequest) (*api.Keys, erro
 }
 
 func (s *Store) details(c *api.Call, below string, q *PageRequest) (*api.Keys, error) {
-	names, err := s.Names(c, c.Namespace.ID)
+	names, err := s.below(c, below)
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, below) })
 	out := &api.Keys{Keys: page(names, q), Info: map[string]any{}}
 	for _, name := range out.Keys {
 		r, err := s.read(c, c.Namespace.ID, name)

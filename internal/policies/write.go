@@ -7,6 +7,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -77,6 +78,9 @@ func (s *Store) change(ctx context.Context, nsID, name string, terms Terms, next
 		if old != nil {
 			r.Version = old.Version + 1
 		}
+		if old != nil && !old.Expires.IsZero() {
+			schedule.Remove(tx, due(nsID, old))
+		}
 		return put(tx, nsID, r)
 	})
 	return err
@@ -84,15 +88,20 @@ func (s *Store) change(ctx context.Context, nsID, name string, terms Terms, next
 
 // current is the policy's row, or nil when there is none or it has expired.
 func (s *Store) current(tx *store.Tx, nsID, name string) (*row, error) {
+	r, err := stored(tx, nsID, name)
+	if err != nil || r == nil || r.expired(s.now()) {
+		return nil, err
+	}
+	return r, nil
+}
+
+// stored is the policy's row, also of one that has expired, or nil.
+func stored(tx *store.Tx, nsID, name string) (*row, error) {
 	e, err := tx.Get(rowKey(nsID, name))
 	if err != nil || !e.Exists() {
 		return nil, err
 	}
-	r, err := store.DecodeJSON[row](e)
-	if err != nil || r.expired(s.now()) {
-		return nil, err
-	}
-	return r, nil
+	return store.DecodeJSON[row](e)
 }
 
 func (s *Store) checkExpiry(name string, at time.Time) error {

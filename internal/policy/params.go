@@ -19,6 +19,9 @@ type Params interface {
 	// OtherNames are the further names under which the handler knows the
 	// parameter of that name; a rule about any of them is about it.
 	OtherNames(name string) []string
+	// OtherValues are the values that mean to the handler what the request has for
+	// the parameter of that name; a rule about any of them is about it.
+	OtherValues(name string) []string
 }
 
 // ParamMap is the simplest Params: each parameter has one name.
@@ -35,6 +38,9 @@ func (m ParamMap) All(yield func(name string, value any) bool) {
 
 // OtherNames are none.
 func (m ParamMap) OtherNames(string) []string { return nil }
+
+// OtherValues are none.
+func (m ParamMap) OtherValues(string) []string { return nil }
 
 // params are what the request has; the loops over them hold on to no request, so
 // that Decide does not allocate one.
@@ -68,15 +74,34 @@ func (l *limits) check(req *Request) (Reason, string) {
 	}
 	params := req.params()
 	for name, value := range params.All {
-		if r := l.judge(name, params.OtherNames(name), value); r != Granted {
+		if r := l.judge(name, params.OtherNames(name), given{value, params.OtherValues(name)}); r != Granted {
 			return r, name
 		}
 	}
 	return Granted, ""
 }
 
+// given is what a request has for a parameter, and what means the same.
+type given struct {
+	value any
+	same  []string
+}
+
+// among says whether any spelling of the value is.
+func (g given) among(listed []literal, among func(any, []literal) bool) bool {
+	if among(g.value, listed) {
+		return true
+	}
+	for _, v := range g.same {
+		if among(v, listed) {
+			return true
+		}
+	}
+	return false
+}
+
 // judge decides about one parameter by what is listed under any of its names.
-func (l *limits) judge(name string, others []string, value any) Reason {
+func (l *limits) judge(name string, others []string, value given) Reason {
 	if _, all := l.denied["*"]; all || l.denies(name, value) {
 		return ParameterDenied
 	}
@@ -94,16 +119,16 @@ func (l *limits) judge(name string, others []string, value any) Reason {
 	return Granted
 }
 
-func (l *limits) denies(name string, value any) bool {
+func (l *limits) denies(name string, value given) bool {
 	values, listed := l.denied[fold(name)]
-	return listed && deniedAmong(value, values)
+	return listed && value.among(values, deniedAmong)
 }
 
 // allows says whether the name is listed, and that what is listed does not keep
 // the value out.
-func (l *limits) allows(name string, value any) (listed, allowed bool) {
+func (l *limits) allows(name string, value given) (listed, allowed bool) {
 	values, listed := l.allowed[name]
-	return listed, !listed || allowedAmong(value, values)
+	return listed, !listed || value.among(values, allowedAmong)
 }
 
 // hasParam says whether a handler will find the parameter given: under its

@@ -79,7 +79,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
-	h.Wrapping = wrapping.New(s.barrier, h.Tokens)
+	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
 	h.Settings = settings.New(s.barrier, cache)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		s.auditEnv(), s.config.Audit, h.Audit)
@@ -221,6 +221,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 		jobRotation:      s.rotateIfDue,
 		jobUpkeep:        upkeepJob(h.Mounts),
 	}
+	maps.Copy(all, h.Policies.Jobs())
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
 	return all
@@ -274,6 +275,11 @@ func (h *house) start(s *Server) error {
 	h.work.Go(func() { s.follow(ctx, "audit devices", namespace.RootID+"/"+audit.WatchPrefix, h.devices.Reload) })
 	h.work.Go(func() {
 		s.follow(ctx, "orders to all nodes", fleet.OrderPrefix, func(ctx context.Context) error { return s.obeyOrders(ctx, h) })
+	})
+	h.work.Go(func() {
+		s.meter.Count(ctx, &telemetry.Census{Store: s.barrier, Tokens: token.Rows, Leases: lease.Rows, Failed: func(err error) {
+			s.log.Warn("tokens and leases could not be counted for the metrics", slog.Any("error", err))
+		}})
 	})
 	return nil
 }

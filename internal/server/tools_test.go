@@ -43,6 +43,8 @@ func TestToolsRandom(t *testing.T) {
 		}
 		seen[text] = true
 	}
+	d.want(200, d.ask("POST", "sys/tools/random/9", `{"source":"all"}`, "root"))
+	d.want(400, d.ask("POST", "sys/tools/random/9", `{"source":"moon"}`, "root"))
 	text, _ := d.want(200, d.ask("POST", "sys/tools/random", `{"bytes":5,"format":"hex"}`, "root")).Data["random_bytes"].(string)
 	if raw, err := hex.DecodeString(text); err != nil || len(raw) != 5 {
 		t.Errorf("hex: %d bytes, %v", len(raw), err)

@@ -208,7 +208,6 @@ func TestNothingUnwrapped(t *testing.T) {
 		headers            []string
 	}{
 		{"GET", "secret/data/large", "", 413, []string{ttl, "60"}},
-		{"GET", "secret/data/app", "", 400, []string{ttl, "60", "X-Vault-Wrap-Format", "jwt"}},
 		{"GET", "secret/data/app", "", 400, []string{ttl, "soon"}},
 		{"GET", "secret/data/app", "", 400, []string{ttl, "-5s"}},
 		{"POST", "sys/wrapping/wrap", `{"password":"` + secret + `"}`, 400, nil},

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"math"
 	"runtime"
 	"strings"
 
@@ -17,6 +18,7 @@ type gauges struct {
 	lost   *prometheus.Desc
 	up     *prometheus.Desc
 	expiry *prometheus.Desc
+	census [3]*prometheus.Desc // tokens, leases, and how old the numbers are
 }
 
 // plain is a metric without labels.
@@ -37,7 +39,7 @@ type reading struct {
 // Prometheus does not take.
 func vaultNames() []string {
 	return []string{"vault.core.unsealed", "vault.core.active", "vault.core.in_flight_requests", "vault.core.handle_request",
-		"vault.audit.log_request_failure", "vault.audit.log_response_failure", "vault.barrier.put", "vault.token.creation",
+		"vault.audit.log_request_failure", "vault.audit.log_response_failure", "vault.barrier.put", "vault.token.creation", "vault.token.count", "vault.expire.num_leases",
 		"vault.cache.miss", "vault.runtime.alloc_bytes", "vault.runtime.sys_bytes", "vault.runtime.heap_objects",
 		"vault.runtime.malloc_count", "vault.runtime.free_count", "vault.runtime.num_goroutines", "vault.runtime.total_gc_pause_ns", "vault.runtime.total_gc_runs"}
 }
@@ -51,8 +53,12 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func newGauges(m *Meter, s Source) *gauges {
 	g := &gauges{meter: m, source: s,
-		lost:   desc("strongroom.audit_device_lost_entries_total", "Entries that an audit device did not take.", "device"),
-		up:     desc("strongroom.audit_device_up", "Whether an audit device took the last entry.", "device"),
+		lost: desc("strongroom.audit_device_lost_entries_total", "Entries that an audit device did not take.", "device"),
+		up:   desc("strongroom.audit_device_up", "Whether an audit device took the last entry.", "device"),
+		census: [3]*prometheus.Desc{
+			desc("vault.token.count", "Service tokens of the whole cluster, as last counted; those too that have expired and are not cleared away."),
+			desc("vault.expire.num_leases", "Leases of the whole cluster, tokens apart, as last counted."),
+			desc("strongroom.count_age_seconds", "How long ago tokens and leases were counted, in seconds.")},
 		expiry: desc("strongroom.listener_certificate_expiry_seconds", "When a listener's certificate ends, in seconds since 1970.", "listener")}
 	gauge := func(name, help string, read func(*reading) float64) {
 		g.plain = append(g.plain, plain{desc(name, help), prometheus.GaugeValue, read})
@@ -98,6 +104,9 @@ func (g *gauges) Describe(out chan<- *prometheus.Desc) {
 	out <- g.lost
 	out <- g.up
 	out <- g.expiry
+	for _, d := range g.census {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -113,6 +122,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	for _, p := range g.plain {
 		out <- prometheus.MustNewConstMetric(p.desc, p.kind, p.read(r))
 	}
+	g.collectCensus(out)
 	if g.source.Devices != nil {
 		for _, d := range g.source.Devices() {
 			out <- prometheus.MustNewConstMetric(g.lost, prometheus.CounterValue, float64(d.Lost), d.Path)
@@ -123,5 +133,16 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		for _, c := range g.source.Expiry() {
 			out <- prometheus.MustNewConstMetric(g.expiry, prometheus.GaugeValue, float64(c.NotAfter.Unix()), c.Listener)
 		}
+	}
+}
+
+// collectCensus tells nothing until there is something: 0 would be a number.
+func (g *gauges) collectCensus(out chan<- prometheus.Metric) {
+	c := g.meter.population.Load()
+	if c == nil {
+		return
+	}
+	for i, n := range []float64{float64(c.tokens), float64(c.leases), math.Floor(g.meter.now().Sub(c.at).Seconds())} {
+		out <- prometheus.MustNewConstMetric(g.census[i], prometheus.GaugeValue, n)
 	}
 }

@@ -24,15 +24,16 @@ import (
 
 // Meter counts and follows what a server does. It is safe for concurrent use.
 type Meter struct {
-	now      func() time.Time
-	registry *prometheus.Registry
-	requests *prometheus.HistogramVec
-	series   atomic.Pointer[map[class]*series]
-	inFlight atomic.Int64
-	failed   [2]atomic.Uint64 // audit entries that no device took, of requests and of answers
-	tokens   [2]atomic.Uint64 // tokens made and revoked
-	leases   atomic.Uint64    // leases that answers came with
-	store    stored
+	now        func() time.Time
+	registry   *prometheus.Registry
+	requests   *prometheus.HistogramVec
+	series     atomic.Pointer[map[class]*series]
+	inFlight   atomic.Int64
+	failed     [2]atomic.Uint64 // audit entries that no device took, of requests and of answers
+	tokens     [2]atomic.Uint64 // tokens made and revoked
+	leases     atomic.Uint64    // leases that answers came with
+	store      stored
+	population atomic.Pointer[population] // nil: not yet, or not any more
 
 	tracer   trace.Tracer // nil: nothing is traced
 	provider *sdk.TracerProvider

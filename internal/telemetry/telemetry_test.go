@@ -92,7 +92,8 @@ func TestMetrics(t *testing.T) {
 
 // The JSON form has Vault's fields and names.
 func TestJSON(t *testing.T) {
-	m, _ := newMeter()
+	m, c := newMeter()
+	m.population.Store(&population{at: c.now()})
 	m.request(api.Read, "kv", nil, nil, 3*time.Millisecond)
 	raw, err := m.Metrics(nil, &MetricsRequest{})
 	if err != nil {

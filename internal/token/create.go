@@ -13,19 +13,20 @@ import (
 
 // CreateRequest asks for a child of the calling token.
 type CreateRequest struct {
-	ID              api.Secret        `json:"id"`                       // The token's text, for callers with sudo; generated when empty.
-	Policies        []string          `json:"policies" audit:"clear"`   // Policies of the token; the parent's when empty.
-	NoDefaultPolicy bool              `json:"no_default_policy"`        // Do not attach the default policy.
-	NoParent        bool              `json:"no_parent"`                // Make an orphan; takes sudo.
-	Meta            map[string]string `json:"meta"`                     // Metadata, shown in the audit log.
-	Renewable       bool              `json:"renewable" default:"true"` // Whether the token can be renewed.
-	TTL             api.Duration      `json:"ttl"`                      // First lifetime.
-	ExplicitMaxTTL  api.Duration      `json:"explicit_max_ttl"`         // Bound on the whole lifetime, renewals included.
-	Period          api.Duration      `json:"period"`                   // Lifetime after each renewal, without a maximum; takes sudo.
-	DisplayName     string            `json:"display_name"`             // Appended to token- for the audit log.
-	NumUses         int               `json:"num_uses"`                 // How many requests it can make; 0: any number.
-	Type            string            `json:"type"`                     // service or batch.
-	EntityAlias     string            `json:"entity_alias"`             // Alias of the entity; with a role that allows it.
+	ID              api.Secret        `json:"id"`                               // The token's text, for callers with sudo; generated when empty.
+	Policies        []string          `json:"policies" audit:"clear"`           // Policies of the token; the parent's when empty.
+	NoDefaultPolicy bool              `json:"no_default_policy"`                // Do not attach the default policy.
+	NoParent        bool              `json:"no_parent"`                        // Make an orphan; takes sudo.
+	Meta            map[string]string `json:"meta"`                             // Metadata, shown in the audit log.
+	Renewable       bool              `json:"renewable" default:"true"`         // Whether the token can be renewed.
+	TTL             api.Duration      `json:"ttl"`                              // First lifetime.
+	Lease           api.Duration      `json:"lease" api:"deprecated,alias=ttl"` // Older name of ttl.
+	ExplicitMaxTTL  api.Duration      `json:"explicit_max_ttl"`                 // Bound on the whole lifetime, renewals included.
+	Period          api.Duration      `json:"period"`                           // Lifetime after each renewal, without a maximum; takes sudo.
+	DisplayName     string            `json:"display_name"`                     // Appended to token- for the audit log.
+	NumUses         int               `json:"num_uses"`                         // How many requests it can make; 0: any number.
+	Type            string            `json:"type"`                             // service or batch.
+	EntityAlias     string            `json:"entity_alias"`                     // Alias of the entity; with a role that allows it.
 }
 
 // CreateWithRoleRequest asks for a token within the terms of a role.

@@ -16,6 +16,7 @@ type RenewRequest struct {
 // RenewSelfRequest asks for a longer life of the calling token.
 type RenewSelfRequest struct {
 	Increment api.Duration `json:"increment"` // Lifetime from now on; as before when absent.
+	SelfRequest
 }
 
 // RenewAccessorRequest asks for a longer life of the token with an accessor.
@@ -40,6 +41,7 @@ func (s *Store) Renew(c *api.Call, req *RenewRequest) (*api.Auth, error) {
 
 // RenewSelf extends the calling token.
 func (s *Store) RenewSelf(c *api.Call, req *RenewSelfRequest) (*api.Auth, error) {
+	req.told(c)
 	t, err := s.caller(c)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ var Routes = []api.Route[*Store]{
 	api.Handle(api.Read, "lookup", (*Store).LookupToken),
 	api.Handle(api.Write, "lookup", (*Store).LookupToken),
 	api.Handle(api.Read, "lookup-self", (*Store).LookupSelf, api.Self),
-	api.Handle(api.Write, "lookup-self", (*Store).LookupSelf, api.Self),
+	api.Handle(api.Write, "lookup-self", (*Store).LookupSelfNamed, api.Self),
 	api.Handle(api.Write, "lookup-accessor", (*Store).LookupAccessor),
 	api.Handle(api.Write, "renew", (*Store).Renew),
 	api.Handle(api.Write, "renew-self", (*Store).RenewSelf, api.Self),
@@ -83,6 +83,24 @@ func (s *Store) LookupSelf(c *api.Call, _ *api.None) (*LookupAnswer, error) {
 		return nil, errBadToken()
 	}
 	return s.describe(c, t, c.Caller.Token)
+}
+
+// SelfRequest is about the calling token, whatever it names.
+type SelfRequest struct {
+	Token api.Secret `json:"token"` // Ignored: the calling token is meant.
+}
+
+// told warns who names another token than the calling one.
+func (q *SelfRequest) told(c *api.Call) {
+	if !q.Token.Empty() && !q.Token.Equal(c.Caller.Token) {
+		c.Warn("token is ignored: the answer is about the calling token")
+	}
+}
+
+// LookupSelfNamed describes the calling token.
+func (s *Store) LookupSelfNamed(c *api.Call, q *SelfRequest) (*LookupAnswer, error) {
+	q.told(c)
+	return s.LookupSelf(c, nil)
 }
 
 // LookupToken describes a token of the call's namespace; the calling one when

@@ -23,7 +23,7 @@ type Desk struct{}
 func Routes() []api.Route[*Desk] {
 	return []api.Route[*Desk]{
 		api.Handle(api.Write, "tools/random", (*Desk).Random),
-		api.Handle(api.Write, "tools/random/{source}", (*Desk).RandomFrom),
+		api.Handle(api.Write, "tools/random/{choice}", (*Desk).RandomFrom),
 		api.Handle(api.Write, "tools/random/{source}/{urlbytes}", (*Desk).RandomOf),
 		api.Handle(api.Write, "tools/hash", (*Desk).Hash),
 		api.Handle(api.Write, "tools/hash/{urlalgorithm}", (*Desk).HashBy),
@@ -44,7 +44,8 @@ type RandomRequest struct {
 
 // RandomFromRequest asks for random bytes of a source.
 type RandomFromRequest struct {
-	Source   string `path:"source"`                  // platform, seal or all; or how many bytes.
+	Choice   string `path:"choice"`                  // platform, seal or all; or how many bytes.
+	Source   string `json:"source"`                  // platform, seal or all, where the path says how many bytes.
 	Bytes    int    `json:"bytes" default:"32"`      // How many bytes, up to 128 KiB.
 	URLBytes string `json:"urlbytes"`                // The same, as clients give it that have it in the path.
 	Format   string `json:"format" default:"base64"` // base64 or hex.
@@ -70,10 +71,10 @@ func (d *Desk) Random(_ *api.Call, q *RandomRequest) (*RandomAnswer, error) {
 
 // RandomFrom answers random bytes of a source.
 func (d *Desk) RandomFrom(_ *api.Call, q *RandomFromRequest) (*RandomAnswer, error) {
-	if _, err := strconv.Atoi(q.Source); err == nil {
-		return random("", q.Source, q.Bytes, q.Format)
+	if _, err := strconv.Atoi(q.Choice); err == nil {
+		return random(q.Source, q.Choice, q.Bytes, q.Format)
 	}
-	return random(q.Source, q.URLBytes, q.Bytes, q.Format)
+	return random(q.Choice, q.URLBytes, q.Bytes, q.Format)
 }
 
 // RandomOf answers so many random bytes of a source.

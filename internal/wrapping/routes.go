@@ -32,7 +32,7 @@ func (a *WrapAnswer) MarshalJSON() ([]byte, error) { return a.Data.MarshalJSON()
 
 // TokenRequest names a wrapping token.
 type TokenRequest struct {
-	Token api.Secret `json:"token"` // The wrapping token; the caller's own when absent.
+	Token api.Secret `json:"token"` // The wrapping token, also in JWT form; the caller's own when absent.
 }
 
 // LookupAnswer is what is known of a wrapped answer before it is taken out.

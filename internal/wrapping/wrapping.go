@@ -12,6 +12,7 @@ package wrapping
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -27,12 +28,16 @@ const MaxAnswer = 640 << 10
 
 // Store keeps wrapped answers. It is safe for concurrent use.
 type Store struct {
-	store  store.Store // the whole encrypted store
-	tokens *token.Store
+	store   store.Store // the whole encrypted store
+	tokens  *token.Store
+	address string
 }
 
-// New keeps answers in the store that the tokens are in.
-func New(s store.Store, tokens *token.Store) *Store { return &Store{store: s, tokens: tokens} }
+// New keeps answers in the store that the tokens are in. The address is where
+// clients reach this node, which tokens in JWT form tell.
+func New(s store.Store, tokens *token.Store, address string) *Store {
+	return &Store{store: s, tokens: tokens, address: address}
+}
 
 func rowKey(nsID, tokenID string) string { return nsID + "/wrapping/" + tokenID }
 
@@ -103,8 +108,16 @@ func (s *Store) Wrap(c *api.Call, path string, a *api.Answer) (*api.WrapInfo, er
 	return info, err
 }
 
-// issue makes a wrapping token in one commit with what put writes.
+// issue makes a wrapping token in one commit with what put writes, in the form
+// that the call asks for.
 func (s *Store) issue(c *api.Call, nsID, path string, ttl time.Duration, put func(*store.Tx, *token.Token) error) (*api.WrapInfo, error) {
+	var key *ecdsa.PrivateKey // before the token, which would be lost without it
+	var err error
+	if c.WrapJWT {
+		if key, err = s.signingKey(c); err != nil {
+			return nil, err
+		}
+	}
 	a, err := s.tokens.Issue(c, token.Spec{
 		Auth: api.Auth{TTL: ttl, NumUses: 1, NoDefaultPolicy: true}, Namespace: nsID, Path: path, Now: c.Now,
 		Wrapping: true, With: put, Warn: c.Warn,
@@ -112,7 +125,11 @@ func (s *Store) issue(c *api.Call, nsID, path string, ttl time.Duration, put fun
 	if err != nil {
 		return nil, err
 	}
-	return &api.WrapInfo{Token: a.ClientToken, Accessor: a.Accessor, TTL: a.TTL, CreationTime: c.Now, CreationPath: path}, nil
+	info := &api.WrapInfo{Token: a.ClientToken, Accessor: a.Accessor, TTL: a.TTL, CreationTime: c.Now, CreationPath: path}
+	if c.WrapJWT {
+		err = s.toJWT(key, info)
+	}
+	return info, err
 }
 
 // take kills a token and takes its answer, as it is stored, out of the store.
@@ -133,7 +150,7 @@ func (s *Store) take(c *api.Call, tx *store.Tx, t *token.Token) ([]byte, error) 
 }
 
 // find is the wrapping token that a request is about: the one it names, else the
-// one that was presented.
+// one that was presented; either may be in JWT form.
 func (s *Store) find(c *api.Call, named api.Secret) (*token.Token, error) {
 	if named.Empty() {
 		named = c.Caller.Token
@@ -141,7 +158,14 @@ func (s *Store) find(c *api.Call, named api.Secret) (*token.Token, error) {
 	if named.Empty() {
 		return nil, &api.Error{Kind: api.Denied, Message: "no wrapping token was given", Hint: "send it as X-Vault-Token or as the parameter token"}
 	}
-	t, err := s.tokens.Lookup(c, named.Reveal(), c.Now)
+	text := named.Reveal()
+	if jwtForm(text) {
+		var err error
+		if text, err = s.fromJWT(c, text, c.Now); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.tokens.Lookup(c, text, c.Now)
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -190,6 +190,38 @@ func TestWrapping(t *testing.T) {
 	})
 }
 
+// TestWrappingJWT has the clients ask for the wrapping token in JWT form, by their
+// header, and hand it back both ways.
+func TestWrappingJWT(t *testing.T) {
+	eachClient(t, func(t *testing.T, c *client) {
+		mount := c.mounted(t, "kv", nil)
+		ok(t, c.kv1(mount).Put(t.Context(), "app", map[string]any{"k": "v"}))
+		asking := c.as(t, c.token)
+		asking.head.AddHeader("X-Vault-Wrap-TTL", "60")
+		asking.head.AddHeader("X-Vault-Wrap-Format", "jwt")
+		wrap := func() string {
+			s := must(asking.logical.Read(mount + "/app"))(t)
+			equal(t, "parts of the token", strings.Count(s.WrapInfo.Token, "."), 2)
+			equal(t, "creation path", s.WrapInfo.CreationPath, mount+"/app")
+			return s.WrapInfo.Token
+		}
+		token := wrap()
+		look := must(c.as(t, "").logical.Write("sys/wrapping/lookup", map[string]any{"token": token}))(t)
+		equal(t, "path by lookup", look.Data["creation_path"], mount+"/app")
+		next := must(c.logical.Write("sys/wrapping/rewrap", map[string]any{"token": token}))(t)
+		_, err := c.logical.Unwrap(token)
+		refused(t, err, 400, "wrapping token is not valid or does not exist")
+		equal(t, "exchanged", must(c.logical.Unwrap(next.WrapInfo.Token))(t).Data, map[string]any{"k": "v"})
+		equal(t, "named", must(c.logical.Unwrap(wrap()))(t).Data, map[string]any{"k": "v"})
+		token = wrap()
+		equal(t, "shown", must(c.as(t, token).logical.Unwrap(""))(t).Data, map[string]any{"k": "v"})
+		_, err = c.as(t, token).logical.Unwrap("")
+		refused(t, err, 400, "wrapping token is not valid or does not exist")
+		_, err = c.as(t, wrap()).logical.Read(mount + "/app")
+		refused(t, err, 403, "permission denied")
+	})
+}
+
 // TestWrappedToken pins the wrapped answer of a login-like call, as scripts hand tokens on.
 func TestWrappedToken(t *testing.T) {
 	eachClient(t, func(t *testing.T, c *client) {

@@ -84,6 +84,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, held *share) (*gate.
 	if req.WrapTTL, err = wrapTTL(r.Header); err != nil {
 		return req, err
 	}
+	req.WrapJWT = strings.EqualFold(r.Header.Get("X-Vault-Wrap-Format"), "jwt") // others ask for the usual form
 	if req.Filter, err = filterLists(r.Header); err != nil {
 		return req, err
 	}
@@ -105,8 +106,6 @@ func wrapTTL(h http.Header) (time.Duration, error) {
 	switch {
 	case err != nil || ttl < 0:
 		return 0, api.Errorf(api.Invalid, "X-Vault-Wrap-TTL: not a duration such as 60 or 5m")
-	case ttl > 0 && strings.EqualFold(h.Get("X-Vault-Wrap-Format"), "jwt"):
-		return 0, &api.Error{Kind: api.Invalid, Message: "X-Vault-Wrap-Format: wrapping tokens in JWT form are not supported", Hint: "ask without that header"}
 	}
 	return ttl, nil
 }
