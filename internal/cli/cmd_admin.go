@@ -121,6 +121,9 @@ func namespaceNames(verb, short string, recursive bool) command {
 				get = cl.Scan
 			}
 			s, err := get(c.ctx, "sys/namespaces", client.Page{})
+			if f, _ := c.format(); f == formatTable && nothing(err) {
+				return &exit{exitServer, "No namespace lies below the one in force", "namespace create makes one"}
+			}
 			return c.listDetailed(s, err, "sys/namespaces", c.wantsDetails(detailed))
 		}),
 	}
@@ -133,7 +136,7 @@ func namespaceLookup() command {
 			path := cleanPath(c.args[0])
 			s, err := cl.Read(c.ctx, client.JoinPath("sys/namespaces", path), nil)
 			if err != nil {
-				return notThere(err, "reading", "namespace "+mountPath(path))
+				return notNamed(err, "reading", "namespace", mountPath(path))
 			}
 			return c.data(s)
 		}),
@@ -209,7 +212,7 @@ func namespaceDelete() command {
 // wouldDeleteNamespace lists the mounts and the namespaces within.
 func wouldDeleteNamespace(c *call, cl *client.Client, path string) error {
 	if _, err := cl.Sys().Namespace(c.ctx, cleanPath(path)); err != nil {
-		return notThere(err, "reading", "namespace "+path)
+		return notNamed(err, "reading", "namespace", path)
 	}
 	within := cl.WithNamespace(client.JoinPath(cl.Namespace(), path))
 	mounts, err := within.Sys().Mounts(c.ctx)

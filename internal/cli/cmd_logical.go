@@ -79,11 +79,24 @@ func query(data map[string]any) url.Values {
 // notThere makes a plain "nothing there" of a 404 that says no more, not even in
 // a warning.
 func notThere(err error, doing, path string) error {
-	var api *client.Error
-	if errors.As(err, &api) && errors.Is(err, client.ErrNotFound) && len(api.Messages) == 0 && len(api.Warnings()) == 0 {
+	if nothing(err) {
 		return absent(path)
 	}
 	return failed(err, "%s %s", doing, path)
+}
+
+// notNamed is notThere for what has a name and no path.
+func notNamed(err error, doing, family, name string) error {
+	if nothing(err) {
+		return noneNamed(family, name)
+	}
+	return failed(err, "%s %s %s", doing, family, name)
+}
+
+// nothing reports whether err is a 404 that says no more.
+func nothing(err error) bool {
+	var api *client.Error
+	return errors.As(err, &api) && errors.Is(err, client.ErrNotFound) && len(api.Messages) == 0 && len(api.Warnings()) == 0
 }
 
 // writing builds write and patch, which differ in the request only.

@@ -41,7 +41,7 @@ func policyRead() command {
 			name := policyName(c.args[0])
 			rules, err := cl.Sys().Policy(c.ctx, name)
 			if err != nil {
-				return notThere(err, "reading", "policy "+name)
+				return notNamed(err, "reading", "policy", name)
 			}
 			v := map[string]any{"policy": rules}
 			return c.show(v, v, func() error { return c.println(strings.TrimSpace(rules)) })

@@ -61,6 +61,11 @@ func absent(path string) error {
 	}
 }
 
+// noneNamed says that a family of commands, which lists them, knows none of a name.
+func noneNamed(family, name string) error {
+	return &exit{exitServer, fmt.Sprintf("There is no %s %s", family, name), fmt.Sprintf("check the name's spelling: %s list shows those there are", family)}
+}
+
 // failed names what was being done when err came, and leaves nil alone.
 func failed(err error, format string, args ...any) error {
 	if err == nil {

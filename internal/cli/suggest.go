@@ -81,9 +81,28 @@ func noSuch(cmd *cobra.Command, name string) error {
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), nearest(name, near))
 	}
+	if lack := lacking(name); lack != "" && !cmd.HasParent() {
+		hint = lack
+	}
 	code := exitLocal
 	if !cmd.HasParent() && guiseOf(cmd.Name()).prefixes[0] != ownPrefix {
 		code = exitNoCommand
 	}
 	return &exit{code, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
+}
+
+// lacking says of a command that people know from the dialect's programs, and this
+// version lacks, what there is instead; empty for other words.
+func lacking(name string) string {
+	switch name {
+	case "agent", "proxy":
+		return "this version has no " + name + ": programs ask the server themselves, or are handed what read -field prints"
+	case "pki", "ssh", "transit", "transform":
+		return "this version has no such engine: plugin list shows those there are"
+	case "events":
+		return "this version sends no events: monitor shows the log, and an audit device what was asked"
+	case "hcp":
+		return "there is no such service: VAULT_ADDR says which server is asked"
+	}
+	return ""
 }

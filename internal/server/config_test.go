@@ -154,6 +154,61 @@ listener "tcp" { max_connections_per_client = 8193 }
 	}
 }
 
+// Mistakes in JSON have lines too: a block's is that of its last label.
+func TestMistakesInJSON(t *testing.T) {
+	const src = `{
+  "storage": {
+    "consul": {"path": "/d", "colour": [true, null]}
+  },
+  "listener": [
+    {"tcp": {"address": "127.0.0.1:1"}},
+    {"quic": {"address": "127.0.0.1:2"}},
+    {
+      "tcp": {
+        "address": "127.0.0.1:3",
+        "adress": 1.5
+      }
+    }
+  ],
+  "log_level": "loud", "audit": {
+    "file": [{"a": {"option": {}}}]},
+  "pid_file": ["a"],
+  "max_lease_ttl": null,
+  "cluster_nam": false
+}`
+	_, err := ParseConfig("f", []byte(src))
+	want := []string{`f:3: storage "consul"`, `f:3: storage: unknown setting "colour"`, `f:7: listener "quic"`, `f:11: listener: unknown setting "adress"`,
+		`f:15: log_level: must be`, `f:16: audit: unknown setting "option"`, `f:17: pid_file: must be one value`, `f:19: unknown setting "cluster_nam"`}
+	if err == nil {
+		t.Fatal("no mistake found")
+	}
+	got := strings.Split(err.Error(), "\n")
+	for i, line := range got {
+		if i >= len(want) || !strings.HasPrefix(line, want[i]) {
+			t.Errorf("line %d: %s", i, line)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d mistakes, want %d", len(got), len(want))
+	}
+}
+
+// What is no JSON is refused, with the line, and never read in part.
+func TestJSONThatIsNotWhole(t *testing.T) {
+	for src, want := range map[string]string{
+		"{\n \"log_level\": \"info\",\n \"listener\": }":            "f:3: not JSON",
+		"{\n \"log_level\": \"info\"\n \"pid_file\": \"x\"}":        "f:3: not JSON",
+		"{\n \"log_level\": \"info\",\n}":                           "f:3: not JSON",
+		"{\n \"log_level\": \"info\"\n":                             "f:3: not JSON",
+		"{}\n\nlog_level = \"info\"":                                "f:3: not JSON",
+		strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40): "f: is nested too deeply",
+	} {
+		if _, err := ParseConfig("f", []byte(src)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", src, err, want)
+		}
+	}
+}
+
 func TestMistakesOfAllFiles(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one.hcl"), filepath.Join(dir, "two.json")
@@ -163,7 +218,7 @@ func TestMistakesOfAllFiles(t *testing.T) {
 		}
 	}
 	_, err := LoadConfig(one, two, filepath.Join(dir, "missing"))
-	for _, want := range []string{one + `:1: unknown setting "a"`, two + `: unknown setting "b"`, "missing"} {
+	for _, want := range []string{one + `:1: unknown setting "a"`, two + `:1: unknown setting "b"`, "missing"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: lacks %s", err, want)
 		}

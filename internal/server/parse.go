@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -9,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/hcl"
 	"github.com/hashicorp/hcl/hcl/ast"
+	"github.com/hashicorp/hcl/hcl/parser"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
@@ -67,7 +68,7 @@ func configFiles(path string) ([]string, error) {
 }
 
 // ParseConfig reads one configuration. Every mistake is reported, each with
-// file, line (where the syntax has lines: HCL) and what to do.
+// file, line and what to do.
 func ParseConfig(name string, src []byte) (*Config, error) {
 	c := &Config{}
 	return c, c.parse(name, src)
@@ -79,27 +80,39 @@ func (c *Config) parse(name string, src []byte) error {
 	if len(src) > maxConfigBytes {
 		return fmt.Errorf("%s: larger than %d KiB", name, maxConfigBytes>>10)
 	}
-	file, err := parseHCL(src)
+	list, err := parseSettings(src)
 	if err != nil {
-		return syntaxError(name, err)
-	}
-	list, ok := file.Node.(*ast.ObjectList)
-	if !ok {
-		return fmt.Errorf("%s: is not a list of settings", name)
+		return syntaxError(name, src, err)
 	}
 	r := &reader{file: name, config: c}
 	r.top(list)
 	return errors.Join(r.errs...)
 }
 
+// parseSettings reads JSON, which begins with a brace, or HCL, which never does.
+func parseSettings(src []byte) (*ast.ObjectList, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(src), []byte("{")) {
+		return parseJSON(src)
+	}
+	file, err := parseHCL(src)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := file.Node.(*ast.ObjectList)
+	if !ok {
+		return nil, errors.New("is not a list of settings")
+	}
+	return list, nil
+}
+
 // parseHCL keeps a panic of the parser from ending the process.
 func parseHCL(src []byte) (f *ast.File, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = errors.New("cannot be parsed as HCL or JSON")
+			err = errors.New("cannot be parsed as HCL")
 		}
 	}()
-	return hcl.ParseBytes(src)
+	return parser.Parse(src)
 }
 
 // reader turns the syntax tree into a Config and gathers mistakes.
@@ -112,8 +125,8 @@ type reader struct {
 
 func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
 	where := r.file
-	if line := it.Pos().Line; line > 0 {
-		where += ":" + strconv.Itoa(line)
+	if n := len(it.Keys); n > 0 {
+		where += ":" + strconv.Itoa(it.Keys[n-1].Pos().Line)
 	}
 	r.errs = append(r.errs, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
 }
@@ -281,7 +294,7 @@ func (b *block) label(i int) string {
 }
 
 // blocks reads storage "pebble" { ... } and its JSON forms, in which a label is a
-// key of an object, and the parser has already joined some of the keys.
+// key of an object.
 func (r *reader) blocks(it *ast.ObjectItem, most int, read func(*block)) {
 	obj, ok := it.Val.(*ast.ObjectType)
 	if !ok {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -67,7 +69,10 @@ func checkEndpoint(text string) error {
 var position = regexp.MustCompile(`^At (\d+):\d+: `)
 
 // syntaxError is the parser's, with the file and, where it has one, its line.
-func syntaxError(name string, err error) error {
+func syntaxError(name string, src []byte, err error) error {
+	if at := (*json.SyntaxError)(nil); errors.As(err, &at) {
+		return fmt.Errorf("%s:%d: not JSON: %w", name, lineAt(src, at.Offset), err)
+	}
 	text := err.Error()
 	if m := position.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("%s:%s: %s", name, m[1], strings.TrimPrefix(text, m[0]))

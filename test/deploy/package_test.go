@@ -21,7 +21,7 @@ func run(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "ARCHS="+runtime.GOARCH, "VERSION=1.2.3", "IMAGE=no")
+	cmd.Env = append(os.Environ(), "ARCHS="+runtime.GOARCH, "VERSION=1.2.3", "IMAGE=no", "CHECK=no")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
@@ -90,6 +90,9 @@ func checkDebian(t *testing.T, deb string) {
 	}
 	if said := run(t, root, filepath.Join(root, "usr/bin/strongroom"), "version"); !strings.Contains(said, "Strongroom") {
 		t.Errorf("the program says %q", said)
+	}
+	if built := run(t, root, "go", "version", "-m", "usr/bin/strongroom"); !strings.Contains(built, "GOEXPERIMENT=runtimesecret") {
+		t.Errorf("keys are not erased from memory:\n%s", built)
 	}
 	checkUnit(t, root)
 }
