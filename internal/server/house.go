@@ -236,8 +236,9 @@ func (s *Server) auditEnv() audit.Env {
 }
 
 // abreast is how much scheduled work is done at once. Most of it waits for the
-// disk, and what waits together shares one write.
-const abreast = 48
+// disk, and what waits together shares one write: three pages of leases are ended at
+// once.
+const abreast = 3 * schedule.Together
 
 // start opens the audit devices and lets scheduled work run.
 func (h *house) start(s *Server) error {
@@ -251,7 +252,7 @@ func (h *house) start(s *Server) error {
 		s.log.Error("an audit device cannot be written: unless another one can, every request is refused",
 			slog.String("device", path), slog.Any("error", err))
 	}
-	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Limit: abreast, Failed: func(it schedule.Item, err error) {
+	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Pages: h.Leases.Pages(), Limit: abreast, Failed: func(it schedule.Item, err error) {
 		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
 	}}
 	h.work.Go(func() {
