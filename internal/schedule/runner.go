@@ -2,9 +2,10 @@ package schedule
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,8 @@ type Runner struct {
 	Now      func() time.Time       // the clock
 	Handlers map[string]Handler     // by Item.Kind
 	Pages    map[string]PageHandler // of kinds that are also done many at a time; each has a Handler too
-	Owner    string                 // this node's name, for operators
+	Owner    string                 // who claims: a name that this run has alone; empty: a random one
+	Alone    bool                   // no other node can be at work on the store: what a run before this one had claimed is taken up soon
 	Claim    time.Duration          // how long a dead node keeps what it claimed; 0: one minute
 	Limit    int                    // jobs at once; 0: 32
 	Failed   func(Item, error)      // told of every failed try, such as for a log; nil: nobody
@@ -51,6 +53,8 @@ type Runner struct {
 	work   sync.WaitGroup
 	claims atomic.Int64     // claims begun, to tell their ends apart
 	aside  map[string]aside // by key; only Run's own goroutine uses it
+
+	regained bool // what earlier runs had claimed; only follow's own goroutine uses it
 }
 
 // Run runs what is due until ctx ends and every handler has returned. It
@@ -61,6 +65,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	if r.Limit == 0 {
 		r.Limit = defaultLimit
+	}
+	if r.Owner == "" {
+		r.Owner = rand.Text()
 	}
 	r.slots = newSlots(r.Limit)
 	r.agenda.changed = make(chan struct{}, 1)
@@ -202,5 +209,5 @@ func (r *Runner) failed(it Item, err error) {
 // doubling, with a random part so that failures do not come back in step.
 func backoff(tries int) time.Duration {
 	d := min(time.Second<<min(tries, 20), maxBackoff)
-	return d + rand.N(d/2)
+	return d + mathrand.N(d/2)
 }

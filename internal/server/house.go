@@ -252,9 +252,7 @@ func (h *house) start(s *Server) error {
 		s.log.Error("an audit device cannot be written: unless another one can, every request is refused",
 			slog.String("device", path), slog.Any("error", err))
 	}
-	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Pages: h.Leases.Pages(), Limit: abreast, Failed: func(it schedule.Item, err error) {
-		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
-	}}
+	runner := s.runner(s.jobs(h), h.Leases.Pages())
 	h.work.Go(func() {
 		if err := runner.Run(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("scheduled work has ended", slog.Any("error", err))
@@ -262,6 +260,12 @@ func (h *house) start(s *Server) error {
 	})
 	h.work.Go(func() { s.watchDevices(ctx, h) })
 	return nil
+}
+
+func (s *Server) runner(jobs map[string]schedule.Handler, pages map[string]schedule.PageHandler) *schedule.Runner {
+	return &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: jobs, Pages: pages, Limit: abreast, Alone: s.alone, Failed: func(it schedule.Item, err error) {
+		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
+	}}
 }
 
 // watchDevices opens and closes audit devices as their declarations change on

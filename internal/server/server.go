@@ -47,6 +47,7 @@ type Server struct {
 	stdout  io.Writer
 	now     func() time.Time
 	phys    store.Engine
+	alone   bool // no other node can be at work on the store
 	barrier *barrier.Barrier
 	seal    *seal.Manager
 	desk    *operator.Desk
@@ -77,6 +78,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	var err error
 	if s.phys, err = c.openStore(logs.Logger("storage")); err != nil {
 		return nil, err
+	}
+	if sole, ok := s.phys.(store.Sole); ok {
+		s.alone = sole.Sole()
 	}
 	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
 		return nil, errors.Join(err, s.phys.Close())

@@ -85,6 +85,15 @@ type Entry struct {
 // Exists reports whether the entry is present in the store.
 func (e Entry) Exists() bool { return e.Rev != 0 }
 
+// Sole is a Store that may be the only one on its data: no other process can have it
+// open at the same time, as an engine that locks its directory. A store of which many nodes
+// may be at work does not implement it.
+type Sole interface {
+	Store
+	// Sole reports whether nobody else can be at work on the data.
+	Sole() bool
+}
+
 // Range selects keys in [Start, End) in byte order.
 type Range struct {
 	Start    string // first key, inclusive

@@ -122,6 +122,9 @@ func (s *Store) Sync(ctx context.Context) (store.Rev, error) {
 	return v.rev, nil
 }
 
+// Sole reports that nobody else can be at work on the data: its directory is locked.
+func (s *Store) Sole() bool { return true }
+
 // Failure is the error that ended writing, or nil. Commit returns it too.
 func (s *Store) Failure() error { return s.log.failure() }
 
