@@ -50,14 +50,14 @@ func TestShortRun(t *testing.T) {
 
 // TestShortLeases runs the measurement of leases in small.
 func TestShortLeases(t *testing.T) {
-	o := options{leases: true, memoryNum: 100, each: 50 * time.Millisecond}
+	o := options{leases: true, memoryNum: 128, end: 64, secrets: 32, each: 50 * time.Millisecond}
 	var out bytes.Buffer
 	if err := o.run(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"leases made by", "from kill to the first read", "revoked by prefix", "revoked with their token", "expired at once"} {
+	for _, want := range []string{"64 leases made", "32 secrets made", "from kill to the first read", "64 leases revoked by prefix", "64 leases revoked with their token", "64 leases expired at once"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("no line says %q:\n%s", want, out.String())
+			t.Errorf("nothing about %q in\n%s", want, out.String())
 		}
 	}
 }

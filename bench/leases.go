@@ -85,15 +85,16 @@ func startLeases(dir string) (*process.Server, error) {
 // leaseRun is a run of the measurement of leases.
 type leaseRun struct {
 	w    io.Writer
-	num  int
+	num  int           // how many leases end
 	each time.Duration // length of a round of reads
 	t    *target       // reads
 	root *target       // does all else
 }
 
 // reportLeases measures what many leases cost: to make them, to start with them, and the reads that are answered while they
-// are revoked, by prefix, by the death of their token and by the end of their time.
-func reportLeases(w io.Writer, dir string, num int, each time.Duration) (err error) {
+// are revoked, by prefix, by the death of their token and by the end of their time. There are num leases and so many secrets, and
+// end of the leases end in each way, while the others stay.
+func reportLeases(w io.Writer, dir string, o *options) (err error) {
 	s, err := startLeases(dir)
 	if err != nil {
 		return err
@@ -101,14 +102,12 @@ func reportLeases(w io.Writer, dir string, num int, each time.Duration) (err err
 	defer func() { err = errors.Join(err, s.Kill()) }()
 	t := target{name: "strongroom", addr: s.Addr, token: s.RootToken(), pid: s.PID()}
 	root := t
-	run := &leaseRun{w, num, each, &t, &root}
-	if err := run.t.prepare(); err != nil {
-		return err
+	end := o.end
+	if end == 0 || end > o.memoryNum {
+		end = o.memoryNum
 	}
-	if _, err := run.root.call("POST", "/v1/sys/mounts/lend", `{"type":"lender"}`); err != nil {
-		return err
-	}
-	if err := run.make(run.root, 0); err != nil {
+	run := &leaseRun{w, end, o.each, &t, &root}
+	if err := run.stock(o.memoryNum-end, o.secrets); err != nil {
 		return err
 	}
 	if err := s.Kill(); err != nil {
@@ -124,6 +123,31 @@ func reportLeases(w io.Writer, dir string, num int, each time.Duration) (err err
 	}
 	fmt.Fprintf(w, "%-44s %8.2f s\n", "from kill to the first read", time.Since(began).Seconds())
 	return run.ends()
+}
+
+// stock makes the leases, those that stay in a mount of their own, and the secrets.
+func (r *leaseRun) stock(stay, secrets int) error {
+	if err := r.t.prepare(); err != nil {
+		return err
+	}
+	for _, mount := range []string{"lend", "stay"} {
+		if _, err := r.root.call("POST", "/v1/sys/mounts/"+mount, `{"type":"lender"}`); err != nil {
+			return err
+		}
+	}
+	if stay > 0 {
+		if err := r.makeIn("stay", stay, r.root, 0); err != nil {
+			return err
+		}
+	}
+	if secrets > 0 {
+		if err := r.abreast(r.root, secrets, "secrets", func(i int) (string, string) {
+			return fmt.Sprintf("/v1/bench/data/many/%d", i), payload
+		}); err != nil {
+			return err
+		}
+	}
+	return r.make(r.root, 0)
 }
 
 // ends has the leases end in three ways.
@@ -162,46 +186,63 @@ func (r *leaseRun) ends() error {
 // makers is how many clients make leases.
 const makers = 32
 
-// make makes leases; with a ttl, all of them end at about the same moment.
-func (r *leaseRun) make(t *target, ttl time.Duration) error {
-	began, each := time.Now(), (r.num+makers-1)/makers
-	failed := make(chan error, makers)
-	for range makers {
-		go func() {
-			failed <- func() error {
-				conns, err := dial(t, workload{requests: func(t *target, _ int) [][]byte { return nil }}, 1)
-				if err != nil {
-					return err
-				}
-				c := conns[0]
-				for range each {
-					body := "{}"
-					if ttl > 0 {
-						body = fmt.Sprintf(`{"ttl":"%dms"}`, max((ttl-time.Since(began)).Milliseconds(), 1000))
-					}
-					if _, err := c.conn.Write(t.request("POST", "/v1/lend/creds", body)); err != nil {
-						return err
-					}
-					if err := c.answer(); err != nil {
-						return err
-					}
-				}
-				return c.conn.Close()
-			}()
-		}()
+// make makes leases that will end; with a ttl, all of them end at about the same moment.
+func (r *leaseRun) make(t *target, ttl time.Duration) error { return r.makeIn("lend", r.num, t, ttl) }
+
+func (r *leaseRun) makeIn(mount string, num int, t *target, ttl time.Duration) error {
+	began := time.Now()
+	return r.abreast(t, num, "leases", func(int) (string, string) {
+		body := "{}"
+		if ttl > 0 {
+			body = fmt.Sprintf(`{"ttl":"%dms"}`, max((ttl-time.Since(began)).Milliseconds(), 1000))
+		}
+		return "/v1/" + mount + "/creds", body
+	})
+}
+
+// abreast sends writes from many clients and tells how long they took, and what they cost the server.
+func (r *leaseRun) abreast(t *target, num int, what string, request func(i int) (path, body string)) error {
+	began, each := time.Now(), (num+makers-1)/makers
+	before, err := cpuTime(t.pid)
+	if err != nil {
+		return err
 	}
-	var err error
+	failed := make(chan error, makers)
+	for m := range makers {
+		go func() { failed <- send(t, m*each, each, request) }()
+	}
 	for range makers {
 		err = errors.Join(err, <-failed)
 	}
-	fmt.Fprintf(r.w, "%-44s %8.2f s\n", fmt.Sprintf("%d leases made by %d clients", each*makers, makers), time.Since(began).Seconds())
-	return err
+	after, cerr := cpuTime(t.pid)
+	fmt.Fprintf(r.w, "%-44s %8.2f s   %s of CPU each\n", fmt.Sprintf("%d %s made by %d clients", each*makers, what, makers), time.Since(began).Seconds(),
+		micros((after-before)/time.Duration(each*makers)))
+	return errors.Join(err, cerr)
 }
 
-// gone waits until there are no leases.
+// send sends so many writes from one client.
+func send(t *target, first, num int, request func(i int) (path, body string)) error {
+	conns, err := dial(t, workload{requests: func(t *target, _ int) [][]byte { return nil }}, 1)
+	if err != nil {
+		return err
+	}
+	c := conns[0]
+	for i := range num {
+		path, body := request(first + i)
+		if _, err := c.conn.Write(t.request("POST", path, body)); err != nil {
+			return err
+		}
+		if err := c.answer(); err != nil {
+			return err
+		}
+	}
+	return c.conn.Close()
+}
+
+// gone waits until there are no leases but those that stay.
 func (r *leaseRun) gone() error {
 	for {
-		text, err := r.root.call("LIST", "/v1/sys/leases/lookup?limit=1&after=auth/", "")
+		text, err := r.root.call("LIST", "/v1/sys/leases/lookup/lend?limit=1", "")
 		if err != nil && strings.Contains(err.Error(), "answered 404") {
 			return nil
 		}
@@ -218,7 +259,8 @@ func (r *leaseRun) gone() error {
 // readers is how many clients read meanwhile.
 const readers = 4
 
-// while measures reads without anything else, and again until work has ended. after is when the work begins.
+// while measures reads without anything else, and again until work has ended. after is when the work begins. The CPU is what the
+// server spent beyond what the reads cost when there was nothing else.
 func (r *leaseRun) while(what string, work func() error, after ...time.Time) error {
 	read := workloads[0]
 	idle, err := drive(r.t, read, readers, 3*r.each)
@@ -228,7 +270,11 @@ func (r *leaseRun) while(what string, work func() error, after ...time.Time) err
 	for _, at := range after {
 		<-time.After(time.Until(at))
 	}
-	var took time.Duration
+	before, err := cpuTime(r.t.pid)
+	if err != nil {
+		return err
+	}
+	var took, reads time.Duration
 	began, ended := time.Now(), make(chan error, 1)
 	go func() {
 		err := work()
@@ -242,6 +288,7 @@ func (r *leaseRun) while(what string, work func() error, after ...time.Time) err
 			return err
 		}
 		busy = append(busy, window)
+		reads += time.Duration(window.Throughput * r.each.Seconds() * float64(idle.CPU))
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -251,8 +298,12 @@ func (r *leaseRun) while(what string, work func() error, after ...time.Time) err
 		default:
 		}
 	}
+	spent, err := cpuTime(r.t.pid)
+	if err != nil {
+		return err
+	}
 	p99 := median(busy, func(r round) time.Duration { return r.P99 })
-	_, err = fmt.Fprintf(r.w, "%-44s %8.2f s   reads' p99 %s, idle %s: %.1fx\n", fmt.Sprintf("%d leases %s", r.num, what), took.Seconds(),
-		micros(p99), micros(idle.P99), float64(p99)/float64(idle.P99))
+	_, err = fmt.Fprintf(r.w, "%-44s %8.2f s   reads' p99 %s, idle %s: %.1fx; %s of CPU each\n", fmt.Sprintf("%d leases %s", r.num, what), took.Seconds(),
+		micros(p99), micros(idle.P99), float64(p99)/float64(idle.P99), micros((spent-before-reads)/time.Duration(r.num)))
 	return err
 }

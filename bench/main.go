@@ -36,6 +36,8 @@ type options struct {
 	memory    bool
 	memoryNum int
 	leases    bool
+	end       int    // end is how many of the leases end in each way; 0: all.
+	secrets   int    // secrets is how many secrets there are beside the leases.
 	lender    string // lender is the address to serve the server that lends at; empty to measure.
 	lenderDir string // lenderDir is where that server keeps its data.
 }
@@ -54,6 +56,8 @@ func main() {
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
 	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores, or how many leases -leases makes")
 	flag.BoolVar(&o.leases, "leases", false, "measure many leases and their ends instead")
+	flag.IntVar(&o.end, "end", 0, "how many of the leases -leases has end in each way, while the others stay (default all)")
+	flag.IntVar(&o.secrets, "secrets", 0, "how many secrets -leases stores beside the leases")
 	flag.StringVar(&o.lender, "serve-leases", "", "serve the server that lends at this address (the benchmark starts itself so)")
 	flag.StringVar(&o.lenderDir, "leases-dir", "", "where it keeps its data")
 	flag.Parse()
@@ -89,7 +93,7 @@ func (o *options) run(w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if o.leases {
-		return reportLeases(w, dir, o.memoryNum, o.each)
+		return reportLeases(w, dir, o)
 	}
 	server, err := startServer(dir)
 	if err != nil {

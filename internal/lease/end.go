@@ -133,11 +133,7 @@ func (s *Store) Revoke(ctx context.Context, nsID, id string, wait bool) error {
 		return err
 	}
 	l.rev = rev
-	m, err := s.lessor(ctx, nsID, l.MountID)
-	if err == nil {
-		err = m.revoke(ctx, s.Now(), l)
-	}
-	if err != nil {
+	if err := s.takeBack(ctx, l); err != nil {
 		s.Log.Warn("a lease was not taken back", slog.String("lease", l.ID), slog.Any("error", err))
 		return errNotYet(1)
 	}
@@ -152,6 +148,11 @@ func errNotYet(n int) error {
 // Jobs are the handlers of the due-times that leases have.
 func (s *Store) Jobs() map[string]schedule.Handler {
 	return map[string]schedule.Handler{kindEnd: s.end, kindSweep: s.resume, kindTidy: s.tidy}
+}
+
+// Pages are the handlers of what is done for many leases together.
+func (s *Store) Pages() map[string]schedule.PageHandler {
+	return map[string]schedule.PageHandler{kindEnd: s.endDue}
 }
 
 // end takes a lease back whose time has come, or which was ended.
@@ -169,11 +170,7 @@ func (s *Store) end(ctx context.Context, job *schedule.Job) error {
 	if err != nil || len(there) == 0 {
 		return err
 	}
-	m, err := s.lessor(ctx, l.NamespaceID, l.MountID)
-	if err == nil {
-		err = m.revoke(ctx, s.Now(), l)
-	}
-	if err != nil {
+	if err := s.takeBack(ctx, l); err != nil {
 		return errors.Join(err, s.despair(ctx, job, l, err))
 	}
 	return s.settle(ctx, there, nil, job.Done)

@@ -231,8 +231,9 @@ func endings() map[string]func(*world, *lease.Lease) error {
 			_, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend/creds"})
 			return err
 		},
-		"token": func(w *world, _ *lease.Lease) error { return w.tokens.Revoke(ctx, namespace.RootID, w.holder.ID) },
-		"move":  func(w *world, _ *lease.Lease) error { return w.mounts.Move(ctx, namespace.RootID, "lend/", "loan/") },
+		"token":  func(w *world, _ *lease.Lease) error { return w.tokens.Revoke(ctx, namespace.RootID, w.holder.ID) },
+		"expiry": func(_ *world, l *lease.Lease) error { time.Sleep(time.Until(l.Expires)); return nil },
+		"move":   func(w *world, _ *lease.Lease) error { return w.mounts.Move(ctx, namespace.RootID, "lend/", "loan/") },
 	}
 }
 

@@ -349,11 +349,7 @@ func (s *Store) revokeAll(ctx context.Context, ls []*Lease) map[string]error {
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			m, err := s.lessor(ctx, l.NamespaceID, l.MountID)
-			if err == nil {
-				err = m.revoke(ctx, s.Now(), l)
-			}
-			if err != nil {
+			if err := s.takeBack(ctx, l); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed[l.key()] = err

@@ -31,8 +31,9 @@ type lender struct {
 	live     map[string]bool
 	revoked  map[string]int
 	broken   error
-	renewing func() // called in the middle of a renewal, after what was lent was made to live on
-	revoking func() // called after what was lent was taken back, before that is answered
+	asked    func(ctx context.Context, name string) error // called first when something is to be taken back; its error is the answer
+	renewing func()                                       // called in the middle of a renewal, after what was lent was made to live on
+	revoking func()                                       // called after what was lent was taken back, before that is answered
 }
 
 func newLender() *lender { return &lender{live: map[string]bool{}, revoked: map[string]int{}} }
@@ -76,7 +77,12 @@ func (e *lender) renew(_ *api.Call, h *api.Held) (*api.Lease, error) {
 	return nil, nil
 }
 
-func (e *lender) revoke(_ *api.Call, h *api.Held) error {
+func (e *lender) revoke(c *api.Call, h *api.Held) error {
+	if e.asked != nil {
+		if err := e.asked(c, string(h.Private)); err != nil {
+			return err
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.revoked[string(h.Private)]++
@@ -234,10 +240,14 @@ func (w *world) renew(l *lease.Lease, increment time.Duration) (*api.Answer, err
 // runs lets scheduled work run until stop is called.
 func (w *world) runs(fail func(schedule.Item, error)) (stop func()) {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	jobs := w.s.Jobs()
 	maps.Copy(jobs, w.tokens.Jobs())
-	r := &schedule.Runner{Store: w.bar, Now: time.Now, Handlers: jobs, Failed: fail}
+	return w.run(&schedule.Runner{Store: w.bar, Now: time.Now, Handlers: jobs, Pages: w.s.Pages(), Failed: fail})
+}
+
+// run lets a runner run until stop is called.
+func (w *world) run(r *schedule.Runner) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	return func() {

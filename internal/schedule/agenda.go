@@ -105,8 +105,9 @@ func (r *Runner) followOnce(ctx context.Context) (err error) {
 	}
 }
 
-// scan notes the first due-time of every namespace. It steps from one first
-// segment of the key space to the next, two reads each.
+// scan notes the first due-time of every namespace, the first time after it has
+// regained what was claimed there. It steps from one first segment of the key space to the
+// next, two reads each.
 func (r *Runner) scan(ctx context.Context) error {
 	from := ""
 	for {
@@ -115,9 +116,15 @@ func (r *Runner) scan(ctx context.Context) error {
 			return fmt.Errorf("schedule: find namespaces: %w", err)
 		}
 		if len(es) == 0 {
+			r.regained = true
 			return nil
 		}
 		ns, _, _ := strings.Cut(es[0].Key, "/")
+		if r.Alone && !r.regained {
+			if err := r.regain(ctx, ns); err != nil {
+				return err
+			}
+		}
 		due := store.Prefix(ns + area)
 		due.Limit, due.KeysOnly = 1, true
 		if es, err = r.Store.List(ctx, due); err != nil {

@@ -2,9 +2,10 @@ package schedule
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,19 +38,23 @@ const maxBackoff = 10 * time.Minute
 
 // Runner runs what is due. All fields but Store, Now and Handlers may be zero.
 type Runner struct {
-	Store    store.Store        // the whole encrypted store
-	Now      func() time.Time   // the clock
-	Handlers map[string]Handler // by Item.Kind
-	Owner    string             // this node's name, for operators
-	Claim    time.Duration      // how long a dead node keeps what it claimed; 0: one minute
-	Limit    int                // handlers at once; 0: 32
-	Failed   func(Item, error)  // told of every failed try, such as for a log; nil: nobody
+	Store    store.Store            // the whole encrypted store
+	Now      func() time.Time       // the clock
+	Handlers map[string]Handler     // by Item.Kind
+	Pages    map[string]PageHandler // of kinds that are also done many at a time; each has a Handler too
+	Owner    string                 // who claims: a name that this run has alone; empty: a random one
+	Alone    bool                   // no other node can be at work on the store: what a run before this one had claimed is taken up soon
+	Claim    time.Duration          // how long a dead node keeps what it claimed; 0: one minute
+	Limit    int                    // jobs at once; 0: 32
+	Failed   func(Item, error)      // told of every failed try, such as for a log; nil: nobody
 
 	agenda agenda
-	slots  chan struct{}
+	slots  *slots
 	work   sync.WaitGroup
 	claims atomic.Int64     // claims begun, to tell their ends apart
 	aside  map[string]aside // by key; only Run's own goroutine uses it
+
+	regained bool // what earlier runs had claimed; only follow's own goroutine uses it
 }
 
 // Run runs what is due until ctx ends and every handler has returned. It
@@ -61,7 +66,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	if r.Limit == 0 {
 		r.Limit = defaultLimit
 	}
-	r.slots = make(chan struct{}, r.Limit)
+	if r.Owner == "" {
+		r.Owner = rand.Text()
+	}
+	r.slots = newSlots(r.Limit)
 	r.agenda.changed = make(chan struct{}, 1)
 	r.work.Go(func() { r.follow(ctx) })
 	for ctx.Err() == nil {
@@ -105,8 +113,8 @@ func (r *Runner) pass(ctx context.Context) time.Duration {
 
 // start claims and runs one page of what is due in a namespace.
 func (r *Runner) start(ctx context.Context, ns string) error {
-	free := r.acquire(ctx) // may take long, so the clock is read after it
-	defer func() { r.release(free) }()
+	free := r.slots.take(ctx, maxRows) // may take long, so the clock is read after it
+	defer func() { r.slots.give(free) }()
 	if free == 0 {
 		return ctx.Err()
 	}
@@ -120,48 +128,21 @@ func (r *Runner) start(ctx context.Context, ns string) error {
 	if at, ok := p.again(len(jobs), now); ok {
 		r.agenda.add(ns, at)
 	}
-	for _, j := range jobs {
-		free--
-		r.work.Go(func() {
-			defer r.release(1)
-			r.run(ctx, j)
-		})
+	for _, some := range r.calls(jobs) {
+		free -= len(some)
+		r.work.Go(func() { r.runAll(ctx, some) })
 	}
 	return nil
 }
 
-// acquire waits for a free slot and takes as many as there are, up to maxRows.
-func (r *Runner) acquire(ctx context.Context) int {
-	select {
-	case r.slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0
-	}
-	for n := 1; n < maxRows; n++ {
-		select {
-		case r.slots <- struct{}{}:
-		default:
-			return n
-		}
-	}
-	return maxRows
-}
-
-func (r *Runner) release(n int) {
-	for range n {
-		<-r.slots
-	}
-}
-
-// run runs a job's handler and settles what becomes of its row.
-func (r *Runner) run(ctx context.Context, j *Job) {
-	err := r.handle(ctx, j)
+// settle settles what becomes of a job's row after its handler has returned.
+func (r *Runner) settle(ctx context.Context, j *Job, err error) {
 	// The row is settled also when the node is shutting down, so that no other
 	// has to wait for the claim's end.
-	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Claim)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Claim)
 	defer cancel()
 	if err == nil {
-		if err = j.remove(settle, r.Store); err != nil {
+		if err = j.remove(within, r.Store); err != nil {
 			r.failed(j.Item, fmt.Errorf("schedule: remove: %w", err))
 		}
 		return
@@ -171,7 +152,7 @@ func (r *Runner) run(ctx context.Context, j *Job) {
 		r.failed(j.Item, err)
 		again, tries = again.Add(backoff(tries)), tries+1
 	}
-	err = j.move(settle, r.Store, again, row{Data: j.Data, Tries: tries})
+	err = j.move(within, r.Store, again, row{Data: j.Data, Tries: tries})
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		r.failed(j.Item, fmt.Errorf("schedule: put back: %w", err))
 	}
@@ -185,10 +166,8 @@ func (r *Runner) handle(ctx context.Context, j *Job) (err error) {
 		return fmt.Errorf("schedule: no handler for kind %s", j.Kind)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var keeper sync.WaitGroup
-	keeper.Go(func() { r.keep(ctx, cancel, j) })
-	defer keeper.Wait()
 	defer cancel()
+	defer r.hold(ctx, cancel, j)()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("schedule: handler for kind %s panicked", j.Kind)
@@ -230,5 +209,5 @@ func (r *Runner) failed(it Item, err error) {
 // doubling, with a random part so that failures do not come back in step.
 func backoff(tries int) time.Duration {
 	d := min(time.Second<<min(tries, 20), maxBackoff)
-	return d + rand.N(d/2)
+	return d + mathrand.N(d/2)
 }

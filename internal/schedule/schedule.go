@@ -12,7 +12,9 @@
 // dies the row is due again and any node takes it over. There is no lock, leader
 // or list of nodes. Clocks of nodes that differ by more than the claim let a
 // second node begin early, which a handler that ends with Job.Done in its own
-// commit notices.
+// commit notices. A claim names the run that made it. Where a store can have one
+// node only, whoever starts on it knows that all earlier runs are over, and does not
+// wait for the ends of their claims.
 //
 // A due row is a hint, not an order: the thing may have been renewed, removed
 // or handled since. A handler looks at the thing itself, and runs again after
@@ -43,7 +45,7 @@ type Item struct {
 type row struct {
 	Data  []byte `json:"data,omitempty"`
 	Tries int    `json:"tries,omitempty"` // how often the handler has failed
-	Owner string `json:"owner,omitempty"` // who claimed it last; for operators only
+	Owner string `json:"owner,omitempty"` // the run that has claimed it; empty: none has
 }
 
 const area = "/due/"

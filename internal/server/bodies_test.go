@@ -118,7 +118,7 @@ func (u unread) Read([]byte) (int, error) {
 func TestLargeBodiesHaveABudget(t *testing.T) {
 	d := newDev(t)
 	const each = 32 << 20
-	clients := d.tokens(4, "service")
+	clients := d.tokens(3, "service")
 	for range 2 {
 		letGo := d.hold(each, "192.0.2.1:1", clients...)
 		d.refused(d.send(unread{t}, each, "root"), 503, "try again in a second")
@@ -131,28 +131,28 @@ func TestLargeBodiesHaveABudget(t *testing.T) {
 	}
 }
 
-// TestOneClientHasAQuarterOfTheBudget has one token send slowly: it keeps itself
+// TestOneClientHasAThirdOfTheBudget has one token send slowly: it keeps itself
 // out, wherever it sends from, and nobody else.
-func TestOneClientHasAQuarterOfTheBudget(t *testing.T) {
+func TestOneClientHasAThirdOfTheBudget(t *testing.T) {
 	d := newDev(t)
-	const quarter, remedy = 32 << 20, "one after another"
+	const third, remedy = 32 << 20, "one after another"
 	other := d.tokens(1, "service")[0]
 	for range 2 {
-		letGo := d.hold(quarter/2, "192.0.2.1:1", "root", "root")
+		letGo := d.hold(third/2, "192.0.2.1:1", "root", "root")
 		d.refused(d.send(unread{t}, 1<<20, "root"), 429, remedy)
 		d.refused(d.sendFrom("192.0.2.2:1", unread{t}, 1<<20, "root"), 429, remedy)
 		d.refused(d.send(text(100<<10), -1, "root"), 429, remedy)
 		d.want(200, d.ask("POST", "secret/data/small", `{"data":{"a":"b"}}`, "root"))
-		d.hold(quarter, "192.0.2.1:1", other)()
+		d.hold(third, "192.0.2.1:1", other)()
 		letGo()
-		letGo = d.hold(quarter/2, "192.0.2.1:1", "root")
-		d.refused(d.send(text(quarter/2+1), -1, "root"), 429, remedy) // when half of it has come
+		letGo = d.hold(third/2, "192.0.2.1:1", "root")
+		d.refused(d.send(text(third/2+1), -1, "root"), 429, remedy) // when half of it has come
 		letGo()
 	}
-	if w := d.send(strings.NewReader(strings.Repeat(" ", quarter)), -1, "root"); w.Code != http.StatusBadRequest {
+	if w := d.send(strings.NewReader(strings.Repeat(" ", third)), -1, "root"); w.Code != http.StatusBadRequest {
 		t.Errorf("the largest body of unknown length: %d: %s", w.Code, w.Body)
 	}
-	if w := d.send(strings.NewReader(strings.Repeat(" ", quarter+1)), -1, "root"); w.Code != http.StatusRequestEntityTooLarge {
+	if w := d.send(strings.NewReader(strings.Repeat(" ", third+1)), -1, "root"); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body of unknown length that is too large: %d: %s", w.Code, w.Body)
 	}
 }
@@ -161,13 +161,13 @@ func TestOneClientHasAQuarterOfTheBudget(t *testing.T) {
 // to what one address may have.
 func TestBatchTokensShareByAddress(t *testing.T) {
 	d := newDev(t)
-	const quarter = 32 << 20
+	const third = 32 << 20
 	batch := d.tokens(2, "batch")
 	for _, c := range []struct{ from, near, far string }{{"192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"}, {"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8:0:1::1]:1"}} {
-		letGo := d.hold(quarter, c.from, batch[0])
+		letGo := d.hold(third, c.from, batch[0])
 		d.refused(d.sendFrom(c.near, unread{t}, 1<<20, batch[1]), 429, "one after another")
-		d.hold(quarter, c.far, batch[1])()
-		d.hold(quarter, c.near, "root")()
+		d.hold(third, c.far, batch[1])()
+		d.hold(third, c.near, "root")()
 		letGo()
 	}
 }

@@ -218,11 +218,11 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	if err != nil {
 		return err
 	}
-	go tuneGarbage(ctx, os.Getenv)
 	s, err := f.open(ctx, c, log, cmd.OutOrStdout(), time.Now)
 	if err != nil {
 		return errors.Join(err, listeners.Close())
 	}
+	go tuneGarbage(ctx, os.Getenv, s.door.Bodies)
 	go s.reopenOnHangup(ctx, hangup, listeners, file)
 	if err := c.writePID(); err != nil {
 		return errors.Join(err, listeners.Close(), s.Close())

@@ -249,8 +249,9 @@ func (s *Server) auditEnv() audit.Env {
 }
 
 // abreast is how much scheduled work is done at once. Most of it waits for the
-// disk, and what waits together shares one write.
-const abreast = 48
+// disk, and what waits together shares one write: three pages of leases are ended at
+// once.
+const abreast = 3 * schedule.Together
 
 // start opens the audit devices and lets scheduled work run.
 func (h *house) start(s *Server) error {
@@ -264,9 +265,7 @@ func (h *house) start(s *Server) error {
 		s.log.Error("an audit device cannot be written: unless another one can, every request is refused",
 			slog.String("device", path), slog.Any("error", err))
 	}
-	runner := &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: s.jobs(h), Limit: abreast, Failed: func(it schedule.Item, err error) {
-		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
-	}}
+	runner := s.runner(s.jobs(h), h.Leases.Pages())
 	h.work.Go(func() {
 		if err := runner.Run(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("scheduled work has ended", slog.Any("error", err))
@@ -282,6 +281,12 @@ func (h *house) start(s *Server) error {
 		}})
 	})
 	return nil
+}
+
+func (s *Server) runner(jobs map[string]schedule.Handler, pages map[string]schedule.PageHandler) *schedule.Runner {
+	return &schedule.Runner{Store: s.barrier, Now: s.now, Handlers: jobs, Pages: pages, Limit: abreast, Alone: s.config.alone(), Failed: func(it schedule.Item, err error) {
+		s.log.Warn("scheduled work failed and will be tried again", slog.String("kind", it.Kind), slog.Any("error", err))
+	}}
 }
 
 // follow has something done at the start and whenever rows with a prefix may have

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -22,9 +23,19 @@ const (
 	burstBytes = 128 << 20
 )
 
-// tuneGarbage adjusts the collector to the live heap until ctx ends. GOGC in
-// the environment turns it off, GOMEMLIMIT the part about bursts.
-func tuneGarbage(ctx context.Context, getenv func(string) string) {
+// bodyCost is how many times its size a large body may take while it is worked on.
+const bodyCost = 4
+
+// heap is what is known of the garbage collector's heap.
+type heap struct {
+	calm   uint64 // bytes that were alive when there were no large bodies
+	bodies int64  // bytes that large bodies held before the last look
+}
+
+// tuneGarbage adjusts the garbage collector to the live heap until ctx ends. GOGC in
+// the environment turns it off, GOMEMLIMIT the part about bursts. bodies is the most that
+// large bodies have held since it was last asked.
+func tuneGarbage(ctx context.Context, getenv func(string) string, bodies func() int64) {
 	if getenv("GOGC") != "" {
 		return
 	}
@@ -35,20 +46,42 @@ func tuneGarbage(ctx context.Context, getenv func(string) string) {
 	}
 	t := time.NewTicker(garbagePeriod)
 	defer t.Stop()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	var h heap
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			metrics.Read(live)
-			alive := live[0].Value.Uint64()
+			alive := h.look(bodies(), runtime.GC, live)
 			debug.SetGCPercent(garbagePercent(alive))
 			if !limited {
 				debug.SetMemoryLimit(int64(2*alive) + burstBytes)
 			}
 		}
 	}
+}
+
+// live is how many bytes the last collection found alive.
+func live() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// look is how many bytes are alive apart from large bodies and what is made of
+// them: else one burst would give the next one leave to take twice as much. When the
+// last of them are gone it collects first, since what was found alive before is not.
+func (h *heap) look(bodies int64, collect func(), live func() uint64) uint64 {
+	if bodies == 0 && h.bodies > 0 {
+		collect()
+	}
+	h.bodies = bodies
+	alive := live()
+	if bodies == 0 {
+		h.calm = alive
+		return alive
+	}
+	return max(h.calm, alive-min(alive, uint64(bodyCost*bodies)))
 }
 
 // garbagePercent is GOGC for a live heap of so many bytes.

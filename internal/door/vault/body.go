@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -37,6 +38,7 @@ type budget struct {
 
 	mu   sync.Mutex
 	all  int64
+	peak int64            // the most that all had held since peak was last asked for
 	held map[string]int64 // by client; who holds nothing is not in it
 }
 
@@ -45,6 +47,8 @@ type share struct {
 	of  *budget
 	who string // the client; empty until it is known
 	n   int64  // bytes
+
+	turn chan struct{} // given back with the share; nil: it has no turn
 }
 
 // grow takes more bytes of the budget; it does not wait. Of the bounds that
@@ -61,10 +65,39 @@ func (s *share) grow(n int64) error {
 		return errBusy()
 	}
 	b.all, b.held[s.who], s.n = b.all+n, b.held[s.who]+n, s.n+n
+	b.peak = max(b.peak, b.all)
 	return nil
 }
 
+// takePeak is the most that was held since the last call.
+func (b *budget) takePeak() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	peak := b.peak
+	b.peak = b.all
+	return peak
+}
+
+// await waits for the turn of a body that is so large that they are worked on one
+// after another.
+func (s *share) await(ctx context.Context, turn chan struct{}) error {
+	if s.n <= turnBytes {
+		return nil
+	}
+	select {
+	case turn <- struct{}{}:
+		s.turn = turn
+		return nil
+	case <-ctx.Done():
+		return errBusy()
+	}
+}
+
 func (s *share) release() {
+	if s.turn != nil {
+		<-s.turn
+		s.turn = nil
+	}
 	if s.n == 0 {
 		return
 	}

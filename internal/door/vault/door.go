@@ -24,16 +24,20 @@ type Door struct {
 	gate   *gate.Gate
 	now    func() time.Time
 	bodies budget
-	turn   chan struct{} // holds one while a very large body is worked on
+	turn   chan struct{} // holds one while a very large body is parsed and worked on
 }
 
 // New makes the door to a gate. A connection's deadlines are reckoned by now,
 // which is the clock of the machine's sockets. inFlight is how many bytes all
-// large bodies may hold at once; one client's may hold a quarter of it, which
+// large bodies may hold at once; one client's may hold a third of it, which
 // should be no less than MaxBody.
 func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
-	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: inFlight / 4, held: map[string]int64{}}, turn: make(chan struct{}, 1)}
+	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: inFlight / 3, held: map[string]int64{}}, turn: make(chan struct{}, 1)}
 }
+
+// Bodies is the most that large bodies have held at once since the last call, in
+// bytes.
+func (d *Door) Bodies() int64 { return d.bodies.takePeak() }
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -57,14 +61,6 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) *gate.Response {
 	req, err := d.read(w, r, held)
 	if err != nil {
 		return &gate.Response{RequestID: req.ID, Err: err}
-	}
-	if held.n > turnBytes {
-		select {
-		case d.turn <- struct{}{}:
-			defer func() { <-d.turn }()
-		case <-r.Context().Done():
-			return &gate.Response{RequestID: req.ID, Err: errBusy()}
-		}
 	}
 	return d.gate.Serve(r.Context(), req)
 }
@@ -223,6 +219,9 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 		return &api.Error{Kind: api.MediaType, Message: "PATCH requires Content-Type of application/merge-patch+json"}
 	}
 	raw, err := d.readBody(w, r, req, held)
+	if err == nil {
+		err = held.await(r.Context(), d.turn)
+	}
 	if err != nil {
 		return err
 	}

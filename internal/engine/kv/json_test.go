@@ -1,6 +1,9 @@
 package kv
 
 import (
+	"github.com/go-json-experiment/json/jsontext"
+	"strings"
+
 	"bytes"
 	"encoding/json"
 	"testing"
@@ -82,4 +85,30 @@ func TestPayloadsOfOtherDialectsAreShownAsObjects(t *testing.T) {
 			t.Errorf("%q: %s", c.body, got)
 		}
 	}
+}
+
+// TestCompact compares with a formatter of JSON; what has no space is not copied.
+func TestCompact(t *testing.T) {
+	space := rapid.StringMatching(`[ \t\r\n]{0,2}`)
+	rapid.Check(t, func(t *rapid.T) {
+		var b bytes.Buffer
+		plain := plain(t, rapid.MapOf(rapid.StringMatching(`["\\ ,:\t]{0,9}`), rapid.SliceOf(rapid.StringMatching(`["\\ {\]\t\n]{0,9}`))).Draw(t, "value"))
+		d := jsontext.NewDecoder(strings.NewReader(plain))
+		before := 0
+		for {
+			_, err := d.ReadToken()
+			if err != nil {
+				break
+			}
+			b.WriteString(plain[before:d.InputOffset()] + space.Draw(t, "space"))
+			before = int(d.InputOffset())
+		}
+		got := compact(api.Object(b.String()))
+		if string(got) != plain {
+			t.Fatalf("%q became %q, want %q", b.String(), got, plain)
+		}
+		if again := compact(got); &again[0] != &got[0] {
+			t.Fatal("a value without space was copied")
+		}
+	})
 }

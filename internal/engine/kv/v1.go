@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -136,14 +134,27 @@ func (v1) write(c *api.Call, r *Write) (*api.None, error) {
 }
 
 // compact drops the space between a JSON value's tokens, which the decoder has
-// found valid.
+// found valid. A value without any is not copied.
 func compact(data api.Object) []byte {
-	out, err := jsontext.AppendFormat(make([]byte, 0, len(data)), data,
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true))
-	if err != nil {
+	var out []byte
+	text, done := false, 0
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case !text && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			if out == nil {
+				out = make([]byte, 0, len(data))
+			}
+			out, done = append(out, data[done:i]...), i+1
+		}
+	}
+	if out == nil {
 		return data
 	}
-	return out
+	return append(out, data[done:]...)
 }
 
 func (v1) exists(c *api.Call, r *Write) (bool, error) { return exists(c, r.Path) }
