@@ -29,4 +29,3 @@ func TestServerAloneOnItsStore(t *testing.T) {
 		}
 	}
 }
-

@@ -143,13 +143,19 @@ const (
 func (s *Server) drain() {
 	s.draining.Store(true)
 	s.awaitParting()
-	for _, l := range s.listeners.Load().counts {
+	if ls := s.listeners.Load(); ls != nil {
+		s.deafen(ls)
+	}
+	<-time.After(handshakeTime)
+	s.awaitParting()
+}
+
+func (s *Server) deafen(ls *Listeners) {
+	for _, l := range ls.counts {
 		if err := deafen(l.Listener); err != nil {
 			s.log.Debug("the listener closes with connections that wait", slog.Any("error", err))
 		}
 	}
-	<-time.After(handshakeTime)
-	s.awaitParting()
 }
 
 // awaitParting waits until no connection is open, for a while.
@@ -166,7 +172,11 @@ func (s *Server) awaitParting() {
 
 // connections is how many are open on the configured listeners.
 func (s *Server) connections() (n int) {
-	for _, l := range s.listeners.Load().counts {
+	ls := s.listeners.Load()
+	if ls == nil { // the listener is not one of the configuration
+		return 0
+	}
+	for _, l := range ls.counts {
 		n += l.count()
 	}
 	return n
