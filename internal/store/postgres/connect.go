@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -149,10 +151,8 @@ func (s *Store) admit(o origin) error {
 		return nil
 	case o.system == old.system && o.timeline < old.timeline:
 		return &unfit{"another server has been promoted over this one: connect to that one, and make this one its standby", true}
-	case old != origin{} && s.reads != nil:
-		s.reads.Reset() // connections to the old one
 	}
-	s.origins.newest = o
+	s.origins.newest = o // connections to the old one are not used any more: see current
 	return nil
 }
 
@@ -169,6 +169,23 @@ func (s *Store) current(c *pgconn.PgConn) bool {
 // connect makes a connection for a use of its own.
 func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, s.joined.Copy())
+}
+
+// connectToCommit makes a connection that never asks the server to cancel what it does. The driver does that when it
+// gives a connection up; but a commit that waits for a standby and is cancelled is shown to readers without being there.
+func (s *Store) connectToCommit(ctx context.Context) (*pgx.Conn, error) {
+	cfg := s.joined.Copy()
+	var made atomic.Bool
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if made.Load() {
+			return nil, errors.New("a commit is not cancelled")
+		}
+		return dial(ctx, network, addr)
+	}
+	c, err := pgx.ConnectConfig(ctx, cfg)
+	made.Store(true)
+	return c, err
 }
 
 // hang closes a connection in the background: its server may not answer.

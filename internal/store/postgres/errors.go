@@ -90,16 +90,16 @@ func ours(err error) bool {
 
 func (s *Store) redact(text string) string {
 	for _, secret := range s.secrets {
-		text = strings.ReplaceAll(text, secret, "[redacted]")
+		text = strings.ReplaceAll(text, secret.text(), "[redacted]")
 	}
 	return text
 }
 
 // secrets are the texts that no error may hold.
-func secrets(conn ConnString, password string) []string {
-	out := []string{conn.text}
+func secrets(conn ConnString, password string) []ConnString {
+	out := []ConnString{conn}
 	if password != "" {
-		out = append(out, password)
+		out = append(out, NewConnString(password))
 	}
 	return out
 }
@@ -139,15 +139,17 @@ func passing(err error) bool {
 	if !errors.As(err, &theirs) {
 		return broken(err)
 	}
-	switch theirs.Code[:2] {
+	switch theirs.Code[:min(2, len(theirs.Code))] {
 	case "08", "40", "57": // connection, rolled back, shutting down or starting up
 		return true
+	case "28", "3D": // not authorised, no such database
+		return false
 	}
 	switch theirs.Code {
 	case "25P03", "55P03", "53300", "0A000", "26000": // idle too long, lock not had, too many connections, a plan or a statement that is gone
 		return true
 	}
-	return theirs.Severity == "FATAL" && theirs.Code[:2] != "28" && theirs.Code[:2] != "3D"
+	return theirs.Severity == "FATAL"
 }
 
 // broken reports whether an error is of the connection rather than of what was asked.

@@ -63,16 +63,16 @@ var errRewound = &unfit{"the server's data are older than what this node has rea
 func (c *committer) try(ctx context.Context, g *group) error {
 	if !c.usable() {
 		c.hang(c.conn)
-		conn, err := c.connect(ctx)
+		conn, err := c.connectToCommit(ctx)
 		if err != nil {
 			c.conn = nil
 			return &undone{err}
 		}
 		c.conn = conn
 	}
-	epoch, seen := c.tail.at()
+	_, seen := c.tail.at()
 	st, err := c.begin(ctx, g)
-	if err == nil && st.epoch == epoch && st.revision < int64(seen) {
+	if err == nil && st.revision < int64(seen) {
 		err = errRewound
 	}
 	if err != nil {

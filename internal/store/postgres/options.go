@@ -15,11 +15,11 @@ import (
 // ConnString says how to reach the server: as a URL ("postgres://user:password@host:5432/database?sslmode=verify-full")
 // or as libpq's words ("host=… user=… dbname=…"). Several hosts are tried in turn until one is a primary. What it leaves
 // out comes from the environment variables that libpq reads (PGHOST, PGPASSWORD, PGPASSFILE, …). It may hold a password,
-// so it prints as [redacted] everywhere.
-type ConnString struct{ text string }
+// so it prints as [redacted] everywhere; it is kept in a function, since fmt prints what fields hold without asking.
+type ConnString struct{ reveal func() string }
 
 // NewConnString is a connection string that comes from configuration or the environment.
-func NewConnString(text string) ConnString { return ConnString{text} }
+func NewConnString(text string) ConnString { return ConnString{func() string { return text }} }
 
 // ReadConnString reads a connection string from a file; white space around it is no part of it.
 func ReadConnString(name string) (ConnString, error) {
@@ -27,7 +27,15 @@ func ReadConnString(name string) (ConnString, error) {
 	if err != nil {
 		return ConnString{}, fmt.Errorf("reading the connection string of PostgreSQL: %w", err)
 	}
-	return ConnString{strings.TrimSpace(string(text))}, nil
+	return NewConnString(strings.TrimSpace(string(text))), nil
+}
+
+// text is what must not be shown.
+func (c ConnString) text() string {
+	if c.reveal == nil {
+		return ""
+	}
+	return c.reveal()
 }
 
 // Format implements fmt.Formatter: nothing of it is printed, whatever the verb.
@@ -95,10 +103,10 @@ func (o Options) parse() (*pgx.ConnConfig, error) {
 	if !schemaName.MatchString(o.Schema) {
 		return nil, errors.New("store: the name of the schema has a character other than letters, digits and underscores, begins with a digit, or is longer than 40")
 	}
-	if o.Conn.text == "" {
+	if o.Conn.text() == "" {
 		return nil, errors.New("store: no connection string for PostgreSQL: set one such as postgres://user@host/database?sslmode=verify-full")
 	}
-	cfg, err := pgx.ParseConfig(o.Conn.text)
+	cfg, err := pgx.ParseConfig(o.Conn.text())
 	if err != nil {
 		return nil, errors.New("store: the connection string of PostgreSQL cannot be read: write postgres://user:password@host:5432/database?sslmode=verify-full, " +
 			"with % and two hexadecimal digits for special characters of the password, or libpq's host=… user=… dbname=…")

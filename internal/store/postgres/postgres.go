@@ -27,7 +27,7 @@ import (
 type Store struct {
 	options Options
 	sql     statements
-	secrets []string        // what no error may hold
+	secrets []ConnString    // what no error may hold
 	joined  *pgx.ConnConfig // connections to servers that were examined and are adopted
 	origins origins
 	reads   *pgxpool.Pool
@@ -75,7 +75,7 @@ func (s *Store) start(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	s.tail = tail{epoch: st.epoch, seen: store.Rev(st.revision), history: store.NewHistory(recentCommits, store.Rev(st.revision))}
+	s.tail = tail{epoch: st.epoch, seen: store.Rev(st.revision), history: store.NewHistory(min(recentCommits, s.options.KeepCommits), store.Rev(st.revision))}
 	s.joined = cfg.Copy()
 	s.joined.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return s.adopt(ctx, c) }
 	pool, err := pgxpool.ParseConfig("")
@@ -84,6 +84,7 @@ func (s *Store) start(ctx context.Context, cfg *pgx.ConnConfig) error {
 	}
 	pool.ConnConfig = s.joined
 	pool.MaxConns = int32(s.options.MaxReads)
+	pool.PrepareConn = func(_ context.Context, c *pgx.Conn) (bool, error) { return s.current(c.PgConn()), nil }
 	s.reads, err = pgxpool.NewWithConfig(s.open, pool)
 	return err
 }
@@ -116,6 +117,7 @@ func (s *Store) Sync(ctx context.Context) (store.Rev, error) {
 // closed.
 func (s *Store) Close() error {
 	s.close.Do(func() {
+		s.follow.Do(func() {}) // what Watch starts is not started any more
 		s.end()
 		s.workers.Wait()
 		s.tail.history.Close()

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"hash/fnv"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -18,6 +20,14 @@ var server atomic.Pointer[postgres.Server]
 
 func TestMain(m *testing.M) {
 	process.Main(func(string) (int, error) {
+		// A random program opens the store several times, and each time costs processes of the server.
+		checks := "30"
+		if testing.Short() {
+			checks = "8"
+		}
+		if err := flag.Set("rapid.checks", checks); err != nil {
+			return 1, err
+		}
 		s, err := postgres.Start()
 		if err != nil {
 			return 1, err
@@ -50,9 +60,26 @@ func openTest(t testing.TB, o Options) *Store {
 }
 
 func TestContract(t *testing.T) {
-	storetest.RunEngine(t, storetest.Config{Open: func(t testing.TB, dir string) store.Store {
+	open := func(t testing.TB, dir string) store.Store {
 		o := options(dir)
 		o.KeepCommits = 500
 		return openTest(t, o)
-	}})
+	}
+	storetest.RunEngine(t, storetest.Config{Open: open, Compact: compact})
+}
+
+// compact makes a store that keeps 500 commits forget all up to now, several at a time.
+func compact(t testing.TB, s store.Store) {
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for n.Add(1) < 1500 {
+				if _, err := s.Commit(t.Context(), nil, []store.Write{{Key: "compact"}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -112,8 +112,8 @@ func (s *Store) askOnce(ctx context.Context) (store.Rev, error) {
 			s.hang(s.trip)
 			return 0, err
 		}
-		if a.epoch == epoch && a.revision < int64(seen) {
-			if _, err := s.trip.Exec(ctx, s.sql.rewind, epoch, int64(seen)); err != nil {
+		if a.revision < int64(seen) {
+			if _, err := s.trip.Exec(ctx, s.sql.rewind, a.epoch, int64(seen)); err != nil {
 				return 0, err
 			}
 			continue
