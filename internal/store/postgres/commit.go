@@ -62,15 +62,26 @@ func (s *Store) Commit(ctx context.Context, checks []store.Check, writes []store
 	case <-s.open.Done():
 		return 0, store.ErrClosed
 	}
+	return s.await(r)
+}
+
+// await returns a commit's outcome, or gives the commit up when its caller wants to wait no longer.
+func (s *Store) await(r *request) (store.Rev, error) {
 	select {
 	case <-r.done:
 		return r.rev, r.err
-	case <-ctx.Done():
+	case <-r.ctx.Done():
+		if r.owner.CompareAndSwap(waiting, abandoned) {
+			return 0, r.ctx.Err() // it is never made
+		}
+		return 0, fmt.Errorf("store: the commit's outcome is unknown: %w", r.ctx.Err())
+	case <-s.open.Done():
 	}
 	if r.owner.CompareAndSwap(waiting, abandoned) {
-		return 0, ctx.Err() // it is never made
+		return 0, store.ErrClosed
 	}
-	return 0, fmt.Errorf("store: the commit's outcome is unknown: %w", ctx.Err())
+	<-r.done // the committer answers what it has taken
+	return r.rev, r.err
 }
 
 // answer ends a request.

@@ -188,7 +188,7 @@ func (s *Store) connectToCommit(ctx context.Context) (*pgx.Conn, error) {
 	return c, err
 }
 
-// hang closes a connection in the background: its server may not answer.
+// hang closes a connection in the background: its server may not answer. The connection is not to be touched again.
 func (s *Store) hang(c *pgx.Conn) {
 	if c == nil || c.IsClosed() {
 		return

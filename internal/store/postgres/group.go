@@ -63,9 +63,9 @@ var errRewound = &unfit{"the server's data are older than what this node has rea
 func (c *committer) try(ctx context.Context, g *group) error {
 	if !c.usable() {
 		c.hang(c.conn)
+		c.conn = nil
 		conn, err := c.connectToCommit(ctx)
 		if err != nil {
-			c.conn = nil
 			return &undone{err}
 		}
 		c.conn = conn
@@ -228,7 +228,7 @@ func (c *committer) finish(ctx context.Context, g *group, st state) error {
 			err = &undone{errors.New("the server rolled the transaction back")}
 		}
 		if err != nil {
-			return errors.Join(before(i < b.Len()-1, err), ignored(results.Close()))
+			return errors.Join(before(i < b.Len()-1, err), results.Close())
 		}
 	}
 	if err := results.Close(); err != nil {
@@ -239,9 +239,6 @@ func (c *committer) finish(ctx context.Context, g *group, st state) error {
 	}
 	return nil
 }
-
-// ignored drops the error of ending a batch of which one is known already.
-func ignored(error) error { return nil }
 
 // before marks an error that the server answered to a statement ahead of the commit.
 func before(ahead bool, err error) error {

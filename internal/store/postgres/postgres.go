@@ -34,6 +34,7 @@ type Store struct {
 
 	shared *store.Shared
 	trip   *pgx.Conn // for Sync alone
+	asking *pgconn.StatementDescription
 	tail   tail
 
 	queue   chan *request

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -106,13 +107,14 @@ func list(ctx context.Context, q querier, sql statements, r store.Range) ([]stor
 	defer rows.Close()
 	var out []store.Entry
 	for rows.Next() {
-		var front, rest []byte
-		var rev int64
-		e := store.Entry{}
-		if err := rows.Scan(&front, &rest, &rev, &e.Value); err != nil {
-			return nil, err
+		raw := rows.RawValues() // valid until the next row
+		e := store.Entry{Key: string(raw[0]), Rev: store.Rev(binary.BigEndian.Uint64(raw[2]))}
+		if len(raw[1]) > 0 {
+			e.Key += string(raw[1])
 		}
-		e.Key, e.Rev = string(front)+string(rest), store.Rev(rev)
+		if !r.KeysOnly {
+			e.Value = append(make([]byte, 0, len(raw[3])), raw[3]...)
+		}
 		out = append(out, e)
 	}
 	return out, rows.Err()

@@ -147,8 +147,7 @@ func (s *Store) create(ctx context.Context, c *pgx.Conn) error {
 		_, err = tx.Exec(ctx, s.sql.create, pgx.QueryExecModeSimpleProtocol)
 	}
 	if err != nil {
-		s.hang(c)
-		return err
+		return err // the connection ends with it
 	}
 	return tx.Commit(ctx)
 }

@@ -75,14 +75,11 @@ type answer struct {
 	changes []store.Change
 }
 
-// tripName is the prepared statement of a trip.
-const tripName = "trip"
-
 // ask makes one round trip for all that wait in Sync: how far the store is, and the commits that this node has not
 // seen. It is tried again, on a new connection, where the old one is broken.
 func (s *Store) ask(ctx context.Context) (store.Rev, error) {
 	if s.open.Err() != nil {
-		s.hang(s.trip)
+		s.disembark()
 		return 0, store.ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
@@ -109,7 +106,7 @@ func (s *Store) askOnce(ctx context.Context) (store.Rev, error) {
 		epoch, seen := s.tail.at()
 		a, err := s.travel(ctx, seen)
 		if err != nil {
-			s.hang(s.trip)
+			s.disembark()
 			return 0, err
 		}
 		if a.revision < int64(seen) {
@@ -128,15 +125,21 @@ func (s *Store) askOnce(ctx context.Context) (store.Rev, error) {
 	}
 }
 
-// embark connects for trips.
-func (s *Store) embark(ctx context.Context) error {
+// disembark gives up the connection for trips.
+func (s *Store) disembark() {
 	s.hang(s.trip)
 	s.trip = nil
+}
+
+// embark connects for trips.
+func (s *Store) embark(ctx context.Context) error {
+	s.disembark()
 	c, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := c.Prepare(ctx, tripName, s.sql.sync); err != nil {
+	s.asking, err = c.Prepare(ctx, "trip", s.sql.sync)
+	if err != nil {
 		s.hang(c)
 		return err
 	}
@@ -155,7 +158,7 @@ func (s *Store) travel(ctx context.Context, seen store.Rev) (*answer, error) {
 	var asked [8]byte
 	binary.BigEndian.PutUint64(asked[:], uint64(seen))
 	binaryForm := []int16{pgx.BinaryFormatCode}
-	r := conn.ExecPrepared(context.Background(), tripName, [][]byte{asked[:]}, binaryForm, binaryForm)
+	r := conn.ExecStatement(context.Background(), s.asking, [][]byte{asked[:]}, binaryForm, binaryForm)
 	a, err := readAnswer(r)
 	if err != nil {
 		return nil, err
