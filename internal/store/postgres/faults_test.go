@@ -51,18 +51,37 @@ func newLoad(t *testing.T, writers int, nodes ...*Store) *load {
 	return l
 }
 
+// write demands with each commit that its keys are as it left them. Nobody else writes them, so that a conflict means that
+// a commit was made of which it was told that it was not, or was made twice.
 func (l *load) write(w int, s *Store) {
-	for n := 1; ; n++ {
-		select {
-		case <-l.stop:
-			return
-		default:
-		}
+	a, b := fmt.Sprint("a", w), fmt.Sprint("b", w)
+	rev := store.Rev(0)
+	for n := 1; l.running(); n++ {
 		value := []byte(strconv.Itoa(n))
-		rev, err := s.Commit(context.Background(), nil, []store.Write{{Key: fmt.Sprint("a", w), Value: value}, {Key: fmt.Sprint("b", w), Value: value}})
+		checks := []store.Check{{Key: a, Rev: rev}, {Key: b, Rev: rev}}
+		made, err := s.Commit(context.Background(), checks, []store.Write{{Key: a, Value: value}, {Key: b, Value: value}})
 		if err == nil {
+			rev = made
 			l.ack(w, n, rev)
+			continue
 		}
+		if errors.Is(err, store.ErrConflict) {
+			l.t.Errorf("writer %d has a conflict with itself at %d", w, rev)
+		}
+		for err != nil && l.running() { // the outcome is unknown: it reads again
+			var e store.Entry
+			e, err = s.Get(context.Background(), a)
+			rev = e.Rev
+		}
+	}
+}
+
+func (l *load) running() bool {
+	select {
+	case <-l.stop:
+		return false
+	default:
+		return true
 	}
 }
 
