@@ -201,6 +201,7 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // it does not outlive tests that panic
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting postgres: %w", err)

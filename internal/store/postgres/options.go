@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,21 +76,11 @@ const (
 )
 
 func (o Options) withDefaults() Options {
-	if o.Schema == "" {
-		o.Schema = defaultSchema
-	}
-	if o.KeepCommits == 0 {
-		o.KeepCommits = defaultKeepCommits
-	}
-	if o.MaxReads == 0 {
-		o.MaxReads = defaultMaxReads
-	}
-	if o.Timeout == 0 {
-		o.Timeout = defaultTimeout
-	}
-	if o.Poll == 0 {
-		o.Poll = defaultPoll
-	}
+	o.Schema = cmp.Or(o.Schema, defaultSchema)
+	o.KeepCommits = cmp.Or(o.KeepCommits, defaultKeepCommits)
+	o.MaxReads = cmp.Or(o.MaxReads, defaultMaxReads)
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.Poll = cmp.Or(o.Poll, defaultPoll)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
