@@ -57,6 +57,7 @@ func allowed() map[string][]string {
 		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/process"},
 		"test/deploy":                 {},
 		"test/process":                {},
+		"test/postgres":               {"test/process"},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
 		"test/hostile":                {"test/process"},

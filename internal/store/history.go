@@ -42,6 +42,15 @@ func (h *History) Append(changes ...Change) {
 	h.wake()
 }
 
+// Reset forgets every commit: what is remembered begins behind revision last, and
+// feeds that have not reached it end with ErrCompacted.
+func (h *History) Reset(last Rev) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changes, h.floor, h.last = nil, last, last
+	h.wake()
+}
+
 // Close ends every feed of the history with ErrClosed.
 func (h *History) Close() {
 	h.mu.Lock()

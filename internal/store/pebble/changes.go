@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 
 	crdb "github.com/cockroachdb/pebble/v2"
 
@@ -64,7 +63,7 @@ func readLogRow(it *crdb.Iterator) ([]store.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeLog(first, stored)
+	return store.DecodeChanges(first, stored)
 }
 
 // trim removes the oldest rows of the change log once it is well over its
@@ -97,58 +96,7 @@ func (s *Store) Watch(ctx context.Context, after store.Rev) (store.Feed, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f := &feed{store: s, after: after, done: make(chan struct{})}
-	_, err := s.history.Feed(after)
-	if errors.Is(err, store.ErrCompacted) {
-		f.behind, err = s.changesAfter(ctx, after)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-// feed reports commits from memory, and from the change log those that memory
-// no longer holds.
-type feed struct {
-	store  *Store
-	after  store.Rev
-	behind []store.Change // read from the change log, not yet reported
-	done   chan struct{}
-	once   sync.Once
-}
-
-// Next implements store.Feed.
-func (f *feed) Next(ctx context.Context) (store.Change, error) {
-	if err := store.FeedErr(ctx, f.done); err != nil {
-		return store.Change{}, err
-	}
-	c, err := f.next(ctx)
-	if err == nil {
-		f.after = c.Rev
-	}
-	return c, err
-}
-
-func (f *feed) next(ctx context.Context) (store.Change, error) {
-	if len(f.behind) == 0 {
-		c, err := f.store.history.Next(ctx, f.after, f.done)
-		if !errors.Is(err, store.ErrCompacted) {
-			return c, err
-		}
-		if f.behind, err = f.store.changesAfter(ctx, f.after); err != nil {
-			return store.Change{}, err
-		}
-	}
-	c := f.behind[0]
-	f.behind = f.behind[1:]
-	return c, nil
-}
-
-// Close implements store.Feed.
-func (f *feed) Close() error {
-	f.once.Do(func() { close(f.done) })
-	return nil
+	return s.history.Follow(ctx, after, s.changesAfter)
 }
 
 // changesAfter reads the next commits after a revision from the change log;

@@ -283,7 +283,7 @@ func (g *group) add(r *request) error {
 	}
 	slices.SortFunc(keys, strings.Compare)
 	g.changes = append(g.changes, store.Change{Rev: r.rev, Keys: keys})
-	g.log = appendChange(g.log, keys)
+	g.log = store.AppendChange(g.log, keys)
 	return nil
 }
 

@@ -12,8 +12,7 @@ import (
 //	'd' key          one entry: its revision in 8 bytes (big endian), then its value
 //	'l' revision     the change log: what a group of commits wrote; the key holds
 //	                 the first commit's revision (8 bytes, big endian), and the
-//	                 others follow it without gaps. For each commit: the number of
-//	                 keys, then each key with its length before it (all uvarint)
+//	                 others follow it without gaps; the value is store.AppendChange's
 //
 // A group's entries and its log row are in one batch, so both are there or neither.
 const (
@@ -50,61 +49,4 @@ func decodeRow(stored []byte) (store.Rev, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: a row without a revision", store.ErrCorrupt)
 	}
 	return rev, stored[revBytes:], nil
-}
-
-// appendChange appends the log form of one commit.
-func appendChange(dst []byte, keys []string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(keys)))
-	for _, k := range keys {
-		dst = binary.AppendUvarint(dst, uint64(len(k)))
-		dst = append(dst, k...)
-	}
-	return dst
-}
-
-// decodeLog reads the commits of a log row whose first commit has revision first.
-func decodeLog(first store.Rev, stored []byte) ([]store.Change, error) {
-	var out []store.Change
-	for rev := first; len(stored) > 0; rev++ {
-		keys, rest, err := decodeChange(stored)
-		if err != nil {
-			return nil, fmt.Errorf("%w: change log row %d: %s", store.ErrCorrupt, first, err)
-		}
-		out = append(out, store.Change{Rev: rev, Keys: keys})
-		stored = rest
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: change log row %d is empty", store.ErrCorrupt, first)
-	}
-	return out, nil
-}
-
-func decodeChange(b []byte) (keys []string, rest []byte, err error) {
-	n, b, err := decodeUvarint(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	if n == 0 || n > store.MaxWrites {
-		return nil, nil, fmt.Errorf("a commit of %d keys", n)
-	}
-	keys = make([]string, n)
-	for i := range keys {
-		var size uint64
-		if size, b, err = decodeUvarint(b); err != nil {
-			return nil, nil, err
-		}
-		if size == 0 || size > store.MaxKeyBytes || size > uint64(len(b)) {
-			return nil, nil, fmt.Errorf("a key of %d bytes", size)
-		}
-		keys[i], b = string(b[:size]), b[size:]
-	}
-	return keys, b, nil
-}
-
-func decodeUvarint(b []byte) (uint64, []byte, error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 {
-		return 0, nil, fmt.Errorf("a damaged number")
-	}
-	return n, b[size:], nil
 }

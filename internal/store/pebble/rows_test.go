@@ -12,7 +12,7 @@ import (
 // store.ErrCorrupt or something that encodes to the same bytes again.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00\x01value"))
-	f.Add(appendChange(appendChange(nil, []string{"a", "b\xff"}), []string{"c"}))
+	f.Add(store.AppendChange(store.AppendChange(nil, []string{"a", "b\xff"}), []string{"c"}))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rev, value, err := decodeRow(b)
@@ -22,10 +22,10 @@ func FuzzDecode(f *testing.F) {
 		if first, err := decodeLogKey(b); err == nil && !bytes.Equal(logKey(first), b) {
 			t.Errorf("decodeLogKey(%q) = %d", b, first)
 		}
-		changes, err := decodeLog(7, b)
+		changes, err := store.DecodeChanges(7, b)
 		if err != nil {
 			if !errors.Is(err, store.ErrCorrupt) {
-				t.Errorf("decodeLog: %v", err)
+				t.Errorf("DecodeChanges: %v", err)
 			}
 			return
 		}
@@ -34,9 +34,9 @@ func FuzzDecode(f *testing.F) {
 			if c.Rev != store.Rev(7+i) {
 				t.Errorf("commit %d has revision %d", i, c.Rev)
 			}
-			again = appendChange(again, c.Keys)
+			again = store.AppendChange(again, c.Keys)
 		}
-		if more, err := decodeLog(7, again); err != nil || len(more) != len(changes) {
+		if more, err := store.DecodeChanges(7, again); err != nil || len(more) != len(changes) {
 			t.Errorf("what was decoded does not decode again: %v", err)
 		}
 	})
