@@ -17,6 +17,7 @@ func allowed() map[string][]string {
 		"client":                      {},
 		"internal/store":              {},
 		"internal/store/*":            {"internal/store"},
+		"internal/store/etcd/member":  {"internal/store/etcd"},
 		"internal/api":                {"internal/store"},
 		"internal/policy":             {}, // pure
 		"internal/policy/cases":       {"internal/policy"},

@@ -123,6 +123,9 @@ func (c *Cache) follow(feed Feed) {
 			c.apply(change)
 			continue
 		}
+		if errors.Is(err, ErrCompacted) {
+			c.lose()
+		}
 		c.closeFeed(feed)
 		if feed, err = c.resume(err, &attempt); err != nil {
 			c.stop(err)
@@ -139,6 +142,16 @@ func (c *Cache) apply(change Change) {
 		c.deps.changed(key)
 	}
 	c.advance(change.Rev)
+}
+
+// lose drops everything, and counts no commit as applied until the cache follows the
+// store again. An engine whose data were replaced by older ones answers Sync with a
+// smaller revision once the feeds from before are closed: nothing may pass for fresh by it.
+func (c *Cache) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deps.all()
+	c.advance(0)
 }
 
 // advance moves applied and wakes who waits for it; the lock is held.

@@ -470,3 +470,70 @@ func BenchmarkMemoHit(b *testing.B) {
 		}
 	}
 }
+
+// older is a store whose data are replaced by older ones: the feed ends, Sync answers
+// with a smaller revision once it is closed, and following again takes a while.
+type older struct {
+	store.Store
+	rev    atomic.Uint64
+	ended  chan struct{} // closed: the feed ends
+	resume chan struct{} // closed: a feed can be opened again
+}
+
+func (o *older) Sync(context.Context) (store.Rev, error) { return store.Rev(o.rev.Load()), nil }
+
+func (o *older) Watch(context.Context, store.Rev) (store.Feed, error) {
+	select {
+	case <-o.ended:
+		<-o.resume
+		return o.Store.Watch(context.Background(), 0)
+	default:
+		return &olderFeed{o}, nil
+	}
+}
+
+type olderFeed struct{ of *older }
+
+func (f *olderFeed) Next(ctx context.Context) (store.Change, error) {
+	select {
+	case <-f.of.ended:
+		return store.Change{}, store.ErrCompacted
+	case <-ctx.Done():
+		return store.Change{}, ctx.Err()
+	}
+}
+
+func (f *olderFeed) Close() error {
+	f.of.rev.Store(1)
+	return nil
+}
+
+// TestNothingIsFreshByAnOlderState has the store go back to an older state: what the
+// cache had applied before says nothing of it.
+func TestNothingIsFreshByAnOlderState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &older{Store: mem.Open(), ended: make(chan struct{}), resume: make(chan struct{})}
+		o.rev.Store(10)
+		c, err := store.NewCache(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		close(o.ended)
+		synctest.Wait()
+		fresh := make(chan error, 1)
+		go func() { _, err := c.Fresh(t.Context()); fresh <- err }()
+		synctest.Wait()
+		select {
+		case <-fresh:
+			t.Error("what was remembered passes for fresh by a smaller revision")
+		default:
+		}
+		close(o.resume)
+		if err := <-fresh; err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -25,13 +25,17 @@ func NewHistory(keep int, last Rev) *History {
 	return &History{keep: keep, floor: last, last: last}
 }
 
-// Append adds commits, which must be in order and newer than all before.
+// Append adds commits, which must be in order and newer than all before. A mark of
+// progress at the end gives way: what comes after it says as much.
 func (h *History) Append(changes ...Change) {
 	if len(changes) == 0 {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if n := len(h.changes); n > 0 && len(h.changes[n-1].Keys) == 0 {
+		h.changes = h.changes[:n-1]
+	}
 	h.changes = append(h.changes, changes...)
 	h.last = changes[len(changes)-1].Rev
 	// Trimming at double size makes the copying cost of each commit constant.

@@ -1,0 +1,230 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/strongroom/strongroom/internal/store/etcd"
+)
+
+// Settings of etcd. Its raft log is held in memory, so that few entries are kept in
+// it: a commit may have 800 KiB.
+const (
+	token          = "strongroom"
+	maxTxnOps      = 128      // a commit has at most 100 checks and 100 writes
+	maxRequest     = 3 << 19  // bytes; the largest commit has fewer, see etcd.Options.Prefix
+	snapshotCount  = 4000     // entries between snapshots
+	catchUpEntries = 2000     // entries kept behind a snapshot for slow members
+	defaultQuota   = 8 << 30  // bytes
+	minQuota       = 64 << 20 // bytes; below, a few large commits fill it
+	defaultEvery   = 10 * time.Minute
+	electionTicks  = 10 // heartbeats without which a new leader is chosen
+	minTLS         = "TLS1.3"
+)
+
+// complete checks the configuration and fills in what it leaves out.
+func (c Config) complete(ctx context.Context) (Config, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.QuotaBytes == 0 {
+		c.QuotaBytes = defaultQuota
+	}
+	if c.Maintain == 0 {
+		c.Maintain = defaultEvery
+	}
+	if err := c.validate(); err != nil {
+		return c, err
+	}
+	if c.Name == "" {
+		name, err := c.whoAmI(ctx)
+		if err != nil {
+			return c, err
+		}
+		c.Name = name
+	}
+	if c.self().Name == "" {
+		return c, fmt.Errorf("no member is called %q", c.Name)
+	}
+	if c.Listen == "" {
+		c.Listen = c.self().URL
+	}
+	_, err := peerURL(c.Listen, c.Plain)
+	return c, err
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("no data directory")
+	case len(c.Members) == 0:
+		return errors.New("no members")
+	case c.QuotaBytes < minQuota:
+		return fmt.Errorf("the quota is below %d MiB", minQuota>>20)
+	case c.Maintain < 0:
+		return errors.New("the time between maintenances must not be negative")
+	}
+	names, urls := map[string]bool{}, map[string]bool{}
+	for _, p := range c.Members {
+		u, err := peerURL(p.URL, c.Plain)
+		if err != nil {
+			return fmt.Errorf("member %q: %w", p.Name, err)
+		}
+		if p.Name == "" || strings.ContainsAny(p.Name, "=, ") || names[p.Name] || urls[p.URL] {
+			return fmt.Errorf("member %q: its name is not one, or is another's, or its URL is", p.Name)
+		}
+		if u.Scheme == "https" && (c.CertFile == "" || c.KeyFile == "" || c.CAFile == "") {
+			return errors.New("members with https need a certificate, its key and an authority")
+		}
+		names[p.Name], urls[p.URL] = true, true
+	}
+	return nil
+}
+
+// peerURL is a member's URL, refused when what passes could be read on the way.
+func peerURL(s string, plain bool) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Port() == "" || u.Path != "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("a peer URL is of the form https://host:port")
+	}
+	if u.Scheme == "http" && !plain && !etcd.Loopback(u.Hostname()) {
+		return nil, fmt.Errorf("%s is not encrypted, and not of this machine alone", u.Host)
+	}
+	return u, nil
+}
+
+// self is this member in the list.
+func (c Config) self() Peer {
+	for _, p := range c.Members {
+		if p.Name == c.Name {
+			return p
+		}
+	}
+	return Peer{}
+}
+
+// others are the URLs of the other members.
+func (c Config) others() []string {
+	var out []string
+	for _, p := range c.Members {
+		if p.Name != c.Name {
+			out = append(out, p.URL)
+		}
+	}
+	return out
+}
+
+// whoAmI is the one member whose host is an address of this machine.
+func (c Config) whoAmI(ctx context.Context) (string, error) {
+	own, err := ownAddresses()
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, p := range c.Members {
+		u, err := peerURL(p.URL, c.Plain)
+		if err != nil {
+			return "", err
+		}
+		addrs, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
+		if err != nil {
+			c.Logger.Warn("a member's host is not known", "member", p.Name, "error", err)
+		}
+		if slices.ContainsFunc(addrs, func(a string) bool { return slices.Contains(own, a) }) {
+			found = append(found, p.Name)
+		}
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("%d of the members have an address of this machine: say by name which one this is", len(found))
+	}
+	return found[0], nil
+}
+
+func ownAddresses() ([]string, error) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("reading this machine's addresses: %w", err)
+	}
+	var out []string
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			out = append(out, n.IP.String())
+		}
+	}
+	return out, nil
+}
+
+// tls is how members know each other. All of them are read from files at each
+// handshake.
+func (c Config) tls() transport.TLSInfo {
+	if !strings.HasPrefix(c.Listen, "https:") {
+		return transport.TLSInfo{}
+	}
+	return transport.TLSInfo{CertFile: c.CertFile, KeyFile: c.KeyFile, TrustedCAFile: c.CAFile, ClientCertAuth: true}
+}
+
+// hasData reports whether the member has taken part in a cluster before.
+func (c Config) hasData() (bool, error) {
+	files, err := os.ReadDir(filepath.Join(c.Dir, "member", "wal"))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return len(files) > 0, err
+}
+
+// plan is how to start: as part of which cluster, and whether it is there already.
+type plan struct {
+	state   string // etcd's: new or existing
+	cluster string // name=url, separated by commas
+}
+
+// asConfigured starts a cluster of the members that the configuration lists.
+func (c Config) asConfigured() plan {
+	var all []string
+	for _, p := range c.Members {
+		all = append(all, p.Name+"="+p.URL)
+	}
+	return plan{embed.ClusterStateFlagNew, strings.Join(all, ",")}
+}
+
+// embed is the configuration of etcd. No port is opened for clients; the URL that is
+// said to be for them marks a member as one that has started, and nobody connects to it.
+func (c Config) embed(p plan) *embed.Config {
+	out := embed.NewConfig()
+	out.Name, out.Dir = c.Name, c.Dir
+	out.ListenPeerUrls, out.AdvertisePeerUrls = parsed(c.Listen), parsed(c.self().URL)
+	out.ListenClientUrls, out.ListenClientHttpUrls = nil, nil
+	out.AdvertiseClientUrls = parsed("http://localhost:1")
+	out.EnableGRPCGateway = false
+	out.ClusterState, out.InitialCluster, out.InitialClusterToken = p.state, p.cluster, token
+	out.PeerTLSInfo, out.TlsMinVersion = c.tls(), minTLS
+	out.MaxTxnOps, out.MaxRequestBytes = maxTxnOps, maxRequest
+	out.SnapshotCount, out.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
+	out.QuotaBackendBytes = c.QuotaBytes
+	out.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcd.Zap(c.Logger))
+	if c.tickMs > 0 {
+		out.TickMs, out.ElectionMs = c.tickMs, electionTicks*c.tickMs
+	}
+	return out
+}
+
+// parsed is a URL that has been checked before.
+func parsed(s string) []url.URL {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil
+	}
+	return []url.URL{*u}
+}
