@@ -31,17 +31,18 @@ const nodePrefix = "core/nodes/"
 
 // Member is one node as it tells of itself.
 type Member struct {
-	ID       string    `json:"id"`       // of one life of the process
-	Name     string    `json:"name"`     // of its machine; may be empty
-	Address  string    `json:"address"`  // where clients reach it
-	Version  string    `json:"version"`  // of the API that it speaks
-	Format   int       `json:"format"`   // the newest stored format that it reads
-	Ready    bool      `json:"ready"`    // the store has been initialised
-	Sealed   bool      `json:"sealed"`   // it serves no secrets
-	Started  time.Time `json:"started"`  // when its process began
-	Seen     time.Time `json:"seen"`     // when it last told of itself, by its own clock
-	Revision store.Rev `json:"revision"` // up to which it had applied the store's commits then
-	Lag      Millis    `json:"lag"`      // how long it had taken to come so far
+	ID       string    `json:"id"`                // of one life of the process
+	Name     string    `json:"name"`              // of its machine; may be empty
+	Address  string    `json:"address"`           // where clients reach it
+	Version  string    `json:"version"`           // of the API that it speaks
+	Format   int       `json:"format"`            // the newest stored format that it reads
+	Ready    bool      `json:"ready"`             // the store has been initialised
+	Sealed   bool      `json:"sealed"`            // it serves no secrets
+	Started  time.Time `json:"started"`           // when its process began
+	Seen     time.Time `json:"seen"`              // when it last told of itself, by its own clock
+	Revision store.Rev `json:"revision"`          // up to which it had applied the store's commits then
+	Lag      Millis    `json:"lag"`               // how long it had taken to come so far
+	Warning  string    `json:"warning,omitempty"` // what its operator must know of the store
 }
 
 // Millis is a duration that is stored in milliseconds.

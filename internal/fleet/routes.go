@@ -24,12 +24,13 @@ type NodeInfo struct {
 	Hostname string   `json:"hostname"`
 	Address  string   `json:"api_address"`
 	Version  string   `json:"version"`
-	Format   int      `json:"format"`    // The newest stored format that it reads.
-	State    string   `json:"state"`     // active, sealed, uninitialized, or lost: not heard of for a minute.
-	Started  api.Time `json:"started"`   // When its process began.
-	LastSeen api.Time `json:"last_seen"` // When it last told of itself.
-	Revision uint64   `json:"revision"`  // Up to which it had applied the store's commits then.
-	Lag      Millis   `json:"lag_ms"`    // How many milliseconds it had taken to catch up with the store.
+	Format   int      `json:"format"`            // The newest stored format that it reads.
+	State    string   `json:"state"`             // active, sealed, uninitialized, or lost: not heard of for a minute.
+	Started  api.Time `json:"started"`           // When its process began.
+	LastSeen api.Time `json:"last_seen"`         // When it last told of itself.
+	Revision uint64   `json:"revision"`          // Up to which it had applied the store's commits then.
+	Lag      Millis   `json:"lag_ms"`            // How many milliseconds it had taken to catch up with the store.
+	Warning  string   `json:"warning,omitempty"` // What its operator must know of the store.
 }
 
 // nodes lists the nodes on the store.
@@ -46,8 +47,11 @@ func (f *Fleet) nodes(c *api.Call, _ *api.None) (*Nodes, error) {
 		return nil, err
 	}
 	for _, m := range members {
+		if m.Warning != "" {
+			c.Warn(m.Name + ": " + m.Warning)
+		}
 		out.Nodes = append(out.Nodes, NodeInfo{ID: m.ID, Hostname: m.Name, Address: m.Address, Version: m.Version, Format: m.Format, State: f.state(&m),
-			Started: api.Time{Time: m.Started}, LastSeen: api.Time{Time: m.Seen}, Revision: uint64(m.Revision), Lag: m.Lag})
+			Started: api.Time{Time: m.Started}, LastSeen: api.Time{Time: m.Seen}, Revision: uint64(m.Revision), Lag: m.Lag, Warning: m.Warning})
 	}
 	return out, nil
 }

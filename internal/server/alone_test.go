@@ -14,7 +14,7 @@ import (
 func TestServerAloneOnItsStore(t *testing.T) {
 	shared := func(*slog.Logger) (store.Engine, error) { return mem.Open(), nil }
 	for name, c := range map[string]*Config{
-		"directory": {DataDir: t.TempDir()}, "memory": {}, "shared": {Store: shared},
+		"directory": {DataDir: t.TempDir()}, "memory": {}, "shared": {Shared: &Shared{Engine: shared}},
 	} {
 		c.Listeners = []Listener{{Address: "127.0.0.1:0"}}
 		s, err := Open(t.Context(), c, slog.New(slog.DiscardHandler), io.Discard, time.Now)

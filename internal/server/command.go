@@ -37,6 +37,7 @@ type flags struct {
 	devKVv1   bool
 	exitOnErr bool
 	newRoot   bool
+	nodeID    string
 }
 
 // Commands are the commands that run a server. The function keep, unless it is nil,
@@ -73,6 +74,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
 	fs.StringVar(&f.logFormat, "log-format", "", "standard or json (default standard)")
 	fs.BoolVar(&f.newRoot, "new-root-token", false, "print a new root token at the start, for who has lost the last one of a server that unseals itself")
+	fs.StringVar(&f.nodeID, "node-id", "", "`NAME` of the member of storage \"etcd\" that this node is (default: the one with an address of this machine)")
 	fs.BoolVar(&f.dev, "dev", false, "run a development server in memory")
 	fs.StringVar(&f.devToken, "dev-root-token-id", "", "root `TOKEN` of the development server")
 	fs.StringVar(&f.devListen, "dev-listen-address", "", "`ADDR` of the development server")
@@ -124,10 +126,13 @@ func (f *flags) config() (*Config, error) {
 		if said, err := filepath.Abs(c.DataDir); c.DataDir != "" && (err != nil || said != data) {
 			return nil, errors.New("the configuration's storage path and -data name different directories: leave one of them out")
 		}
+		if c.Shared != nil {
+			return nil, errors.New("-data is the directory of the embedded store, and the configuration names another: leave -data out")
+		}
 		c.DataDir = data
 		c.InMemory = false
 	}
-	if err := f.coherent(c); err != nil {
+	if err := errors.Join(f.coherent(c), f.name(c)); err != nil {
 		return nil, err
 	}
 	for _, a := range f.listen {
@@ -147,12 +152,25 @@ func (f *flags) config() (*Config, error) {
 // coherent refuses what would be taken otherwise than it was meant.
 func (f *flags) coherent(c *Config) error {
 	switch {
-	case c.DataDir == "" && !c.InMemory:
-		return errors.New("the configuration names no storage: add storage \"pebble\" { path = \"DIR\" }, or storage \"inmem\" {} for a store that is gone when the server ends")
-	case c.InMemory && c.LocalSlot && c.SlotPath == "":
-		return errors.New("seal \"file\": a store in memory has no directory for the key; give path")
+	case c.DataDir == "" && !c.InMemory && c.Shared == nil:
+		return errors.New("the configuration names no storage: add storage \"pebble\" { path = \"DIR\" }, storage \"postgres\" or \"etcd\" for several nodes, or storage \"inmem\" {} for a store that is gone when the server ends")
+	case c.DataDir == "" && c.LocalSlot && c.SlotPath == "":
+		return errors.New("seal \"file\": this storage has no directory for the key; give path")
 	case f.certFile+f.keyFile != "" && len(f.listen) == 0 && len(c.Listeners) > 0:
 		return errors.New("-tls-cert and -tls-key are for -listen addresses, and the listeners are those of the configuration")
+	}
+	return nil
+}
+
+// name says which member of the configured ones the node is.
+func (f *flags) name(c *Config) error {
+	id := cmp.Or(f.nodeID, os.Getenv("STRONGROOM_NODE_ID"))
+	switch {
+	case id == "":
+	case c.Shared != nil && c.Shared.Member != nil:
+		c.Shared.Member.Name = id
+	case f.nodeID != "":
+		return errors.New("-node-id names one of the members of storage \"etcd\", and the configuration has none")
 	}
 	return nil
 }
@@ -179,7 +197,7 @@ func (f *flags) devConfig(c *Config) error {
 		}
 		f.devToken = token
 	}
-	c.DataDir, c.LocalSlot, c.SlotPath = "", false, ""
+	c.DataDir, c.Shared, c.LocalSlot, c.SlotPath = "", nil, false, ""
 	c.AuditDirs = append(c.AuditDirs, append(f.auditDirs, os.TempDir())...)
 	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
 	c.DevRoot, c.DevKVv1, c.DevNoKV = api.NewSecret(f.devToken), f.devKVv1, f.noKV

@@ -3,14 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/mount"
-	"github.com/strongroom/strongroom/internal/store"
 )
 
 // DefaultAddress is where a server listens unless it is told otherwise.
@@ -19,11 +17,9 @@ const DefaultAddress = "127.0.0.1:8200"
 // Config is what a server is made of. The zero Config is a server in memory
 // that waits for `operator init`; ParseConfig and the command line fill it in.
 type Config struct {
-	DataDir   string // of the embedded store; empty: in memory
-	InMemory  bool   // the configuration asks for a store in memory
-	StoreKind string // the name of what Store opens
-	// Store opens a store that several nodes share; nil: it is this server's own.
-	Store       func(*slog.Logger) (store.Engine, error)
+	DataDir     string  // of the embedded store; empty: in memory
+	InMemory    bool    // the configuration asks for a store in memory
+	Shared      *Shared // a store that several nodes share; nil: it is this server's own
 	Listeners   []Listener
 	NewRoot     bool   // print a new root token at the start, if the local key slot unseals
 	LocalSlot   bool   // initialise with, and unseal by, a key slot in a local file

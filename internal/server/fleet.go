@@ -28,12 +28,19 @@ func (s *Server) joinFleet(ctx context.Context) error {
 	}
 	ctx, s.leave = context.WithCancel(context.WithoutCancel(ctx))
 	s.beats.Go(func() { s.fleet.Run(ctx) })
+	if s.store.space != nil {
+		s.beats.Go(func() { s.watchSpace(ctx, s.store.space) })
+	}
+	if s.store.member != nil {
+		s.beats.Go(func() { s.watchMember(ctx, s.store.member) })
+	}
 	return nil
 }
 
 // member tells how this node is.
 func (s *Server) member(ctx context.Context, began time.Time) fleet.Member {
 	m := fleet.Member{Name: hostname(), Address: s.config.address(), Version: Version, Sealed: s.barrier.Sealed(), Started: began}
+	m.Warning, _ = s.trouble.Load().(string)
 	ready, err := s.seal.Initialized(ctx)
 	m.Ready = ready && err == nil
 	if h := s.current(); h != nil {

@@ -44,7 +44,7 @@ func startNodes(t *testing.T, n int) *nodes {
 func startNode(t *testing.T, data *mem.Data) *servertest.Server {
 	return servertest.Start(t, func(c *server.Config) {
 		c.DevRoot = api.Secret{}
-		c.Store = func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }
+		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}
 	})
 }
 
@@ -178,7 +178,9 @@ func (s *stuck) Sync(ctx context.Context) (store.Rev, error) {
 // that can again.
 func TestHealthReads(t *testing.T) {
 	st := &stuck{Engine: mem.Open()}
-	s := servertest.Start(t, func(c *server.Config) { c.Store = func(*slog.Logger) (store.Engine, error) { return st, nil } })
+	s := servertest.Start(t, func(c *server.Config) {
+		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return st, nil }}
+	})
 	s.Want(t, 200, "GET", "sys/health", "", "")
 	st.fail(fmt.Errorf("the network is down"))
 	if a := s.Want(t, 474, "GET", "sys/health", "", ""); a.Field("sealed") != false || strings.Contains(a.Text(), "network") {

@@ -328,34 +328,6 @@ func (b *block) nested() bool {
 	return len(b.settings) > 0
 }
 
-func (r *reader) readStorage(b *block) {
-	if r.storage {
-		r.fault(b.ObjectItem, "storage: there is one already")
-	}
-	r.storage = true
-	r.config.DataDir, r.config.InMemory = "", false
-	switch b.label(0) {
-	case "inmem", "mem", "inmem_ha":
-		r.config.InMemory = true
-		return
-	case "pebble", "file", "raft":
-	default:
-		r.fault(b.ObjectItem, "storage %q: this version has pebble (also under the names file and raft) and inmem", b.label(0))
-	}
-	for _, s := range b.settings {
-		switch keyOf(s, 0) {
-		case "path":
-			r.config.DataDir = r.text(s)
-		case "node_id", "retry_join", "performance_multiplier":
-		default:
-			r.fault(s, "storage: unknown setting %q; it takes path", keyOf(s, 0))
-		}
-	}
-	if r.config.DataDir == "" {
-		r.fault(b.ObjectItem, "storage %q: missing path, the directory of the data", b.label(0))
-	}
-}
-
 func (r *reader) readSeal(b *block) {
 	switch b.label(0) {
 	case "shamir":

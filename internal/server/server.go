@@ -30,8 +30,6 @@ import (
 	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
-	"github.com/strongroom/strongroom/internal/store/pebble"
 	"github.com/strongroom/strongroom/internal/telemetry"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -68,6 +66,9 @@ type Server struct {
 	fatal chan error         // why the node cannot go on
 
 	draining atomic.Bool // connections end with their next answer
+
+	store   *opened
+	trouble atomic.Value // the string that says what is wrong with the store
 }
 
 // Open opens the store and, where a key slot allows it, unseals. The server
@@ -83,9 +84,10 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	log = logs.Logger("core")
 	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1)}
 	var err error
-	if s.phys, err = c.openStore(logs.Logger("storage")); err != nil {
+	if s.store, err = c.openStore(ctx, logs.Logger("storage")); err != nil {
 		return nil, err
 	}
+	s.phys = s.store.engine
 	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
 		return nil, errors.Join(err, s.phys.Close())
 	}
@@ -108,26 +110,6 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-func (c *Config) openStore(log *slog.Logger) (store.Engine, error) {
-	if c.Store != nil {
-		return c.Store(log)
-	}
-	if c.DataDir == "" {
-		return mem.Open(), nil
-	}
-	if err := c.checkForeign(); err != nil {
-		return nil, err
-	}
-	st, err := pebble.Open(filepath.Join(c.DataDir, storeDir), pebble.Options{Logger: log})
-	if errors.Is(err, store.ErrLocked) {
-		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return st, c.makeAuditDirs()
 }
 
 // makeAuditDirs makes the directories for audit files that lie in the data
@@ -161,19 +143,6 @@ func (c *Config) slotDir() string {
 		return c.SlotPath
 	}
 	return filepath.Join(c.DataDir, "keys")
-}
-
-// alone reports whether no other process can have the store open.
-func (c *Config) alone() bool { return c.Store == nil }
-
-func (c *Config) storageType() string {
-	if c.StoreKind != "" {
-		return c.StoreKind
-	}
-	if c.DataDir == "" {
-		return "inmem"
-	}
-	return "pebble"
 }
 
 func (c *Config) clusterName() string {

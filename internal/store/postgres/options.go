@@ -2,15 +2,19 @@ package postgres
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ConnString says how to reach the server: as a URL ("postgres://user:password@host:5432/database?sslmode=verify-full")
@@ -57,6 +61,8 @@ type Options struct {
 	// MaxReads is how many connections this node may use for Get and List; 0: 8. It has up to three more for itself
 	// (commits, Sync, and hints of others' commits), and one for each View.
 	MaxReads int
+	// Plain allows connections to other machines that are not encrypted.
+	Plain bool
 	// Timeout bounds what a call may wait for the server; 0: 3 s. A call may meet one that is about to end for that
 	// reason, and so wait twice as long; a List may take four times as long.
 	Timeout time.Duration
@@ -102,5 +108,24 @@ func (o Options) parse() (*pgx.ConnConfig, error) {
 		return nil, errors.New("store: the connection string of PostgreSQL cannot be read: write postgres://user:password@host:5432/database?sslmode=verify-full, " +
 			"with % and two hexadecimal digits for special characters of the password, or libpq's host=… user=… dbname=…")
 	}
+	if !o.Plain && !encrypted(cfg) {
+		return nil, errors.New("store: the connection to PostgreSQL may go over the network unencrypted: add sslmode=verify-full to the connection string, " +
+			"or tls_disable = true where the network is safe")
+	}
 	return cfg, nil
+}
+
+// encrypted reports whether every way to the server that the connection string allows is encrypted or stays on this machine.
+func encrypted(cfg *pgx.ConnConfig) bool {
+	safe := func(host string, c *tls.Config) bool {
+		ip := net.ParseIP(host)
+		return c != nil || host == "localhost" || strings.HasPrefix(host, "/") || ip != nil && ip.IsLoopback()
+	}
+	return safe(cfg.Host, cfg.TLSConfig) && !slices.ContainsFunc(cfg.Fallbacks, func(f *pgconn.FallbackConfig) bool { return !safe(f.Host, f.TLSConfig) })
+}
+
+// Validate reports what is wrong with the options, without asking the server.
+func (o Options) Validate() error {
+	_, err := o.withDefaults().parse()
+	return err
 }

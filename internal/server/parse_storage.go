@@ -1,0 +1,184 @@
+package server
+
+import (
+	"os"
+	"strings"
+
+	"github.com/hashicorp/hcl/hcl/ast"
+
+	"github.com/strongroom/strongroom/internal/store/etcd/member"
+	"github.com/strongroom/strongroom/internal/store/postgres"
+)
+
+func (r *reader) readStorage(b *block) {
+	if r.storage {
+		r.fault(b.ObjectItem, "storage: there is one already")
+	}
+	r.storage = true
+	r.config.DataDir, r.config.InMemory, r.config.Shared = "", false, nil
+	switch b.label(0) {
+	case "inmem", "mem", "inmem_ha":
+		r.config.InMemory = true
+	case "pebble", "file", "raft":
+		r.readPebble(b)
+	case "postgres", "postgresql":
+		r.readPostgres(b)
+	case "etcd":
+		r.readEtcd(b)
+	default:
+		r.fault(b.ObjectItem, "storage %q: this version has pebble (also under the names file and raft), postgres, etcd and inmem", b.label(0))
+		r.readPebble(b)
+	}
+}
+
+func (r *reader) readPebble(b *block) {
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "path":
+			r.config.DataDir = r.text(s)
+		case "node_id", "retry_join", "performance_multiplier":
+		default:
+			r.fault(s, "storage: unknown setting %q; it takes path", keyOf(s, 0))
+		}
+	}
+	if r.config.DataDir == "" {
+		r.fault(b.ObjectItem, "storage %q: missing path, the directory of the data", b.label(0))
+	}
+}
+
+// readPostgres reads a database. What a connection string says is shown nowhere.
+func (r *reader) readPostgres(b *block) {
+	o := &postgres.Options{}
+	given := 0
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "connection_url":
+			o.Conn, given = postgres.NewConnString(r.text(s)), given+1
+		case "connection_url_file":
+			conn, err := postgres.ReadConnString(r.text(s))
+			r.check(s, err)
+			o.Conn, given = conn, given+1
+		case "schema":
+			o.Schema = r.text(s)
+		case "max_connections", "max_parallel":
+			o.MaxReads = r.count(s)
+		case "timeout":
+			o.Timeout = r.duration(s)
+		case "tls_disable":
+			o.Plain = r.flag(s)
+		case "ha_enabled", "max_idle_connections", "skip_create_table":
+		default:
+			r.fault(s, "storage: unknown setting %q; it takes connection_url, connection_url_file, schema, max_connections, timeout and tls_disable", keyOf(s, 0))
+		}
+	}
+	if url := connectionURL(os.Getenv); url != "" && given == 0 {
+		o.Conn, given = postgres.NewConnString(url), 1
+	}
+	if given != 1 {
+		r.fault(b.ObjectItem, "storage %q: give one of connection_url, connection_url_file and the environment's STRONGROOM_PG_CONNECTION_URL", b.label(0))
+	}
+	r.check(b.ObjectItem, o.Validate())
+	r.config.Shared = &Shared{Postgres: o}
+}
+
+// connectionURL is the connection string of the environment.
+func connectionURL(getenv func(string) string) string {
+	for _, name := range []string{"STRONGROOM_PG_CONNECTION_URL", "BAO_PG_CONNECTION_URL", "VAULT_PG_CONNECTION_URL"} {
+		if url := getenv(name); url != "" {
+			return url
+		}
+	}
+	return ""
+}
+
+// readEtcd reads a cluster: one that runs by itself has endpoints, one whose
+// members run in the nodes has a path and members.
+func (r *reader) readEtcd(b *block) {
+	e, m := &Etcd{}, &member.Config{}
+	for _, s := range b.settings {
+		if keyOf(s, 0) == "member" {
+			r.blocks(s, 1, func(b *block) { r.readMember(m, b) })
+		} else if !r.etcdSetting(e, m, s) {
+			r.fault(s, "storage: unknown setting %q; it takes endpoints, prefix, username, password and password_file, or path, node_id, listen, quota_mib and members; and tls_ca_file, tls_cert_file, tls_key_file, tls_server_name and tls_disable", keyOf(s, 0))
+		}
+	}
+	switch embedded := m.Dir != "" || len(m.Members) > 0; {
+	case embedded && len(e.Cluster.Endpoints) > 0:
+		r.fault(b.ObjectItem, "storage %q: endpoints are of a cluster that runs by itself, path and members of one in the nodes; leave one of them out", b.label(0))
+	case embedded && (m.Dir == "" || len(m.Members) == 0):
+		r.fault(b.ObjectItem, "storage %q: give path, the directory of the member's data, and a member block for each node", b.label(0))
+	case embedded:
+		r.config.Shared = &Shared{Member: m}
+	case len(e.Cluster.Endpoints) == 0:
+		r.fault(b.ObjectItem, "storage %q: give endpoints, or path and a member block for each node", b.label(0))
+	default:
+		r.config.Shared = &Shared{Etcd: e}
+	}
+}
+
+func (r *reader) etcdSetting(e *Etcd, m *member.Config, s *ast.ObjectItem) bool {
+	c := &e.Cluster
+	switch keyOf(s, 0) {
+	case "endpoints", "address":
+		for _, t := range r.texts(s) {
+			c.Endpoints = append(c.Endpoints, strings.FieldsFunc(t, func(c rune) bool { return c == ',' || c == ' ' })...)
+		}
+	case "prefix":
+		e.Options.Prefix = r.text(s)
+	case "username":
+		c.User = r.text(s)
+	case "password":
+		c.Password = r.text(s)
+	case "password_file":
+		text, err := os.ReadFile(r.text(s))
+		r.check(s, err)
+		c.Password = strings.TrimSpace(string(text))
+	case "path":
+		m.Dir = r.text(s)
+	case "node_id":
+		m.Name = r.text(s)
+	case "listen":
+		m.Listen = r.text(s)
+	case "quota_mib":
+		m.QuotaBytes = int64(r.count(s)) << 20
+	case "etcd_api", "ha_enabled", "sync":
+	default:
+		return r.etcdTLS(e, m, s)
+	}
+	return true
+}
+
+func (r *reader) etcdTLS(e *Etcd, m *member.Config, s *ast.ObjectItem) bool {
+	c := &e.Cluster
+	switch keyOf(s, 0) {
+	case "tls_ca_file":
+		c.CAFile, m.CAFile = r.text(s), r.text(s)
+	case "tls_cert_file":
+		c.CertFile, m.CertFile = r.text(s), r.text(s)
+	case "tls_key_file":
+		c.KeyFile, m.KeyFile = r.text(s), r.text(s)
+	case "tls_server_name":
+		c.ServerName = r.text(s)
+	case "tls_disable":
+		c.Plain, m.Plain = r.flag(s), r.flag(s)
+	default:
+		return false
+	}
+	return true
+}
+
+func (r *reader) readMember(m *member.Config, b *block) {
+	p := member.Peer{Name: b.label(0)}
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "peer_url":
+			p.URL = r.text(s)
+		default:
+			r.fault(s, "member: unknown setting %q; it takes peer_url", keyOf(s, 0))
+		}
+	}
+	if p.Name == "" || p.URL == "" {
+		r.fault(b.ObjectItem, "member: write member \"NAME\" { peer_url = \"https://HOST:PORT\" }")
+	}
+	m.Members = append(m.Members, p)
+}

@@ -1,0 +1,192 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/etcd"
+	"github.com/strongroom/strongroom/internal/store/etcd/member"
+	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/store/pebble"
+	"github.com/strongroom/strongroom/internal/store/postgres"
+)
+
+// Kinds of storage, as the configuration and sys/seal-status name them.
+const (
+	kindMem      = "inmem"
+	kindPebble   = "pebble"
+	kindPostgres = "postgres"
+	kindEtcd     = "etcd"
+)
+
+// Shared is a store that several nodes share. One of its fields is set.
+type Shared struct {
+	Postgres *postgres.Options
+	Etcd     *Etcd // a cluster that runs by itself
+	Member   *member.Config
+	// Engine opens a store of another kind, for tests.
+	Engine func(*slog.Logger) (store.Engine, error)
+}
+
+// Etcd is a cluster and how it is used.
+type Etcd struct {
+	Cluster etcd.Cluster
+	Options etcd.Options
+}
+
+func (sh *Shared) kind() string {
+	switch {
+	case sh.Postgres != nil:
+		return kindPostgres
+	case sh.Engine != nil:
+		return kindMem
+	}
+	return kindEtcd
+}
+
+// opened is an open store and what else there is to it.
+type opened struct {
+	engine store.Engine
+	member *member.Member                            // of etcd, in this process; nil: there is none
+	space  func(context.Context) (etcd.Space, error) // how full it is; nil: it has no quota
+}
+
+// open opens the store.
+func (sh *Shared) open(ctx context.Context, log *slog.Logger) (*opened, error) {
+	switch {
+	case sh.Postgres != nil:
+		o := *sh.Postgres
+		o.Logger = log
+		st, err := postgres.Open(ctx, o)
+		return &opened{engine: st}, err
+	case sh.Etcd != nil:
+		o := sh.Etcd.Options
+		o.Logger = log
+		st, err := etcd.Open(ctx, sh.Etcd.Cluster, o)
+		return &opened{engine: st, space: st.Space}, err
+	case sh.Member != nil:
+		return openMember(ctx, *sh.Member, log)
+	}
+	st, err := sh.Engine(log)
+	return &opened{engine: st}, err
+}
+
+func openMember(ctx context.Context, c member.Config, log *slog.Logger) (*opened, error) {
+	c.Logger = log
+	log.Info("starting the member of etcd in this process; a new cluster waits until all members are there")
+	m, err := member.Start(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	st, err := m.Open(ctx, etcd.Options{Logger: log})
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return &opened{engine: &inside{Store: st, member: m}, member: m, space: st.Space}, nil
+}
+
+// inside is a store in a member of etcd that ends with it.
+type inside struct {
+	*etcd.Store
+	member *member.Member
+}
+
+// Close implements store.Store.
+func (w *inside) Close() error { return errors.Join(w.Store.Close(), w.member.Close()) }
+
+// openStore opens the configured store.
+func (c *Config) openStore(ctx context.Context, log *slog.Logger) (*opened, error) {
+	if c.Shared != nil {
+		st, err := c.Shared.open(ctx, log)
+		if err != nil {
+			return nil, fmt.Errorf("opening the store: %w", err)
+		}
+		return st, nil
+	}
+	if c.DataDir == "" {
+		return &opened{engine: mem.Open()}, nil
+	}
+	if err := c.checkForeign(); err != nil {
+		return nil, err
+	}
+	st, err := pebble.Open(filepath.Join(c.DataDir, storeDir), pebble.Options{Logger: log})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("%w: another strongroom is running on %s", err, c.DataDir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &opened{engine: st}, c.makeAuditDirs()
+}
+
+// alone reports whether no other process can have the store open.
+func (c *Config) alone() bool { return c.Shared == nil }
+
+func (c *Config) storageType() string {
+	switch {
+	case c.Shared != nil:
+		return c.Shared.kind()
+	case c.DataDir == "":
+		return kindMem
+	}
+	return kindPebble
+}
+
+// spaceEvery is how often it is looked how full a store is that has a quota.
+const spaceEvery = 30 * time.Second
+
+// watchSpace tells of a store that is nearly full, before writes fail.
+func (s *Server) watchSpace(ctx context.Context, ask func(context.Context) (etcd.Space, error)) {
+	t := time.NewTicker(spaceEvery)
+	defer t.Stop()
+	for {
+		space, err := ask(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.noteSpace(space, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// noteSpace logs what is new of a store's warnings and has it listed with the node.
+func (s *Server) noteSpace(space etcd.Space, err error) {
+	warning := space.Warning()
+	if err != nil {
+		warning = "how full the store is cannot be learnt"
+	}
+	before, _ := s.trouble.Swap(warning).(string)
+	if warning == before {
+		return
+	}
+	if warning == "" {
+		s.log.Info("the store has room again")
+	} else {
+		s.log.Error(warning, slog.Any("error", err))
+	}
+	s.fleet.Changed()
+}
+
+// watchMember ends the server when the member of etcd in its process has ended.
+func (s *Server) watchMember(ctx context.Context, m *member.Member) {
+	select {
+	case <-ctx.Done():
+	case <-m.Failed():
+		s.end(errors.New("the member of etcd in this process has stopped"))
+	}
+}
+
+// errNoMembers is what who asks for members meets where there are none.
+func (c *Config) errNoMembers() error {
+	return api.Errorf(api.Invalid, "storage %q has no members in its nodes: nodes come and go by themselves (sys/nodes)", c.storageType())
+}
