@@ -12,7 +12,7 @@ import (
 // nodeCommands are those of operator that are about nodes, most of which have a
 // meaning only where one node leads.
 func nodeCommands() []command {
-	return append([]command{operatorNodes(), operatorMembers(), operatorStepDown(), operatorUsage()}, in("operator",
+	return append([]command{operatorNodes(), operatorStorage(), operatorMembers(), operatorStepDown(), operatorUsage()}, in("operator",
 		refusal("raft", "Refused: no node keeps a part of the store",
 			"there are no raft peers: a node keeps nothing of its own beside its store",
 			"to copy an embedded store, stop the server and copy its -data directory with its keys"),

@@ -26,6 +26,11 @@ func nodeAnswers() map[string]answer {
 		"GET sys/nodes": data(`{"self":"n1","format":1,"revision":9,"nodes":[
 			{"id":"n1","hostname":"one","api_address":"http://one:8200","state":"active","version":"1.2.3","lag_ms":1,"last_seen":"2026-01-02T03:04:05Z"},
 			{"id":"n2","hostname":"two","api_address":"http://two:8200","state":"lost","version":"1.2.3","lag_ms":250,"last_seen":"2026-01-02T03:01:05Z"}]}`),
+		"GET sys/storage/members": data(`{"members":[
+			{"id":"8e9e05c52164694d","name":"a","peer_urls":["https://a:2380"],"started":true,"leader":true},
+			{"id":"9ffcad72a7575ca2","name":"","peer_urls":["https://b:2380"],"started":false,"leader":false}]}`),
+		"PUT sys/storage/members":                            {204, ""},
+		"DELETE sys/storage/members/8e9e05c52164694d":        {204, ""},
 		"PUT sys/seal":                                       data(`{"unconfirmed":["n2"]}`),
 		"PUT sys/step-down":                                  refused(404, "unsupported path"),
 		"GET sys/plugins/catalog":                            data(catalog),

@@ -14,7 +14,7 @@ func sudoPaths() []string {
 		"sys/internal/inspect/*", "sys/key-slots", "sys/key-slots/*",
 		"sys/leases", "sys/leases/lookup/*", "sys/leases/revoke-force/*", "sys/leases/revoke-prefix/*",
 		"sys/revoke-force/*", "sys/revoke-prefix/*",
-		"sys/plugins/catalog/*", "sys/raw", "sys/raw/*", "sys/remount", "sys/seal", "sys/step-down",
+		"sys/plugins/catalog/*", "sys/raw", "sys/raw/*", "sys/remount", "sys/seal", "sys/step-down", "sys/storage/members", "sys/storage/members/*",
 		"sys/rotate", "sys/rotate/keyring", "sys/rotate/root", "sys/pprof", "sys/pprof/*", "sys/monitor",
 	}
 }

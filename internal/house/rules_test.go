@@ -31,7 +31,7 @@ func each(check func(*source) []string) func([]*source) []string {
 }
 
 func rules() []rule {
-	return slices.Concat(shapeRules(), codeRules(), importRules(), aliasRules())
+	return slices.Concat(shapeRules(), codeRules(), importRules(), aliasRules(), engineRules())
 }
 
 func TestHouseRules(t *testing.T) {

@@ -42,6 +42,8 @@ type Desk struct {
 	RewrapLater func(ctx context.Context) error
 	// Fleet is the nodes on the store, this one among them.
 	Fleet *fleet.Fleet
+	// Members are the members of the store in the nodes; nil: it has none.
+	Members Members
 	// SealAll has all nodes sealed and returns those that have not said that they
 	// are. This one seals when it has answered.
 	SealAll func(ctx context.Context) ([]fleet.Member, error)
@@ -70,7 +72,7 @@ type Desk struct {
 
 // Routes are the endpoints of the operator, relative to sys/.
 func Routes() []api.Route[*Desk] {
-	return slices.Concat(SealedRoutes(), rekeyRoutes(), generateRoutes(), rotationRoutes(), []api.Route[*Desk]{
+	return slices.Concat(SealedRoutes(), rekeyRoutes(), generateRoutes(), rotationRoutes(), memberRoutes(), []api.Route[*Desk]{
 		api.Handle(api.Write, "seal", (*Desk).seal, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "step-down", (*Desk).stepDown, api.Sudo, api.RootOnly),
 		api.Handle(api.Read, "ha-status", (*Desk).haStatus, api.Flat, api.RootOnly),

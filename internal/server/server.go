@@ -103,6 +103,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 		return nil, errors.Join(err, s.barrier.Close(), s.phys.Close())
 	}
 	s.desk.Fleet = s.fleet
+	if s.store.member != nil {
+		s.desk.Members = members{s.store.member}
+	}
 	if err := s.openGate(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

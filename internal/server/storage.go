@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/etcd"
 	"github.com/strongroom/strongroom/internal/store/etcd/member"
@@ -186,7 +188,33 @@ func (s *Server) watchMember(ctx context.Context, m *member.Member) {
 	}
 }
 
-// errNoMembers is what who asks for members meets where there are none.
-func (c *Config) errNoMembers() error {
-	return api.Errorf(api.Invalid, "storage %q has no members in its nodes: nodes come and go by themselves (sys/nodes)", c.storageType())
+// members are the members of etcd, for those who run the nodes.
+type members struct{ *member.Member }
+
+// List implements operator.Members.
+func (m members) List(ctx context.Context) ([]operator.Member, error) {
+	all, err := m.Members(ctx)
+	out := make([]operator.Member, 0, len(all))
+	for _, i := range all {
+		out = append(out, operator.Member{ID: strconv.FormatUint(i.ID, 16), Name: i.Name, URLs: i.URLs, Started: i.Started, Leader: i.Leader})
+	}
+	return out, err
+}
+
+// Add implements operator.Members.
+func (m members) Add(ctx context.Context, url string) error {
+	return invalid(m.Member.Add(ctx, url))
+}
+
+// Remove implements operator.Members.
+func (m members) Remove(ctx context.Context, id uint64) error {
+	return invalid(m.Member.Remove(ctx, id))
+}
+
+// invalid is what an operator may be told of a change of members that was refused.
+func invalid(err error) error {
+	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &api.Error{Kind: api.Invalid, Message: err.Error(), Err: err}
 }

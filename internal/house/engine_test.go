@@ -1,0 +1,88 @@
+package house
+
+import (
+	"go/ast"
+	"go/types"
+	"slices"
+	"strings"
+)
+
+// Nodes keep nothing between requests but what a cache holds that the store's feed
+// keeps true. An engine or auth method that remembered anything by itself would
+// answer from it after another node had changed it. So their handlers belong to types
+// without fields, and they have nothing to share memory with: no locks, no atomics,
+// no goroutines.
+
+// served reports whether a package is an engine or an auth method.
+func served(s *source) bool {
+	return !s.test() && (strings.HasPrefix(s.dir(), "internal/engine/") || strings.HasPrefix(s.dir(), "internal/auth/"))
+}
+
+func checkMemory(s *source) []string {
+	if !served(s) {
+		return nil
+	}
+	var out []string
+	for _, i := range s.file.Imports {
+		if slices.Contains([]string{`"sync"`, `"sync/atomic"`, `"weak"`, `"unique"`}, i.Path.Value) {
+			out = append(out, s.at(i.Pos(), "an engine keeps nothing between requests, so it has no use for %s", i.Path.Value))
+		}
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if g, ok := n.(*ast.GoStmt); ok {
+			out = append(out, s.at(g.Pos(), "an engine begins nothing that outlives a request: use Call.Later"))
+		}
+		return true
+	})
+	return out
+}
+
+// checkHandlers finds handlers whose type has fields, in which something could be kept.
+func checkHandlers(pkg []*source) []string {
+	all := structs(pkg)
+	var out []string
+	for _, s := range pkg {
+		if !served(s) {
+			continue
+		}
+		for _, f := range functions(s) {
+			if of := receiver(f); of != "" && handles(f) && (all[of] == nil || len(all[of].Fields.List) > 0) {
+				out = append(out, s.at(f.Pos(), "%s has a handler and must be a struct without fields: nothing is kept between requests", of))
+			}
+		}
+	}
+	return out
+}
+
+// receiver is the type that a method is of.
+func receiver(f *ast.FuncDecl) string {
+	if f.Recv == nil || len(f.Recv.List) == 0 {
+		return ""
+	}
+	return typeName(f.Recv.List[0].Type)
+}
+
+// handles reports whether a function has the form of a handler.
+func handles(f *ast.FuncDecl) bool {
+	p, r := f.Type.Params.List, f.Type.Results
+	if len(p) != 2 {
+		return false
+	}
+	_, request := p[1].Type.(*ast.StarExpr)
+	return request && types.ExprString(p[0].Type) == "*api.Call" && r != nil && len(r.List) == 2 && types.ExprString(r.List[1].Type) == "error"
+}
+
+func engineRules() []rule {
+	const head = "// Package x is x.\npackage x\n"
+	const handler = "func (e *x) read(c *api.Call, q *api.None) (*api.None, error) { return nil, nil }\n"
+	at := func(text string) files { return files{"internal/engine/x/x.go": text} }
+	return []rule{
+		{"engines share no memory between requests", each(checkMemory), []files{
+			at(head + "import \"sync\"\nvar _ sync.Mutex\n"), at(head + "import \"sync/atomic\"\nvar _ atomic.Int64\n"),
+			at(head + "func f() { go f() }\n"), {"internal/auth/x/x.go": head + "func f() { go f() }\n"},
+		}, files{"internal/engine/x/x.go": head + "func f() { f() }\n", "internal/gate/x.go": head + "func f() { go f() }\n"}},
+		{"handlers of engines have nowhere to keep anything", checkHandlers, []files{
+			at(head + "type x struct{ seen map[string]int }\n" + handler), at(head + "type x map[string]int\n" + handler),
+		}, at(head + "type x struct{}\n" + handler)},
+	}
+}
