@@ -2,9 +2,12 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/server/servertest"
 	"github.com/strongroom/strongroom/internal/store"
@@ -148,6 +152,48 @@ func TestOrderHoldsForTheNextRequest(t *testing.T) {
 		b.Want(t, 503, "GET", "auth/token/lookup-self", f.root, "")
 		close(stop)
 		work.Wait()
+	}
+}
+
+// TestNodesThatStartAtOnce has nodes with one key directory meet at a new store: one
+// makes the cluster, and all serve it.
+func TestNodesThatStartAtOnce(t *testing.T) {
+	for range 5 {
+		data, keys := mem.New(mem.Options{}), filepath.Join(t.TempDir(), "keys")
+		var work sync.WaitGroup
+		for range 3 {
+			work.Go(func() {
+				c := &server.Config{Listeners: []server.Listener{{Address: "127.0.0.1:0"}}, LocalSlot: true, SlotPath: keys,
+					Shared: &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}}
+				s, err := server.Open(t.Context(), c, slog.New(slog.DiscardHandler), io.Discard, time.Now)
+				if err != nil {
+					t.Errorf("a node does not start: %v", err)
+					return
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
+	}
+}
+
+// TestTooOldForTheStore starts on a store that newer nodes have moved on.
+func TestTooOldForTheStore(t *testing.T) {
+	data := mem.New(mem.Options{})
+	before, err := data.Open().Commit(t.Context(), nil, []store.Write{{Key: "core/format", Value: []byte(`{"format":99}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &server.Config{Listeners: []server.Listener{{Address: "127.0.0.1:0"}}, LocalSlot: true, SlotPath: filepath.Join(t.TempDir(), "keys"),
+		Shared: &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}}
+	_, err = server.Open(t.Context(), c, slog.New(slog.DiscardHandler), io.Discard, time.Now)
+	if !errors.Is(err, fleet.ErrFormat) || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("it starts with %v", err)
+	}
+	if after, _ := data.Open().Sync(t.Context()); after != before {
+		t.Error("the store was written to")
 	}
 }
 

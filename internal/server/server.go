@@ -213,7 +213,8 @@ func (s *Server) begin(ctx context.Context) error {
 		s.log.Info("the server has not been initialised", slog.String("hint", "run: strongroom operator init"))
 		return nil
 	case !done:
-		if _, err := s.seal.Init(ctx, seal.InitConfig{Slots: []seal.SlotSpec{{Kind: seal.KindFile, Name: "local file"}}}); err != nil {
+		_, err := s.seal.Init(ctx, seal.InitConfig{Slots: []seal.SlotSpec{{Kind: seal.KindFile, Name: "local file"}}})
+		if err != nil && !errors.Is(err, barrier.ErrInitialized) { // another node on the store was quicker
 			return fmt.Errorf("first start: %w", err)
 		}
 	}
