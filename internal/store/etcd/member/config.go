@@ -58,6 +58,7 @@ func (c Config) complete(ctx context.Context) (Config, error) {
 	if c.self().Name == "" {
 		return c, fmt.Errorf("no member is called %q", c.Name)
 	}
+	c.Dir = filepath.Join(c.Dir, c.Name)
 	if c.Listen == "" {
 		c.Listen = c.self().URL
 	}
@@ -82,7 +83,7 @@ func (c Config) validate() error {
 		if err != nil {
 			return fmt.Errorf("member %q: %w", p.Name, err)
 		}
-		if p.Name == "" || strings.ContainsAny(p.Name, "=, ") || names[p.Name] || urls[p.URL] {
+		if strings.ContainsAny(p.Name, "=, /\\") || strings.Trim(p.Name, ".") == "" || names[p.Name] || urls[p.URL] {
 			return fmt.Errorf("member %q: its name is not one, or is another's, or its URL is", p.Name)
 		}
 		if u.Scheme == "https" && (c.CertFile == "" || c.KeyFile == "" || c.CAFile == "") {

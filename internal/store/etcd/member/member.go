@@ -35,7 +35,7 @@ type Config struct {
 	Members []Peer
 	// Name is which of them this is; empty: the one whose host is of this machine.
 	Name string
-	// Dir is where the member keeps its data.
+	// Dir is the directory below which each member keeps its data, in one of its name.
 	Dir string
 	// Listen is the URL to listen on when that differs from the member's own; empty:
 	// its own.
