@@ -109,6 +109,8 @@ type House struct {
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	Leases     *lease.Store
 	Refusals   Refusals // of this node, for sys/policies/explain
+	// Alone says that no other node serves from the store.
+	Alone bool
 	// Recalled reports whether the node has been ordered to seal, as of no earlier
 	// than the cache's last Fresh.
 	Recalled func(context.Context) (bool, error)

@@ -9,8 +9,8 @@ import (
 // uses knows the requests under way of tokens with a limited number of uses. What
 // hangs on such a token (its row, its cubbyhole, its children) is cleared away
 // once the last of them has ended, not merely the one that came last: the others
-// have counted too, and may still need it. Requests of the same token on another
-// node are not waited for.
+// have counted too, and may still need it. Of requests on other nodes nothing is known:
+// where there may be any, the schedule clears away, after a while.
 type uses struct {
 	mu     sync.Mutex
 	tokens map[holder]*use
@@ -54,7 +54,7 @@ func (u *uses) end(h holder, spent bool) bool {
 // leave ends the request's use of its token. It is dead already when it is
 // cleared away here: should that fail, the schedule does it.
 func (p *passage) leave() {
-	if p.using == (holder{}) || !p.gate.uses.end(p.using, p.spent) {
+	if p.using == (holder{}) || !p.gate.uses.end(p.using, p.spent) || !p.house.Alone {
 		return
 	}
 	if err := p.house.Tokens.Revoke(context.WithoutCancel(&p.call), p.using.namespace, p.using.id); err != nil {

@@ -358,6 +358,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.Alone = s.config.alone()
 	if err := errors.Join(s.furnishRoot(ctx, h), introspect.RecordVersion(ctx, s.barrier, Version, s.now())); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}

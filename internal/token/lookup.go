@@ -69,8 +69,8 @@ func (s *Store) open(ctx context.Context, k rowKey, blob []byte) (*Token, error)
 
 // Use counts one use of a token with a limited number of them; for others it
 // does nothing. It is called once a request, before anything is done for it.
-// last says that there are no more: the caller must call Revoke once the request
-// has been answered. Of any number of concurrent callers exactly as many succeed
+// last says that there are no more: the caller may call Revoke once no request of the
+// token is under way; the schedule does in any case, half a minute later. Of any number of concurrent callers exactly as many succeed
 // as uses are left; the others are denied.
 func (s *Store) Use(ctx context.Context, t *Token) (last bool, err error) {
 	if t.NumUses == 0 {
