@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/schedule"
@@ -172,6 +174,42 @@ func TestPageThatTheStoreRefuses(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.later(time.Hour)
 		w.nothing()
+	})
+}
+
+// Leases whose engine keeps so much with them that a page is more than one commit
+// takes are taken back like others: by a sweep, while the engine fails and after, and at
+// their time.
+func TestLeasesOfMuchData(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		lend := func() {
+			for range 30 {
+				w.lent++
+				name := fmt.Sprintf("user-%d-%s", w.lent, strings.Repeat("x", 60<<10))
+				w.engine.lend(name)
+				_, err := w.s.Register(w.call(), &api.Lease{Kind: "user", TTL: time.Hour, Private: []byte(name)}, w.holder)
+				w.must(err)
+			}
+		}
+		lend()
+		revoke := func() error {
+			_, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend/", Sync: true})
+			return err
+		}
+		w.engine.breakWith(errors.New("down"))
+		if err := revoke(); api.KindOf(err) != api.Unavailable {
+			t.Errorf("of an engine that fails: %v", err)
+		}
+		w.engine.breakWith(nil)
+		w.must(revoke())
+		w.nothing()
+		lend()
+		w.later(time.Hour + time.Minute)
+		w.nothing()
+		_, err := w.s.Register(w.call(), &api.Lease{Kind: "user", TTL: time.Hour, Private: make([]byte, 256<<10+1)}, w.holder)
+		if err == nil || !strings.Contains(err.Error(), "262145") {
+			t.Errorf("more than a lease can be ended with was kept: %v", err)
+		}
 	})
 }
 

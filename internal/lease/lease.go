@@ -196,7 +196,10 @@ func (l *Lease) remove(tx *store.Tx) {
 func (s *Store) Register(c *api.Call, asked *api.Lease, t *token.Token) (*Lease, error) {
 	ctx := context.WithoutCancel(c) // who asked may go away; what was lent is there
 	l := s.draft(c, asked)
-	err := l.terms(c, asked, t)
+	err := checkPrivate(l.Private)
+	if err == nil {
+		err = l.terms(c, asked, t)
+	}
 	if err == nil {
 		_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return s.insert(tx, c, l) })
 	}
@@ -221,6 +224,17 @@ func (s *Store) draft(c *api.Call, asked *api.Lease) *Lease {
 func errLastUse() error {
 	return &api.Error{Kind: api.Invalid, Message: "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.",
 		Hint: "ask with a token that has more uses left"}
+}
+
+// maxPrivate bounds what an engine keeps with a lease, in bytes: a row that could
+// hardly be written could not be ended either.
+const maxPrivate = 256 << 10
+
+func checkPrivate(private []byte) error {
+	if len(private) > maxPrivate {
+		return fmt.Errorf("lease: an engine keeps %d bytes with a lease; %d are the most", len(private), maxPrivate)
+	}
+	return nil
 }
 
 // terms fills in whose the lease is and how long it lasts.

@@ -64,6 +64,9 @@ func (m *lessor) renew(c *api.Call, l *Lease, increment time.Duration) (changed 
 	if changed == nil {
 		changed = &api.Lease{}
 	}
+	if err == nil {
+		err = checkPrivate(changed.Private)
+	}
 	return changed, err
 }
 

@@ -20,7 +20,7 @@ import (
 
 const (
 	// page is how many leases are ended in one commit: four removals each, within
-	// store.MaxWrites.
+	// store.MaxWrites. Where their engines keep much with them, it takes a few commits.
 	page = 24
 	// pagesAbreast is how many pages of a sweep are worked on at once, and abreast
 	// how many leases of each an engine is asked to take back at once.
@@ -313,8 +313,22 @@ func current(tx *store.Tx, ls []*Lease, attempt int) ([]*Lease, error) {
 }
 
 // endAll marks leases as ended, all but those that are to be spared, and returns
-// them without those that are gone.
-func (s *Store) endAll(ctx context.Context, ls []*Lease, spare func(*Lease) bool) (there []*Lease, err error) {
+// them without those that are gone. It takes one commit where that holds them all.
+func (s *Store) endAll(ctx context.Context, ls []*Lease, spare func(*Lease) bool) ([]*Lease, error) {
+	there, err := s.endTogether(ctx, ls, spare)
+	if !errors.Is(err, store.ErrTooLarge) || len(ls) < 2 {
+		return there, err
+	}
+	there, err = s.endAll(ctx, ls[:len(ls)/2], spare)
+	if err != nil {
+		return nil, err
+	}
+	more, err := s.endAll(ctx, ls[len(ls)/2:], spare)
+	return append(there, more...), err
+}
+
+// endTogether is endAll in one commit.
+func (s *Store) endTogether(ctx context.Context, ls []*Lease, spare func(*Lease) bool) (there []*Lease, err error) {
 	now, attempt := s.Now(), 0
 	rev, err := store.Update(ctx, s.Store, func(tx *store.Tx) (err error) {
 		there, err = current(tx, ls, attempt)
@@ -361,8 +375,21 @@ func (s *Store) revokeAll(ctx context.Context, ls []*Lease) map[string]error {
 }
 
 // settle removes the leases that were taken back, and gives the others a
-// due-time at which they are tried again. end is part of the commit.
+// due-time at which they are tried again. end is part of the last commit of it,
+// which is the only one where that holds them all.
 func (s *Store) settle(ctx context.Context, ls []*Lease, failed map[string]error, end func(*store.Tx)) error {
+	err := s.settleTogether(ctx, ls, failed, end)
+	if !errors.Is(err, store.ErrTooLarge) || len(ls) < 2 {
+		return err
+	}
+	if err := s.settle(ctx, ls[:len(ls)/2], failed, func(*store.Tx) {}); err != nil {
+		return err
+	}
+	return s.settle(ctx, ls[len(ls)/2:], failed, end)
+}
+
+// settleTogether is settle in one commit.
+func (s *Store) settleTogether(ctx context.Context, ls []*Lease, failed map[string]error, end func(*store.Tx)) error {
 	attempt := 0
 	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
 		there, err := current(tx, ls, attempt)

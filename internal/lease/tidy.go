@@ -43,8 +43,11 @@ func (s *Store) tidy(ctx context.Context, job *schedule.Job) error {
 		if err != nil || l != nil {
 			return err
 		}
-		removed++
 		_, err = s.Store.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}}, []store.Write{{Key: e.Key, Delete: true}})
+		if errors.Is(err, store.ErrConflict) {
+			return nil // it went with its lease, which ended at this moment
+		}
+		removed++
 		return err
 	})
 	s.Log.Info("leases were tidied", slog.String("namespace", job.Namespace), slog.Int("ended", ended), slog.Int("rows_removed", removed))
