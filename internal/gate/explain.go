@@ -60,14 +60,14 @@ func (h *House) explain(c *api.Call, q *ExplainRequest) (*Explained, error) {
 	case q.Entity != "":
 		return nil, &api.Error{Kind: api.Invalid, Message: "entity: not supported", Hint: "name a token, an accessor or policies"}
 	}
-	if q.Token.Empty() && q.Accessor == "" && len(q.Policies) == 0 {
-		q.Token = c.Caller.Token
+	if q.Token.Empty() && len(q.Policies) == 0 && (q.Accessor == "" || q.Accessor == c.Caller.Accessor) {
+		q.Token, q.Accessor = c.Caller.Token, ""
 	}
 	p, err := h.imagined(c, q, op)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.suppose(q); err != nil {
+	if err := p.suppose(q, q.Token.Equal(c.Caller.Token)); err != nil {
 		return nil, err
 	}
 	return p.explained(verb), nil
@@ -141,8 +141,9 @@ func (h *House) imagined(c *api.Call, q *ExplainRequest, op api.Op) (*passage, e
 	return p, err
 }
 
-// suppose finds whose policies decide, and what is known of who has them.
-func (p *passage) suppose(q *ExplainRequest) error {
+// suppose finds whose policies decide, and what is known of who has them. Of
+// tokens from above this namespace, the caller's own alone may be asked about.
+func (p *passage) suppose(q *ExplainRequest, own bool) error {
 	h, asker := p.house, p.call.Namespace
 	if p.ns == nil {
 		return api.Errorf(api.Invalid, "path: begins with a namespace that does not exist")
@@ -160,7 +161,7 @@ func (p *passage) suppose(q *ExplainRequest) error {
 		if owner, err = h.Namespaces.ByID(&p.call, t.NamespaceID); err != nil {
 			return err
 		}
-		if owner == nil || !within(home.API(), owner.Path) {
+		if owner == nil || !within(home.API(), owner.Path) && !own {
 			return api.Errorf(api.Invalid, "token: is none of this namespace")
 		}
 		names = t.Policies

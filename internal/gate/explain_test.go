@@ -12,6 +12,7 @@ import (
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/token"
 )
 
 // explain asks as a caller in a namespace.
@@ -145,6 +146,27 @@ func TestExplainStaysInItsNamespace(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	_, resp = f.explain(above, "", fmt.Sprintf(`{"path":"probe/thing/a","operation":"read","token":%q}`, inside))
+	want(t, resp, "invalid")
+	// Whoever comes from above may ask about itself, and about nobody else up there.
+	const asksThere = `path "eng/sys/policies/explain" { capabilities = ["update"] }`
+	guest := f.holder(namespace.RootID, asksThere)
+	batch := f.holder(namespace.RootID, asksThere, func(a *api.Auth) { a.TokenType, a.TTL = token.Batch, time.Hour })
+	other := f.holder(namespace.RootID, asksThere, func(a *api.Auth) { a.TokenType, a.TTL = token.Batch, time.Hour })
+	x, resp = f.explain(guest, "eng", `{"path":"probe/thing/a","operation":"read"}`)
+	want(t, resp, "")
+	for tok, who := range map[string]string{guest: fmt.Sprintf(`"accessor":%q`, x.Accessor), batch: fmt.Sprintf(`"token":%q`, batch)} {
+		x, resp = f.explain(tok, "eng", `{"path":"probe/thing/a","operation":"read",`+who+`}`)
+		if want(t, resp, ""); x.Allowed || x.Namespace != "eng/" {
+			t.Errorf("%+v", x)
+		}
+	}
+	_, resp = f.explain(batch, "eng", fmt.Sprintf(`{"path":"probe/thing/a","operation":"read","token":%q}`, other))
+	want(t, resp, "invalid")
+	x, resp = f.explain(f.root, "eng", `{"path":"probe/thing/a","operation":"read"}`)
+	if want(t, resp, ""); !x.Allowed {
+		t.Errorf("%+v", x)
+	}
+	_, resp = f.explain(guest, "eng", fmt.Sprintf(`{"path":"probe/thing/a","operation":"read","token":%q}`, above))
 	want(t, resp, "invalid")
 }
 

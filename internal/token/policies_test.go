@@ -1,6 +1,8 @@
 package token
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -325,4 +327,40 @@ func TestTermsOfARole(t *testing.T) {
 	}
 	_, _, err = f.write(text, "renew-self", ``)
 	f.refuses(api.Invalid, "original token role could not be found, not renewing", err)
+}
+
+// A token names so many policies and no more, however it is made: each once, so that
+// repeating a name costs nothing.
+func TestPoliciesAreBounded(t *testing.T) {
+	f := newFixture(t)
+	names := make([]string, 0, 2*(maxPolicies+1))
+	for i := range maxPolicies + 1 {
+		names = append(names, fmt.Sprintf("p%d", i), fmt.Sprintf("P%d", i))
+	}
+	text := func(names []string) string {
+		b, err := json.Marshal(names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	few, many := names[:2*maxPolicies], names
+	spec := Spec{Namespace: RootNamespace, Path: "auth/x/login"}
+	for _, c := range []struct {
+		names []string
+		ok    bool
+	}{{few, true}, {many, false}} {
+		if _, _, err := f.write(f.root, "roles/r", `{"allowed_policies":`+text(c.names)+`}`); err != nil {
+			t.Fatal(err)
+		}
+		spec.Auth.TokenPolicies = c.names
+		_, login := f.s.Issue(t.Context(), spec)
+		_, _, child := f.write(f.root, "create", `{"no_default_policy":true,"policies":`+text(c.names)+`}`)
+		_, _, byRole := f.write(f.root, "create/r", `{"no_default_policy":true}`)
+		for how, err := range map[string]error{"login": login, "create": child, "role": byRole} {
+			if c.ok && err != nil || !c.ok && (api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), "more than 1000")) {
+				t.Errorf("%s of %d: %v", how, len(c.names)/2, err)
+			}
+		}
+	}
 }

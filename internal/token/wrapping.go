@@ -1,6 +1,7 @@
 package token
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,8 +19,16 @@ const WrappingPolicy = "response-wrapping"
 // Wrapping reports whether this is a wrapping token.
 func (t *Token) Wrapping() bool { return slices.Contains(t.Policies, WrappingPolicy) }
 
+// maxPolicies is how many policies a token may name: they stand in the answers and
+// audit entries about it, and are weighed at each of its requests.
+const maxPolicies = 1000
+
 // assignable refuses what a request or an auth method may not attach.
 func assignable(names []string) error {
+	if len(names) > maxPolicies {
+		return &api.Error{Kind: api.Invalid, Message: fmt.Sprintf("policies: more than %d, which is what a token may name", maxPolicies),
+			Hint: "one policy may hold the rules of many"}
+	}
 	if slices.Contains(names, WrappingPolicy) {
 		return api.Errorf(api.Invalid, "cannot assign policy %q", WrappingPolicy)
 	}
