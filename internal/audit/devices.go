@@ -77,6 +77,16 @@ func (d *Declaration) unalias() {
 	d.Options["file_path"] = path
 }
 
+// Check reports what is wrong about how a device of a configuration is declared. It
+// touches no file and asks no peer.
+func (d *Declaration) Check(env Env) error {
+	s, err := Open(d.keyed(NewKey()), env)
+	if err != nil {
+		return err
+	}
+	return s.line.close()
+}
+
 // CheckConfigured reports the first device of a configuration that could not be
 // used: it is declared wrongly, or its file cannot be opened. It makes files that
 // are not there, and does not wait for the peers of sockets.

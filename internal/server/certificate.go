@@ -50,6 +50,14 @@ func (l *Listener) tls() (*tls.Config, *certificate, error) {
 	return conf, c, nil
 }
 
+// checkCertificates reports certificates that cannot be read.
+func (l Listener) checkCertificates() error {
+	if _, _, err := l.tls(); err != nil {
+		return fmt.Errorf("listener %q: %w", l.Address, err)
+	}
+	return nil
+}
+
 // watch lets handshakes look whether the files have changed. It is called before
 // the first of them.
 func (c *certificate) watch(log *slog.Logger, now func() time.Time) { c.log, c.now = log, now }

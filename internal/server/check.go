@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -18,7 +17,8 @@ func checkCommand() *cobra.Command {
 
 Every mistake is told with its file, line and remedy, and what will have no
 effect is named. The exit code is 1 when a server would not start with it.
-Certificates are read; no address is listened on and no store is opened.`,
+Certificates are read; no address is listened on, no store is opened and no
+file is made.`,
 		Example:     "  strongroom operator validate-config -config=strongroom.hcl",
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{"family": "operator"},
@@ -28,7 +28,7 @@ Certificates are read; no address is listened on and no store is opened.`,
 			}
 			config, err := (&flags{configs: files}).config()
 			if err == nil {
-				err = config.tryCertificates()
+				err = config.Validate()
 			}
 			if err != nil {
 				return err
@@ -42,14 +42,4 @@ Certificates are read; no address is listened on and no store is opened.`,
 	}
 	c.Flags().StringArrayVar(&files, "config", nil, "configuration `FILE` in HCL or JSON; may be repeated")
 	return c
-}
-
-func (c *Config) tryCertificates() error {
-	errs := []error{c.Validate()}
-	for i := range c.Listeners {
-		if _, _, err := c.Listeners[i].tls(); err != nil {
-			errs = append(errs, fmt.Errorf("listener %s: %w", c.Listeners[i].Address, err))
-		}
-	}
-	return errors.Join(errs...)
 }

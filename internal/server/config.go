@@ -44,6 +44,8 @@ type Config struct {
 	PolicyHeaders []string
 	Engines       []api.Engine // secret engines and auth methods beside those built in
 
+	checks []func() error // of what is named by blocks, for when all files have been read
+
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.
 	DevRoot api.Secret

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 
 // LoadConfig reads configuration files in HCL or JSON, later ones on top; of a
 // directory, its *.hcl and *.json in the order of their names. It reports the
-// mistakes of all of them.
+// mistakes of all of them, and certificates that cannot be read.
 func LoadConfig(paths ...string) (*Config, error) {
 	c := &Config{}
 	var errs []error
@@ -30,6 +31,10 @@ func LoadConfig(paths ...string) (*Config, error) {
 			errs = append(errs, c.load(f))
 		}
 	}
+	for _, check := range c.checks {
+		errs = append(errs, check())
+	}
+	c.checks = nil
 	return c, errors.Join(append(errs, c.checkLimits())...)
 }
 
@@ -68,10 +73,12 @@ func configFiles(path string) ([]string, error) {
 }
 
 // ParseConfig reads one configuration. Every mistake is reported, each with
-// file, line and what to do.
+// file, line and what to do; what the configuration names is not looked at.
 func ParseConfig(name string, src []byte) (*Config, error) {
 	c := &Config{}
-	return c, c.parse(name, src)
+	err := c.parse(name, src)
+	c.checks = nil
+	return c, err
 }
 
 const maxConfigBytes = 1 << 20
@@ -86,6 +93,7 @@ func (c *Config) parse(name string, src []byte) error {
 	}
 	r := &reader{file: name, config: c}
 	r.top(list)
+	r.repeats(list)
 	return errors.Join(r.errs...)
 }
 
@@ -124,11 +132,46 @@ type reader struct {
 }
 
 func (r *reader) fault(it *ast.ObjectItem, format string, args ...any) {
+	r.errs = append(r.errs, r.mistake(it, format, args...))
+}
+
+// mistake is an error with its place.
+func (r *reader) mistake(it *ast.ObjectItem, format string, args ...any) error {
 	where := r.file
 	if n := len(it.Keys); n > 0 {
 		where += ":" + strconv.Itoa(it.Keys[n-1].Pos().Line)
 	}
-	r.errs = append(r.errs, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
+	return fmt.Errorf("%s: %w", where, fmt.Errorf(format, args...))
+}
+
+// later has a block judged once all files have been read.
+func (r *reader) later(b *block, check func() error) {
+	r.config.checks = append(r.config.checks, func() error {
+		if err := check(); err != nil {
+			return r.mistake(b.ObjectItem, "%w", err)
+		}
+		return nil
+	})
+}
+
+// repeats reports settings that stand twice in one place, of which the first would
+// be passed over: the parser of HCL has told of those, and JSON allows them. Blocks
+// may stand there many times.
+func (r *reader) repeats(list *ast.ObjectList) {
+	seen := map[string]int{}
+	for _, it := range list.Items {
+		if inner, ok := it.Val.(*ast.ObjectType); ok {
+			r.repeats(inner.List)
+			continue
+		}
+		key := keyOf(it, 0)
+		if line, ok := seen[key]; ok {
+			r.fault(it, "%s: is given twice; it stands in line %d already", key, line)
+		}
+		if len(it.Keys) == 1 {
+			seen[key] = it.Keys[0].Pos().Line
+		}
+	}
 }
 
 // unused are settings that a Vault configuration may have and that mean nothing
@@ -374,6 +417,12 @@ func (r *reader) readAudit(b *block) {
 		}
 	}
 	r.config.Audit = append(r.config.Audit, d)
+	r.later(b, func() error {
+		if err := d.Check(audit.Env{Stdout: io.Discard, AllowRaw: r.config.RawAudit}); err != nil {
+			return fmt.Errorf("audit %q: %w", d.Path, err)
+		}
+		return nil
+	})
 }
 
 func (r *reader) auditOptions(d *audit.Declaration, it *ast.ObjectItem) {

@@ -22,10 +22,14 @@ func (r *reader) readListener(b *block) {
 	for _, s := range b.settings {
 		r.listenerSetting(&l, s)
 	}
-	for _, err := range l.problems() {
+	problems := l.problems()
+	for _, err := range problems {
 		r.fault(b.ObjectItem, "%v", err)
 	}
 	r.config.Listeners = append(r.config.Listeners, l)
+	if len(problems) == 0 {
+		r.later(b, l.checkCertificates)
+	}
 }
 
 // listenerSettings are the settings of a listener, for who mistypes one.

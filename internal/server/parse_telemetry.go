@@ -68,12 +68,18 @@ func checkEndpoint(text string) error {
 // position is where the parser of HCL says that it stopped.
 var position = regexp.MustCompile(`^At (\d+):\d+: `)
 
+// again is how it says that a setting stands twice in one place.
+var again = regexp.MustCompile(`^The argument "(.*)" at (\d+):\d+ was already set`)
+
 // syntaxError is the parser's, with the file and, where it has one, its line.
 func syntaxError(name string, src []byte, err error) error {
 	if at := (*json.SyntaxError)(nil); errors.As(err, &at) {
 		return fmt.Errorf("%s:%d: not JSON: %w", name, lineAt(src, at.Offset), err)
 	}
 	text := err.Error()
+	if m := again.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("%s:%s: %s: is given twice", name, m[2], m[1])
+	}
 	if m := position.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("%s:%s: %s", name, m[1], strings.TrimPrefix(text, m[0]))
 	}
