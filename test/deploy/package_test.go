@@ -21,7 +21,7 @@ func run(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "ARCHS="+runtime.GOARCH, "VERSION=1.2.3", "IMAGE=no", "CHECK=no")
+	cmd.Env = append(os.Environ(), "ARCHS="+runtime.GOARCH, "VERSION=1.2.3", "IMAGE=no", "CHECK=no", "COMPRESS=quick")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)

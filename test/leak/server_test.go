@@ -18,13 +18,15 @@ import (
 )
 
 // program is built with memory that is erased where the toolchain offers it, as
-// `make build` does.
+// `make build` does: with the same settings, so that both share what is compiled.
 var program string
 
 func TestMain(m *testing.M) {
 	process.Main(func(dir string) (int, error) {
-		if err := os.Setenv("GOEXPERIMENT", "runtimesecret"); err != nil {
-			return 1, err
+		for name, value := range map[string]string{"GOEXPERIMENT": "runtimesecret", "CGO_ENABLED": "0", "GOFLAGS": "-trimpath"} {
+			if err := os.Setenv(name, value); err != nil {
+				return 1, err
+			}
 		}
 		var err error
 		if program, err = process.Build(dir); err != nil {
