@@ -178,6 +178,8 @@ func kvRead(ctx context.Context, cl *client.Client, t kvTarget, version int) (*c
 		return s, nil
 	case errors.As(err, &api) && api.Secret != nil && api.Secret.Data != nil:
 		return api.Secret, nil
+	case (err == nil || nothing(err)) && data["version"] != nil:
+		return nil, noVersion(path, version)
 	case err == nil:
 		return nil, absent(path)
 	}

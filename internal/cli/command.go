@@ -146,7 +146,7 @@ func family(cmd *cobra.Command, args []string) error {
 		if err := cmd.Help(); err != nil {
 			return err
 		}
-		return &exit{code: exitLocal}
+		return &exit{code: exitWithout(cmd)}
 	}
 	return noSuch(cmd, args[0])
 }

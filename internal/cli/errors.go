@@ -61,6 +61,11 @@ func absent(path string) error {
 	}
 }
 
+// noVersion says that a secret, if there is one, has no such version.
+func noVersion(path string, version int) error {
+	return &exit{exitServer, fmt.Sprintf("No version %d found at %s", version, path), "kv metadata get shows a secret's versions"}
+}
+
 // noneNamed says that a family of commands, which lists them, knows none of a name.
 func noneNamed(family, name string) error {
 	return &exit{exitServer, fmt.Sprintf("There is no %s %s", family, name), fmt.Sprintf("check the name's spelling: %s list shows those there are", family)}

@@ -53,14 +53,20 @@ func TestHelpAndHintsFollowTheName(t *testing.T) {
 	}
 }
 
-// TestUnknownCommand pins the code that a script under each name expects.
+// TestUnknownCommand pins the code that a script under each name expects of a command
+// that there is not, or of none.
 func TestUnknownCommand(t *testing.T) {
 	for name, want := range map[string]int{"strongroom": 1, "vault": 127, "bao": 127} {
 		if r := runAs(name, nil, "sekrets"); r.code != want || !strings.Contains(r.stderr, "did you mean "+name+" secrets?") {
 			t.Errorf("%s: %d %s", name, r.code, r.stderr)
 		}
-		if r := runAs(name, nil, "kv", "gett"); r.code != 1 {
-			t.Errorf("%s kv gett: %d", name, r.code)
+		if r := runAs(name, nil); r.code != want || r.stdout != "" || !strings.Contains(r.stderr, "Commands:") {
+			t.Errorf("%s alone: %d %s", name, r.code, r.stdout)
+		}
+		for _, args := range [][]string{{"kv"}, {"kv", "gett"}} {
+			if r := runAs(name, nil, args...); r.code != 1 {
+				t.Errorf("%s %s: %d", name, args, r.code)
+			}
 		}
 	}
 }

@@ -13,6 +13,8 @@ type remedy struct {
 	do   string // with PROGRAM for the name the program goes by
 }
 
+const noLease = "it has ended, is misspelt, or is of another namespace: see PROGRAM list sys/leases/lookup/PATH"
+
 func remedies() []remedy {
 	return []remedy{
 		{"unsupported path", "the server has no such endpoint: check the path's spelling, and the server's version with PROGRAM status"},
@@ -26,6 +28,8 @@ func remedies() []remedy {
 		{"namespace not found", "see PROGRAM namespace list, and check -namespace and STRONGROOM_NAMESPACE"},
 		{"already initialized", "its keys were shown when that was done: PROGRAM operator unseal takes them"},
 		{"wrapping token is not valid", "it was used, has ended or is misspelt: ask for another; if you did not use it, somebody else may have read what was in it"},
+		{"lease not found", noLease},
+		{"invalid lease", noLease},
 		{"lease is not renewable", "get a new one: nothing makes this one last longer"},
 		{"token not found", "it has ended, or is misspelt"},
 		{"invalid accessor", "it is misspelt, or its token has ended: see PROGRAM list auth/token/accessors"},

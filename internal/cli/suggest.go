@@ -84,11 +84,16 @@ func noSuch(cmd *cobra.Command, name string) error {
 	if lack := lacking(name); lack != "" && !cmd.HasParent() {
 		hint = lack
 	}
-	code := exitLocal
+	return &exit{exitWithout(cmd), fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
+}
+
+// exitWithout is the exit code where a command that there is was wanted: of all
+// commands, vault and bao have their own.
+func exitWithout(cmd *cobra.Command) int {
 	if !cmd.HasParent() && guiseOf(cmd.Name()).prefixes[0] != ownPrefix {
-		code = exitNoCommand
+		return exitNoCommand
 	}
-	return &exit{code, fmt.Sprintf("Error: %s has no command %q", cmd.CommandPath(), name), hint}
+	return exitLocal
 }
 
 // lacking says of a command that people know from the dialect's programs, and this
