@@ -219,10 +219,14 @@ func crash(t *testing.T, o Options, copies, unsyncedPercent int) (lost int) {
 }
 
 func TestCrash(t *testing.T) {
+	times := 40
+	if testing.Short() { // with the race detector, each takes ten times as long
+		times = 10
+	}
 	for _, unsynced := range []int{0, 30, 70, 100} {
 		t.Run(fmt.Sprint("unsynced=", unsynced), func(t *testing.T) {
-			if lost := crash(t, small, 40, unsynced); lost > 0 {
-				t.Errorf("%d of 40 crashes lost what was promised", lost)
+			if lost := crash(t, small, times, unsynced); lost > 0 {
+				t.Errorf("%d of %d crashes lost what was promised", lost, times)
 			}
 		})
 	}
