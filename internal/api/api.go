@@ -99,6 +99,7 @@ type Call struct {
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
 	WrapJWT   bool          // the wrapping token, if there is one, is asked for as a JWT
 	Upkeep    Scheduler     // see Later
+	Upload    io.Reader     // the request's body; nil unless the endpoint has the flag Upload
 
 	warnings []string
 	after    []func() error

@@ -28,6 +28,7 @@ const (
 	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
 	Self                      // is about the calling token: it is answered in that token's namespace, whichever is asked, and policies see the path so
 	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
+	Upload                    // takes the body of a request as it comes, in Call.Upload, whatever its size; only where it answers also while the server is sealed
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.

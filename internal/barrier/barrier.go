@@ -8,7 +8,9 @@
 //	core/keyring     the epochs of the key ring, wrapped by the root key
 //	core/ns/<id>     a namespace's seed, wrapped by an epoch
 //	core/rewrap      how far Rewrap has come, sealed by an epoch
-//	core/...         other rows belong to package seal
+//	core/restore     there while, and after, a snapshot is put into the store, until
+//	                 the barrier was unsealed with its keys; see package snapshot
+//	core/...         other rows belong to packages seal and fleet
 //	d/<id>/...       the entries of a namespace
 //
 // An entry's key comes from an epoch and its namespace's seed together, the
@@ -35,6 +37,13 @@ const (
 	namespacePrefix = "core/ns/"
 	progressKey     = "core/rewrap"
 	entryPrefix     = "d/"
+)
+
+// Rows whose keys package snapshot has to know. Whether a store is initialised is
+// whether KeyRing is there: a restore writes it last.
+const (
+	RestoreKey = "core/restore"
+	KeyRing    = keyRingKey
 )
 
 // clusterBytes is the size of a cluster id before hexadecimal, in bytes.
@@ -76,15 +85,27 @@ func (b *Barrier) Initialize(ctx context.Context, rootKey []byte, prepare func(c
 		}
 		writes = append(writes, more...)
 	}
-	checks := make([]store.Check, len(writes))
-	for i, w := range writes {
-		checks[i].Key = w.Key
+	checks := []store.Check{{Key: RestoreKey}}
+	for _, w := range writes {
+		checks = append(checks, store.Check{Key: w.Key})
 	}
 	_, err = b.phys.Commit(ctx, checks, writes)
 	if errors.Is(err, store.ErrConflict) {
-		return ErrInitialized
+		return b.whyTaken(ctx)
 	}
 	return err
+}
+
+// whyTaken is why a store cannot be initialised.
+func (b *Barrier) whyTaken(ctx context.Context) error {
+	done, err := b.Initialized(ctx)
+	if err != nil {
+		return err
+	}
+	if done {
+		return ErrInitialized
+	}
+	return ErrRestoring
 }
 
 // firstRows makes a cluster id and a ring of one epoch.

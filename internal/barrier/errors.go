@@ -11,6 +11,9 @@ import (
 var (
 	// ErrSealed says that the barrier holds no keys.
 	ErrSealed = errors.New("barrier: sealed")
+	// ErrRestoring says that a snapshot is being put into the store, or that it was
+	// begun and not finished.
+	ErrRestoring = errors.New("barrier: a restore into this store has not finished")
 	// ErrNotInitialized says that the store holds no key ring yet.
 	ErrNotInitialized = errors.New("barrier: not initialized")
 	// ErrInitialized says that the store already holds a key ring.

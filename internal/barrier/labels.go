@@ -19,7 +19,7 @@ const (
 	BatchToken Label = "strongroom/v1/batch-token"
 	// Cursor seals the continuation marks handed to clients.
 	Cursor Label = "strongroom/v1/cursor"
-	// Backup seals the snapshots of a namespace.
+	// Backup authenticates snapshots, under the root namespace.
 	Backup Label = "strongroom/v1/backup"
 	// TokenChecksum keys the checksums inside tokens.
 	TokenChecksum Label = "strongroom/v1/token-checksum"

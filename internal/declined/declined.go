@@ -161,5 +161,5 @@ func (*Desk) trace(*api.Call, *PathRequest) (*api.None, error) { return nil, err
 // raft answers that there are no raft peers: nodes hold no state of their own.
 func (*Desk) raft(*api.Call, *PathRequest) (*api.None, error) {
 	return nil, refused("there are no raft peers: a node holds no state of its own, and every node serves",
-		"add a node by starting one on the same store; back up with the store's own means")
+		"add a node by starting one on the same store; back up with: strongroom operator snapshot save FILE")
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,10 @@ const (
 
 // nodePrefix is where the nodes' rows are.
 const nodePrefix = "core/nodes/"
+
+// Owns reports whether a row of the store below the barrier is of this package: of the
+// nodes that are there and the format, and not of what the store was filled with.
+func Owns(key string) bool { return key == formatKey || strings.HasPrefix(key, nodePrefix) }
 
 // Member is one node as it tells of itself.
 type Member struct {

@@ -44,7 +44,16 @@ func Check(ctx context.Context, s store.Reader) error {
 	if err != nil {
 		return err
 	}
-	return inReach(v, 1, Format)
+	return Readable(v)
+}
+
+// Readable returns ErrFormat unless this version reads a stored format.
+func Readable(format int) error { return inReach(format, 1, Format) }
+
+// FormatRow is the row that says that the store is in a format.
+func FormatRow(stored int) (store.Write, error) {
+	b, err := json.Marshal(format{Format: stored})
+	return store.Write{Key: formatKey, Value: b}, err
 }
 
 func inReach(stored, oldest, newest int) error {

@@ -13,6 +13,7 @@ package gate
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -41,6 +42,7 @@ type Request struct {
 	Path      string // below the namespace, not yet canonical; may begin with further namespaces
 	Op        api.Op
 	Body      api.Body
+	Upload    io.Reader // the body as it comes, where Uploads says so; else nil
 	Token     api.Secret
 	Remote    netip.AddrPort
 	Headers   http.Header
@@ -180,10 +182,20 @@ func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
 		return nil
 	}
 	p := &passage{gate: g, r: r, match: m, resp: &Response{RequestID: r.ID, Flags: m.Endpoint.Flags}}
-	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), Path: m.Path}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), Path: m.Path, Upload: r.Upload}
 	p.note(p.serveBare())
 	p.resp.Warnings = p.call.Warnings()
 	return p.resp
+}
+
+// Uploads reports whether a request's body is to be handed in as it comes, unread.
+func (g *Gate) Uploads(r *Request) bool {
+	rest, ok := strings.CutPrefix(r.Path, "sys/")
+	if !ok || r.Op != api.Write {
+		return false
+	}
+	m, err := g.sealed.Match(r.Op, rest)
+	return err == nil && m.Endpoint.Has(api.Upload)
 }
 
 // serveBare answers without any step but the handler.

@@ -32,6 +32,8 @@ func allowed() map[string][]string {
 		"internal/token":              {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/fleet":              {"internal/api", "internal/store"},
 		"internal/operator":           {"internal/api", "internal/barrier", "internal/fleet", "internal/recipient", "internal/seal", "internal/store"},
+		"internal/snapshot":           {"internal/api", "internal/barrier", "internal/fleet", "internal/seal", "internal/snapshot/framed", "internal/store"},
+		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
 		"internal/auth/*":             {"internal/api", "internal/store"},
 		"internal/gate":               {"internal/api", "internal/audit", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
@@ -51,7 +53,7 @@ func allowed() map[string][]string {
 		"internal/reference/lift":     {"internal/reference"},
 		"internal/reference/generate": {"internal/reference", "internal/reference/lift", "internal/server"},
 		"internal/reference/site":     {},
-		"internal/cli":                {"client", "internal/policy", "internal/policy/cases"}, // policies can be tried without a server
+		"internal/cli":                {"client", "internal/policy", "internal/policy/cases", "internal/snapshot/framed"}, // policies can be tried, and snapshots looked at, without a server
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},

@@ -5,6 +5,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -49,6 +50,9 @@ type Desk struct {
 	SealAll func(ctx context.Context) ([]fleet.Member, error)
 	// Probe reads from the store; an error says that this node cannot serve.
 	Probe func(ctx context.Context) error
+	// Restored is why a store that a snapshot is being put into cannot be initialised or
+	// unsealed yet, or nil.
+	Restored func(ctx context.Context) error
 	// Audited is why requests are refused for want of an audit device, or nil when
 	// they are not.
 	Audited func(c *api.Call) error
@@ -207,8 +211,11 @@ func (d *Desk) make(c *api.Call, specs []seal.SlotSpec, to delivery) (*InitAnswe
 	defer d.mu.Unlock()
 	ctx := c.Context
 	made, err := d.Seal.Init(ctx, seal.InitConfig{Slots: specs})
-	if errors.Is(err, barrier.ErrInitialized) {
+	switch {
+	case errors.Is(err, barrier.ErrInitialized):
 		return nil, api.Errorf(api.Invalid, "Vault is already initialized")
+	case errors.Is(err, barrier.ErrRestoring):
+		return nil, cmp.Or(d.Restored(ctx), err)
 	}
 	if err != nil {
 		return nil, err
@@ -357,7 +364,7 @@ func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	case err != nil:
 		return nil, err
 	case !done:
-		return nil, api.Errorf(api.Invalid, "Vault is not initialized")
+		return nil, cmp.Or(d.Restored(c), error(api.Errorf(api.Invalid, "Vault is not initialized")))
 	case q.Reset:
 		return d.resetUnseal(c, q.Key)
 	case q.Key.Empty():

@@ -51,7 +51,7 @@ func (f File) Create(_ context.Context, id string, _ SlotSpec) (Created, error) 
 	if err := os.MkdirAll(f.Dir, dirMode); err != nil {
 		return Created{}, fmt.Errorf("seal: making the key directory: %w", err)
 	}
-	name := id + keyFileSuffix
+	name := KeyFile(id)
 	if err := f.write(name, key); err != nil {
 		return Created{}, err
 	}
@@ -195,3 +195,6 @@ func (f File) Forget(_ context.Context, params json.RawMessage) error {
 	}
 	return errors.Join(err, syncDir(root), root.Close())
 }
+
+// KeyFile is the name, within the directory of keys, of the file of a slot with an id.
+func KeyFile(id string) string { return id + keyFileSuffix }

@@ -31,6 +31,7 @@ import (
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/settings"
+	"github.com/strongroom/strongroom/internal/snapshot"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/telemetry"
 	"github.com/strongroom/strongroom/internal/token"
@@ -141,6 +142,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
 	add(api.Bind(s.fleet, fleet.Routes()))
+	add(api.Bind(s.keeper, snapshot.Routes()))
 	add(api.Bind(s.meter, telemetry.Routes()))
 	add(api.Bind(s.logs, logging.Routes()))
 	add(api.Bind(&s.profiler, profile.Routes()))

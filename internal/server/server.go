@@ -29,6 +29,7 @@ import (
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
+	"github.com/strongroom/strongroom/internal/snapshot"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/telemetry"
 	"github.com/strongroom/strongroom/internal/token"
@@ -51,6 +52,7 @@ type Server struct {
 	desk    *operator.Desk
 	gate    *gate.Gate
 	door    *vault.Door
+	keeper  *snapshot.Keeper
 
 	profiler profile.Profiler
 
@@ -96,9 +98,10 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	}
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
+	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
 		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
-		Audited: func(c *api.Call) error { return s.gate.Audited(c) }}
+		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready}
 	if err := s.joinFleet(ctx); err != nil {
 		return nil, errors.Join(err, s.barrier.Close(), s.phys.Close())
 	}
@@ -183,7 +186,11 @@ func (s *Server) openGate() error {
 	if err != nil {
 		return err
 	}
-	router, err := api.NewRouter(eps)
+	uploads, err := api.Bind(s.keeper, snapshot.SealedRoutes())
+	if err != nil {
+		return err
+	}
+	router, err := api.NewRouter(append(eps, uploads...))
 	if err != nil {
 		return err
 	}
@@ -209,6 +216,8 @@ func (s *Server) begin(ctx context.Context) error {
 	switch {
 	case !s.config.DevRoot.Empty():
 		return s.beginDev(ctx)
+	case !done && s.unfinished(ctx):
+		return nil
 	case !done && !s.config.LocalSlot:
 		s.log.Info("the server has not been initialised", slog.String("hint", "run: strongroom operator init"))
 		return nil
@@ -228,6 +237,16 @@ func (s *Server) begin(ctx context.Context) error {
 		return err
 	}
 	return s.newRoot(ctx)
+}
+
+// unfinished tells of a restore that has begun and not ended, and that keeps the
+// store from being initialised.
+func (s *Server) unfinished(ctx context.Context) bool {
+	err := s.keeper.Ready(ctx)
+	if err != nil {
+		s.log.Error("the server cannot be initialised", slog.Any("error", err))
+	}
+	return err != nil
 }
 
 // newRoot prints a new root token for who has lost the last one. Who can start the
@@ -353,6 +372,9 @@ func (s *Server) open(ctx context.Context) error {
 	defer s.mu.Unlock()
 	if s.house != nil {
 		return nil
+	}
+	if err := s.keeper.Admit(ctx); err != nil {
+		return err
 	}
 	h, err := s.buildHouse(ctx, s.desk)
 	if err != nil {

@@ -218,6 +218,10 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 	if req.Op == api.Patch && !mergePatch(r.Header.Get("Content-Type")) {
 		return &api.Error{Kind: api.MediaType, Message: "PATCH requires Content-Type of application/merge-patch+json"}
 	}
+	if d.gate.Uploads(req) {
+		req.Upload = d.upload(w, r)
+		return nil
+	}
 	raw, err := d.readBody(w, r, req, held)
 	if err == nil {
 		err = held.await(r.Context(), d.turn)
