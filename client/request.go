@@ -176,33 +176,6 @@ func (c *Client) url(req Request) (string, error) {
 	return u.String(), nil
 }
 
-// Stream sends req once and returns the answer's body as it comes, for answers
-// that go on until ctx ends; the caller closes it. Config's Timeout and MaxResponse
-// do not hold for it. A status from 400 up is an *Error.
-func (c *Client) Stream(ctx context.Context, req Request) (io.ReadCloser, error) {
-	httpReq, err := c.NewRequest(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	endless := *c.http
-	endless.Timeout = 0
-	resp, err := endless.Do(httpReq)
-	if err != nil {
-		return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: withoutURL(err)}
-	}
-	if resp.StatusCode < 300 {
-		return resp.Body, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: err}
-	}
-	return nil, (&Response{Status: resp.StatusCode, Header: resp.Header, Body: body}).asError(httpReq.Method, req.Path)
-}
-
-// maxErrorBody is how much of a stream's refusal is read, in bytes.
-const maxErrorBody = 1 << 20
-
 // once makes one attempt. The body is rewound from GetBody, which
 // http.NewRequest sets for a bytes.Reader.
 func (c *Client) once(req *http.Request) (_ *Response, err error) {

@@ -12,13 +12,10 @@ import (
 // nodeCommands are those of operator that are about nodes, most of which have a
 // meaning only where one node leads.
 func nodeCommands() []command {
-	return append([]command{operatorNodes(), operatorStorage(), operatorMembers(), operatorStepDown(), operatorUsage()}, in("operator",
-		refusal("raft", "Refused: no node keeps a part of the store",
-			"there are no raft peers: a node keeps nothing of its own beside its store",
-			"to copy an embedded store, stop the server and copy its -data directory with its keys"),
+	return append([]command{operatorNodes(), operatorStorage(), operatorMembers(), operatorStepDown(), operatorUsage(), snapshotCommands(), raftCommands()}, in("operator",
 		refusal("migrate", "Refused: another store's data is not taken over as it is",
-			"stores of other programs cannot be read, nor one kind of store turned into another",
-			"start an empty server, and write to it what you read from the old one: kv get -format=json, then kv put PATH @FILE"),
+			"stores of other programs cannot be read",
+			"from one kind of Strongroom's stores to another: operator snapshot save, then operator snapshot restore"),
 	)...)
 }
 

@@ -63,16 +63,20 @@ func asksCobra(args []string) bool {
 	return len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd)
 }
 
-// FamilyAnnotation names, on a command from elsewhere, the family that it joins.
+// FamilyAnnotation names, on a command from elsewhere, the family that it joins, with
+// the families that this one is in before it.
 const FamilyAnnotation = "family"
 
 func familyOf(root, cmd *cobra.Command) *cobra.Command {
-	for _, family := range root.Commands() {
-		if family.Name() == cmd.Annotations[FamilyAnnotation] {
-			return family
+	family := root
+	for word := range strings.FieldsSeq(cmd.Annotations[FamilyAnnotation]) {
+		for _, sub := range family.Commands() {
+			if sub.Name() == word {
+				family = sub
+			}
 		}
 	}
-	return root
+	return family
 }
 
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {

@@ -43,7 +43,7 @@ type flags struct {
 // Commands are the commands that run a server. The function keep, unless it is nil,
 // is given the root token of a development server, for later commands to use.
 func Commands(keep func(token string) error) []*cobra.Command {
-	return []*cobra.Command{serverCommand(keep), devCommand(), checkCommand()}
+	return []*cobra.Command{serverCommand(keep), devCommand(), checkCommand(), restoreCommand()}
 }
 
 func serverCommand(keep func(token string) error) *cobra.Command {
