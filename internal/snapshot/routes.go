@@ -30,8 +30,7 @@ func Routes() []api.Route[*Keeper] {
 func SealedRoutes() []api.Route[*Keeper] {
 	const open = api.Public | api.Sealed | api.RootOnly | api.Upload
 	return []api.Route[*Keeper]{
-		api.Handle(api.Write, "snapshot", (*Keeper).restore, open),
-		api.Handle(api.Write, "storage/raft/snapshot", (*Keeper).restoreArchive, open),
+		api.Handle(api.Write, "storage/raft/snapshot", (*Keeper).restore, open),
 		api.Handle(api.Write, "storage/raft/snapshot-force", (*Keeper).restoreForce, open),
 	}
 }
@@ -100,10 +99,6 @@ func (k *Keeper) restore(c *api.Call, _ *api.None) (*Overview, error) {
 	out.KeySlots, err = Slots(c, k.Seal)
 	return out, err
 }
-
-// restoreArchive puts the snapshot that is the request's body into the store, which
-// must be empty.
-func (k *Keeper) restoreArchive(c *api.Call, q *api.None) (*Overview, error) { return k.restore(c, q) }
 
 // restoreForce puts the snapshot that is the request's body into the store, which must
 // be empty here too: what it holds is never replaced.

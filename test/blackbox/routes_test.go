@@ -48,6 +48,8 @@ read sys/seal-status
 read sys/wrapping/lookup
 update sys/decode-token
 update sys/init
+update sys/storage/raft/snapshot
+update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
@@ -134,7 +136,8 @@ func TestCVE_2021_27668_UnauthenticatedListIsWhole(t *testing.T) {
 func TestSealedServerAnswersOnlyTheList(t *testing.T) {
 	s := furnished(t)
 	s.Want(t, 204, "PUT", "sys/seal", root, "")
-	answers := map[string]bool{"read sys/health": true, "read sys/init": true, "read sys/leader": true, "read sys/seal-status": true, "update sys/init": true, "update sys/unseal": true}
+	answers := map[string]bool{"read sys/health": true, "read sys/init": true, "read sys/leader": true, "read sys/seal-status": true, "update sys/init": true, "update sys/unseal": true,
+		"update sys/storage/raft/snapshot": true, "update sys/storage/raft/snapshot-force": true}
 	for name, e := range surface(t) {
 		_, path, _ := strings.Cut(name, " ")
 		for _, token := range []string{"", root} {
