@@ -87,7 +87,7 @@ func (k *Keeper) judge(ctx context.Context) (m *mark, err error) {
 		return nil, ErrUnfinished
 	}
 	tally := framed.NewTally()
-	err = each(ctx, view, store.Range{}, func(e store.Entry) error {
+	err = each(ctx, view, false, func(e store.Entry) error {
 		if !left(e.Key) {
 			tally.Row(e.Key, e.Value)
 		}

@@ -88,7 +88,7 @@ func begin(ctx context.Context, s store.Store, now func() time.Time) (*target, e
 
 // empty returns ErrNotEmpty when a store holds anything but what nodes say of themselves.
 func empty(ctx context.Context, s store.Store) error {
-	return each(ctx, s, store.Range{KeysOnly: true}, func(e store.Entry) error {
+	return each(ctx, s, true, func(e store.Entry) error {
 		if left(e.Key) {
 			return nil
 		}
@@ -104,7 +104,7 @@ func (t *target) clear(ctx context.Context) error {
 		batch = nil
 		return err
 	}
-	err := each(ctx, t.store, store.Range{KeysOnly: true}, func(e store.Entry) error {
+	err := each(ctx, t.store, true, func(e store.Entry) error {
 		if left(e.Key) {
 			return nil
 		}

@@ -31,7 +31,7 @@ func (k *Keeper) Save(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	err = each(ctx, view, store.Range{}, func(e store.Entry) error {
+	err = each(ctx, view, false, func(e store.Entry) error {
 		if left(e.Key) {
 			return nil
 		}

@@ -70,34 +70,64 @@ func (k *Keeper) key(ctx context.Context) (*barrier.Key, error) {
 	return k.Barrier.PurposeKey(ctx, rootNamespace, barrier.Backup)
 }
 
-// pages bounds how many rows are read at once, and about how many bytes.
+// How much is read at once: so many keys, and of them so many rows with their values,
+// about pageBytes.
 const (
-	fewRows   = 16
-	mostRows  = 256
-	pageBytes = 4 << 20
+	keysAtOnce = 4096
+	fewRows    = 16
+	mostRows   = 256
+	pageBytes  = 4 << 20
 )
 
-// each calls fn for every row of a range, reading some at a time.
-func each(ctx context.Context, r store.Reader, in store.Range, fn func(store.Entry) error) error {
-	in.Limit = fewRows
+// each calls fn for every row of a store, or of a view of one, reading some at a time;
+// keysOnly leaves values out. It asks for values between two keys that are known: etcd
+// counts all rows up to the end that it is told, for each page anew.
+func each(ctx context.Context, r store.Reader, keysOnly bool, fn func(store.Entry) error) error {
+	in := store.Range{KeysOnly: true, Limit: keysAtOnce}
 	for {
-		es, err := r.List(ctx, in)
+		keys, err := r.List(ctx, in)
+		if err != nil {
+			return err
+		}
+		if keysOnly {
+			err = call(keys, fn)
+		} else {
+			err = values(ctx, r, keys, fn)
+		}
+		if err != nil || len(keys) < in.Limit {
+			return err
+		}
+		in = in.After(keys[len(keys)-1].Key)
+	}
+}
+
+// values calls fn for the rows with keys that were listed.
+func values(ctx context.Context, r store.Reader, keys []store.Entry, fn func(store.Entry) error) error {
+	for n := fewRows; len(keys) > 0; {
+		n = min(n, len(keys))
+		es, err := r.List(ctx, store.Range{Start: keys[0].Key, End: keys[n-1].Key + "\x00"})
+		if err == nil {
+			err = call(es, fn)
+		}
 		if err != nil {
 			return err
 		}
 		largest := 1
 		for _, e := range es {
-			if err := fn(e); err != nil {
-				return err
-			}
 			largest = max(largest, len(e.Key)+len(e.Value))
 		}
-		if len(es) < in.Limit {
-			return nil
-		}
-		in = in.After(es[len(es)-1].Key)
-		in.Limit = min(max(pageBytes/largest, fewRows), mostRows)
+		keys, n = keys[n:], min(max(pageBytes/largest, fewRows), mostRows)
 	}
+	return nil
+}
+
+func call(es []store.Entry, fn func(store.Entry) error) error {
+	for _, e := range es {
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Unfinished returns ErrUnfinished when a restore into a store has begun and not ended.

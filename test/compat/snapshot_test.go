@@ -59,4 +59,3 @@ func baoSnapshots(t *testing.T, url, token string) (func(*bytes.Buffer) error, f
 			return c.Sys().RaftSnapshotRestoreWithContext(context.Background(), b, force)
 		}
 }
-
