@@ -1,6 +1,7 @@
 # make test     everything that must hold, after installing what it needs
 # make build    the program, as ./strongroom
 # make fuzz     every fuzz target for FUZZTIME each
+# make engines  the tests of the API, over each store that a server can have
 # make bench    the benchmark, over HTTP against a bare handler; BENCHFLAGS are its flags
 # make memory   the server's memory, idle and with 100,000 secrets and as many tokens
 # make chaos    KILLS kills and CUTS power cuts under load
@@ -19,9 +20,13 @@ RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal
         ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/lease/... ./internal/engine/... \
         ./internal/logging/... ./internal/profile/... ./internal/settings/...
 
-.PHONY: test build tools format vet unit race smoke surface fuzz bench memory chaos package docs
+# What is tested over the stores that nodes share, in make test and in make engines.
+SERVED  = ./test/compat ./internal/server
+ENGINED = $(SERVED) ./test/script ./test/blackbox
 
-test: tools format vet unit race smoke surface
+.PHONY: test build tools format vet unit race smoke surface shared engines fuzz bench memory chaos package docs
+
+test: tools format vet unit shared race smoke surface
 
 # runtimesecret: what keys leave on stacks and in the heap is erased (SECURITY.md).
 build:
@@ -40,6 +45,16 @@ vet:
 
 unit:
 	$(GO) test -count=1 -timeout 15m ./...
+
+shared:
+	for engine in postgres etcd; do \
+		$(GO) run ./test/engine/with $$engine $(GO) test -count=1 -timeout 10m $(SERVED) || exit 1; \
+	done
+
+engines: tools
+	for engine in pebble postgres etcd member; do \
+		$(GO) run ./test/engine/with $$engine $(GO) test -count=1 -timeout 20m $(ENGINED) || exit 1; \
+	done
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -count=1 -short -timeout 15m $(RACED)

@@ -97,7 +97,7 @@ func operatorStepDown() command {
 			if err != nil {
 				return failed(err, "stepping down")
 			}
-			if leader, err := cl.Sys().Leader(c.ctx); err == nil && !leader.HAEnabled {
+			if leader, err := cl.Sys().Leader(c.ctx); err == nil && (!leader.HAEnabled || leader.IsSelf) {
 				return c.say("Nothing has changed: no node leads at %s, each serves everything.\n"+
 					"To take a node out of service, end it with SIGTERM: it finishes the requests under way.", cl.Address())
 			}

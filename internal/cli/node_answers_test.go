@@ -56,4 +56,9 @@ func TestStepDown(t *testing.T) {
 	if r.code != 0 || r.stdout != "Success! Stepped down: SERVER\n" {
 		t.Errorf("one of several: %d %s %s", r.code, r.stdout, r.stderr)
 	}
+	answers["GET sys/leader"] = answer{200, `{"ha_enabled":true,"is_self":true}`}
+	r = run(t, newFake(t, answers), t.TempDir(), "operator step-down")
+	if r.code != 0 || !strings.Contains(r.stdout, "no node leads") {
+		t.Errorf("one of a fleet: %d %s %s", r.code, r.stdout, r.stderr)
+	}
 }

@@ -57,7 +57,9 @@ func allowed() map[string][]string {
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},
-		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/process"},
+		"bench":                       {"internal/api", "internal/audit", "internal/server", "test/engine", "test/postgres", "test/process"},
+		"test/engine":                 {"test/postgres", "test/process"},
+		"test/engine/with":            {"test/engine"},
 		"test/deploy":                 {},
 		"test/process":                {},
 		"test/postgres":               {"test/process"},

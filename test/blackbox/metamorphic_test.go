@@ -1,6 +1,7 @@
 package blackbox
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/test/engine"
 )
 
 // chance is what two servers may rightly differ in: identifiers, moments,
@@ -32,17 +34,19 @@ func plain(a *servertest.Answer) string {
 	return fmt.Sprint(a.Status, " ", text)
 }
 
-// twins are two servers that are asked the same. tokens holds, for each token
-// that was made, its text on either.
-type twins struct {
+// alike are servers that are asked the same, one on each engine. tokens holds,
+// for each token that was made, its text on each.
+type alike struct {
 	t      *testing.T
-	sides  [2]*servertest.Server
-	tokens [][2]string
+	names  []string
+	sides  []*servertest.Server
+	tokens [][]string
 }
 
-// ask sends both the same request, %s in the body being a token, and compares.
-func (w *twins) ask(rt *rapid.T, method, path, ns, body string, as, about int) {
-	var got [2]*servertest.Answer
+// ask sends all the same request, %s in the body being a token, and compares.
+func (w *alike) ask(rt *rapid.T, method, path, ns, body string, as, about int) {
+	made := make([]string, len(w.sides))
+	first := ""
 	for i, s := range w.sides {
 		token, named := root, "none"
 		if as < len(w.tokens) {
@@ -55,14 +59,40 @@ func (w *twins) ask(rt *rapid.T, method, path, ns, body string, as, about int) {
 			body = `{"token":"%s","increment":60}`
 		}
 		filled := regexp.MustCompile(`%s`).ReplaceAllLiteralString(body, named)
-		got[i] = s.Do(w.t, method, path, token, filled, "X-Vault-Namespace", ns, "Content-Type", "application/merge-patch+json")
+		got := s.Do(w.t, method, path, token, filled, "X-Vault-Namespace", ns, "Content-Type", "application/merge-patch+json")
+		made[i] = got.String("auth", "client_token")
+		if i == 0 {
+			first = plain(got)
+		} else if other := plain(got); other != first {
+			rt.Fatalf("%s %s in %q: %s\n%s: %s\n%s: %s", method, path, ns, body, w.names[0], first, w.names[i], other)
+		}
 	}
-	if a, b := plain(got[0]), plain(got[1]); a != b {
-		rt.Fatalf("%s %s in %q: %s\n mem:    %s pebble: %s", method, path, ns, body, a, b)
+	if made[0] != "" && len(w.tokens) < 20 {
+		w.tokens = append(w.tokens, made)
 	}
-	if one, two := got[0].String("auth", "client_token"), got[1].String("auth", "client_token"); one != "" && len(w.tokens) < 20 {
-		w.tokens = append(w.tokens, [2]string{one, two})
+}
+
+// everyEngine starts a server on each engine.
+func everyEngine(t *testing.T) *alike {
+	w := &alike{t: t, names: engine.Names()}
+	for _, name := range w.names {
+		e, err := engine.Start(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := e.Close(); err != nil {
+				t.Errorf("ending %s: %v", name, err)
+			}
+		})
+		s := servertest.Start(t, servertest.Silent, servertest.On(t, e.Template()))
+		want := map[string]string{"mem": "inmem", "member": "etcd"}
+		if got := s.Do(t, "GET", "sys/seal-status", "", "").String("storage_type"); got != cmp.Or(want[name], name) {
+			t.Fatalf("the server on %s has its store in %s", name, got)
+		}
+		w.sides = append(w.sides, s)
 	}
+	return w
 }
 
 // request is one kind of request; its path and body have {} for a drawn name.
@@ -84,14 +114,13 @@ var requests = []request{
 	{"POST", "sys/namespaces/ns{}", `{}`}, {"LIST", "sys/namespaces", ""}, {"POST", "sys/capabilities-self", `{"paths":["kv1/{}","kv2/data/{}"]}`}, {"GET", "sys/internal/ui/mounts", ""},
 }
 
-// TestStoresAnswerAlike gives servers on memory and on the embedded store the
-// same random programs.
+// TestStoresAnswerAlike gives servers on every engine the same random programs.
 func TestStoresAnswerAlike(t *testing.T) {
-	mem, disk := servertest.Start(t, servertest.Silent), servertest.Start(t, servertest.Silent, servertest.OnDisk(t))
+	every := everyEngine(t)
 	world := 0
 	seen := map[string]bool{}
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &twins{t: t, sides: [2]*servertest.Server{mem, disk}}
+		w := &alike{t: t, names: every.names, sides: every.sides}
 		world++
 		ns := fmt.Sprintf("w%d", world) // a namespace of its own: programs do not meet
 		w.ask(rt, "POST", "sys/namespaces/"+ns, "", `{}`, 99, 99)

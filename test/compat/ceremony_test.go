@@ -12,6 +12,7 @@ import (
 	vault "github.com/hashicorp/vault/api"
 	bao "github.com/openbao/openbao/api/v2"
 
+	"github.com/strongroom/strongroom/test/engine"
 	"github.com/strongroom/strongroom/test/process"
 )
 
@@ -227,7 +228,8 @@ func fromAge(t *testing.T, id age.Identity, encoded string) string {
 // TestRecoveryKeys makes, replaces and uses the recovery keys of a server that unseals itself.
 func TestRecoveryKeys(t *testing.T) {
 	t.Parallel()
-	s, err := process.Durable(world.bin, t.TempDir()+"/data")
+	dir := t.TempDir()
+	s, err := startDurable(dir, engine.LocalSlot(dir))
 	c := baoClient(t, owned(t, s, err))
 	c.setToken(s.RootToken())
 	ok(t, c.sys.RotateRoot())

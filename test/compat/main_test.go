@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/strongroom/strongroom/test/engine"
 	"github.com/strongroom/strongroom/test/process"
 )
 
@@ -28,20 +29,40 @@ func TestMain(m *testing.M) {
 		if world.bin, err = process.Build(dir); err != nil {
 			return 1, err
 		}
-		if world.shared, err = process.Dev(world.bin, rootToken); err != nil {
+		if world.shared, err = startDev(dir, ""); err != nil {
 			return 1, err
 		}
 		return m.Run(), world.shared.Kill()
 	})
 }
 
+// startDev starts a development server in memory or, where the environment chooses a store, one like it on that store. Its
+// files lie in dir.
+func startDev(dir, settings string) (*process.Server, error) {
+	if storage := engine.Chosen(); storage != "" {
+		return storage.Dev(world.bin, filepath.Join(dir, "server"), rootToken, settings)
+	}
+	config := filepath.Join(dir, "config.hcl")
+	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
+		return nil, err
+	}
+	return process.DevConfigured(world.bin, rootToken, config)
+}
+
+// startDurable starts a server on the embedded store or on the one that the environment chooses.
+func startDurable(dir, settings string) (*process.Server, error) {
+	storage := engine.Chosen()
+	if storage == "" {
+		storage = `storage "pebble" { path = "DIR" }`
+	}
+	return storage.Durable(world.bin, dir, settings)
+}
+
 // devServer starts a server in memory that the test has for itself, and that may write audit files below the directory.
 func devServer(t *testing.T) (s *process.Server, auditDir string) {
 	t.Helper()
 	auditDir = t.TempDir()
-	config := filepath.Join(t.TempDir(), "config.hcl")
-	ok(t, os.WriteFile(config, fmt.Appendf(nil, "audit_directory = %q\n", auditDir), 0o600))
-	s, err := process.DevConfigured(world.bin, rootToken, config)
+	s, err := startDev(t.TempDir(), fmt.Sprintf("audit_directory = %q", auditDir))
 	return owned(t, s, err), auditDir
 }
 

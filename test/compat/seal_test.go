@@ -2,8 +2,6 @@ package compat
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	vault "github.com/hashicorp/vault/api"
@@ -18,10 +16,7 @@ func scan(text, format string, into ...any) (int, error) { return fmt.Sscanf(tex
 // waits to be initialised.
 func uninitialised(t *testing.T) *process.Server {
 	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "config.hcl")
-	ok(t, os.WriteFile(config, []byte("seal \"shamir\" {}\n"), 0o600))
-	s, err := process.Durable(world.bin, filepath.Join(dir, "data"), "-config="+config)
+	s, err := startDurable(t.TempDir(), `seal "shamir" {}`)
 	return owned(t, s, err)
 }
 

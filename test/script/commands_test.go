@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/strongroom/strongroom/test/engine"
 	"github.com/strongroom/strongroom/test/process"
 )
 
@@ -76,7 +77,7 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 		s.dev(ts)
 	case "start":
 		need(ts, neg, args, 2, "server start DIR [FLAG...]")
-		s.start(ts, "-listen", append([]string{"server", "-data=" + ts.MkAbs(args[1])}, args[2:]...)...)
+		s.start(ts, "-listen", durable(ts, ts.MkAbs(args[1]), args[2:])...)
 		if token := s.server.RootToken(); token != "" {
 			ts.Setenv("ROOT", token)
 			ts.Setenv("STRONGROOM_TOKEN", token)
@@ -100,11 +101,40 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// dev starts a development server that may write audit files below $WORK.
+// durable is how a server is started whose store lasts: on the embedded store in the directory, or on the one that the
+// environment chooses, in a configuration that is then made of the one among the flags.
+func durable(ts *testscript.TestScript, dir string, flags []string) []string {
+	storage := engine.Chosen()
+	if storage == "" {
+		return append([]string{"server", "-data=" + dir}, flags...)
+	}
+	settings, rest := engine.LocalSlot(dir), []string(nil)
+	for _, flag := range flags {
+		if _, file, ok := strings.Cut(flag, "-config="); ok {
+			settings = ts.ReadFile(file)
+		} else {
+			rest = append(rest, flag)
+		}
+	}
+	config, err := storage.Config(dir, settings+fmt.Sprintf("\naudit_directory = %q\n", filepath.Join(dir, "audit")))
+	ts.Check(err)
+	return append([]string{"server", "-config=" + config}, rest...)
+}
+
+// dev starts a development server, or one like it on the store that the environment chooses. It may write audit files below
+// $WORK.
 func (s *session) dev(ts *testscript.TestScript) {
-	config := ts.MkAbs("dev.hcl")
-	ts.Check(os.WriteFile(config, fmt.Appendf(nil, "audit_directory = %q\n", ts.Getenv("WORK")), 0o600))
-	s.start(ts, "-dev-listen-address", "server", "-dev", "-dev-root-token-id=root", "-config="+config)
+	settings := fmt.Sprintf("audit_directory = %q\n", ts.Getenv("WORK"))
+	if storage := engine.Chosen(); storage != "" {
+		config, err := storage.Config(ts.MkAbs("dev"), settings)
+		ts.Check(err)
+		s.start(ts, "-listen", "server", "-config="+config)
+		ts.Check(engine.Furnish(s.server.URL, "root"))
+	} else {
+		config := ts.MkAbs("dev.hcl")
+		ts.Check(os.WriteFile(config, []byte(settings), 0o600))
+		s.start(ts, "-dev-listen-address", "server", "-dev", "-dev-root-token-id=root", "-config="+config)
+	}
 	ts.Setenv("STRONGROOM_TOKEN", "root")
 }
 

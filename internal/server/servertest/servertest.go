@@ -7,6 +7,7 @@ package servertest
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/test/engine"
 )
 
 // Root is the root token of every server started here.
@@ -42,10 +44,27 @@ func OnDisk(t testing.TB) Option {
 	return func(c *server.Config) { c.DataDir = dir }
 }
 
+// On keeps the store in an engine. The template is that of a started one.
+func On(t testing.TB, template engine.Template) Option {
+	t.Helper()
+	block, err := template.Block(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := server.ParseConfig("engine", []byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *server.Config) {
+		c.DataDir, c.Shared, c.InMemory = parsed.DataDir, parsed.Shared, parsed.InMemory
+	}
+}
+
 // Silent leaves the audit device out.
 func Silent(c *server.Config) { c.Audit = nil }
 
-// Start starts a server that ends with the test.
+// Start starts a server that ends with the test. It is in memory, unless an option or the environment (engine.Variable)
+// chooses another store.
 func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
 	return StartAt(t, time.Now, options...)
@@ -62,6 +81,9 @@ func StartAt(t testing.TB, now func() time.Time, options ...Option) *Server {
 	}
 	for _, o := range options {
 		o(c)
+	}
+	if chosen := engine.Chosen(); chosen != "" && c.DataDir == "" && c.Shared == nil && !c.InMemory {
+		On(t, chosen)(c)
 	}
 	s := &Server{Dir: c.DataDir, Audit: &Tap{}, Log: &Tap{}, config: c}
 	var err error
