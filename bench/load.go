@@ -19,12 +19,20 @@ type round struct {
 	P50, P99   time.Duration
 	CPU        time.Duration // CPU is the server's, for each request.
 	Size       int           // Size is the length of one answer's body in bytes.
+	Database   time.Duration // Database is the CPU of the database's processes, for each request.
+	Trips      float64       // Trips is the round trips of Sync, for each request.
+	Reads      float64       // Reads is the store's entries and ranges that were read, for each request.
+	Commits    float64       // Commits is the store's commits, for each request.
 }
 
 // drive sends requests to the target from so many clients for the duration, each client over a connection of its own that
 // waits for every answer.
 func drive(t *target, wl workload, clients int, each time.Duration) (round, error) {
 	conns, err := dial(t, wl, clients)
+	if err != nil {
+		return round{}, err
+	}
+	counted, err := t.counts()
 	if err != nil {
 		return round{}, err
 	}
@@ -40,13 +48,19 @@ func drive(t *target, wl workload, clients int, each time.Duration) (round, erro
 	wg.Wait()
 	took := time.Since(start)
 	after, err := cpuTime(t.pid)
+	now, cerr := t.counts()
+	err = errors.Join(err, cerr)
 	for _, c := range conns {
 		err = errors.Join(err, c.err, c.conn.Close())
 	}
 	if err != nil {
 		return round{}, fmt.Errorf("%s, %s: %w", t.name, wl.name, err)
 	}
-	return sum(conns, took, after-before), nil
+	r := sum(conns, took, after-before)
+	n := r.Throughput * took.Seconds()
+	r.Database = time.Duration(float64(now.database-counted.database) / n)
+	r.Trips, r.Reads, r.Commits = (now.trips-counted.trips)/n, (now.reads-counted.reads)/n, (now.commits-counted.commits)/n
+	return r, nil
 }
 
 func dial(t *target, wl workload, clients int) ([]*conn, error) {

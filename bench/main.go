@@ -9,7 +9,8 @@
 //
 // With -peer-addr, -peer-pid and -peer-token any other Vault-compatible server is measured in the same turns; its audit
 // device must be set up beforehand. With -memory it reports the server's memory instead: idle, and after storing many
-// secrets and tokens. With -leases it makes many leases and reports how long their ends take, and the reads meanwhile.
+// secrets and tokens. With -storage the server has another store than the embedded one, and with -engines the same server on
+// several stores is measured in turns. With -leases it makes many leases and reports how long their ends take, and the reads meanwhile.
 package main
 
 import (
@@ -22,13 +23,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/strongroom/strongroom/test/engine"
+	"github.com/strongroom/strongroom/test/process"
 )
 
 // options are the command line.
 type options struct {
 	bare      string // bare is the address to serve the bare handler at; empty to measure.
 	clients   []int
-	only      string // only is the slug of the one workload to measure; empty: all
+	only      string // only is the slugs of the workloads to measure, separated by commas; empty: all
 	rounds    int
 	each      time.Duration
 	peer      target
@@ -40,17 +44,21 @@ type options struct {
 	secrets   int    // secrets is how many secrets there are beside the leases.
 	lender    string // lender is the address to serve the server that lends at; empty to measure.
 	lenderDir string // lenderDir is where that server keeps its data.
+	storage   string // storage is the store of the server.
+	engines   string // engines are the stores to compare; empty: none.
 }
 
 func main() {
 	o := options{clients: []int{1, 16, 64}, peer: target{name: "peer"}}
 	flag.StringVar(&o.bare, "serve-bare", "", "serve the bare handler at this address (the benchmark starts itself so)")
+	flag.StringVar(&o.storage, "storage", "pebble", "the server's store: "+strings.Join(engine.Names(), ", "))
+	flag.StringVar(&o.engines, "engines", "", "measure the server on these stores in turns instead, such as pebble,postgres,member; the first is what others are compared to")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement")
 	flag.DurationVar(&o.each, "each", time.Second, "length of a round")
 	flag.StringVar(&o.peer.addr, "peer-addr", "", "host:port of another Vault-compatible server to measure beside")
 	flag.IntVar(&o.peer.pid, "peer-pid", 0, "its process id")
 	flag.StringVar(&o.peer.token, "peer-token", "root", "a token that may do anything there")
-	flag.StringVar(&o.only, "only", "", "measure this alone: read, write, list, create or lookup")
+	flag.StringVar(&o.only, "only", "", "measure these alone: read, write, list, create, lookup, separated by commas")
 	flag.Func("clients", "numbers of clients, such as 1,64 (default 1,16,64)", o.setClients)
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
@@ -95,13 +103,20 @@ func (o *options) run(w io.Writer) (err error) {
 	if o.leases {
 		return reportLeases(w, dir, o)
 	}
-	server, err := startServer(dir)
+	bin, err := process.Build(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.Kill()) }()
+	if o.engines != "" {
+		return o.compare(w, bin, dir)
+	}
+	server, e, err := startOn(bin, dir, o.storage)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Kill(), e.Close()) }()
 	if o.memory {
-		return reportMemory(w, server, dir, o.memoryNum)
+		return reportMemory(w, &stand{server, e, bin, dir}, o.memoryNum)
 	}
 	bare, err := startBare()
 	if err != nil {

@@ -16,7 +16,7 @@ type result struct {
 }
 
 // measure runs every workload at every number of clients, round by round and target by target in turn. The first target is the
-// server, the second the bare handler.
+// server; a bare handler answers as it does.
 func (o *options) measure(targets []*target) ([]result, error) {
 	for _, t := range targets {
 		if err := t.prepare(); err != nil {
@@ -24,7 +24,7 @@ func (o *options) measure(targets []*target) ([]result, error) {
 		}
 	}
 	var results []result
-	chosen := slices.DeleteFunc(slices.Clone(workloads), func(wl workload) bool { return o.only != "" && wl.slug != o.only })
+	chosen := slices.DeleteFunc(slices.Clone(workloads), func(wl workload) bool { return o.only != "" && !slices.Contains(strings.Split(o.only, ","), wl.slug) })
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("-only: there is no workload %q", o.only)
 	}
@@ -43,8 +43,13 @@ func (o *options) measure(targets []*target) ([]result, error) {
 // row measures one workload; a short first round of each target is not counted, but warms it up.
 func (o *options) row(targets []*target, wl workload, clients int) (result, error) {
 	rounds := map[string][]round{}
-	if err := wl.teach(targets[0], targets[1]); err != nil {
-		return result{}, err
+	for _, t := range targets {
+		if !t.bare {
+			continue
+		}
+		if err := wl.teach(targets[0], t); err != nil {
+			return result{}, err
+		}
 	}
 	for _, t := range targets {
 		if _, err := drive(t, wl, clients, o.each/5); err != nil {
@@ -75,6 +80,10 @@ func middle(all []round) round {
 		P99:        median(all, func(r round) time.Duration { return r.P99 }),
 		CPU:        median(all, func(r round) time.Duration { return r.CPU }),
 		Size:       all[0].Size,
+		Database:   median(all, func(r round) time.Duration { return r.Database }),
+		Trips:      median(all, func(r round) float64 { return r.Trips }),
+		Reads:      median(all, func(r round) float64 { return r.Reads }),
+		Commits:    median(all, func(r round) float64 { return r.Commits }),
 	}
 }
 

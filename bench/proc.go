@@ -1,17 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/strongroom/strongroom/test/engine"
 	"github.com/strongroom/strongroom/test/process"
 )
 
@@ -43,8 +46,31 @@ func resident(pid int) (float64, error) {
 // settle is how long memory is left to come to rest, so that the runtime can give back what it does not use.
 const settle = 10 * time.Second
 
-// reportMemory prints the server's memory when idle, and with num secrets and num tokens.
-func reportMemory(w io.Writer, server *process.Server, dir string, num int) error {
+// stand is a server on a store, and where its files lie.
+type stand struct {
+	server *process.Server
+	engine *engine.Engine
+	bin    string
+	dir    string
+}
+
+// startOn starts a store and the server on it.
+func startOn(bin, dir, name string) (*process.Server, *engine.Engine, error) {
+	e, err := engine.Start(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := startServer(bin, dir, e)
+	if err != nil {
+		return nil, nil, errors.Join(err, e.Close())
+	}
+	return s, e, nil
+}
+
+// reportMemory prints the server's memory when idle, with num secrets and num tokens, and after a start with these, and how
+// long that start takes. Memory is that of the server's process alone, as is what lies on disk.
+func reportMemory(w io.Writer, s *stand, num int) error {
+	server := s.server
 	t := &target{name: "strongroom", addr: server.Addr, token: server.RootToken(), pid: server.PID()}
 	<-time.After(settle)
 	idle, err := resident(t.pid)
@@ -66,13 +92,47 @@ func reportMemory(w io.Writer, server *process.Server, dir string, num int) erro
 	if err != nil {
 		return err
 	}
-	disk, err := diskUse(filepath.Join(dir, "data"))
+	disk, err := diskUse(filepath.Join(s.dir, "store"))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "| state | resident memory | data on disk |\n|---|---|---|\n| idle | %.0f MiB | |\n"+
+	if _, err = fmt.Fprintf(w, "| state | resident memory | data on disk |\n|---|---|---|\n| idle | %.0f MiB | |\n"+
 		"| %d secrets and %d tokens, just stored | %.0f MiB | %.0f MiB |\n| the same, %v later | %.0f MiB | |\n",
-		idle, num, num, full, disk, settle, rested)
+		idle, num, num, full, disk, settle, rested); err != nil {
+		return err
+	}
+	return s.reportStarts(w, t)
+}
+
+// starts is how often a start is measured.
+const starts = 5
+
+// reportStarts kills the server and starts it again, and tells how long that took to the first read that was answered.
+func (s *stand) reportStarts(w io.Writer, t *target) error {
+	var took []time.Duration
+	var memory float64
+	for range starts {
+		if err := s.server.Kill(); err != nil {
+			return err
+		}
+		began := time.Now()
+		again, err := startServer(s.bin, s.dir, s.engine)
+		if err != nil {
+			return err
+		}
+		*s.server = *again
+		t.addr, t.pid = again.Addr, again.PID()
+		if _, err := t.call("GET", secretPath(1), ""); err != nil {
+			return err
+		}
+		took = append(took, time.Since(began))
+		if memory, err = resident(t.pid); err != nil {
+			return err
+		}
+	}
+	slices.Sort(took)
+	_, err := fmt.Fprintf(w, "| started again after a kill; the first read was answered after %.2f s (%.2f to %.2f in %d starts) | %.0f MiB | |\n",
+		took[starts/2].Seconds(), took[0].Seconds(), took[starts-1].Seconds(), starts, memory)
 	return err
 }
 
@@ -102,6 +162,9 @@ func fill(t *target, num int) error {
 // diskUse is the size of all files below a directory in MiB.
 func diskUse(dir string) (float64, error) {
 	var bytes int64
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // the store is elsewhere
+	}
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

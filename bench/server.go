@@ -8,22 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/strongroom/strongroom/test/engine"
+	"github.com/strongroom/strongroom/test/postgres"
 	"github.com/strongroom/strongroom/test/process"
 )
 
-// startServer builds the server and starts it on an empty data directory below dir, with a local key slot and a file audit
-// device.
-func startServer(dir string) (*process.Server, error) {
-	bin, err := process.Build(dir)
-	if err != nil {
-		return nil, err
-	}
-	config := filepath.Join(dir, "config.hcl")
-	text := fmt.Sprintf("seal \"file\" {}\naudit \"file\" \"file\" {\n  options { file_path = %q }\n}\n", filepath.Join(dir, "audit.log"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	return process.Durable(bin, filepath.Join(dir, "data"), "-config="+config)
+// startServer starts the server on the store, with a local key slot and a file audit device. Its files lie in dir.
+func startServer(bin, dir string, e *engine.Engine) (*process.Server, error) {
+	settings := fmt.Sprintf("%s\naudit \"file\" \"file\" {\n  options { file_path = %q }\n}\n", engine.LocalSlot(dir), filepath.Join(dir, "audit.log"))
+	return e.Template().Durable(bin, dir, settings)
 }
 
 // startBare starts this program again as the bare handler.
@@ -43,7 +36,9 @@ func startBare() (*process.Server, error) {
 type target struct {
 	name, addr, token string
 	pid               int
-	bare              bool // bare marks the handler that is not a secrets manager.
+	bare              bool             // bare marks the handler that is not a secrets manager.
+	database          *postgres.Server // database is what has the server's store; nil: none, or nothing is known of it.
+	root              string           // root is a token that may read the server's metrics.
 }
 
 // call makes one request outside the measurement and returns the answer.

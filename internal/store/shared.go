@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Shared lets concurrent callers share one round trip to a remote store. A
@@ -15,6 +16,8 @@ type Shared struct {
 	mu   sync.Mutex
 	next *trip // what arriving callers join; nil when there is none
 	busy bool  // a round trip is under way
+
+	trips atomic.Uint64
 }
 
 type trip struct {
@@ -26,6 +29,9 @@ type trip struct {
 // NewShared shares the round trips that ask makes. ask is called with a context
 // that does not end with any one caller's, so it must bound its own time.
 func NewShared(ask func(context.Context) (Rev, error)) *Shared { return &Shared{ask: ask} }
+
+// Trips is how many round trips there have been.
+func (s *Shared) Trips() uint64 { return s.trips.Load() }
 
 // Sync returns the answer of a round trip that began after the call.
 func (s *Shared) Sync(ctx context.Context) (Rev, error) {
@@ -66,6 +72,7 @@ func (s *Shared) run(ctx context.Context) {
 		if t == nil {
 			return
 		}
+		s.trips.Add(1)
 		t.rev, t.err = s.ask(ctx)
 		close(t.done)
 	}

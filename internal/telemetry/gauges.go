@@ -78,6 +78,7 @@ func newGauges(m *Meter, s Source) *gauges {
 	counter("strongroom.store_gets_total", "Entries that were read from the store.", func(*reading) float64 { return float64(m.store.gets.Load()) })
 	counter("strongroom.store_lists_total", "Ranges that were read from the store.", func(*reading) float64 { return float64(m.store.lists.Load()) })
 	counter("strongroom.store_syncs_total", "How often the store was asked for its revision.", func(*reading) float64 { return float64(m.store.syncs.Load()) })
+	counter("strongroom.store_sync_trips_total", "Round trips to a store in another process that those questions shared.", func(*reading) float64 { return float64(m.store.syncTrips()) })
 	gauge("vault.runtime.alloc_bytes", "Bytes of the heap in use.", func(r *reading) float64 { return float64(r.memory.HeapAlloc) })
 	gauge("vault.runtime.sys_bytes", "Bytes had from the operating system.", func(r *reading) float64 { return float64(r.memory.Sys) })
 	gauge("vault.runtime.heap_objects", "Objects on the heap.", func(r *reading) float64 { return float64(r.memory.HeapObjects) })

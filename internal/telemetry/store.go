@@ -14,6 +14,7 @@ import (
 type stored struct {
 	gets, lists, syncs atomic.Uint64
 	commits            *prometheus.HistogramVec
+	trips              func() uint64 // of Sync; nil: it makes none
 }
 
 // counted is an Engine that is counted.
@@ -24,8 +25,14 @@ type counted struct {
 	done, lost, not prometheus.Observer // commits that were made, met a conflict, and failed
 }
 
+// travels is an engine whose Sync goes to another process.
+type travels interface{ SyncTrips() uint64 }
+
 // Store is s, counted.
 func (m *Meter) Store(s store.Engine) store.Engine {
+	if t, ok := s.(travels); ok {
+		m.store.trips = t.SyncTrips
+	}
 	as := m.store.commits.WithLabelValues
 	return &counted{Engine: s, meter: m, done: as("ok"), lost: as("conflict"), not: as("failed")}
 }
@@ -71,4 +78,12 @@ func (c *counted) observer(err error) prometheus.Observer {
 		return c.lost // the caller tries again, as it is meant to
 	}
 	return c.not
+}
+
+// syncTrips is how many round trips Sync has made.
+func (s *stored) syncTrips() uint64 {
+	if s.trips == nil {
+		return 0
+	}
+	return s.trips()
 }

@@ -26,9 +26,7 @@ func Names() []string { return []string{"mem", "pebble", "postgres", "etcd", "me
 // Engine is a store that servers can use.
 type Engine struct {
 	Name string
-	// PID is the process of the database server; 0: there is none.
-	PID int
-	// Postgres is that server, where it is PostgreSQL.
+	// Postgres is the database server; nil: it is none.
 	Postgres *postgres.Server
 
 	text  Template
@@ -64,7 +62,7 @@ func (e *Engine) startPostgres() error {
 	if err != nil {
 		return err
 	}
-	e.Postgres, e.PID, e.close = s, s.PID(), s.Remove
+	e.Postgres, e.close = s, s.Remove
 	e.text = Template(fmt.Sprintf("storage \"postgres\" {\n  connection_url = %q\n  schema = \"NAME\"\n}", s.URL()))
 	return nil
 }

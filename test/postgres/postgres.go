@@ -287,10 +287,12 @@ func (s *Server) Kill() error {
 	return err
 }
 
+// PIDs are the first process and those it has started.
+func (s *Server) PIDs() []int { return append([]int{s.PID()}, s.children()...) }
+
 // signalAll signals the first process and the children it has.
 func (s *Server) signalAll(sig syscall.Signal) error {
-	pids := append([]int{s.PID()}, s.children()...)
-	for _, pid := range pids {
+	for _, pid := range s.PIDs() {
 		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("signalling postgres: %w", err)
 		}

@@ -20,6 +20,9 @@ var errWentBack = errors.New("etcd has gone back to an older state; what was rem
 // is not waited for by those who come later.
 const askTimeout = 3 * time.Second
 
+// SyncTrips is how many round trips all calls of Sync have shared.
+func (s *Store) SyncTrips() uint64 { return s.shared.Trips() }
+
 // Sync implements store.Store. Concurrent callers share a round trip.
 func (s *Store) Sync(ctx context.Context) (store.Rev, error) {
 	var rev store.Rev

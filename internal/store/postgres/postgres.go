@@ -106,6 +106,9 @@ func (s *Store) join(ctx context.Context, cfg *pgx.ConnConfig) (st state, err er
 	return s.readState(ctx, c)
 }
 
+// SyncTrips is how many round trips all calls of Sync have shared.
+func (s *Store) SyncTrips() uint64 { return s.shared.Trips() }
+
 // Sync implements store.Store.
 func (s *Store) Sync(ctx context.Context) (store.Rev, error) {
 	if err := store.FeedErr(ctx, s.open.Done()); err != nil {
