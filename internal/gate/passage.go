@@ -46,6 +46,7 @@ type passage struct {
 	asked    policy.Request // what decision answers
 	result   any
 	lent     *lease.Lease // with the answer; nil: nothing
+	rev      store.Rev    // of the store, as of the request's beginning
 
 	before, after *passage // in flight
 }
@@ -57,6 +58,7 @@ func (p *passage) run() (err error) {
 	if err := p.step("fresh", (*passage).freshen); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
+	p.call.Context = store.Confirmed(p.call.Context, p.rev)
 	if err := p.step("locate", (*passage).locate); err != nil {
 		return err
 	}
@@ -71,19 +73,6 @@ func (p *passage) run() (err error) {
 		refused = p.step("authorise", (*passage).authorise)
 	}
 	return p.audited(refused)
-}
-
-// freshen makes sure that what this node remembers is as new as the store, and that
-// it still serves: it may have been paused while all nodes were ordered to seal.
-func (p *passage) freshen() error {
-	if _, err := p.house.Cache.Fresh(&p.call); err != nil {
-		return err
-	}
-	recalled, err := p.house.Recalled(&p.call)
-	if err == nil && recalled {
-		err = p.gate.errSealed()
-	}
-	return err
 }
 
 // locate finds namespace, mount and endpoint. What is wrong with the path's form

@@ -96,6 +96,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if err := s.measure(ctx); err != nil {
 		return nil, errors.Join(err, s.phys.Close())
 	}
+	if err := s.remember(ctx); err != nil {
+		return nil, errors.Join(err, s.phys.Close())
+	}
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Now: now, Log: logs.Logger("snapshot")}

@@ -140,6 +140,22 @@ func (c *Config) storageType() string {
 	return kindPebble
 }
 
+// hotEntries is how many entries are remembered of a store in another process, of
+// 4 KiB at most: some 10 MiB of secrets of the usual size.
+const hotEntries = 10_000
+
+// remember has hot entries of a store in another process served from memory.
+func (s *Server) remember(ctx context.Context) error {
+	if s.config.alone() {
+		return nil
+	}
+	hot, err := store.NewHot(ctx, s.phys, hotEntries)
+	if err == nil {
+		s.phys = hot
+	}
+	return err
+}
+
 // spaceEvery is how often it is looked how full a store is that has a quota.
 const spaceEvery = 30 * time.Second
 

@@ -152,6 +152,7 @@ func (m *Memo[K, V]) fill(ctx context.Context, it *item[K, V]) {
 		close(it.ready)
 	}()
 	m.cache.loads.Add(1)
+	ctx = direct(ctx) // what memos below remember may be of before a change that this one has applied
 	r := &recorder{cache: m.cache, slot: &it.slot}
 	value, err := m.load(ctx, r, it.key)
 	if err == nil {

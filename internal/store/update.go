@@ -58,7 +58,7 @@ func (tx *Tx) Delete(key string) { tx.writes[key] = Write{Key: key, Delete: true
 // Len is the number of writes so far.
 func (tx *Tx) Len() int { return len(tx.writes) }
 
-// Context is the context Update was called with.
+// Context is the context Update was called with, in which reads are of the present.
 func (tx *Tx) Context() context.Context { return tx.ctx }
 
 // Update runs fn and commits what it wrote, provided that nothing it read
@@ -79,7 +79,7 @@ func Update(ctx context.Context, s Store, fn func(*Tx) error) (Rev, error) {
 }
 
 func updateOnce(ctx context.Context, s Store, fn func(*Tx) error) (Rev, error) {
-	tx := &Tx{ctx: ctx, store: s, reads: map[string]Rev{}, writes: map[string]Write{}}
+	tx := &Tx{ctx: direct(ctx), store: s, reads: map[string]Rev{}, writes: map[string]Write{}}
 	if err := fn(tx); err != nil {
 		return 0, err
 	}
