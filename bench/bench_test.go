@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 // TestShortRun runs the whole benchmark in small, so that it works on the day it is wanted.
 func TestShortRun(t *testing.T) {
-	o := options{clients: []int{1, 4}, rounds: 1, each: 50 * time.Millisecond, json: true}
+	o := options{clients: []int{1, 4}, rounds: 1, each: 50 * time.Millisecond, json: true, storage: "pebble"}
 	var out bytes.Buffer
 	if err := o.run(&out); err != nil {
 		t.Fatal(err)
@@ -48,6 +48,32 @@ func TestShortRun(t *testing.T) {
 	}
 }
 
+// TestShortComparison compares stores in small: a read of one in another process costs it a question for its revision and
+// nothing else, and a write a commit.
+func TestShortComparison(t *testing.T) {
+	o := options{clients: []int{4}, rounds: 1, each: 50 * time.Millisecond, json: true, only: "read,write", engines: "pebble,postgres,member"}
+	var out bytes.Buffer
+	if err := o.run(&out); err != nil {
+		t.Fatal(err)
+	}
+	var results []result
+	if err := json.Unmarshal(out.Bytes(), &results); err != nil || len(results) != 2 {
+		t.Fatalf("%d rows, want 2: %v", len(results), err)
+	}
+	read, write := results[0].By, results[1].By
+	for name, remote := range map[string]bool{"pebble": false, "postgres": true, "member": true} {
+		if trips := read[name].Trips; remote != (trips > 0) || trips > 1.5 {
+			t.Errorf("a read on %s made %v round trips of Sync", name, trips)
+		}
+		if commits := write[name].Commits; commits < 0.9 || commits > 1.5 {
+			t.Errorf("a write on %s made %v commits", name, commits)
+		}
+	}
+	if read["postgres"].Database <= 0 || read["pebble"].Database != 0 {
+		t.Errorf("the database's CPU is %v, and %v without a database", read["postgres"].Database, read["pebble"].Database)
+	}
+}
+
 // TestShortLeases runs the measurement of leases in small.
 func TestShortLeases(t *testing.T) {
 	o := options{leases: true, memoryNum: 128, end: 64, secrets: 32, each: 50 * time.Millisecond}
@@ -71,10 +97,15 @@ func TestMeters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
+	var used time.Duration
+	for start := time.Now(); used < 10*time.Millisecond && time.Since(start) < 10*time.Second; { // others may have the processors
+		after, err := cpuTime(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		used = after - before
 	}
-	after, err := cpuTime(os.Getpid())
-	if used := after - before; err != nil || used < 10*time.Millisecond {
-		t.Errorf("20 ms of work count as %v, %v", used, err)
+	if used < 10*time.Millisecond {
+		t.Errorf("seconds of work count as %v", used)
 	}
 }
