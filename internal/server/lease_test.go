@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/test/engine"
 )
 
 // lending is a server with an engine that lends, mounted at lend/.
@@ -159,7 +160,9 @@ func TestLastUseGetsNoLease(t *testing.T) {
 	if strings.Contains(a.Text(), "username") || !strings.Contains(a.Text(), "one use left") {
 		t.Errorf("%s", a.Body)
 	}
-	soon(t, "both leases to end", func() bool { return l.Live() == 0 })
+	if !engine.Chosen().Fleet() { // there the schedule clears a used-up token away, later
+		soon(t, "both leases to end", func() bool { return l.Live() == 0 })
+	}
 }
 
 // CVE-2026-45808, CVE-2026-55774: who learns the id of another namespace's
