@@ -46,7 +46,7 @@ type passage struct {
 	asked    policy.Request // what decision answers
 	result   any
 	lent     *lease.Lease // with the answer; nil: nothing
-	rev      store.Rev    // of the store, as of the request's beginning
+	began    store.Moment // what the request has to see
 
 	before, after *passage // in flight
 }
@@ -58,7 +58,7 @@ func (p *passage) run() (err error) {
 	if err := p.step("fresh", (*passage).freshen); err != nil {
 		return fmt.Errorf("learning the store's revision: %w", err)
 	}
-	p.call.Context = store.Confirmed(p.call.Context, p.rev)
+	p.call.Context = store.Confirmed(p.call.Context, p.began)
 	if err := p.step("locate", (*passage).locate); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type Cache struct {
 	store   Store
 	applied atomic.Uint64 // every commit up to it has been applied to the memos
 	loads   atomic.Uint64 // how often a memo had to read
+	fills   atomic.Uint64 // how often a memo has come to know something
 	ctx     context.Context
 	end     context.CancelFunc
 	exited  chan struct{}

@@ -18,7 +18,10 @@ const maxHotBytes = 4 << 10
 //
 // A request is served from memory only until it has seen what may be newer than
 // memory: its own commit, a range, a view, an entry that is gone or is newer.
-// From then on it reads the engine, so that it never sees time run backwards.
+// From then on it reads the engine, so that it never sees time run backwards. A memo
+// above may be newer than what is remembered here: what was loaded since the
+// request began, by anybody, sends it to the engine too. Else a policy that was changed
+// after a secret could meet the secret from before.
 type Hot struct {
 	Engine
 	cache   *Cache
@@ -48,18 +51,37 @@ type tooLarge struct{ entry Entry }
 
 func (*tooLarge) Error() string { return "store: an entry is too large to be remembered" }
 
+// Moment is when a request began: it sees everything up to a revision, and of
+// memos what they had loaded by then.
+type Moment struct {
+	Rev   Rev
+	cache *Cache // whose memos it reads; nil: none
+	fills uint64
+}
+
+// Moment is the present, as Fresh confirms it.
+func (c *Cache) Moment(ctx context.Context) (Moment, error) {
+	m := Moment{cache: c, fills: c.fills.Load()} // before the revision: what is loaded from here on may be newer
+	var err error
+	m.Rev, err = c.Fresh(ctx)
+	return m, err
+}
+
+// past reports whether memos may have become newer than the moment.
+func (m *Moment) past() bool { return m.cache != nil && m.cache.fills.Load() != m.fills }
+
 // confirmation is what a request knows of the store.
 type confirmation struct {
-	rev    Rev
+	Moment
 	beyond atomic.Bool // it may have seen something newer than what is remembered
 }
 
 type confirmationKey struct{}
 
-// Confirmed is the context of a request that need see nothing newer than rev, which
-// Cache.Fresh has returned to it.
-func Confirmed(ctx context.Context, rev Rev) context.Context {
-	return context.WithValue(ctx, confirmationKey{}, &confirmation{rev: rev})
+// Confirmed is the context of a request that began at a moment, and need see nothing
+// newer.
+func Confirmed(ctx context.Context, m Moment) context.Context {
+	return context.WithValue(ctx, confirmationKey{}, &confirmation{Moment: m})
 }
 
 // direct is a context in which nothing is confirmed: reads go to the engine.
@@ -88,7 +110,7 @@ func (h *Hot) Applied() Rev { return h.cache.Applied() }
 // Get implements Store.
 func (h *Hot) Get(ctx context.Context, key string) (Entry, error) {
 	c := confirmed(ctx)
-	if c == nil || c.beyond.Load() || h.cache.Applied() < c.rev {
+	if c == nil || c.beyond.Load() || c.past() || h.cache.Applied() < c.Rev {
 		return h.Engine.Get(ctx, key)
 	}
 	e, err := h.entries.Get(ctx, key)

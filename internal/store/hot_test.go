@@ -26,7 +26,7 @@ func (a *asked) Get(ctx context.Context, key string) (store.Entry, error) {
 	if err != nil {
 		return store.Entry{}, err
 	}
-	return a.Hot.Get(store.Confirmed(ctx, rev), key)
+	return a.Hot.Get(store.Confirmed(ctx, store.Moment{Rev: rev}), key)
 }
 
 func (a *asked) Close() error {
@@ -109,7 +109,7 @@ func (n *hotNode) request() context.Context {
 		}
 		runtime.Gosched()
 	}
-	return store.Confirmed(n.t.Context(), rev)
+	return store.Confirmed(n.t.Context(), store.Moment{Rev: rev})
 }
 
 func (n *hotNode) put(s store.Store, key, value string) {
@@ -147,7 +147,7 @@ func TestHotEntriesAreReadFromMemory(t *testing.T) {
 	n.put(n.hot, "a", "3")
 	n.wants(n.request(), "a", "3", 1)
 	n.wants(n.request(), "a", "3", 0)
-	n.wants(store.Confirmed(t.Context(), n.hot.Applied()+1), "a", "3", 1) // what is remembered has not come so far
+	n.wants(store.Confirmed(t.Context(), store.Moment{Rev: n.hot.Applied() + 1}), "a", "3", 1) // what is remembered has not come so far
 	e, err := n.hot.Get(n.request(), "a")
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ func TestHotUnderLoad(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				e, err := n.hot.Get(store.Confirmed(t.Context(), rev), "a")
+				e, err := n.hot.Get(store.Confirmed(t.Context(), store.Moment{Rev: rev}), "a")
 				var got int64
 				if _, serr := fmt.Sscan(string(e.Value), &got); err != nil || e.Rev > 0 && (serr != nil || got < least) {
 					t.Errorf("a request read %q, %v, when %d was there", e.Value, err, least)
@@ -300,4 +300,99 @@ func TestHotUnderLoad(t *testing.T) {
 		})
 	}
 	work.Wait()
+}
+
+// lagging is an engine whose first feed, which is that of what Hot remembers, can be
+// held up.
+type lagging struct {
+	store.Engine
+	feeds atomic.Int64
+	held  sync.Mutex
+}
+
+// Watch implements store.Store.
+func (l *lagging) Watch(ctx context.Context, after store.Rev) (store.Feed, error) {
+	f, err := l.Engine.Watch(ctx, after)
+	if err != nil || l.feeds.Add(1) > 1 {
+		return f, err
+	}
+	return &laggingFeed{f, &l.held}, nil
+}
+
+type laggingFeed struct {
+	store.Feed
+	held *sync.Mutex
+}
+
+// Next implements store.Feed.
+func (f *laggingFeed) Next(ctx context.Context) (store.Change, error) {
+	c, err := f.Feed.Next(ctx)
+	f.held.Lock()
+	defer f.held.Unlock()
+	return c, err
+}
+
+// TestNewPolicyMeetsNoOldSecret replaces a secret and then lets somebody read it. A request that began
+// before both and finds the new policy must not find the old secret, though what is
+// remembered of it has not heard of the change.
+func TestNewPolicyMeetsNoOldSecret(t *testing.T) {
+	data := mem.New(mem.Options{})
+	engine := &lagging{Engine: data.Open()}
+	put := func(key, value string) {
+		if _, err := engine.Commit(t.Context(), nil, []store.Write{{Key: key, Value: []byte(value)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("secret", "old")
+	put("policy", "deny")
+	hot, err := store.NewHot(t.Context(), engine, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hot.Close()
+	cache, err := store.NewCache(t.Context(), hot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	policies := store.NewMemo(cache, 1, func(ctx context.Context, r store.Reader, key string) (string, error) {
+		e, err := r.Get(ctx, key)
+		return string(e.Value), err
+	})
+	begin := func() context.Context {
+		m, err := cache.Moment(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store.Confirmed(t.Context(), m)
+	}
+	read := func(ctx context.Context) string {
+		policy, err := policies.Get(ctx, "policy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := hot.Get(ctx, "secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return policy + " " + string(e.Value)
+	}
+	for range 3 {
+		if got := read(begin()); got != "deny old" {
+			t.Fatalf("before the changes: %s", got)
+		}
+	}
+	mine, anothers := begin(), begin()
+	engine.held.Lock()
+	put("secret", "new")
+	put("policy", "allow")
+	if _, err := cache.Fresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, ctx := range map[string]context.Context{"loaded by it or the other": mine, "of the other": anothers} {
+		if got := read(ctx); got != "allow new" {
+			t.Errorf("a policy %s: the request finds %q", name, got)
+		}
+	}
+	engine.held.Unlock()
 }

@@ -161,6 +161,7 @@ func (m *Memo[K, V]) fill(ctx context.Context, it *item[K, V]) {
 	if r.torn || err != nil && ctx.Err() != nil {
 		return // it.again stays: this says nothing to others
 	}
+	m.cache.fills.Add(1) // before anybody sees the value: see Moment
 	it.value, it.err, it.again = value, err, false
 	if err == nil && r.reads > 0 {
 		it.loaded.Store(true)
