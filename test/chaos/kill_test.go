@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,13 @@ var (
 var bin, control string
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(nodeVar); text != "" {
+		if err := beNode(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	process.Main(func(dir string) (int, error) {
 		var err error
 		if bin, err = process.Build(dir); err != nil {
