@@ -7,6 +7,7 @@ import (
 	neturl "net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ const fleetSize = 3
 // node is one process of a fleet, over all its lives.
 type node struct {
 	spec  spec
+	file  string // its configuration
 	proxy *proxy // between the node and its store; for a member within, what the others reach it by
 
 	mu     sync.Mutex
@@ -37,8 +39,27 @@ type fleet struct {
 	former  []*postgres.Server // that a standby has taken the place of
 	etcd    *process.Server    // an etcd by itself
 	cluster spec               // what etcd is
-	keys    []string
 	root    string
+
+	mu   sync.Mutex
+	keys []string // unseal keys
+}
+
+// shares are the unseal keys as of now.
+func (f *fleet) shares() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.keys)
+}
+
+// rekeyed takes new unseal keys over.
+func (f *fleet) rekeyed(keys []any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keys = nil
+	for _, k := range keys {
+		f.keys = append(f.keys, fmt.Sprint(k))
+	}
 }
 
 // url is an URL in a list, as etcd's configuration wants it.
@@ -69,6 +90,8 @@ func newFleet(t *testing.T, engine string, change func(i int, s *spec)) *fleet {
 		if change != nil {
 			change(i, &n.spec)
 		}
+		n.file = filepath.Join(t.TempDir(), "strongroom.hcl")
+		must(t, os.WriteFile(n.file, []byte(n.spec.config()), 0o600))
 	}
 	f.startAll(t)
 	f.initialise(t)
@@ -149,13 +172,17 @@ func (f *fleet) startAll(t *testing.T) {
 	must(t, errors.Join(errs...))
 }
 
-// start begins a life of the node.
+// start begins a life of the node: of the real program, unless something about it is wrong on purpose.
 func (n *node) start() error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
+	program, env, args := bin, []string(nil), []string{"server", "-config=" + n.file}
+	if n.spec.wrong() {
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		program, env, args = exe, n.spec.reborn(), nil
 	}
-	s, err := process.StartIn("", n.spec.reborn(), n.spec.Listen, exe)
+	s, err := process.StartIn("", env, n.spec.Listen, program, args...)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.spec.Name, err)
 	}
@@ -212,8 +239,8 @@ func (f *fleet) unseal(n *node) error {
 	c := newClient(n.url(), "")
 	defer c.http.CloseIdleConnections()
 	var last error
-	for range 600 {
-		for _, key := range f.keys[:2] {
+	for range 200 {
+		for _, key := range f.shares()[:2] {
 			var got struct{ Sealed bool }
 			text, err := json.Marshal(map[string]string{"key": key})
 			if err != nil {

@@ -169,7 +169,7 @@ func (h *history) describe(key string) string {
 func (h *history) age() []string {
 	var out []string
 	for key, l := range h.logs {
-		if !l.open() && l.age() {
+		if l.open() <= 2 && l.age() {
 			out = append(out, key)
 		}
 	}
@@ -177,9 +177,15 @@ func (h *history) age() []string {
 	return out
 }
 
-// open reports whether something done to the register has had no answer.
-func (l *log) open() bool {
-	return slices.ContainsFunc(l.ops, func(o porcupine.Operation) bool { return o.Return == math.MaxInt64 })
+// open is how much done to the register has had no answer.
+func (l *log) open() int {
+	n := 0
+	for _, o := range l.ops {
+		if o.Return == math.MaxInt64 {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *log) age() bool {

@@ -42,6 +42,27 @@ type spec struct {
 	NoSync    bool   // an embedded member does not sync: the control of power cuts
 }
 
+// wrong reports whether the real program cannot be it.
+func (s spec) wrong() bool { return s.Stale || s.Clock != "" || s.NoSync }
+
+// config is the configuration of the real program.
+func (s spec) config() string {
+	var storage strings.Builder
+	switch s.Kind {
+	case "postgres":
+		fmt.Fprintf(&storage, "storage \"postgres\" {\n  connection_url = %q\n}\n", s.Conn)
+	case "external":
+		fmt.Fprintf(&storage, "storage \"etcd\" {\n  endpoints = [%q]\n}\n", s.Endpoint)
+	case "etcd":
+		fmt.Fprintf(&storage, "storage \"etcd\" {\n  path = %q\n  node_id = %q\n  listen = %q\n", s.Dir, s.Name, s.Peer)
+		for _, m := range s.Members {
+			fmt.Fprintf(&storage, "  member %q {\n    peer_url = %q\n  }\n", m.Name, m.URL)
+		}
+		storage.WriteString("}\n")
+	}
+	return fmt.Sprintf("%slistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\nlog_level = \"warn\"\n", &storage, s.Listen)
+}
+
 // reborn is a spec as the environment of a process.
 func (s spec) reborn() []string {
 	text, err := json.Marshal(s)
@@ -62,8 +83,8 @@ func beNode(text string) error {
 	if s.Kind == "cluster" {
 		return s.beEtcd(ctx)
 	}
-	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen}}, LogLevel: "warn", StoreKind: s.Kind,
-		Store: func(log *slog.Logger) (store.Engine, error) { return s.open(ctx, log) }}
+	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen}}, LogLevel: "warn",
+		Shared: &server.Shared{Engine: func(log *slog.Logger) (store.Engine, error) { return s.open(ctx, log) }}}
 	sv, err := server.Open(ctx, c, server.NewLogger(c, os.Stderr), os.Stdout, s.now)
 	if err != nil {
 		return err
