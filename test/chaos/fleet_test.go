@@ -74,7 +74,13 @@ func url(s string) ([]neturl.URL, error) {
 // newFleet starts three nodes on a new store of an engine, initialises it, and unseals all. Change changes what node i is.
 func newFleet(t *testing.T, engine string, change func(i int, s *spec)) *fleet {
 	t.Helper()
-	f := &fleet{engine: engine}
+	return (&fleet{engine: engine}).begin(t, change)
+}
+
+// begin makes the store, unless it is there, and the nodes.
+func (f *fleet) begin(t *testing.T, change func(i int, s *spec)) *fleet {
+	t.Helper()
+	engine := f.engine
 	for i := range fleetSize {
 		f.nodes = append(f.nodes, &node{spec: spec{Kind: engine, Listen: free(t), Name: string(rune('a' + i))}})
 	}
@@ -114,9 +120,11 @@ func must(t *testing.T, err error) {
 
 func (f *fleet) onPostgres(t *testing.T) {
 	t.Helper()
-	pg, err := postgres.Start()
-	must(t, err)
-	f.pg = pg
+	if f.pg == nil {
+		var err error
+		f.pg, err = postgres.Start()
+		must(t, err)
+	}
 	t.Cleanup(func() {
 		for _, s := range f.former {
 			must(t, os.RemoveAll(s.Dir))
@@ -124,8 +132,8 @@ func (f *fleet) onPostgres(t *testing.T) {
 		must(t, f.pg.Remove())
 	})
 	for _, n := range f.nodes {
-		n.proxy = newProxy(t, pg.Addr)
-		n.spec.Conn = pg.Through(n.proxy.addr())
+		n.proxy = newProxy(t, f.pg.Addr)
+		n.spec.Conn = f.pg.Through(n.proxy.addr())
 	}
 }
 
@@ -146,7 +154,10 @@ func (f *fleet) asMembers(t *testing.T) {
 func (f *fleet) onEtcd(t *testing.T) {
 	t.Helper()
 	addr := free(t)
-	f.cluster = spec{Kind: "cluster", Listen: addr, Dir: filepath.Join(t.TempDir(), "etcd"), Endpoint: "http://" + addr, Peer: "http://" + free(t)}
+	if f.cluster.Dir == "" {
+		f.cluster.Dir = filepath.Join(t.TempDir(), "etcd")
+	}
+	f.cluster.Kind, f.cluster.Listen, f.cluster.Endpoint, f.cluster.Peer = "cluster", addr, "http://"+addr, "http://"+free(t)
 	must(t, f.startEtcd())
 	t.Cleanup(func() { must(t, f.etcd.Kill()) })
 	for _, n := range f.nodes {
@@ -233,13 +244,15 @@ func (f *fleet) initialise(t *testing.T) {
 func (f *fleet) client(i int, token string) *client { return newClient(f.nodes[i].url(), token) }
 
 // unseal hands in shares until the node is unsealed. It is tried for a while: the store may be away.
-func (f *fleet) unseal(n *node) error {
+func (f *fleet) unseal(n *node) error { return f.unsealWithin(n, 200) }
+
+func (f *fleet) unsealWithin(n *node, tries int) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	c := newClient(n.url(), "")
 	defer c.http.CloseIdleConnections()
 	var last error
-	for range 200 {
+	for range tries {
 		for _, key := range f.shares()[:2] {
 			var got struct{ Sealed bool }
 			text, err := json.Marshal(map[string]string{"key": key})

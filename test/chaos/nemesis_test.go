@@ -171,14 +171,15 @@ func (f *fleet) startEtcd() error {
 }
 
 // await waits until something holds.
-func await(what string, holds func() bool) error {
+func await(what string, holds func() bool) error { return awaitFor(30*time.Second, what, holds) }
+
+func awaitFor(d time.Duration, what string, holds func() bool) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for range 1500 {
+	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
 		if holds() {
 			return nil
 		}
-		<-tick.C
 	}
 	return fmt.Errorf("it never comes about that %s", what)
 }

@@ -194,11 +194,11 @@ func (f *lateFeed) Next(ctx context.Context) (store.Change, error) {
 	return c, err
 }
 
-// port waits until something listens at an address.
+// awaitPort waits until something listens at an address.
 func awaitPort(addr string) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for range 1500 {
+	for range 500 {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			return c.Close()
