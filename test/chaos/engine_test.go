@@ -30,7 +30,9 @@ func TestFleet(t *testing.T) {
 		t.Run("uses", func(t *testing.T) { usesAreExact(t, f) })
 		t.Run("ceremonies", func(t *testing.T) { ceremoniesHold(t, f, s) })
 		t.Run("history", func(t *testing.T) {
-			perform(f, s, f.troubles(t, s, *rounds, time.Second/3, *longest)).judge(t, 300)
+			h := perform(f, s, f.troubles(t, s, *rounds, time.Second/3, *longest))
+			h.judge(t, 300)
+			h.sees(t)
 		})
 	})
 }

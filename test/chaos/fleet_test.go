@@ -40,6 +40,7 @@ type fleet struct {
 	etcd    *process.Server    // an etcd by itself
 	cluster spec               // what etcd is
 	root    string
+	plays   int // histories that were made on it
 
 	mu   sync.Mutex
 	keys []string // unseal keys
