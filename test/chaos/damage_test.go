@@ -17,7 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-var damages = flag.Int("damages", 14, "how many rows are damaged or exchanged in each store that an outsider can write to")
+var damages = flag.Int("damages", 8, "how many rows are damaged or exchanged in each store that an outsider can write to")
 
 // row is an entry as the engine keeps it.
 type row struct {
@@ -225,11 +225,12 @@ func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 	for i := range *damages {
 		kind := names[i%len(names)]
 		what, old, changed := disturb(r, kind, kinds[kind], i/len(names)%2 == 1)
+		start := time.Now()
 		silent := f.damage(t, e, known, what, old, changed)
 		if silent > 0 {
 			noticed++
 		}
-		t.Logf("%s: %d of %d are not answered", what, silent, len(known))
+		t.Logf("%s: %d of %d are not answered, after %v", what, silent, len(known), time.Since(start).Round(time.Millisecond))
 		if own(kind) && silent > 4 {
 			t.Errorf("%s: %d of %d are not answered any more", what, silent, len(known))
 		}

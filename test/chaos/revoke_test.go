@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	revocations = flag.Int("revocations", 600, "how many revocations and changes of policies are looked for on the other nodes")
-	trials      = flag.Int("trials", 16, "how many tokens of limited use are raced for")
+	revocations = flag.Int("revocations", 300, "how many revocations and changes of policies are looked for on the other nodes")
+	trials      = flag.Int("trials", 12, "how many tokens of limited use are raced for")
 	schedules   = flag.Int("schedules", 20, "how many courses of wrong clocks a token is looked at in")
 	pauses      = flag.Int("pauses", 2, "how often a node is paused while access is taken away")
 )
