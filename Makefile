@@ -4,7 +4,7 @@
 # make engines  the tests of the API, over each store that a server can have
 # make bench    the benchmark, over HTTP against a bare handler; BENCHFLAGS are its flags
 # make memory   the server's memory, idle and with 100,000 secrets and as many tokens
-# make chaos    KILLS kills and CUTS power cuts under load
+# make chaos    KILLS kills and CUTS power cuts under load, and a fleet under faults for hours; CHAOSFLAGS are further flags of it
 # make package  what is released, into dist/: Debian packages, archives, Helm chart, container image, SHA256SUMS
 # make docs     the reference as pages in dist/site; DOCSFLAGS=-addr=127.0.0.1:8080 serves them
 # make surface  how much of the Vault HTTP API answers; SURFACEFLAGS=-v lists what does not
@@ -14,6 +14,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 KILLS    ?= 200
 CUTS     ?= 50
+CHAOSFLAGS ?= -rounds=20 -longest=20s -revocations=50000 -trials=10000 -pauses=200 -ceremony=10m -damages=400
 
 # Packages in which several goroutines meet are also tested with the race detector.
 RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal/... ./internal/audit/... \
@@ -76,7 +77,7 @@ memory:
 	$(GO) run ./bench -memory
 
 chaos:
-	$(GO) test -v -count=1 -timeout 2h ./test/chaos -kills=$(KILLS) -cuts=$(CUTS)
+	$(GO) test -v -count=1 -timeout 6h ./test/chaos -kills=$(KILLS) -cuts=$(CUTS) -engines=postgres,etcd,external $(CHAOSFLAGS)
 
 package:
 	deploy/package

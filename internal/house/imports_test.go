@@ -67,7 +67,7 @@ func allowed() map[string][]string {
 		"test/canary":                 {},
 		"test/hostile":                {"test/process"},
 		"test/leak":                   {"test/process"},
-		"test/chaos":                  {"test/process"},
+		"test/chaos":                  {"test/postgres", "test/process"},
 		"test/compat":                 {"test/process"},
 		"test/compat/surface":         {"test/process"},
 		"test/script":                 {"test/process"},

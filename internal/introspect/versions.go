@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -35,30 +36,34 @@ type run struct {
 	versionRow
 }
 
-// runs are the versions that have run, the first one first.
+// runs are the versions that have run, the first one first. With store.ErrCorrupt they
+// are those whose rows can be read.
 func runs(ctx context.Context, s store.Reader) ([]run, error) {
-	rows, err := s.List(ctx, store.Prefix(versionPrefix))
-	if err != nil {
-		return nil, err
+	rows, damaged := s.List(ctx, store.Prefix(versionPrefix))
+	if damaged != nil && !errors.Is(damaged, store.ErrCorrupt) {
+		return nil, damaged
 	}
-	out := make([]run, len(rows))
-	for i, e := range rows {
+	out := make([]run, 0, len(rows))
+	for _, e := range rows {
 		row, err := store.DecodeJSON[versionRow](e)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = run{strings.TrimPrefix(e.Key, versionPrefix), *row}
+		out = append(out, run{strings.TrimPrefix(e.Key, versionPrefix), *row})
 	}
 	slices.SortStableFunc(out, func(a, b run) int {
 		return cmp.Or(a.Installed.Compare(b.Installed), strings.Compare(a.version, b.version))
 	})
-	return out, nil
+	return out, damaged
 }
 
 // RecordVersion writes down that a version runs on the store, unless it has
-// before.
+// before. A row of it that is damaged stays as it is: a server does without.
 func RecordVersion(ctx context.Context, s store.Store, version string, now time.Time) error {
 	known, err := runs(ctx, s)
+	if errors.Is(err, store.ErrCorrupt) {
+		return nil
+	}
 	if err != nil || slices.ContainsFunc(known, func(r run) bool { return r.version == version }) {
 		return err
 	}

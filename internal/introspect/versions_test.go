@@ -1,6 +1,8 @@
 package introspect_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -43,5 +45,21 @@ func TestEachVersionIsWrittenDownOnce(t *testing.T) {
 	}
 	if len(rows) != len(want) {
 		t.Errorf("%d rows, want %d", len(rows), len(want))
+	}
+}
+
+// damagedList is a store of which a row in a list cannot be read.
+type damagedList struct{ store.Store }
+
+func (d damagedList) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
+	es, err := d.Store.List(ctx, r)
+	return es, errors.Join(err, store.ErrCorrupt)
+}
+
+// A server starts although a row of the versions is damaged, and leaves that as it is.
+func TestDamagedVersionKeepsNobodyFromStarting(t *testing.T) {
+	s := mem.Open()
+	if err := introspect.RecordVersion(t.Context(), damagedList{s}, "1.9.0", time.Unix(1700000000, 0)); err != nil {
+		t.Error(err)
 	}
 }

@@ -158,7 +158,7 @@ func TestKeysAreAnsweredThoughTheOldOnesStay(t *testing.T) {
 	phys := mem.Open()
 	mortal := &storetest.Mortal{Store: phys}
 	o, old := founded(t, mortal)
-	mortal.Doom(3, false) // begin, first key, second key, retire
+	mortal.Doom(4, false) // begin, first key, second key, answer, retire
 	fresh, err := o.rekeyed(t, old, false)
 	if err != nil || len(fresh) != 2 || !mortal.Dead() {
 		t.Fatalf("%d keys, %v", len(fresh), err)

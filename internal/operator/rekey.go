@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -210,12 +209,10 @@ func (d *Desk) firstRecovery(c *api.Call, q *RekeyRequest) (*RekeyProgress, erro
 	if err != nil {
 		return nil, err
 	}
-	d.handing.Lock() // so that only one is the first
-	defer d.handing.Unlock()
-	if _, required, err := d.Seal.CeremonyStatus(c, seal.Rekey); err != nil || required != 0 {
-		return nil, cmp.Or(ceremonyError(err), error(api.Errorf(api.Invalid, "recovery keys have been made meanwhile")))
+	made, err := d.Seal.AddFirst(c, seal.SlotSpec{Kind: seal.KindShamir, Name: "recovery keys", Shares: q.Shares, Threshold: q.Threshold})
+	if errors.Is(err, seal.ErrHeld) {
+		return nil, api.Errorf(api.Invalid, "recovery keys have been made meanwhile")
 	}
-	made, err := d.Seal.AddSlot(c, seal.SlotSpec{Kind: seal.KindShamir, Name: "recovery keys", Shares: q.Shares, Threshold: q.Threshold})
 	if err != nil {
 		return nil, slotError(err)
 	}
@@ -305,6 +302,9 @@ func (d *Desk) handOver(c *api.Call, shown *seal.Shown, out *RekeyProgress) (kep
 	if shown.New.Verify {
 		return false, nil
 	}
+	if err := d.Seal.Answer(c, shown.Nonce); err != nil { // another node can have cancelled meanwhile
+		return false, ceremonyError(err)
+	}
 	out.Started, out.Verify, out.VerifyNonce = false, false, ""
 	c.Sent(func(ok bool) {
 		defer d.handing.Unlock()
@@ -330,7 +330,7 @@ func (d *Desk) retire(ctx context.Context, nonce string, sent bool) {
 		err = d.Seal.Retire(ctx, nonce)
 	}
 	if err != nil {
-		d.Log.Error("the unseal keys that were to be replaced still work: verify the new ones, or cancel", slog.Any("error", err))
+		d.Log.Error("the unseal keys that were to be replaced still work beside the new ones: verify these, or remove the slot of those (sys/key-slots)", slog.Any("error", err))
 	}
 }
 

@@ -98,7 +98,11 @@ func expiryKey(nsID, name string) string { return expiryPrefix(nsID) + name }
 // can be repeated.
 func (s *Store) Furnish(ctx context.Context, nsID string) error {
 	_, err := store.Update(ctx, s.store, func(tx *store.Tx) error {
-		if e, err := tx.Get(rowKey(nsID, defaultName)); err != nil || e.Exists() {
+		e, err := tx.Get(rowKey(nsID, defaultName))
+		if errors.Is(err, store.ErrCorrupt) {
+			return nil // it grants nothing until it is written anew; everything else is served
+		}
+		if err != nil || e.Exists() {
 			return err
 		}
 		return put(tx, nsID, &row{Name: defaultName, Text: defaultText, Modified: s.now().UTC(), Version: 1})

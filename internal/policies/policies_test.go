@@ -148,6 +148,22 @@ func TestFurnishKeepsDefault(t *testing.T) {
 	}
 }
 
+// damagedStore is a store of which no row can be read.
+type damagedStore struct{ store.Store }
+
+func (damagedStore) Get(context.Context, string) (store.Entry, error) {
+	return store.Entry{}, store.ErrCorrupt
+}
+
+// A server starts although its default policy is damaged.
+func TestDamagedDefaultKeepsNobodyFromStarting(t *testing.T) {
+	f := fresh(t)
+	f.store = damagedStore{f.store}
+	if err := f.Furnish(t.Context(), "root"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDefaultPolicyParses(t *testing.T) {
 	f := fresh(t)
 	if !f.may("root", "auth/token/lookup-self", "default") || f.may("root", "sys/mounts", "default") {

@@ -69,6 +69,7 @@ type NewSet struct {
 	Threshold int    `json:"threshold"`
 	Verify    bool   `json:"verify"`             // the old shares work until the new ones were handed in
 	Slot      string `json:"slot,omitempty"`     // id of the new slot, once it is made
+	Answered  bool   `json:"answered,omitempty"` // the new shares are answered as good: nothing but Verify and Retire ends the ceremony by a slot
 	Nonce     string `json:"nonce,omitempty"`    // names its verification
 	Verified  []int  `json:"verified,omitempty"` // numbers of the new shares handed in
 }
@@ -390,8 +391,9 @@ func (st *stage) vouch(text api.Secret) error {
 }
 
 // Cancel ends a ceremony, if one is under way, and takes away the slot that it
-// has made. With a proof, that has to be a share of the slots it is about; an
-// empty one says that the caller has shown otherwise that he may.
+// has made, unless its shares were answered as good: somebody may hold no others. With
+// a proof, that has to be a share of the slots it is about; an empty one says that the
+// caller has shown otherwise that he may.
 func (m *Manager) Cancel(ctx context.Context, p Purpose, proof api.Secret) error {
 	return m.step(ctx, p, func(st *stage) error {
 		if !proof.Empty() {
@@ -399,7 +401,7 @@ func (m *Manager) Cancel(ctx context.Context, p Purpose, proof api.Secret) error
 				return err
 			}
 		}
-		if st.c.Verifying() && slices.Contains(st.d.Slots, st.c.Slot) {
+		if st.c.Verifying() && !st.c.New.Answered && slices.Contains(st.d.Slots, st.c.Slot) {
 			st.discard(st.c.New.Slot)
 		}
 		st.c = nil

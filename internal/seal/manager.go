@@ -34,6 +34,8 @@ var (
 	ErrDirectory = errors.New("seal: the list of key slots was changed by somebody else")
 	// ErrSlotKey says that a slot opens, but holds another root key.
 	ErrSlotKey = errors.New("seal: the key slot holds another root key")
+	// ErrHeld says that there is a key slot with shares already.
+	ErrHeld = errors.New("seal: people hold unseal keys already")
 	// ErrKind says that the server has no key slots of the given kind.
 	ErrKind = errors.New("seal: this server has no key slots of kind")
 	// ErrUnderWay says that shares are being handed in, and who wants them forgotten
@@ -258,6 +260,31 @@ func (m *Manager) read(ctx context.Context) (d *directory, rows []*slotRow, dama
 
 // AddSlot makes a further slot. The barrier must be unsealed.
 func (m *Manager) AddSlot(ctx context.Context, spec SlotSpec) (NewSlot, error) {
+	return m.addSlot(ctx, spec, func(*directory) error { return nil })
+}
+
+// AddFirst is AddSlot for the first slot with shares; ErrHeld when there is one
+// already, by whichever node it was made.
+func (m *Manager) AddFirst(ctx context.Context, spec SlotSpec) (NewSlot, error) {
+	return m.addSlot(ctx, spec, func(d *directory) error {
+		for _, id := range d.Slots {
+			r, err := m.slot(ctx, id)
+			if errors.Is(err, store.ErrCorrupt) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if _, held := m.kinds[r.Kind].(Gatherer); held {
+				return ErrHeld
+			}
+		}
+		return nil
+	})
+}
+
+// addSlot makes a slot if the list that it comes into passes.
+func (m *Manager) addSlot(ctx context.Context, spec SlotSpec, pass func(*directory) error) (NewSlot, error) {
 	if m.barrier.Sealed() {
 		return NewSlot{}, barrier.ErrSealed
 	}
@@ -268,13 +295,13 @@ func (m *Manager) AddSlot(ctx context.Context, spec SlotSpec) (NewSlot, error) {
 	drafts := []draft{made}
 	defer wipe(drafts)
 	err = m.change(ctx, func(d *directory, cluster string, root []byte) ([]store.Check, []store.Write, error) {
-		if err := d.add(made.header); err != nil {
+		if err := errors.Join(pass(d), d.add(made.header)); err != nil {
 			return nil, nil, err
 		}
 		w, err := wrapSlot(made.header, made.created.Key, cluster, root)
 		return []store.Check{{Key: w.Key}}, []store.Write{w}, err
 	})
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, ErrDirectory) || errors.Is(err, barrier.ErrSealed) {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, ErrDirectory) || errors.Is(err, ErrHeld) || errors.Is(err, barrier.ErrSealed) {
 		return NewSlot{}, errors.Join(err, m.forget(ctx, drafts)) // nothing was written
 	}
 	if err != nil {

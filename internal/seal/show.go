@@ -170,17 +170,38 @@ func (st *stage) retire() error {
 	return nil
 }
 
+// Answer says that the new shares of a rekey without verification are about to be
+// answered as good. From then on Cancel leaves their slot, on whichever node it comes.
+// ErrNoCeremony: the rekey was cancelled, and the shares must not be answered.
+func (m *Manager) Answer(ctx context.Context, nonce string) error {
+	return m.step(ctx, Rekey, func(st *stage) error {
+		if err := st.made(nonce); err != nil {
+			return err
+		}
+		st.c.New.Answered = true
+		return nil
+	})
+}
+
+// made finds the rekey whose new slot was made under a nonce.
+func (st *stage) made(nonce string) error {
+	switch {
+	case st.c == nil || st.c.Nonce != nonce:
+		return ErrNoCeremony
+	case !st.c.Verifying():
+		return ErrNotVerifying
+	}
+	return nil
+}
+
 // Retire takes away the slot that a rekey without verification replaces. It is
 // for when the new shares are on their way to who asked for them: until it
 // succeeds, the old ones work beside them. ErrNoCeremony: it has been done, or
 // the rekey was cancelled.
 func (m *Manager) Retire(ctx context.Context, nonce string) error {
 	return m.step(ctx, Rekey, func(st *stage) error {
-		switch {
-		case st.c == nil || st.c.Nonce != nonce:
-			return ErrNoCeremony
-		case !st.c.Verifying():
-			return ErrNotVerifying
+		if err := st.made(nonce); err != nil {
+			return err
 		}
 		return st.retire()
 	})

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,13 @@ var (
 var bin, control string
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(nodeVar); text != "" {
+		if err := beNode(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	process.Main(func(dir string) (int, error) {
 		var err error
 		if bin, err = process.Build(dir); err != nil {
@@ -33,15 +41,21 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// moments draws how long the server lives each time.
-func moments(t *testing.T) func() time.Duration {
+// drawn is the seed of a run, which is printed.
+func drawn(t *testing.T) uint64 {
 	t.Helper()
 	s := *seed
 	if s == 0 {
 		s = rand.Uint64()
 	}
 	t.Logf("run again with -seed=%d", s)
-	r := rand.New(rand.NewPCG(s, 0))
+	return s
+}
+
+// moments draws how long the server lives each time.
+func moments(t *testing.T) func() time.Duration {
+	t.Helper()
+	r := rand.New(rand.NewPCG(drawn(t), 0))
 	return func() time.Duration { return 100*time.Millisecond + time.Duration(r.IntN(500))*time.Millisecond }
 }
 

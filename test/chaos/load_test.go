@@ -76,25 +76,30 @@ func newClient(url, token string) *client {
 // errRefused marks an answer that is not a success.
 var errRefused = errors.New("the server answered")
 
-// call sends a request and decodes a successful answer.
-func (c *client) call(method, path, body string, into any) error {
+// send sends a request and returns the status and the body of its answer.
+func (c *client) send(method, path, body string) (int, []byte, error) {
 	req, err := http.NewRequest(method, c.url+"/v1/"+path, strings.NewReader(body))
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	req.Header.Set("X-Vault-Token", c.token)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	text, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
+	return resp.StatusCode, text, errors.Join(err, resp.Body.Close())
+}
+
+// call sends a request and decodes a successful answer.
+func (c *client) call(method, path, body string, into any) error {
+	status, text, err := c.send(method, path, body)
+	switch {
+	case err != nil:
 		return err
-	}
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%w %s %s with %d: %s", errRefused, method, path, resp.StatusCode, text)
-	}
-	if into == nil || len(text) == 0 {
+	case status >= 300:
+		return fmt.Errorf("%w %s %s with %d: %s", errRefused, method, path, status, text)
+	case into == nil || len(text) == 0:
 		return nil
 	}
 	return json.Unmarshal(text, into)

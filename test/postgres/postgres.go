@@ -37,6 +37,7 @@ type Server struct {
 	Addr string // Addr is host:port of its TCP listener.
 
 	bin  string
+	env  []string // of its programs, beside what they need
 	cmd  *exec.Cmd
 	log  *process.Log
 	done chan struct{} // closed when cmd has ended
@@ -65,11 +66,16 @@ func version(initdb string) int {
 
 // Start makes a cluster in a new directory and starts its server with further settings, each "name=value". Without
 // settings of its own it is as safe as a server in production: every commit is synced.
-func Start(settings ...string) (*Server, error) {
-	s, err := prepare()
+func Start(settings ...string) (*Server, error) { return StartIn("", nil, settings...) }
+
+// StartIn is Start with the new directory in a directory of the caller's (empty: the system's for temporary files), and with
+// an environment for the server beside what it needs.
+func StartIn(parent string, env []string, settings ...string) (*Server, error) {
+	s, err := prepare(parent)
 	if err != nil {
 		return nil, err
 	}
+	s.env = env
 	if err := s.create(settings); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.Dir))
 	}
@@ -77,7 +83,7 @@ func Start(settings ...string) (*Server, error) {
 }
 
 // prepare makes a server's directory.
-func prepare() (*Server, error) {
+func prepare(parent string) (*Server, error) {
 	bin, err := Binaries()
 	if err != nil {
 		return nil, err
@@ -86,7 +92,7 @@ func prepare() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "pg")
+	dir, err := os.MkdirTemp(parent, "pg")
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +166,7 @@ func (s *Server) command(name string, args ...string) (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.Dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME=" + s.Dir, "PGPASSWORD=" + Password}
+	cmd.Env = append(slices.Clone(s.env), "PATH="+os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME="+s.Dir, "PGPASSWORD="+Password)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	return cmd, nil
 }
@@ -345,7 +351,7 @@ func (s *Server) Remove() error { return errors.Join(s.Stop(), os.RemoveAll(s.Di
 // Standby makes a copy of the running server and starts it as a standby that streams from it. It names itself name, for
 // synchronous_standby_names.
 func (s *Server) Standby(name string) (*Server, error) {
-	b, err := prepare()
+	b, err := prepare("")
 	if err != nil {
 		return nil, err
 	}

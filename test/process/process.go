@@ -113,6 +113,22 @@ func Start(addr, bin string, args ...string) (*Server, error) {
 
 // StartIn is Start in the working directory dir (empty: the current one) with the environment env (nil: the current one).
 func StartIn(dir string, env []string, addr, bin string, args ...string) (*Server, error) {
+	s, err := launch(dir, env, addr, bin, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.awaitReady(); err != nil {
+		return nil, errors.Join(err, s.Kill())
+	}
+	return s, nil
+}
+
+// Launch runs bin with the environment env and waits for nothing: it need be no server of ours.
+func Launch(addr string, env []string, bin string, args ...string) (*Server, error) {
+	return launch("", env, addr, bin, args...)
+}
+
+func launch(dir string, env []string, addr, bin string, args ...string) (*Server, error) {
 	s := &Server{Addr: addr, URL: "http://" + addr, log: &Log{}, done: make(chan struct{})}
 	s.cmd = exec.Command(bin, args...)
 	s.cmd.Dir, s.cmd.Env = dir, env
@@ -121,9 +137,6 @@ func StartIn(dir string, env []string, addr, bin string, args ...string) (*Serve
 		return nil, fmt.Errorf("starting %s: %w", bin, err)
 	}
 	go s.reap()
-	if err := s.awaitReady(); err != nil {
-		return nil, errors.Join(err, s.Kill())
-	}
 	return s, nil
 }
 

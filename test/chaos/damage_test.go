@@ -1,0 +1,274 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+var damages = flag.Int("damages", 8, "how many rows are damaged or exchanged in each store that an outsider can write to")
+
+// row is an entry as the engine keeps it.
+type row struct {
+	key   string
+	value []byte
+}
+
+// editor reads and writes rows behind the backs of the nodes.
+type editor interface {
+	rows(t *testing.T) []row
+	write(t *testing.T, r row)
+}
+
+type postgresEditor struct{ f *fleet }
+
+func (e postgresEditor) rows(t *testing.T) []row {
+	t.Helper()
+	out, err := e.f.pg.SQL("select encode(front,'hex') || ' ' || encode(value,'hex') from strongroom.entries order by front")
+	must(t, err)
+	var all []row
+	for line := range strings.SplitSeq(out, "\n") {
+		key, value, _ := strings.Cut(line, " ")
+		k, errK := hex.DecodeString(key)
+		v, errV := hex.DecodeString(value)
+		must(t, errors.Join(errK, errV))
+		all = append(all, row{string(k), v})
+	}
+	return all
+}
+
+func (e postgresEditor) write(t *testing.T, r row) {
+	t.Helper()
+	out, err := e.f.pg.SQL(fmt.Sprintf(`update strongroom.entries set value = '\x%x' where front = '\x%x'`, r.value, r.key))
+	must(t, err)
+	if out != "UPDATE 1" {
+		t.Fatalf("changing a row: %s", out)
+	}
+}
+
+type etcdEditor struct{ client *clientv3.Client }
+
+// etcdPrefix is where the entries lie in an etcd.
+const etcdPrefix = "strongroom/d/"
+
+func (e etcdEditor) rows(t *testing.T) []row {
+	t.Helper()
+	got, err := e.client.Get(t.Context(), etcdPrefix, clientv3.WithPrefix())
+	must(t, err)
+	var all []row
+	for _, kv := range got.Kvs {
+		all = append(all, row{strings.TrimPrefix(string(kv.Key), etcdPrefix), kv.Value})
+	}
+	return all
+}
+
+func (e etcdEditor) write(t *testing.T, r row) {
+	t.Helper()
+	_, err := e.client.Put(t.Context(), etcdPrefix+r.key, string(r.value))
+	must(t, err)
+}
+
+// identifiers are the parts of a key that differ within one kind of row.
+var identifiers = regexp.MustCompile(`[0-9a-f]{16,}|[0-9a-f-]{36}|[0-9]{10,}`)
+
+// kindOf is a row's kind. Of secrets and policies the names differ too.
+func kindOf(key string) string {
+	kind := identifiers.ReplaceAllString(key, "*")
+	for _, named := range []string{"d/root/m/*/m/", "d/root/m/*/*/", "d/root/m/*/v/", "d/root/policy/acl/", "d/root/mount/at/"} {
+		if strings.HasPrefix(kind, named) {
+			return named + "…"
+		}
+	}
+	if strings.HasPrefix(kind, "d/root/m/*/") && !strings.Contains(strings.TrimPrefix(kind, "d/root/m/*/"), "/") {
+		return "d/root/m/*/…"
+	}
+	return kind
+}
+
+// probe is something that is known of the store: whether the node says so, says nothing (an error), or lies.
+type probe struct {
+	name string
+	ask  func(c *client) (right bool, lie string)
+}
+
+// furnished fills a store and returns what is then known of it.
+func (f *fleet) furnished(t *testing.T) []probe {
+	t.Helper()
+	c := f.client(0, f.root)
+	operators := make([]string, 2) // either may be damaged
+	for i := range operators {
+		var err error
+		operators[i], err = c.issue(`,"policies":["root"]`)
+		must(t, err)
+	}
+	var all []probe
+	add := func(name, path string, tokens []string, want int, at ...string) {
+		all = append(all, probe{name, func(c *client) (bool, string) { return c.knows(path, tokens, want, at...) }})
+	}
+	must(t, c.call("PUT", "sys/policies/acl/keeper", `{"policy":"path \"cubbyhole/*\" { capabilities = [\"create\", \"read\", \"update\"] }"}`, nil))
+	for i := range 3 {
+		n := 100 + i
+		must(t, c.call("POST", fmt.Sprintf("chaos/data/s%d", i), fmt.Sprintf(`{"data":{"n":%d}}`, n), nil))
+		must(t, c.call("POST", fmt.Sprintf("plain/s%d", i), fmt.Sprintf(`{"n":%d}`, n), nil))
+		add("versioned", fmt.Sprintf("chaos/data/s%d", i), operators, n, "data", "data", "n")
+		add("plain", fmt.Sprintf("plain/s%d", i), operators, n, "data", "n")
+		token, err := c.issue(fmt.Sprintf(`,"policies":["keeper"],"meta":{"n":"%d"}`, n))
+		must(t, err)
+		must(t, newHolder(c, token).call("PUT", "cubbyhole/s", fmt.Sprintf(`{"n":%d}`, n), nil))
+		add("cubbyhole", "cubbyhole/s", []string{token}, n, "data", "n")
+	}
+	return append(all, f.hidden(t, c))
+}
+
+// hidden is a secret that one policy allows and another denies: damage must not let it through.
+func (f *fleet) hidden(t *testing.T, c *client) probe {
+	t.Helper()
+	must(t, c.call("PUT", "sys/policies/acl/wide", `{"policy":"path \"plain/*\" { capabilities = [\"read\"] }"}`, nil))
+	must(t, c.call("PUT", "sys/policies/acl/narrow", `{"policy":"path \"plain/s0\" { capabilities = [\"deny\"] }"}`, nil))
+	token, err := c.issue(`,"policies":["wide","narrow"]`)
+	must(t, err)
+	return probe{"hidden", func(c *client) (bool, string) {
+		a, err := newHolder(c, token).ask("GET", "plain/s0", nil)
+		if err == nil && a.status == http.StatusOK {
+			return false, "what a policy denies is let through"
+		}
+		return err == nil && a.status == http.StatusForbidden, ""
+	}}
+}
+
+// knows asks for a number with any of the tokens. That there is none would be a lie, as would another one be.
+func (c *client) knows(path string, tokens []string, want int, at ...string) (right bool, lie string) {
+	for _, token := range tokens {
+		a, err := newHolder(c, token).ask("GET", path, nil)
+		reasons, _ := a.body["errors"].([]any)
+		switch {
+		case err != nil:
+		case a.status == http.StatusOK && a.number(at...) == want:
+			right = true
+		case a.status == http.StatusOK, a.status == http.StatusNotFound && len(reasons) == 0:
+			lie = fmt.Sprintf("%s is answered with %d: %v", path, a.status, a.body)
+		}
+	}
+	return right, lie
+}
+
+// damage changes rows, has a node start on what is there, asks it all that is known, and puts the rows back.
+func (f *fleet) damage(t *testing.T, e editor, known []probe, what string, old, changed []row) (silent int) {
+	t.Helper()
+	for _, r := range changed {
+		e.write(t, r)
+	}
+	cold := f.nodes[2]
+	must(t, cold.kill())
+	if err := cold.start(); err == nil {
+		err = f.unsealWithin(cold, 3)
+		for _, i := range []int{0, 2} {
+			c := f.client(i, "")
+			for _, p := range known {
+				right, lie := p.ask(c)
+				if lie != "" {
+					t.Errorf("%s: node %s: %s: %s", what, f.nodes[i].spec.Name, p.name, lie)
+				}
+				if !right && i == 2 {
+					silent++
+				}
+			}
+			c.http.CloseIdleConnections()
+		}
+	} else {
+		silent = len(known)
+	}
+	for _, r := range old {
+		e.write(t, r)
+	}
+	return silent
+}
+
+// own are the kinds of row whose damage concerns what they are of and nothing else.
+func own(kind string) bool {
+	return strings.HasPrefix(kind, "d/root/m/") || strings.HasPrefix(kind, "d/root/token/") || strings.HasPrefix(kind, "d/root/policy/") || strings.HasPrefix(kind, "d/root/due/")
+}
+
+// damageIsFound damages rows of all kinds, and exchanges rows of the same kind.
+func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
+	known := f.furnished(t)
+	for _, p := range known {
+		if right, lie := p.ask(f.client(1, "")); !right || lie != "" {
+			t.Fatalf("%s is not known from the start: %s", p.name, lie)
+		}
+	}
+	r := rand.New(rand.NewPCG(s, 3))
+	kinds := map[string][]row{}
+	for _, x := range e.rows(t) {
+		if k := kindOf(x.key); !strings.HasPrefix(k, "core/nodes/") { // nodes write these all the time
+			kinds[k] = append(kinds[k], x)
+		}
+	}
+	names := make([]string, 0, len(kinds))
+	for k := range kinds {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	noticed := 0
+	for i := range *damages {
+		kind := names[i%len(names)]
+		what, old, changed := disturb(r, kind, kinds[kind], i/len(names)%2 == 1)
+		start := time.Now()
+		silent := f.damage(t, e, known, what, old, changed)
+		if silent > 0 {
+			noticed++
+		}
+		t.Logf("%s: %d of %d are not answered, after %v", what, silent, len(known), time.Since(start).Round(time.Millisecond))
+		if own(kind) && silent > 4 {
+			t.Errorf("%s: %d of %d are not answered any more", what, silent, len(known))
+		}
+	}
+	if noticed == 0 {
+		t.Error("no damage was noticed: this shows nothing")
+	}
+	must(t, f.nodes[2].kill())
+	must(t, f.restart(f.nodes[2]))
+	for _, p := range known {
+		if right, lie := p.ask(f.client(2, "")); !right || lie != "" {
+			t.Errorf("%s is not answered after everything was put back: %s", p.name, lie)
+		}
+	}
+}
+
+// disturb flips a bit of a row, or exchanges two rows where there are two.
+func disturb(r *rand.Rand, kind string, rows []row, exchange bool) (what string, old, changed []row) {
+	r.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	if exchange && len(rows) > 1 {
+		return kind + " exchanged", rows[:2], []row{{rows[0].key, rows[1].value}, {rows[1].key, rows[0].value}}
+	}
+	v := bytes.Clone(rows[0].value)
+	at := r.IntN(len(v))
+	v[at] ^= 1 << r.IntN(8)
+	return fmt.Sprintf("%s changed at %d of %d", kind, at, len(v)), rows[:1], []row{{rows[0].key, v}}
+}
+
+func TestDamage(t *testing.T) {
+	t.Run("postgres", func(t *testing.T) {
+		f := newFleet(t, "postgres", nil)
+		damageIsFound(t, f, postgresEditor{f}, drawn(t))
+	})
+	t.Run("etcd", func(t *testing.T) {
+		f := newFleet(t, "external", nil)
+		c, err := clientv3.New(clientv3.Config{Endpoints: []string{f.cluster.Endpoint}, DialTimeout: 5 * time.Second})
+		must(t, err)
+		t.Cleanup(func() { must(t, c.Close()) })
+		damageIsFound(t, f, etcdEditor{c}, drawn(t))
+	})
+}

@@ -1,0 +1,150 @@
+package chaos
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/strongroom/strongroom/test/postgres"
+)
+
+// site is a fleet whose store lies on one disk, which loses its power.
+type site struct {
+	f     *fleet
+	d     *disk
+	token string
+}
+
+// newSite starts a fleet whose store is on a disk of its own. Lying makes the store's syncs do nothing.
+func newSite(t *testing.T, engine string, lying bool) *site {
+	t.Helper()
+	s := &site{d: newDisk(t)}
+	for _, dir := range []string{s.d.dir, filepath.Dir(s.d.dir), filepath.Dir(filepath.Dir(s.d.dir))} {
+		must(t, os.Chmod(dir, 0o755)) // PostgreSQL runs as somebody else
+	}
+	switch engine {
+	case "postgres":
+		var env []string
+		if lying {
+			env = []string{"LD_PRELOAD=" + deaf(t)}
+		}
+		pg, err := postgres.StartIn(s.d.dir, env)
+		must(t, err)
+		s.f = (&fleet{engine: engine, pg: pg}).begin(t, nil)
+	case "external":
+		s.f = (&fleet{engine: engine, cluster: spec{Dir: filepath.Join(s.d.dir, "etcd"), NoSync: lying}}).begin(t, nil)
+	default:
+		s.f = newFleet(t, engine, func(_ int, sp *spec) { sp.Dir = filepath.Join(s.d.dir, sp.Name) })
+	}
+	s.token = s.f.root
+	must(t, s.d.sync()) // what was set up is not what is tested
+	return s
+}
+
+// sync writes everything on the disk down.
+func (d *disk) sync() error {
+	fd, err := unix.Open(d.dir, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(fd), unix.Close(fd))
+}
+
+// deaf builds a library whose syncs do nothing, for programs that are linked to the C library.
+func deaf(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)))
+	source, lib := filepath.Join(dir, "deaf.c"), filepath.Join(dir, "deaf.so")
+	must(t, os.WriteFile(source, []byte("int fsync(int f){return 0;}\nint fdatasync(int f){return 0;}\nint sync_file_range(int f,long a,long b,unsigned c){return 0;}\n"), 0o600))
+	must(t, command("gcc", "-shared", "-fPIC", "-o", lib, source))
+	return lib
+}
+
+// outage takes the power of the store's disk away; all processes end. Then everything is started again.
+func (s *site) outage() error {
+	err := s.d.cut()
+	for _, n := range s.f.nodes {
+		err = errors.Join(err, n.kill())
+	}
+	off, on := func() error { return nil }, func() error { return nil }
+	switch {
+	case s.f.pg != nil:
+		off, on = s.f.pg.Kill, s.f.pg.Restart
+	case s.f.etcd != nil:
+		off, on = s.f.etcd.Kill, s.f.startEtcd
+	}
+	if err = errors.Join(err, off(), s.d.unmount(), s.d.mount(), on()); err != nil {
+		return err
+	}
+	started := make(chan error, fleetSize)
+	for _, n := range s.f.nodes {
+		go func() { started <- s.f.restart(n) }()
+	}
+	for range s.f.nodes {
+		err = errors.Join(err, <-started)
+	}
+	return err
+}
+
+// outages cuts the power under load again and again, and returns what was lost.
+func outages(t *testing.T, engine string, lying bool) (lost []string, acked int) {
+	t.Helper()
+	s, next, l := newSite(t, engine, lying), moments(t), newLedger()
+	for k := range *cuts + 1 {
+		c := s.f.client(k%fleetSize, s.token)
+		if err := awaitFor(10*time.Second, "the node works again", func() bool { return c.call("PUT", "cubbyhole/whole", `{"n":1}`, nil) == nil }); err != nil {
+			return append(lost, err.Error()), l.total
+		}
+		if lost = c.losses(t, l); len(lost) > 0 || k == *cuts {
+			break
+		}
+		l.power(true)
+		finished := make(chan error, 1)
+		go func() { finished <- c.load(l) }()
+		<-time.After(next() + 300*time.Millisecond)
+		l.power(false)
+		if err := s.outage(); err != nil {
+			return []string{"it does not start again: " + err.Error()}, l.total
+		}
+		<-finished
+	}
+	return lost, l.total
+}
+
+// TestOutage cuts the power of the disk that a fleet's store is on.
+func TestOutage(t *testing.T) {
+	for _, engine := range []string{"postgres", "etcd"} {
+		t.Run(engine, func(t *testing.T) {
+			if !possible(t) {
+				return
+			}
+			lost, acked := outages(t, engine, false)
+			report(t, lost)
+			t.Logf("%d power cuts, %d acknowledged writes", *cuts, acked)
+			if acked < *cuts*writers {
+				t.Errorf("only %d writes were acknowledged: this shows nothing", acked)
+			}
+		})
+	}
+}
+
+// TestOutageControl must lose writes: the same, with syncs that do nothing.
+func TestOutageControl(t *testing.T) {
+	for _, engine := range []string{"postgres", "external"} {
+		t.Run(engine, func(t *testing.T) {
+			if !possible(t) {
+				return
+			}
+			lost, acked := outages(t, engine, true)
+			if len(lost) == 0 {
+				t.Fatalf("a store that never syncs lost none of %d acknowledged writes in %d power cuts: the test sees nothing", acked, *cuts)
+			}
+			t.Logf("the control lost as it must: %s", brief(lost))
+		})
+	}
+}

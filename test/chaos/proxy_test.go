@@ -1,0 +1,154 @@
+package chaos
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// proxy forwards connections to an address that may change, slows them, stops without closing any as a network does that
+// is cut, or resets them all.
+type proxy struct {
+	listen net.Listener
+
+	mu    sync.Mutex
+	to    string
+	delay time.Duration
+	conns map[net.Conn]bool
+	held  chan struct{} // nil while it forwards; closed when it does again
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{to: to, listen: l, conns: map[net.Conn]bool{}}
+	go p.run()
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		p.release()
+		p.reset()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.listen.Addr().String() }
+
+func (p *proxy) run() {
+	for {
+		in, err := p.listen.Accept()
+		if err != nil {
+			return
+		}
+		go p.serve(in)
+	}
+}
+
+func (p *proxy) serve(in net.Conn) {
+	p.pass()
+	p.mu.Lock()
+	to := p.to
+	p.mu.Unlock()
+	out, err := net.Dial("tcp", to)
+	if err != nil {
+		in.Close()
+		return
+	}
+	p.mu.Lock()
+	p.conns[in], p.conns[out] = true, true
+	p.mu.Unlock()
+	go p.copy(in, out)
+	p.copy(out, in)
+}
+
+// copy forwards one direction. Both ends are closed when it ends: nobody here speaks on after half a close.
+func (p *proxy) copy(to, from net.Conn) {
+	defer func() {
+		to.Close()
+		from.Close()
+		p.mu.Lock()
+		delete(p.conns, to)
+		delete(p.conns, from)
+		p.mu.Unlock()
+	}()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.pass()
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// pass waits while the proxy holds, and for its delay.
+func (p *proxy) pass() {
+	p.mu.Lock()
+	held, delay := p.held, p.delay
+	p.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	if delay > 0 {
+		<-time.After(delay)
+	}
+}
+
+// hold stops forwarding. Who connects meanwhile is let in and hears nothing.
+func (p *proxy) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil {
+		p.held = make(chan struct{})
+	}
+}
+
+// release undoes hold.
+func (p *proxy) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held != nil {
+		close(p.held)
+		p.held = nil
+	}
+}
+
+// slow delays each piece from now on.
+func (p *proxy) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// reset closes all connections without a farewell.
+func (p *proxy) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			if err := tcp.SetLinger(0); err != nil && !errors.Is(err, net.ErrClosed) {
+				continue
+			}
+		}
+		c.Close()
+	}
+}
+
+// turn forwards new connections to another address, and ends those to the former.
+func (p *proxy) turn(to string) {
+	p.mu.Lock()
+	p.to = to
+	p.mu.Unlock()
+	p.reset()
+}
