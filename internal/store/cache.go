@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type Cache struct {
 	deps     deps          // what the memos keep rests on
 	moved    chan struct{} // closed when applied moves; nil while nobody waits
 	stopped  error         // why the cache no longer follows
+	trouble  error         // why it has not been able to follow for a while
 	closeErr error         // what closing feeds returned
 }
 
@@ -95,14 +97,14 @@ func (c *Cache) wait(ctx context.Context, rev Rev) error {
 }
 
 // moving is a channel that is closed when applied next moves, and the reason if
-// it never will.
+// it never will, or not soon.
 func (c *Cache) moving() (<-chan struct{}, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.moved == nil {
 		c.moved = make(chan struct{})
 	}
-	return c.moved, c.stopped
+	return c.moved, cmp.Or(c.stopped, c.trouble)
 }
 
 // Close ends the cache. Memos then answer nothing that Fresh vouches for.
@@ -128,6 +130,7 @@ func (c *Cache) follow(feed Feed) {
 			c.lose()
 		}
 		c.closeFeed(feed)
+		attempt++
 		if feed, err = c.resume(err, &attempt); err != nil {
 			c.stop(err)
 			return
@@ -139,6 +142,7 @@ func (c *Cache) follow(feed Feed) {
 func (c *Cache) apply(change Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.trouble = nil
 	for _, key := range change.Keys {
 		c.deps.changed(key)
 	}
@@ -187,6 +191,7 @@ func (c *Cache) resume(err error, attempt *int) (Feed, error) {
 		if c.ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return nil, ErrClosed
 		}
+		c.ail(err, *attempt)
 		var feed Feed
 		if errors.Is(err, ErrCompacted) {
 			feed, err = c.restart()
@@ -209,9 +214,25 @@ func (c *Cache) restart() (Feed, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.trouble = nil
 	c.deps.all()
 	c.advance(rev)
 	return feed, nil
+}
+
+// patience is how many attempts to follow may fail, in a good second, before who waits
+// is told: what a store that answers Sync has to report cannot be taken over.
+const patience = 8
+
+// ail tells who waits, from the last of several attempts on, why nothing moves.
+func (c *Cache) ail(err error, attempt int) {
+	if attempt < patience {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trouble = fmt.Errorf("store: cannot be followed: %w", err)
+	c.advance(Rev(c.applied.Load()))
 }
 
 // pause waits before another attempt to reach the store: 10 ms, then twice as

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
@@ -239,6 +240,29 @@ func TestFreshAfterBrokenFeeds(t *testing.T) {
 		want(t, c, m, "k", "last")
 		if s.watches.Load() < 20 {
 			t.Errorf("only %d watches: the feed was never broken", s.watches.Load())
+		}
+	})
+}
+
+// TestFreshTellsOfAFeedThatDoesNotHeal breaks the feed for good while the store answers: who
+// waits hears of it soon, and is served again once it is mended.
+func TestFreshTellsOfAFeedThatDoesNotHeal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &faulty{Store: mem.Open()}
+		c := newCache(t, s)
+		s.broken.Store(1 << 40)
+		set(t, s, "k", "1")
+		began := time.Now()
+		if _, err := c.Fresh(t.Context()); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Fresh returns %v", err)
+		}
+		if waited := time.Since(began); waited > 5*time.Second {
+			t.Errorf("it took %v", waited)
+		}
+		s.broken.Store(0)
+		time.Sleep(2 * time.Second)
+		if _, err := c.Fresh(t.Context()); err != nil {
+			t.Errorf("after it was mended: %v", err)
 		}
 	})
 }
