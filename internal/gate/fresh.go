@@ -1,5 +1,12 @@
 package gate
 
+import (
+	"context"
+	"errors"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
 // freshen makes sure that what this node remembers is as new as the store, and that
 // it still serves: it may have been paused while all nodes were ordered to seal.
 func (p *passage) freshen() error {
@@ -12,4 +19,15 @@ func (p *passage) freshen() error {
 		err = p.gate.errSealed()
 	}
 	return err
+}
+
+// unreachable is what a request meets on a node that cannot learn how far its store is.
+// Nothing was done for it.
+func unreachable(err error) error {
+	var known *api.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &api.Error{Kind: api.Unavailable, Message: "this node cannot reach its store; nothing was done",
+		Hint: "ask another node, or try again; the server's log has the cause", Err: err}
 }

@@ -56,7 +56,7 @@ func (p *passage) run() (err error) {
 	defer p.leave()
 	defer p.recovered(&err)
 	if err := p.step("fresh", (*passage).freshen); err != nil {
-		return fmt.Errorf("learning the store's revision: %w", err)
+		return unreachable(err)
 	}
 	p.call.Context = store.Confirmed(p.call.Context, p.began)
 	if err := p.step("locate", (*passage).locate); err != nil {

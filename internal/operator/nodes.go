@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 )
@@ -42,6 +43,9 @@ func (d *Desk) seal(c *api.Call, q *SealRequest) (*SealAnswer, error) {
 	return answer, nil
 }
 
+// healthTime bounds how long it is tried to reach the store.
+const healthTime = 2 * time.Second
+
 // health answers with the status code that load balancers read. A node that is
 // unsealed reads from the store: one that cannot, or that is behind, is unhealthy, and
 // so is one that refuses requests for want of an audit device.
@@ -51,9 +55,15 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 			return nil, api.Errorf(api.Invalid, "a status code must be between 200 and 599")
 		}
 	}
-	s, err := d.status(c)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(c, healthTime)
+	defer cancel()
+	s, err := d.status(ctx)
+	if err != nil && d.Barrier.Sealed() {
 		return nil, &api.Error{Kind: api.Unavailable, Message: "the store cannot be read", Err: err}
+	}
+	if err != nil { // an unsealed node is not to be taken for a sealed one
+		d.Log.Warn("this node is unhealthy: the store cannot be read", slog.Any("error", err))
+		s = &SealStatus{Initialized: true, ClusterName: d.ClusterName, ClusterID: d.Barrier.ClusterID()}
 	}
 	h := &Health{Initialized: s.Initialized, Sealed: s.Sealed, PerfMode: "disabled", DRMode: "disabled", ServerTime: c.Now.Unix(),
 		Version: d.Version, ClusterName: s.ClusterName, ClusterID: s.ClusterID}
@@ -63,7 +73,7 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 		code = q.UninitCode
 	case s.Sealed:
 		code = q.SealedCode
-	case d.Audited(c) != nil:
+	case err != nil, d.Audited(c) != nil:
 		code = q.HAUnhealthyCode
 	default:
 		if err := d.Probe(c); err != nil {

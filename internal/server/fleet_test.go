@@ -210,6 +210,16 @@ func (s *stuck) fail(err error) {
 	s.err = err
 }
 
+// Get implements store.Store.
+func (s *stuck) Get(ctx context.Context, key string) (store.Entry, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.err != nil {
+		return store.Entry{Key: key}, s.err
+	}
+	return s.Engine.Get(ctx, key)
+}
+
 // Sync implements store.Store.
 func (s *stuck) Sync(ctx context.Context) (store.Rev, error) {
 	s.mu.RLock()
@@ -233,7 +243,7 @@ func TestHealthReads(t *testing.T) {
 		t.Errorf("health of a node without its store: %s", a.Body)
 	}
 	s.Want(t, 299, "GET", "sys/health?haunhealthycode=299", "", "")
-	if a := s.Do(t, "GET", "auth/token/lookup-self", servertest.Root, ""); a.Status < 500 {
+	if a := s.Do(t, "GET", "auth/token/lookup-self", servertest.Root, ""); a.Status != 503 || !strings.Contains(a.Text(), "cannot reach its store") || strings.Contains(a.Text(), "network") {
 		t.Errorf("a node that cannot reach the store answers %d: %s", a.Status, a.Body)
 	}
 	st.fail(nil)

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -260,6 +262,33 @@ func TestWaitsForAll(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestWaitsForOneList starts two new members whose configurations differ: no cluster is
+// founded, in which the third would have no place, and each says why.
+func TestWaitsForOneList(t *testing.T) {
+	f := newFleet(t, "a", "b", "c")
+	short := &fleet{TB: t, dir: f.dir, config: f.config, members: map[string]*Member{}}
+	short.config.Members = f.config.Members[:2]
+	var log bytes.Buffer
+	short.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := short.tryStart(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a, which knows nothing of c, ends with %v", err)
+		}
+	})
+	wg.Go(func() {
+		if err := f.tryStart(ctx, "b"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("b ends with %v", err)
+		}
+	})
+	wg.Wait()
+	if !strings.Contains(log.String(), errOthers.Error()) && !strings.Contains(log.String(), "connection refused") {
+		t.Errorf("the log does not say why it waits: %s", log.String())
+	}
 }
 
 // authority makes certificates.

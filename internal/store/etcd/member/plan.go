@@ -23,6 +23,7 @@ const (
 	membersPath = "/members"        // answered by a member of a cluster
 	askTimeout  = 2 * time.Second
 	askPause    = 200 * time.Millisecond
+	tellEvery   = 50      // rounds of asking
 	maxAnswer   = 1 << 20 // bytes
 )
 
@@ -47,16 +48,15 @@ func (c Config) plan(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	defer stop()
-	for silent := []string(nil); ; {
-		answers := c.askAll(ctx, client)
+	for told := 0; ; told++ {
+		answers, reasons := c.askAll(ctx, client)
 		p, missing, err := c.decide(answers)
 		if err != nil || len(missing) == 0 {
 			return p, err
 		}
-		if !slices.Equal(silent, missing) {
-			c.Logger.Info("etcd: waiting for members that have not been heard of", "members", missing)
+		if told%tellEvery == 0 {
+			c.Logger.Warn("etcd: waiting for members that have not been heard of as new", "members", missing, "reasons", reasons)
 		}
-		silent = missing
 		if err := pause(ctx, askPause); err != nil {
 			return plan{}, fmt.Errorf("waiting for %s: %w", strings.Join(missing, ", "), err)
 		}
@@ -157,31 +157,51 @@ func (c Config) listed(list []known) string {
 	return strings.Join(out, ",")
 }
 
-// askAll asks all others at once. Who does not answer is left out.
-func (c Config) askAll(ctx context.Context, client *http.Client) map[string]answer {
+// list is the members that the configuration lists, the same for all whose
+// configuration lists the same.
+func (c Config) list() string {
+	var all []string
+	for _, p := range c.Members {
+		all = append(all, p.Name+"="+p.URL)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}
+
+// askAll asks all others at once. Who does not answer is left out, with the reason.
+func (c Config) askAll(ctx context.Context, client *http.Client) (answers map[string]answer, reasons []string) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	out := map[string]answer{}
+	answers = map[string]answer{}
 	for _, u := range c.others() {
 		wg.Go(func() {
-			a, err := ask(ctx, client, u)
-			if err != nil {
-				c.Logger.Debug("etcd: a member does not answer", "member", u, "error", err)
-				return
-			}
+			a, err := c.ask(ctx, client, u)
 			mu.Lock()
 			defer mu.Unlock()
-			out[u] = a
+			if err != nil {
+				reasons = append(reasons, u+": "+err.Error())
+				return
+			}
+			answers[u] = a
 		})
 	}
 	wg.Wait()
-	return out
+	slices.Sort(reasons)
+	return answers, reasons
 }
 
-func ask(ctx context.Context, client *http.Client, u string) (answer, error) {
-	status, _, err := get(ctx, client, u+newPath)
-	if err != nil || status == http.StatusOK {
-		return answer{isNew: err == nil}, err
+// errOthers is why a member that is as new is not founded a cluster with.
+var errOthers = errors.New("its configuration lists other members than this one's: correct one of them, and start it again")
+
+func (c Config) ask(ctx context.Context, client *http.Client, u string) (answer, error) {
+	status, list, err := get(ctx, client, u+newPath)
+	switch {
+	case err != nil:
+		return answer{}, err
+	case status == http.StatusOK && string(list) != c.list():
+		return answer{}, errOthers
+	case status == http.StatusOK:
+		return answer{isNew: true}, nil
 	}
 	status, body, err := get(ctx, client, u+membersPath)
 	if err != nil || status != http.StatusOK {
@@ -234,7 +254,10 @@ func (c Config) announce() (stop func(), err error) {
 		}
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+newPath, func(http.ResponseWriter, *http.Request) {})
+	list := []byte(c.list())
+	mux.HandleFunc("GET "+newPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Write(list) // who asks and is gone asks again
+	})
 	s := &http.Server{Handler: mux, ReadTimeout: askTimeout, WriteTimeout: askTimeout}
 	done := make(chan struct{})
 	go func() {
