@@ -1,7 +1,8 @@
 package gate
 
 // freshen makes sure that what this node remembers is as new as the store, and that
-// it still serves: it may have been paused while all nodes were ordered to seal.
+// it still serves: it may have been paused while all nodes were ordered to seal, or while
+// an audit device was enabled.
 func (p *passage) freshen() error {
 	var err error
 	if p.began, err = p.house.Cache.Moment(&p.call); err != nil {
@@ -11,5 +12,8 @@ func (p *passage) freshen() error {
 	if err == nil && recalled {
 		err = p.gate.errSealed()
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return p.house.CatchUp(&p.call)
 }
