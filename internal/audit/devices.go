@@ -29,8 +29,9 @@ type Devices struct {
 	configured []*Declaration
 	broker     *Broker
 
-	mu   sync.Mutex // held while the sinks change
-	open map[string]*opened
+	mu     sync.Mutex // held while the sinks change
+	open   map[string]*opened
+	closed bool
 }
 
 // opened is a device that is in use.
@@ -167,10 +168,14 @@ func put(tx *store.Tx, d *Declaration) error {
 
 // Reload makes the broker's sinks what the store says, as after a change
 // through another node. Devices that have not changed keep their sink. A device
-// that cannot be opened on this node stays, and fails each write.
+// that cannot be opened on this node stays, and fails each write. Nothing is opened any
+// more after Close.
 func (d *Devices) Reload(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return errShut
+	}
 	rows, err := d.store.List(ctx, store.Prefix(devicePrefix))
 	if err != nil {
 		return err
@@ -191,6 +196,8 @@ func (d *Devices) Reload(ctx context.Context) error {
 	}
 	return d.swap(next, headers)
 }
+
+var errShut = &api.Error{Kind: api.Unavailable, Message: "the server is sealing"}
 
 // opened is the device of a row; nil when this node does not use it.
 func (d *Devices) opened(e store.Entry) (*opened, error) {
@@ -249,6 +256,7 @@ func (d *Devices) Close() error {
 		errs = append(errs, o.sink.line.close())
 	}
 	clear(d.open)
+	d.closed = true
 	return errors.Join(errs...)
 }
 

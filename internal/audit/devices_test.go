@@ -354,3 +354,17 @@ func TestPrefix(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsOpenedAfterClose has a request come late, as the server seals: its file
+// would never be closed.
+func TestNothingIsOpenedAfterClose(t *testing.T) {
+	dir := t.TempDir()
+	n := newNode(t, mem.Open(), dir)
+	if _, err := n.call(api.Write, "audit/x", enableBody(filepath.Join(dir, "x.log"))); err != nil {
+		t.Fatal(err)
+	}
+	must(t, n.Close())
+	if err := n.Reload(t.Context()); api.KindOf(err) != api.Unavailable || len(n.open) > 0 {
+		t.Errorf("%d devices are open after closing: %v", len(n.open), err)
+	}
+}

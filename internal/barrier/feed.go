@@ -3,6 +3,7 @@ package barrier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 // Watch reports the commits of the store below with the entries they wrote. A
 // commit that wrote none, such as a rotation, is reported without keys, so that a
 // watcher's revision keeps up. Changes that other nodes made to the key ring and
-// to namespace keys take effect before Next returns theirs or any later commit.
+// to namespace keys take effect before Next returns theirs or any later commit;
+// what they changed before, which no feed may have told, before Watch returns.
 func (b *Barrier) Watch(ctx context.Context, after store.Rev) (store.Feed, error) {
 	s, err := b.current()
 	if err != nil {
@@ -21,6 +23,9 @@ func (b *Barrier) Watch(ctx context.Context, after store.Rev) (store.Feed, error
 	f, err := b.phys.Watch(ctx, after)
 	if err != nil {
 		return nil, err
+	}
+	if err := s.startOver(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return &feed{Feed: f, session: s}, nil
 }
@@ -38,11 +43,7 @@ func (b *Barrier) Follow(ctx context.Context) error {
 }
 
 func (b *Barrier) followOnce(ctx context.Context) error {
-	s, err := b.current()
-	if err != nil {
-		return err
-	}
-	rev, err := b.phys.Sync(ctx)
+	rev, err := b.Sync(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,17 +51,65 @@ func (b *Barrier) followOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.startOver(ctx)
 	for err == nil {
 		_, err = f.Next(ctx)
 	}
 	return errors.Join(err, f.Close())
 }
 
-// startOver drops what may have changed unseen.
+// startOver drops what may have changed unseen. The store may also have gone back to
+// where it lacks epochs that this node has written under, or will: they are put back.
 func (s *session) startOver(ctx context.Context) error {
 	s.evictAll()
-	return s.reloadRing(ctx)
+	for range rotateAttempts {
+		again, err := s.meetRing(ctx)
+		if !again || err != nil && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("barrier: the key ring changes too often: %w", store.ErrConflict)
+}
+
+// meetRing takes over the stored ring when it has all epochs of this node's. When it is
+// this node's as it was before, it writes the epochs that are missing and reports that
+// the ring is to be read again.
+func (s *session) meetRing(ctx context.Context) (again bool, err error) {
+	r, wipe, err := s.loadRing(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer wipe()
+	var value []byte
+	err = s.useRoot(func(root []byte) error {
+		if r.extends(s.ring) || !s.ring.extends(r) {
+			return nil
+		}
+		return Erasing(func() (err error) {
+			value, err = s.ring.seal(root, s.cluster)
+			return err
+		})
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case value == nil:
+		return false, s.replaceRing(r)
+	}
+	return true, s.commitRing(ctx, r.rev, value)
+}
+
+// replaceRing adopts a ring whatever its revision: that of a store that has gone back
+// is smaller.
+func (s *session) replaceRing(r *ring) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead.Load() {
+		return ErrSealed
+	}
+	if !r.extends(s.ring) {
+		return ErrRolledBack
+	}
+	return s.takeOver(r)
 }
 
 type feed struct {

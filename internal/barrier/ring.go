@@ -203,7 +203,12 @@ func (s *session) writeRing(ctx context.Context, r *ring) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.phys.Commit(ctx, []store.Check{{Key: keyRingKey, Rev: r.rev}},
+	return s.commitRing(ctx, r.rev, value)
+}
+
+// commitRing commits the stored form of a ring in the place of a revision.
+func (s *session) commitRing(ctx context.Context, rev store.Rev, value []byte) error {
+	_, err := s.phys.Commit(ctx, []store.Check{{Key: keyRingKey, Rev: rev}},
 		[]store.Write{{Key: keyRingKey, Value: value}})
 	if err != nil {
 		return fmt.Errorf("barrier: writing the key ring: %w", err)

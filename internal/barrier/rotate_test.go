@@ -338,3 +338,51 @@ func FuzzRing(f *testing.F) {
 		}
 	})
 }
+
+// TestStoreThatGoesBack has the store lose a rotation under a running node, as a fail-over
+// to a standby that is behind does, or a restore. What the node writes afterwards must be
+// readable to who is unsealed later, and it must learn what they rotate to.
+func TestStoreThatGoesBack(t *testing.T) {
+	phys := &replaced{Store: mem.Open()}
+	b := unsealed(t, phys)
+	older := mem.Open()
+	for range 3 {
+		rows, err := phys.List(t.Context(), store.Range{})
+		must(t, err)
+		for _, e := range rows {
+			set(t, older, e.Key, string(e.Value))
+		}
+	}
+	for range 20 {
+		must(t, b.Rotate(t.Context()))
+	}
+	phys.Store = older
+	set(t, b, "root/before", "1") // the node does not know yet
+	feed, err := b.Watch(t.Context(), 0)
+	must(t, err)
+	set(t, b, "root/after", "2")
+	later := unsealed(t, phys)
+	want(t, later, "root/before", "1")
+	want(t, later, "root/after", "2")
+	must(t, later.Rotate(t.Context()))
+	drain(t, b, feed)
+	if got := b.Status().Epoch; got != 22 {
+		t.Errorf("the node that was there before is at epoch %d, not 22", got)
+	}
+	must(t, feed.Close())
+}
+
+// replaced is a store whose data are replaced under who uses it.
+type replaced struct{ store.Store }
+
+// TestRingsThatWentApart has a rotation lost under a running node, and another made
+// in its place: the node refuses to go on.
+func TestRingsThatWentApart(t *testing.T) {
+	b, phys := fresh(t)
+	old := raw(t, phys, keyRingKey)
+	must(t, b.Rotate(t.Context()))
+	set(t, phys, keyRingKey, string(old))
+	must(t, unsealed(t, phys).Rotate(t.Context()))
+	_, err := b.Watch(t.Context(), 0)
+	wantErr(t, err, ErrRolledBack)
+}

@@ -127,6 +127,11 @@ func (s *session) adopt(r *ring) error {
 	if !r.extends(s.ring) {
 		return ErrRolledBack
 	}
+	return s.takeOver(r)
+}
+
+// takeOver makes the session's ring r, which extends it; the lock is held.
+func (s *session) takeOver(r *ring) error {
 	for _, e := range r.epochs[len(s.ring.epochs):] {
 		secret, err := s.keys.keep(e.secret)
 		if err != nil {

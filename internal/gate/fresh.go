@@ -8,7 +8,8 @@ import (
 )
 
 // freshen makes sure that what this node remembers is as new as the store, and that
-// it still serves: it may have been paused while all nodes were ordered to seal.
+// it still serves: it may have been paused while all nodes were ordered to seal, or while
+// an audit device was enabled.
 func (p *passage) freshen() error {
 	var err error
 	if p.began, err = p.house.Cache.Moment(&p.call); err != nil {
@@ -18,7 +19,10 @@ func (p *passage) freshen() error {
 	if err == nil && recalled {
 		err = p.gate.errSealed()
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return p.house.CatchUp(&p.call)
 }
 
 // unreachable is what a request meets on a node that cannot learn how far its store is.

@@ -116,6 +116,9 @@ type House struct {
 	// Recalled reports whether the node has been ordered to seal, as of no earlier
 	// than the cache's last Fresh.
 	Recalled func(context.Context) (bool, error)
+	// CatchUp makes what this node holds open, its audit devices, what the store says,
+	// as of no earlier than the cache's last Fresh.
+	CatchUp func(context.Context) error
 	// ConditionHeaders are the headers of a request that conditions of policies
 	// may weigh. Clients choose what stands in them.
 	ConditionHeaders []string

@@ -209,7 +209,7 @@ func must[T any](t testing.TB) func(T, error) T {
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	ctx, s := context.Background(), mem.Open()
-	f := &fixture{t: t, engine: &probe{}, sink: &sink{}, house: &gate.House{Data: s, Audit: audit.NewBroker(), Alone: true, Recalled: func(context.Context) (bool, error) { return false, nil }}}
+	f := &fixture{t: t, engine: &probe{}, sink: &sink{}, house: &gate.House{Data: s, Audit: audit.NewBroker(), Alone: true, Recalled: func(context.Context) (bool, error) { return false, nil }, CatchUp: func(context.Context) error { return nil }}}
 	h := f.house
 	h.Cache = must[*store.Cache](t)(store.NewCache(ctx, s))
 	h.Policies = policies.New(s, h.Cache, time.Now)

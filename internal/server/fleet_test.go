@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,12 +31,12 @@ type nodes struct {
 }
 
 // startNodes starts so many nodes on one store in memory.
-func startNodes(t *testing.T, n int) *nodes {
+func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	t.Helper()
 	data := mem.New(mem.Options{})
 	f := &nodes{}
 	for range n {
-		f.all = append(f.all, startNode(t, data))
+		f.all = append(f.all, startNode(t, data, auditDirs...))
 	}
 	made := f.all[0].Want(t, 200, "PUT", "sys/init", "", `{"secret_shares":1,"secret_threshold":1}`)
 	f.keys, f.root = []string{made.Field("keys").([]any)[0].(string)}, made.String("root_token")
@@ -45,8 +46,9 @@ func startNodes(t *testing.T, n int) *nodes {
 	return f
 }
 
-func startNode(t *testing.T, data *mem.Data) *servertest.Server {
+func startNode(t *testing.T, data *mem.Data, auditDirs ...string) *servertest.Server {
 	return servertest.Start(t, func(c *server.Config) {
+		c.AuditDirs = auditDirs
 		c.DevRoot = api.Secret{}
 		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}
 	})
@@ -152,6 +154,28 @@ func TestOrderHoldsForTheNextRequest(t *testing.T) {
 		b.Want(t, 503, "GET", "auth/token/lookup-self", f.root, "")
 		close(stop)
 		work.Wait()
+	}
+}
+
+// TestAuditDeviceHoldsForTheNextRequest enables and disables a device through one node: what
+// is asked through another at once is written there, or not any more.
+func TestAuditDeviceHoldsForTheNextRequest(t *testing.T) {
+	dir := t.TempDir()
+	f := startNodes(t, 2, dir)
+	a, b := f.all[0], f.all[1]
+	for i := range 30 {
+		file := filepath.Join(dir, fmt.Sprintf("%d.log", i))
+		a.Want(t, 204, "PUT", "sys/audit/main", f.root, `{"type":"file","options":{"file_path":"`+file+`"}}`)
+		b.Want(t, 200, "GET", "auth/token/lookup-self", f.root, "")
+		log, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(log), "auth/token/lookup-self") {
+			t.Fatalf("round %d: a request was answered that the device does not have: %v", i, err)
+		}
+		a.Want(t, 204, "DELETE", "sys/audit/main", f.root, "")
+		b.Want(t, 200, "GET", "auth/token/lookup-self", f.root, "")
+		if after, err := os.ReadFile(file); err != nil || strings.Count(string(after), "lookup-self") != strings.Count(string(log), "lookup-self") {
+			t.Fatalf("round %d: a device that was disabled is written to: %v", i, err)
+		}
 	}
 }
 

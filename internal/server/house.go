@@ -84,6 +84,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Settings = settings.New(s.barrier, cache)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		s.auditEnv(), s.config.Audit, h.Audit)
+	h.CatchUp = newAuditRows(cache, h.devices).catchUp
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters),
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
 	h.Leases = lease.New(lease.Config{Store: s.barrier, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
