@@ -20,6 +20,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -92,14 +93,16 @@ type Call struct {
 	Namespace Namespace
 	Mount     Mount
 	Caller    Caller
-	Path      string        // canonical path, relative to the mount
-	Store     store.Store   // the mount's own part of the encrypted store
-	Now       time.Time     // when the request was accepted
-	Remote    netip.Addr    // the client's address; invalid when not known
-	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
-	WrapJWT   bool          // the wrapping token, if there is one, is asked for as a JWT
-	Upkeep    Scheduler     // see Later
-	Upload    io.Reader     // the request's body; nil unless the endpoint has the flag Upload
+	Path      string              // canonical path, relative to the mount
+	Store     store.Store         // the mount's own part of the encrypted store
+	Now       time.Time           // when the request was accepted
+	Remote    netip.Addr          // the client's address; invalid when not known
+	WrapTTL   time.Duration       // of the wrapped answer that is asked for; 0: not wrapped
+	WrapJWT   bool                // the wrapping token, if there is one, is asked for as a JWT
+	Upkeep    Scheduler           // see Later
+	Upload    io.Reader           // the request's body; nil unless the endpoint has the flag Upload
+	Peer      []*x509.Certificate // the client's certificate and what it sent with it, not verified beyond the proof of possession; nil: none
+	Attempts  Attempts            // see Attempt
 
 	warnings []string
 	after    []func() error
@@ -217,6 +220,14 @@ type Auth struct {
 	DisplayName      string
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
+
+	// Of a login: who it is, and the names of the groups, in the method, that
+	// they are in. Without an Alias there is no identity.
+	Alias        *Alias
+	GroupAliases []string
+	// Private is what the method's Renew needs to know, at most a few KiB. It is
+	// encrypted in the store, and neither answered nor logged. With a batch token it is lost.
+	Private []byte
 }
 
 // Answer is a whole answer of any form, as it was made earlier and kept. Its

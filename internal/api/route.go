@@ -200,4 +200,7 @@ type Engine struct {
 	Upkeep func(ctx context.Context, mount store.Store, now time.Time) error
 	// Leases are the kinds of lease that the engine's answers ask for.
 	Leases map[string]LeaseKind
+	// Renew has a say in renewals of the auth method's tokens; nil: they are renewed
+	// within their terms.
+	Renew Renewer
 }

@@ -13,6 +13,7 @@ package gate
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -44,6 +46,7 @@ type Request struct {
 	Body      api.Body
 	Upload    io.Reader // the body as it comes, where Uploads says so; else nil
 	Token     api.Secret
+	Peer      []*x509.Certificate // see api.Call
 	Remote    netip.AddrPort
 	Headers   http.Header
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
@@ -108,6 +111,8 @@ type House struct {
 	Audit      *audit.Broker
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
+	Identity   *identity.Store
+	Attempts   api.Attempts  // nil: wrong credentials are not counted
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	Leases     *lease.Store
 	Refusals   Refusals // of this node, for sys/policies/explain
@@ -162,7 +167,8 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 		return &Response{RequestID: r.ID, Err: g.errSealed()}
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
-	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep}
+	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep,
+		Peer: r.Peer, Attempts: h.Attempts}
 	g.flight.begin(p)
 	defer g.flight.end(p)
 	if err := p.run(); err != nil {
@@ -226,6 +232,9 @@ func (g *Gate) Client(ctx context.Context, text api.Secret, from netip.Addr) (wh
 	}
 	t, err := h.Tokens.Lookup(ctx, text.Reveal(), g.now())
 	if err != nil || t.Wrapping() || !t.AllowedFrom(from) {
+		return "", false
+	}
+	if _, _, err := h.standing(ctx, t); err != nil {
 		return "", false
 	}
 	if t.Accessor == "" {

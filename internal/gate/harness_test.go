@@ -15,6 +15,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/gate"
+	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
@@ -31,6 +32,7 @@ type probe struct {
 	read  func(*api.Call) (*answer, error)
 	keys  []string
 	exist func(*api.Call) (bool, error)
+	login *api.Auth
 }
 
 type named struct {
@@ -113,6 +115,15 @@ func (p *probe) stream(*api.Call, *api.None) (*api.Raw, error) {
 }
 
 func (p *probe) named(*api.Call, *named) (*answer, error) { return &answer{"named"}, nil }
+
+func (p *probe) enter(*api.Call, *api.None) (*api.Auth, error) {
+	a := *p.login
+	return &a, nil
+}
+
+func lobbyRoutes() []api.Route[*probe] {
+	return []api.Route[*probe]{api.Handle(api.Write, "login", (*probe).enter, api.Public)}
+}
 
 func probeRoutes() []api.Route[*probe] {
 	return []api.Route[*probe]{
@@ -219,6 +230,7 @@ func newFixture(t testing.TB) *fixture {
 		Delete:  func(*store.Tx, string) error { return nil },
 	}, time.Now)
 	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
+	h.Identity = identity.New(s, h.Cache, time.Now)
 	h.Wrapping = wrapping.New(s, h.Tokens, "")
 	h.Settings = settings.New(s, h.Cache)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
@@ -243,6 +255,7 @@ func (f *fixture) install() {
 	eps := must[[]*api.Endpoint](t)(api.Bind(f.engine, probeRoutes()))
 	err := f.house.Mounts.Install([]api.Engine{
 		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "probe", Endpoints: eps},
+		{Type: "lobby", Auth: true, Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.engine, lobbyRoutes()))},
 	})
 	if err == nil {
 		err = f.house.Mounts.Furnish(context.Background(), namespace.RootID)

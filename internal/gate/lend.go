@@ -26,9 +26,10 @@ func (p *passage) lend() error {
 	return nil
 }
 
-// takeBack ends the lease of an answer that nobody gets. Should this fail, the
+// takeBack ends the lease and the token of an answer that nobody gets. Should this fail, the
 // lease ends at its time.
 func (p *passage) takeBack() {
+	p.revokeIssued()
 	if p.lent == nil {
 		return
 	}

@@ -34,12 +34,13 @@ type passage struct {
 	lost     error // why no endpoint was found
 	missing  error // why the namespace that answers is none
 	token    *token.Token
-	using    holder   // the token, when its uses are limited
-	spent    bool     // this is the token's last use
-	req      any      // decoded
-	unknown  []string // names of parameters that the request has no field for
-	misread  error    // why the body did not decode
-	page     int      // most keys of a list that is filtered; 0: all
+	issued   *api.Auth // the token that was made for a login; nil: none
+	using    holder    // the token, when its uses are limited
+	spent    bool      // this is the token's last use
+	req      any       // decoded
+	unknown  []string  // names of parameters that the request has no field for
+	misread  error     // why the body did not decode
+	page     int       // most keys of a list that is filtered; 0: all
 	decision policy.Decision
 	acl      *policy.ACL
 	facts    *policy.Facts  // nil where no policy has a condition
@@ -265,6 +266,10 @@ func (p *passage) owner() error {
 	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
+	acl, names, err := p.house.standing(&p.call, t)
+	if err != nil {
+		return err
+	}
 	if t.NumUses != 0 {
 		p.using = holder{t.NamespaceID, t.ID}
 		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
@@ -274,13 +279,11 @@ func (p *passage) owner() error {
 	}
 	p.token = t
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
-		Policies: t.Policies, Namespace: owner.API(), Batch: t.Type == token.Batch}
+		Policies: names, Namespace: owner.API(), Batch: t.Type == token.Batch}
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	if p.acl, err = p.house.Policies.ACL(&p.call, t.NamespaceID, t.Policies); err != nil {
-		return err
-	}
+	p.acl = acl
 	if err := p.atHome(); err != nil {
 		return err
 	}
@@ -471,6 +474,9 @@ func (p *passage) answer() (err error) {
 		return err
 	}
 	if err := p.dispatch(); err != nil {
+		return err
+	}
+	if err := p.admit(); err != nil {
 		return err
 	}
 	if err := p.lend(); err != nil || p.r.WrapTTL == 0 {

@@ -89,7 +89,14 @@ func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string, refu
 	if owner == nil || !strings.HasPrefix(c.Namespace.Path, owner.Path) {
 		return nil, api.Errorf(api.Invalid, "%s", refusal)
 	}
-	return h.capabilitiesWith(c, owner.API(), t.Policies, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t) })
+	_, names, err := h.standing(c, t)
+	if api.KindOf(err) == api.Denied {
+		return nil, api.Errorf(api.Invalid, "%s", refusal)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h.capabilitiesWith(c, owner.API(), names, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t) })
 }
 
 // capabilitiesWith answers for policies and what is known of who has them. Where

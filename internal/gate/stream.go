@@ -80,7 +80,7 @@ func (p *passage) still(ctx context.Context) bool {
 	if err != nil || !t.AllowedFrom(p.call.Remote) {
 		return false
 	}
-	acl, err := p.house.Policies.ACL(ctx, t.NamespaceID, t.Policies)
+	acl, _, err := p.house.standing(ctx, t)
 	if err != nil {
 		return false
 	}

@@ -35,8 +35,10 @@ func allowed() map[string][]string {
 		"internal/snapshot":           {"internal/api", "internal/barrier", "internal/fleet", "internal/seal", "internal/snapshot/framed", "internal/store"},
 		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
-		"internal/auth/*":             {"internal/api", "internal/store"},
-		"internal/gate":               {"internal/api", "internal/audit", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
+		"internal/auth/*":             {"internal/api", "internal/outbound", "internal/store"},
+		"internal/outbound":           {},
+		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
+		"internal/identity":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/lease":              {"internal/api", "internal/mount", "internal/namespace", "internal/schedule", "internal/store", "internal/token"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
 		"internal/telemetry":          {"internal/api", "internal/gate", "internal/store"},

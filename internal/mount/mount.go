@@ -117,7 +117,17 @@ func (e *Entry) API() api.Mount {
 // Table is all mounts of one namespace, immutable.
 type Table struct {
 	byPath map[string]*Entry
+	byID   map[string]*Entry
 	paths  []string // sorted
+}
+
+func newTable(mounts int) *Table {
+	return &Table{byPath: make(map[string]*Entry, mounts), byID: make(map[string]*Entry, mounts)}
+}
+
+func (t *Table) add(e *Entry) {
+	t.byPath[e.Path], t.byID[e.ID] = e, e
+	t.paths = append(t.paths, e.Path)
 }
 
 // Resolve finds the mount that a namespace-relative path lies in and the rest of
@@ -151,12 +161,7 @@ func (t *Table) Get(path string) *Entry { return t.byPath[path] }
 
 // ByID is the mount with an identifier, or nil.
 func (t *Table) ByID(id string) *Entry {
-	for _, e := range t.byPath {
-		if e.ID == id {
-			return e
-		}
-	}
-	return nil
+	return t.byID[id]
 }
 
 // ByAccessor is the mount with an accessor, or nil.
@@ -245,6 +250,11 @@ func (m *Mounts) routerFor(e *Entry) *api.Router {
 func (m *Mounts) LeaseKind(e *Entry, kind string) (api.LeaseKind, bool) {
 	k, ok := m.engines[engineKey(e.Type, e.Auth())].Leases[kind]
 	return k, ok
+}
+
+// Renewer is what a mount's auth method says to renewals of its tokens; nil: nothing.
+func (m *Mounts) Renewer(e *Entry) api.Renewer {
+	return m.engines[engineKey(e.Type, e.Auth())].Renew
 }
 
 // Stands reports whether a mount is at a path, for a transaction that then fails
@@ -343,15 +353,14 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{byPath: make(map[string]*Entry, len(es))}
+	t := newTable(len(es))
 	for _, row := range es {
 		e, err := store.DecodeJSON[Entry](row)
 		if err != nil {
 			return nil, err
 		}
 		e.router, e.system = m.routerFor(e), m.system
-		t.byPath[e.Path] = e
-		t.paths = append(t.paths, e.Path)
+		t.add(e)
 	}
 	return t, nil
 }
@@ -365,13 +374,12 @@ var builtins = []struct{ path, kind, description string }{
 
 // bare is the table of a namespace in which nothing has been mounted.
 func (m *Mounts) bare() *Table {
-	t := &Table{byPath: make(map[string]*Entry, len(builtins))}
+	t := newTable(len(builtins))
 	for _, b := range builtins {
 		e := m.entry(t, b.path, b.kind, b.description)
 		e.Builtin, e.system = true, m.system
 		e.router = m.routerFor(e)
-		t.byPath[e.Path] = e
-		t.paths = append(t.paths, e.Path)
+		t.add(e)
 	}
 	slices.Sort(t.paths)
 	return t

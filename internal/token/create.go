@@ -325,7 +325,10 @@ func (ch *child) setParent(t *Token) {
 		return
 	}
 	t.ParentID, t.ParentNamespace = ch.parent.ID, ch.parent.NamespaceID
-	t.EntityID = ch.parent.EntityID
+	if t.EntityID = ch.parent.EntityID; t.EntityID != "" && ch.parent.EntityNamespace() != t.NamespaceID {
+		t.EntityNS = ch.parent.EntityNamespace()
+	}
+	t.MountID, t.MountNamespace = ch.parent.MountID, ch.parent.MountNamespace
 }
 
 // setTTL resolves the child's lifetime; only a root token may have none. It

@@ -17,6 +17,7 @@ type Spec struct {
 	Namespace string   // identifier
 	Path      string   // of the login, such as auth/userpass/login/alice
 	Mount     Limits   // of the auth method's mount; zero fields: the server's
+	MountID   string   // of the auth method whose login it is; empty: none's
 	// Root makes a root token, which with TTL 0 never expires. It is for
 	// initialisation and for the ceremony that replaces a lost root token; nothing
 	// else can attach the root policy.
@@ -57,9 +58,15 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 		ExplicitMaxTTL:  sp.Auth.ExplicitMaxTTL,
 		MaxTTL:          sp.Auth.MaxTTL,
 		NumUses:         sp.Auth.NumUses,
+		MountID:         sp.MountID,
+		Login:           sp.MountID != "",
+		Private:         sp.Auth.Private,
+	}
+	if t.Login {
+		t.MountNamespace = sp.Namespace
 	}
 	if sp.Auth.TokenType == Batch {
-		t.Type, t.Renewable = Batch, false
+		t.Type, t.Renewable, t.Private = Batch, false, nil
 	}
 	if err := s.setLoginTTL(t, sp); err != nil {
 		return nil, err

@@ -1,7 +1,9 @@
 package token
 
 import (
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
@@ -75,6 +77,10 @@ func (s *Store) renew(c *api.Call, t *Token, increment api.Duration, text api.Se
 	if err != nil {
 		return nil, err
 	}
+	said, err := s.askMethod(c, t, increment.Std())
+	if err != nil {
+		return nil, err
+	}
 	var auth *api.Auth
 	var warnings []string
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
@@ -84,6 +90,10 @@ func (s *Store) renew(c *api.Call, t *Token, increment api.Duration, text api.Se
 			return err
 		}
 		tm := terms{Limits: limits, asked: increment.Std(), warn: func(w string) { warnings = append(warnings, w) }}
+		if now != nil && said != nil {
+			now.MaxTTL, now.Period = said.MaxTTL, said.Period
+			tm.usual = said.TTL
+		}
 		if auth, err = s.extend(c, tx, now, tm); err != nil {
 			return err
 		}
@@ -99,6 +109,23 @@ func (s *Store) renew(c *api.Call, t *Token, increment api.Duration, text api.Se
 	return auth, nil
 }
 
+// askMethod asks the auth method whether a token of its login may be renewed; nil:
+// it has nothing to say.
+func (s *Store) askMethod(c *api.Call, t *Token, increment time.Duration) (*api.Auth, error) {
+	if !t.Login || s.Renewal == nil || !t.Alive(c.Now) {
+		return nil, nil
+	}
+	said, err := s.Renewal(c, t, increment)
+	if err != nil || said == nil {
+		return nil, err
+	}
+	names, err := Spec{Auth: *said}.policies()
+	if err == nil && !slices.Equal(names, t.Policies) {
+		err = &api.Error{Kind: api.Invalid, Message: "policies have changed, not renewing", Hint: "log in again"}
+	}
+	return said, err
+}
+
 // extend sets a token's new expiry as part of a transaction.
 func (s *Store) extend(c *api.Call, tx *store.Tx, t *Token, tm terms) (*api.Auth, error) {
 	switch {
@@ -107,7 +134,10 @@ func (s *Store) extend(c *api.Call, tx *store.Tx, t *Token, tm terms) (*api.Auth
 	case !t.Renewable || t.ExpireTime.IsZero():
 		return nil, api.Errorf(api.Invalid, "lease is not renewable")
 	}
-	tm.usual, tm.period, tm.explicit, tm.roleMax = t.TTL, t.Period, t.ExplicitMaxTTL, t.MaxTTL
+	tm.period, tm.explicit, tm.roleMax = t.Period, t.ExplicitMaxTTL, t.MaxTTL
+	if tm.usual == 0 {
+		tm.usual = t.TTL
+	}
 	tm.issued, tm.nowIs = t.CreationTime, c.Now
 	if t.Role != "" {
 		role, err := s.role(c, t.NamespaceID, t.Role)

@@ -79,7 +79,8 @@ type Token struct {
 	DisplayName     string            `json:"name,omitempty"`
 	Meta            map[string]string `json:"meta,omitempty"`
 	EntityID        string            `json:"entity,omitempty"`
-	BoundCIDRs      []string          `json:"cidrs,omitempty"` // addresses it may be used from; none: any
+	EntityNS        string            `json:"entity_ns,omitempty"` // namespace of EntityID; empty: the token's
+	BoundCIDRs      []string          `json:"cidrs,omitempty"`     // addresses it may be used from; none: any
 
 	ParentID        string `json:"parent,omitempty"` // empty for an orphan
 	ParentNamespace string `json:"parent_ns,omitempty"`
@@ -94,10 +95,25 @@ type Token struct {
 	ExplicitMaxTTL time.Duration `json:"explicit_max,omitempty"` // 0: none by its own request
 	MaxTTL         time.Duration `json:"max,omitempty"`          // that a login's role set; 0: the mount's
 
+	// MountID is of the auth method whose login it comes from, itself or through its
+	// parents: with that mount the token goes. Empty: of none.
+	MountID        string `json:"mount,omitempty"`
+	MountNamespace string `json:"mount_ns,omitempty"` // of MountID
+	Login          bool   `json:"login,omitempty"`    // it is a login's own
+	Private        []byte `json:"private,omitempty"`  // see api.Auth
+
 	NumUses int       `json:"uses,omitempty"` // left; 0: no limit; negative: the last use is under way
 	Due     time.Time `json:"due,omitzero"`   // of its row in the schedule; zero: none
 
 	cidrs []netip.Prefix
+}
+
+// EntityNamespace is the identifier of the namespace that the token's entity is of.
+func (t *Token) EntityNamespace() string {
+	if t.EntityNS == "" {
+		return t.NamespaceID
+	}
+	return t.EntityNS
 }
 
 // Orphan reports whether the token has no parent.
@@ -174,6 +190,9 @@ type Config struct {
 	// Mount is the limits of the mount that a token's path lies in, for renewals
 	// of tokens that logins made; optional: System.
 	Mount func(ctx context.Context, nsID, path string) (Limits, error)
+	// Renewal is what the auth method says to the renewal of a token that its login
+	// made; optional: nothing.
+	Renewal func(c *api.Call, t *Token, increment time.Duration) (*api.Auth, error)
 	// HasPolicy reports whether a policy exists, for warnings; optional.
 	HasPolicy func(ctx context.Context, nsID, name string) (bool, error)
 	// Damaged is told of rows that are damaged and were passed over; optional.

@@ -1,0 +1,125 @@
+package gate
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// admit makes the token that the answer of an auth method stands for. The built-in
+// methods make their own.
+func (p *passage) admit() error {
+	login, ok := p.result.(*api.Auth)
+	if !ok || p.mount.Builtin || !p.mount.Auth() {
+		return nil
+	}
+	if !api.Within(p.call.Remote, login.BoundCIDRs) {
+		return api.ErrDenied()
+	}
+	who, err := p.house.Identity.Admit(&p.call, login)
+	if err != nil {
+		return err
+	}
+	issued, err := p.issue(login, who)
+	if err != nil {
+		return err
+	}
+	p.resp.Auth, p.issued = issued, issued
+	return nil
+}
+
+// issue makes the token of a login.
+func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error) {
+	asked := *login
+	asked.TokenType = kindOf(p.mount.Config.TokenType, login.TokenType)
+	if who != nil {
+		asked.EntityID = who.ID
+	}
+	m := p.mount.API()
+	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: p.path, MountID: p.mount.ID,
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Now: p.call.Now, Warn: p.call.Warn})
+	if err != nil {
+		return nil, err
+	}
+	if who != nil {
+		issued.IdentityPolicies = who.Policies[p.ns.ID]
+		issued.Policies = together(issued.TokenPolicies, issued.IdentityPolicies)
+	}
+	return issued, nil
+}
+
+// kindOf is the type of a login's token: the mount's where it allows one alone,
+// else the role's, else the mount's usual one.
+func kindOf(mount, role string) string {
+	switch mount {
+	case token.Service, token.Batch:
+		return mount
+	}
+	if role == "" || role == "default" {
+		role = mount
+	}
+	if role == token.Batch || role == "default-batch" {
+		return token.Batch
+	}
+	return token.Service
+}
+
+// together is the names of two sorted lists, sorted.
+func together(a, b []string) []string {
+	if len(b) == 0 {
+		return a
+	}
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// revokeIssued ends the token of a login that nobody is told of. Should this fail,
+// it ends at its time.
+func (p *passage) revokeIssued() {
+	if p.issued == nil || p.issued.TokenType == token.Batch {
+		return
+	}
+	ctx := context.WithoutCancel(&p.call)
+	t, err := p.house.Tokens.Lookup(ctx, p.issued.ClientToken.Reveal(), p.call.Now)
+	if err == nil {
+		err = p.house.Tokens.Revoke(ctx, t.NamespaceID, t.ID)
+	}
+	p.issued = nil
+	if err != nil {
+		p.gate.log.Warn("ending the token of a login that was not answered", slog.String("request_id", p.r.ID), slog.Any("error", err))
+	}
+}
+
+// standing is what a token may do at this moment: by its own policies and those of
+// its entity. A token whose entity is gone or disabled, or whose auth method is, may
+// do nothing.
+func (h *House) standing(ctx context.Context, t *token.Token) (*policy.ACL, []string, error) {
+	if t.MountID != "" {
+		table, err := h.Mounts.Table(ctx, t.MountNamespace)
+		if err != nil {
+			return nil, nil, err
+		}
+		if table.ByID(t.MountID) == nil {
+			return nil, nil, api.ErrDenied()
+		}
+	}
+	names := t.Policies
+	if t.EntityID != "" {
+		who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case who == nil || who.Disabled:
+			return nil, nil, api.ErrDenied()
+		}
+		names = together(names, who.Policies[t.NamespaceID])
+	}
+	acl, err := h.Policies.ACL(ctx, t.NamespaceID, names)
+	return acl, names, err
+}

@@ -1,0 +1,38 @@
+package server
+
+import (
+	"slices"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// renewLogin asks the auth method that made a token whether it may be renewed. One
+// whose mount is gone may not.
+func (h *house) renewLogin(c *api.Call, t *token.Token, increment time.Duration) (*api.Auth, error) {
+	table, err := h.Mounts.Table(c, t.MountNamespace)
+	if err != nil {
+		return nil, err
+	}
+	e := table.ByID(t.MountID)
+	if e == nil {
+		return nil, api.ErrDenied()
+	}
+	renew := h.Mounts.Renewer(e)
+	if renew == nil {
+		return nil, nil
+	}
+	ns, err := h.Namespaces.ByID(c, t.MountNamespace)
+	if err != nil {
+		return nil, err
+	}
+	if ns == nil {
+		return nil, api.ErrDenied()
+	}
+	call := *c
+	call.Namespace, call.Mount, call.Path = ns.API(), e.API(), ""
+	call.Store = store.Sub(h.Data, e.Prefix(t.MountNamespace))
+	return renew(&call, &api.Session{Private: t.Private, Metadata: t.Meta, Policies: slices.Clone(t.Policies), Issued: t.CreationTime, Increment: increment})
+}

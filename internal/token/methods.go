@@ -1,0 +1,37 @@
+package token
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// kindMount is the work of revoking the tokens of an auth method that was disabled.
+const kindMount = "token-mount"
+
+// MountRemoved records in the transaction that disables an auth method that its
+// tokens are to be revoked. They are refused from that commit on; what they hold is
+// taken back by the schedule.
+func (s *Store) MountRemoved(tx *store.Tx, nsID, mountID string) error {
+	return schedule.Add(tx, schedule.Item{Namespace: nsID, At: s.Now(), Kind: kindMount, ID: mountID})
+}
+
+// endMount revokes the tokens of a mount.
+func (s *Store) endMount(ctx context.Context, job *schedule.Job) error {
+	return s.each(ctx, rowKey{job.Namespace, ""}.String(), func(e store.Entry) error {
+		k := rowKey{job.Namespace, e.Key[len(rowKey{job.Namespace, ""}.String()):]}
+		t, err := decodeToken(k, e.Value)
+		if err != nil {
+			return s.passOver(err)
+		}
+		if t.MountID != job.ID || t.MountNamespace != job.Namespace {
+			return nil
+		}
+		if err := s.revoke(ctx, k, false); err != nil {
+			return fmt.Errorf("token: ending those of a mount: %w", err)
+		}
+		return nil
+	})
+}
