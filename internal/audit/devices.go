@@ -148,6 +148,9 @@ func (d *Devices) Unready() map[string]error {
 func (d *Devices) enrol(ctx context.Context, c *Declaration) error {
 	_, err := store.Update(ctx, d.store, func(tx *store.Tx) error {
 		e, err := tx.Get(devicePrefix + c.Path)
+		if errors.Is(err, store.ErrCorrupt) {
+			return nil // Reload tells of it
+		}
 		if err != nil || e.Exists() {
 			return err
 		}
@@ -176,19 +179,9 @@ func (d *Devices) Reload(ctx context.Context) error {
 	if d.closed {
 		return errShut
 	}
-	rows, err := d.store.List(ctx, store.Prefix(devicePrefix))
+	next, err := d.rows(ctx)
 	if err != nil {
 		return err
-	}
-	next := map[string]*opened{}
-	for _, e := range rows {
-		o, err := d.opened(e)
-		if err != nil {
-			return err
-		}
-		if o != nil {
-			next[o.declaration.Path] = o
-		}
 	}
 	headers, err := d.headers(ctx)
 	if err != nil {
@@ -199,14 +192,10 @@ func (d *Devices) Reload(ctx context.Context) error {
 
 var errShut = &api.Error{Kind: api.Unavailable, Message: "the server is sealing"}
 
-// opened is the device of a row; nil when this node does not use it.
-func (d *Devices) opened(e store.Entry) (*opened, error) {
-	decl, err := DecodeDeclaration(e.Value)
-	if err != nil {
-		return nil, err
-	}
-	if o := d.open[decl.Path]; o != nil && o.rev == e.Rev {
-		return o, nil
+// opened is the device of a row, which declares it; nil when this node does not use it.
+func (d *Devices) opened(e store.Entry, decl *Declaration) *opened {
+	if o := d.open[decl.Path]; o != nil && o.rev == e.Rev && !o.damaged() {
+		return o
 	}
 	i := slices.IndexFunc(d.configured, func(c *Declaration) bool { return c.Path == decl.Path })
 	switch {
@@ -215,13 +204,13 @@ func (d *Devices) opened(e store.Entry) (*opened, error) {
 		decl = d.configured[i].keyed(decl.Key)
 		decl.Accessor = accessor
 	case decl.Configured:
-		return nil, nil
+		return nil
 	}
 	sink, err := Open(decl, d.env)
 	if err != nil {
 		sink = refuse(decl, err)
 	}
-	return &opened{decl, e.Rev, sink}, nil
+	return &opened{decl, e.Rev, sink}
 }
 
 // swap puts sinks in use and closes those that no longer are.
@@ -437,7 +426,15 @@ func (d *Devices) Disable(c *api.Call, r *DeviceName) (*api.None, error) {
 		return nil, err
 	}
 	if slices.ContainsFunc(d.configured, func(c *Declaration) bool { return c.Path == path }) {
-		return nil, &api.Error{Kind: api.Invalid, Message: "the audit device is declared in the configuration", Hint: "remove it there"}
+		mended, err := d.mend(c, path)
+		if err == nil && !mended {
+			err = &api.Error{Kind: api.Invalid, Message: "the audit device is declared in the configuration", Hint: "remove it there"}
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.Warn("the device's row was damaged and was made anew, with a new key for hashes; the device stays, as the configuration declares it")
+		return nil, d.Reload(c)
 	}
 	if _, err := store.Update(c, d.store, func(tx *store.Tx) error {
 		tx.Delete(devicePrefix + path)
@@ -468,8 +465,11 @@ func (d *Devices) Hash(_ *api.Call, r *HashInput) (*HashOutput, error) {
 	d.mu.Lock()
 	o := d.open[path]
 	d.mu.Unlock()
-	if o == nil {
+	switch {
+	case o == nil:
 		return nil, &api.Error{Kind: api.Invalid, Message: "unknown audit device"}
+	case o.damaged():
+		return nil, errDamaged(path)
 	}
 	return &HashOutput{o.declaration.Key.Hash([]byte(r.Input.Reveal()))}, nil
 }

@@ -45,22 +45,20 @@ type ShownHeaders struct {
 
 // headers are those that entries show: of the configuration, and as stored.
 func (d *Devices) headers(ctx context.Context) (map[string]bool, error) {
-	rows, err := d.store.List(ctx, store.Prefix(headerPrefix))
-	if err != nil {
-		return nil, err
-	}
 	out := maps.Clone(d.env.Headers)
 	if out == nil {
 		out = map[string]bool{}
 	}
-	for _, e := range rows {
-		h, err := store.DecodeJSON[ShownHeader](e)
-		if err != nil {
-			return nil, err
-		}
+	damaged, err := store.SiftJSON(ctx, d.store, store.Prefix(headerPrefix), func(e store.Entry, h *ShownHeader) {
 		out[strings.TrimPrefix(e.Key, headerPrefix)] = h.HMAC
+	})
+	for _, e := range damaged { // it was to be shown; whether in the clear is not known
+		out[strings.TrimPrefix(e.Key, headerPrefix)] = true
 	}
-	return out, nil
+	if err == nil {
+		d.env.damaged(headerPrefix, damaged)
+	}
+	return out, err
 }
 
 func shownAs(name string, hashed bool) ShownHeader {

@@ -80,6 +80,9 @@ type Env struct {
 	// Log is told of sinks that fail and recover, of rotation and of what a spool
 	// holds; nil: nobody is.
 	Log *slog.Logger
+	// Damaged is told, at each reload, of the rows with a prefix that are damaged, by
+	// their keys in the store of devices; nil: nobody is.
+	Damaged func(prefix string, keys []string)
 }
 
 func (e *Env) log(path string) *slog.Logger {
@@ -197,10 +200,15 @@ func (s *Sink) Path() string { return s.path }
 
 // unavailable is the answer to a request that cannot be written down.
 func unavailable(path string, err error) *api.Error {
+	hint := "requests are refused until it can be, or until another audit sink works"
+	var known *api.Error
+	if errors.As(err, &known) && known.Kind == api.Damaged {
+		hint = known.Hint
+	}
 	return &api.Error{
 		Kind:    api.Unavailable,
 		Message: fmt.Sprintf("audit sink %q cannot be written: %s", path, cause(err)),
-		Hint:    "requests are refused until it can be, or until another audit sink works",
+		Hint:    hint,
 		Err:     err,
 	}
 }

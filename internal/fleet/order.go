@@ -3,11 +3,14 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -30,22 +33,38 @@ type Orders struct {
 func NewOrders(ctx context.Context, s store.Store, cache *store.Cache) (*Orders, error) {
 	o := &Orders{store: s}
 	o.memo = store.NewMemo(cache, 1, func(ctx context.Context, r store.Reader, _ struct{}) (string, error) {
-		e, err := r.Get(ctx, sealKey)
-		return string(e.Value), err
+		return orderOf(r.Get(ctx, sealKey))
 	})
-	e, err := s.Get(ctx, sealKey)
-	if err != nil {
+	var err error
+	if o.past, err = orderOf(s.Get(ctx, sealKey)); err != nil {
 		return nil, fmt.Errorf("reading the orders to all nodes: %w", err)
 	}
-	o.past = string(e.Value)
 	return o, nil
 }
 
+// unread begins what stands for an order whose row is damaged. No order begins so.
+const unread = "damaged at revision "
+
+// orderOf is an order by its text; one that is damaged by its revision.
+func orderOf(e store.Entry, err error) (string, error) {
+	if errors.Is(err, store.ErrCorrupt) && e.Exists() {
+		return fmt.Sprintf("%s%d", unread, e.Rev), nil
+	}
+	return string(e.Value), err
+}
+
 // Seal reports whether another node has told all to seal, as of no earlier than the
-// cache's last Fresh.
+// cache's last Fresh. A row that is damaged was there before, or may be an order: it is an error then.
 func (o *Orders) Seal(ctx context.Context) (bool, error) {
 	order, err := o.memo.Get(ctx, struct{}{})
-	return order != o.past && order != o.own.Load(), err
+	if err != nil || order == o.past || order == o.own.Load() || order == "" {
+		return false, err
+	}
+	if strings.HasPrefix(order, unread) {
+		return false, &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: "whether all nodes were ordered to seal is not known: the row " + sealKey + " is damaged",
+			Hint: "restart this node: one that starts has the order behind it; then remove the row through sys/raw"}
+	}
+	return true, nil
 }
 
 // GiveSeal tells all other nodes to seal; this one still has to answer. Orders

@@ -50,6 +50,9 @@ func (h *House) facts(c *api.Call, t *token.Token) (*policy.Facts, error) {
 		return nil, err
 	}
 	if e, _, ok := table.Resolve(t.Path); ok {
+		if err := e.Refusal(); err != nil && !e.Builtin { // a condition may deny by the type
+			return nil, err
+		}
 		f.AuthMethod, f.AuthMount = e.Type, e.Path
 	}
 	return f, nil

@@ -3,8 +3,10 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // freshen makes sure that what this node remembers is as new as the store, and that
@@ -34,4 +36,18 @@ func unreachable(err error) error {
 	}
 	return &api.Error{Kind: api.Unavailable, Message: "this node cannot reach its store; nothing was done",
 		Hint: "ask another node, or try again; the server's log has the cause", Err: err}
+}
+
+// storeTrouble is what a caller is told when the store cannot do its part, or
+// nil for any other error. The store's errors name entries, never values.
+func storeTrouble(err error) *api.Error {
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		return &api.Error{Kind: api.Damaged, Message: fmt.Sprintf("a stored entry is damaged: %v", err), Hint: "restore it from a backup; everything else is served", Err: err}
+	case errors.Is(err, store.ErrFull):
+		return &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
+	case errors.Is(err, store.ErrStopped):
+		return &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
+	}
+	return nil
 }

@@ -232,7 +232,7 @@ func newFixture(t testing.TB) *fixture {
 	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
 	h.Identity = identity.New(s, h.Cache, time.Now)
 	h.Wrapping = wrapping.New(s, h.Tokens, "")
-	h.Settings = settings.New(s, h.Cache)
+	h.Settings = settings.New(s, h.Cache, nil)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
 	f.install()
 	f.listen()

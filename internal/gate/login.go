@@ -105,7 +105,10 @@ func (h *House) standing(ctx context.Context, t *token.Token) (*policy.ACL, []st
 		if err != nil {
 			return nil, nil, err
 		}
-		if table.ByID(t.MountID) == nil {
+		switch e, err := table.ByID(t.MountID); {
+		case err != nil: // it may be there, and it may be gone
+			return nil, nil, err
+		case e == nil:
 			return nil, nil, api.ErrDenied()
 		}
 	}

@@ -174,9 +174,11 @@ func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
 		return false, nil
 	}
 	p.ns, p.mount = ns, entry
-	p.call.Mount = entry.API()
+	p.call.Mount, p.resp.MountType = entry.API(), entry.Type
+	if p.lost = entry.Refusal(); p.lost != nil {
+		return true, nil // with no store: where its data lies is not known
+	}
 	p.call.Store = store.Sub(p.house.Data, entry.Prefix(ns.ID))
-	p.resp.MountType = entry.Type
 	if entry.Router() == nil {
 		p.lost = &api.Error{Kind: api.Unsupported, Message: "this version has no engine of the mount's type"}
 		return true, nil
@@ -228,6 +230,13 @@ func (p *passage) bearer() bool {
 	return named == "" || named == "null" || p.r.Token.Equal(api.NewSecret(named))
 }
 
+// shut reports whether the path lies in an auth method whose row is damaged. Who logs
+// in shows no token, and must learn that it is not the password that is wrong: which methods there
+// are is no secret.
+func (p *passage) shut() bool {
+	return p.mount != nil && p.mount.Auth() && !p.mount.Builtin && p.mount.Refusal() != nil
+}
+
 // barred reports whether a token may not be used for this request at all. A
 // wrapping token is never a caller; trying costs it nothing.
 func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
@@ -246,6 +255,9 @@ func (p *passage) identify() error {
 }
 
 func (p *passage) owner() error {
+	if p.shut() {
+		return nil
+	}
 	if p.public() && (p.r.Token.Empty() || !p.match.Endpoint.Has(api.Open)) {
 		if p.mount.Builtin && p.match.Endpoint.Has(api.Bearer) {
 			p.call.Caller.Token = p.r.Token
@@ -303,6 +315,10 @@ func (p *passage) atHome() error {
 		return err
 	}
 	e := table.Get(p.mount.Path)
+	if e != nil && e.Refusal() != nil {
+		p.lost = e.Refusal()
+		return nil
+	}
 	if e == nil || e.Type != p.mount.Type {
 		p.lost = noRoute()
 		return nil
@@ -334,6 +350,9 @@ func (p *passage) warnUnknown() {
 // authorise asks the policies. It returns Denied before anything that would
 // tell whether the thing exists.
 func (p *passage) authorise() error {
+	if p.shut() {
+		return p.lost
+	}
 	if p.public() {
 		return p.open()
 	}
@@ -577,18 +596,4 @@ func (p *passage) fail(err error) {
 			p.resp.Err = told
 		}
 	}
-}
-
-// storeTrouble is what a caller is told when the store cannot do its part, or
-// nil for any other error. The store's errors name entries, never values.
-func storeTrouble(err error) *api.Error {
-	switch {
-	case errors.Is(err, store.ErrCorrupt):
-		return &api.Error{Kind: api.Damaged, Message: fmt.Sprintf("a stored entry is damaged: %v", err), Hint: "restore it from a backup; everything else is served", Err: err}
-	case errors.Is(err, store.ErrFull):
-		return &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
-	case errors.Is(err, store.ErrStopped):
-		return &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
-	}
-	return nil
 }

@@ -200,6 +200,9 @@ func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, 
 	if e == nil || !acl.Reaches(prefix+below+e.Path) {
 		return nil, &api.Error{Kind: api.Denied, Message: "preflight capability check returned 403, please ensure client's policies grant access to the path"}
 	}
+	if err := e.Refusal(); err != nil {
+		return nil, err
+	}
 	return &VisibleMount{Info: *e.Describe(nsID), Path: below + e.Path}, nil
 }
 

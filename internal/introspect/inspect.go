@@ -18,7 +18,7 @@ type RouterEntry struct {
 	Namespace string  `json:"mount_namespace"`
 	Path      string  `json:"mount_path"`
 	Type      string  `json:"mount_type"`
-	Storage   *string `json:"storage_prefix,omitempty"` // Where its data lies, of the tables root and storage.
+	Storage   *string `json:"storage_prefix,omitempty"` // Where its data lies, of the tables root and storage; absent where the row is damaged.
 	Tainted   *bool   `json:"tainted,omitempty"`        // False: what is being removed is not listed. Of the same.
 	UUID      string  `json:"uuid"`
 }
@@ -39,7 +39,7 @@ func (n *Node) inspectRouter(c *api.Call, q *RouterRequest) (*map[string][]Route
 		for _, e := range append(table.Entries(false), table.Entries(true)...) {
 			d := e.Describe(ns.ID)
 			entry := RouterEntry{Accessor: d.Accessor, Namespace: ns.Path, Path: e.Name(), Type: d.Type, UUID: d.UUID}
-			if q.Tag == "root" || q.Tag == "storage" {
+			if (q.Tag == "root" || q.Tag == "storage") && !e.Damaged() {
 				prefix, tainted := e.Prefix(ns.ID), false
 				entry.Storage, entry.Tainted = &prefix, &tainted
 			}

@@ -36,14 +36,16 @@ func (s *Store) lessor(ctx context.Context, nsID, mountID string) (*lessor, erro
 	if err != nil {
 		return nil, err
 	}
-	e := table.ByID(mountID)
+	e, damaged := table.ByID(mountID)
 	if e == nil {
 		left, err := s.departed(ctx, nsID, mountID)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if left != nil {
+		case left != nil:
 			e = &left.Entry
+		case damaged != nil: // it may be that one's: nobody has given it up
+			return nil, damaged
 		}
 	}
 	n, err := s.Namespaces.ByID(ctx, nsID)

@@ -172,7 +172,11 @@ func (m *Mounts) Enable(ctx context.Context, nsID string, e *Entry) error {
 // vacant fails when path overlaps a mount (other than except) or a namespace.
 func (m *Mounts) vacant(tx *store.Tx, t *Table, nsID, path, except string) error {
 	for _, p := range t.paths {
-		if p != except && conflicts(p, path) {
+		switch {
+		case p == except || !conflicts(p, path):
+		case t.byPath[p].Damaged():
+			return errDamaged(nsID, p)
+		default:
 			return api.Errorf(api.Invalid, "path is already in use at %s", display(p))
 		}
 	}
@@ -218,9 +222,9 @@ func (m *Mounts) Upkeep(ctx context.Context, nsID, id string) error {
 	if err != nil {
 		return err
 	}
-	e := t.ByID(id)
-	if e == nil {
-		return nil
+	e, err := t.ByID(id)
+	if err != nil || e == nil {
+		return err
 	}
 	upkeep := m.engines[engineKey(e.Type, e.Auth())].Upkeep
 	if upkeep == nil {

@@ -67,7 +67,8 @@ type Entry struct {
 	MovedFrom   string            `json:"moved_from,omitempty"` // path before the last move
 
 	router *api.Router
-	system Limits // where Config sets none
+	system Limits     // where Config sets none
+	damage *api.Error // its row cannot be read; nil: it could
 }
 
 // Limits are lease durations.
@@ -116,9 +117,10 @@ func (e *Entry) API() api.Mount {
 
 // Table is all mounts of one namespace, immutable.
 type Table struct {
-	byPath map[string]*Entry
-	byID   map[string]*Entry
-	paths  []string // sorted
+	byPath  map[string]*Entry
+	byID    map[string]*Entry
+	paths   []string // sorted
+	unknown *Entry   // one whose row is damaged, and with it its identifier; nil: none
 }
 
 func newTable(mounts int) *Table {
@@ -126,8 +128,14 @@ func newTable(mounts int) *Table {
 }
 
 func (t *Table) add(e *Entry) {
-	t.byPath[e.Path], t.byID[e.ID] = e, e
+	t.byPath[e.Path] = e
 	t.paths = append(t.paths, e.Path)
+	if e.ID != "" {
+		t.byID[e.ID] = e
+	}
+	if e.Refusal() != nil {
+		t.unknown = e
+	}
 }
 
 // Resolve finds the mount that a namespace-relative path lies in and the rest of
@@ -159,19 +167,13 @@ func (t *Table) Entries(auth bool) []*Entry {
 // Get is the mount at exactly a path, with its slash.
 func (t *Table) Get(path string) *Entry { return t.byPath[path] }
 
-// ByID is the mount with an identifier, or nil.
-func (t *Table) ByID(id string) *Entry {
-	return t.byID[id]
-}
-
-// ByAccessor is the mount with an accessor, or nil.
-func (t *Table) ByAccessor(accessor string) *Entry {
-	for _, e := range t.byPath {
-		if e.Accessor == accessor {
-			return e
-		}
+// ByID is the mount with an identifier, or nil. That it is nil says nothing where
+// a row is damaged, which may be that of the mount: then it returns an error.
+func (t *Table) ByID(id string) (*Entry, error) {
+	if e := t.byID[id]; e != nil {
+		return e, nil
 	}
-	return nil
+	return nil, t.absent()
 }
 
 // Hooks are what the tables ask of the packages beside and above them.
@@ -181,6 +183,8 @@ type Hooks struct {
 	// Delete records in the transaction that the data under a prefix of the
 	// encrypted store is to be deleted.
 	Delete func(tx *store.Tx, prefix string) error
+	// Damaged is told which rows of mounts are damaged; nil: nobody is.
+	Damaged *store.Quarantine
 	// Removed and Moved record in the transaction what is to become of a mount's
 	// leases once it has been disabled, or moved away from a path; nil: nothing.
 	Removed func(tx *store.Tx, nsID string, e *Entry) error
@@ -196,6 +200,8 @@ type Mounts struct {
 	hooks   Hooks
 	system  Limits
 	now     func() time.Time
+
+	quarantine *store.Quarantine
 }
 
 func engineKey(kind string, auth bool) string {
@@ -215,7 +221,7 @@ func New(s store.Store, cache *store.Cache, hooks Hooks, system Limits, now func
 	if system.Max == 0 {
 		system.Max = SystemMaxTTL
 	}
-	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, system: system, now: now}
+	m := &Mounts{store: s, engines: map[string]api.Engine{}, routers: map[string]*api.Router{}, hooks: hooks, system: system, now: now, quarantine: hooks.Damaged}
 	m.memo = store.NewMemo(cache, remembered, m.load)
 	return m
 }
@@ -261,11 +267,8 @@ func (m *Mounts) Renewer(e *Entry) api.Renewer {
 // when it is changed, moved or disabled.
 func (m *Mounts) Stands(tx *store.Tx, nsID, path, id string) (bool, error) {
 	row, err := tx.Get(rowKey(nsID, path))
-	if err != nil || !row.Exists() {
-		return false, err
-	}
-	e, err := store.DecodeJSON[Entry](row)
-	return err == nil && e.ID == id, err
+	e, err := whole(row, err, nsID, path)
+	return e != nil && e.ID == id, err
 }
 
 // System is what applies where a mount sets no lease durations.
@@ -303,11 +306,7 @@ func conflicts(a, b string) bool {
 }
 
 // touch makes the transaction conflict with every other change of the table.
-func touch(tx *store.Tx, nsID string) error {
-	_, err := tx.Get(guardKey(nsID))
-	tx.Put(guardKey(nsID), []byte{1})
-	return err
-}
+func touch(tx *store.Tx, nsID string) error { return tx.Touch(guardKey(nsID)) }
 
 // hold is the table for a transaction that changes it.
 func (m *Mounts) hold(tx *store.Tx, nsID string) (*Table, error) {
@@ -324,10 +323,7 @@ func rowOf(tx *store.Tx, nsID, path string) (*Entry, error) {
 		return nil, err
 	}
 	row, err := tx.Get(rowKey(nsID, path))
-	if err != nil || !row.Exists() {
-		return nil, err
-	}
-	return store.DecodeJSON[Entry](row)
+	return whole(row, err, nsID, path)
 }
 
 func put(tx *store.Tx, nsID string, e *Entry) error {
@@ -349,20 +345,7 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 	if nsID == Nowhere {
 		return m.bare(), nil
 	}
-	es, err := s.List(ctx, store.Prefix(tablePrefix(nsID)))
-	if err != nil {
-		return nil, err
-	}
-	t := newTable(len(es))
-	for _, row := range es {
-		e, err := store.DecodeJSON[Entry](row)
-		if err != nil {
-			return nil, err
-		}
-		e.router, e.system = m.routerFor(e), m.system
-		t.add(e)
-	}
-	return t, nil
+	return m.readTable(ctx, s, nsID)
 }
 
 // builtins are the mounts that every namespace has.
@@ -446,7 +429,11 @@ func (m *Mounts) Claim(tx *store.Tx, nsID, path string) error {
 		return err
 	}
 	for _, p := range t.paths {
-		if conflicts(p, path) {
+		switch {
+		case !conflicts(p, path):
+		case t.byPath[p].Damaged():
+			return errDamaged(nsID, p)
+		default:
 			return api.Errorf(api.Invalid, "new namespace conflicts with existing mount: %s", p)
 		}
 	}

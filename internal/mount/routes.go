@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"strings"
@@ -120,7 +121,11 @@ func (e *Entry) Describe(nsID string) *Info {
 	if e.Builtin && nsID != "root" {
 		kind = "ns_" + kind
 	}
-	return &Info{Accessor: e.Accessor, Config: e.Config, DeprecationStatus: "supported", Description: e.Description, Local: e.Local,
+	description := e.Description
+	if e.damage != nil {
+		kind, description = cmp.Or(kind, damagedKind), e.damage.Message
+	}
+	return &Info{Accessor: e.Accessor, Config: e.Config, DeprecationStatus: "supported", Description: description, Local: e.Local,
 		Options: e.Options, RunningPluginVersion: BuiltinVersion, SealWrap: e.SealWrap, Type: kind, UUID: e.UUID}
 }
 
@@ -160,6 +165,9 @@ func (m *Mounts) list(c *api.Call, auth bool) (*map[string]*Info, error) {
 	out := map[string]*Info{}
 	for _, e := range t.Entries(auth) {
 		out[e.Name()] = e.Describe(c.Namespace.ID)
+		if e.Damaged() {
+			c.Warn(e.damage.Error())
+		}
 	}
 	return &out, nil
 }
@@ -180,7 +188,7 @@ func (m *Mounts) at(c *api.Call, path string) (*Entry, error) {
 		return nil, err
 	}
 	if e := t.Get(path); e != nil {
-		return e, nil
+		return e, e.Refusal()
 	}
 	if strings.HasPrefix(path, authPrefix) {
 		return nil, api.Errorf(api.Invalid, "No auth engine at %s", display(path))
@@ -436,6 +444,9 @@ func (m *Mounts) remountStatus(c *api.Call, r *MigrationRequest) (*MigrationStat
 		if e.UUID == r.ID {
 			return &MigrationStatus{ID: r.ID, Info: MigrationInfo{Source: e.MovedFrom, Target: e.Path, Status: "success"}}, nil
 		}
+	}
+	if err := t.absent(); err != nil {
+		return nil, err
 	}
 	return nil, api.ErrNotFound()
 }

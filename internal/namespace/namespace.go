@@ -50,10 +50,12 @@ type Namespace struct {
 	Created        time.Time         `json:"created"`
 	Deleting       bool              `json:"deleting,omitempty"`
 	Making         bool              `json:"making,omitempty"` // named, but not all of it exists yet
+
+	damaged string // key of the row, where that cannot be read
 }
 
 // Live reports whether requests may reach the namespace.
-func (n *Namespace) Live() bool { return n != nil && !n.Deleting && !n.Making }
+func (n *Namespace) Live() bool { return n != nil && !n.Deleting && !n.Making && n.damaged == "" }
 
 // Root is the root namespace.
 func Root() *Namespace { return &Namespace{ID: RootID, UUID: RootID} }
@@ -84,6 +86,9 @@ type Hooks struct {
 	// Delete records in the transaction that a namespace is to be destroyed; the
 	// job calls Registry.Destroy until that succeeds.
 	Delete func(tx *store.Tx, id string) error
+	// Damaged is told which rows of namespaces are damaged, of those that are listed;
+	// nil: nobody is.
+	Damaged *store.Quarantine
 }
 
 // Registry finds, makes and destroys namespaces.
@@ -431,20 +436,25 @@ func (r *Registry) Describe(ctx context.Context, parentID, name string, change f
 	return out, err
 }
 
-// Children are the namespaces directly under a parent, by name.
+// Children are the namespaces directly under a parent, by name. Of one whose row is
+// damaged only the name, in lower case, and the place are known: it is not live, and Damaged.
 func (r *Registry) Children(ctx context.Context, parentID string) ([]*Namespace, error) {
-	es, err := r.store.List(ctx, store.Prefix(rows+parentID+"/"))
+	prefix := rows + parentID + "/"
+	var out []*Namespace
+	damaged, err := store.SiftJSON(ctx, r.store, store.Prefix(prefix), func(_ store.Entry, n *Namespace) { out = append(out, n) })
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*Namespace, len(es))
-	for i, e := range es {
-		if out[i], err = store.DecodeJSON[Namespace](e); err != nil {
-			return nil, err
-		}
+	for _, e := range damaged {
+		out = append(out, &Namespace{ParentID: parentID, Name: e.Key[len(prefix):], damaged: e.Key})
 	}
+	r.hooks.Damaged.Found(prefix, store.Keys(damaged)...)
+	slices.SortFunc(out, func(a, b *Namespace) int { return strings.Compare(policy.Fold(a.Name), policy.Fold(b.Name)) })
 	return out, nil
 }
+
+// Damaged is the key of the namespace's row where that cannot be read, else empty.
+func (n *Namespace) Damaged() string { return n.damaged }
 
 // Delete marks a namespace as being deleted, from which moment it cannot be
 // reached, and records the job that destroys it. It returns whether there was

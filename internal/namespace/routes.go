@@ -76,8 +76,16 @@ func (r *Registry) list(c *api.Call, _ *api.None) (*api.Keys, error) {
 	for _, n := range kids {
 		out.Keys = append(out.Keys, n.Name+"/")
 		out.Info[n.Name+"/"] = info(n)
+		warn(c, n)
 	}
 	return out, nil
+}
+
+// warn tells of a namespace whose row is damaged.
+func warn(c *api.Call, n *Namespace) {
+	if key := n.Damaged(); key != "" {
+		c.Warn("the namespace " + n.Name + " cannot be used: its row " + key + " is damaged; put the row back from a backup through sys/raw, as docs/reliability.md shows")
+	}
 }
 
 // scan lists all namespaces below, at any depth.
@@ -95,6 +103,9 @@ func (r *Registry) walk(c *api.Call, id, prefix string, out *api.Keys) error {
 		key := prefix + n.Name + "/"
 		out.Keys = append(out.Keys, key)
 		out.Info[key] = info(n)
+		if warn(c, n); n.Damaged() != "" {
+			continue // its identifier is not known, and with it what is below
+		}
 		if err := r.walk(c, n.ID, key, out); err != nil {
 			return err
 		}

@@ -229,17 +229,14 @@ func (s *Store) Names(ctx context.Context, nsID string) ([]string, error) {
 
 // ended are the names of a namespace's policies that have expired.
 func (s *Store) ended(ctx context.Context, nsID string) (map[string]bool, error) {
-	es, err := s.store.List(ctx, store.Prefix(expiryPrefix(nsID)))
+	es, _, err := store.Sift(ctx, s.store, store.Prefix(expiryPrefix(nsID))) // whose moment cannot be read stays in the list
 	if err != nil || len(es) == 0 {
 		return nil, err
 	}
 	out, now := map[string]bool{}, s.now()
 	for _, e := range es {
 		at, err := time.Parse(time.RFC3339Nano, string(e.Value))
-		if err != nil {
-			return nil, fmt.Errorf("stored expiration %s: %w", e.Key, err)
-		}
-		if !now.Before(at) {
+		if err == nil && !now.Before(at) {
 			out[strings.TrimPrefix(e.Key, expiryPrefix(nsID))] = true
 		}
 	}

@@ -120,6 +120,9 @@ func (r *Rows) spaces(c *api.Call, from string) ([]string, error) {
 	out := []string{from + "/"}
 	children, err := r.Namespaces.Children(c, from)
 	for _, child := range children {
+		if child.Damaged() != "" {
+			continue // its identifier is not known
+		}
 		var below []string
 		if err == nil {
 			below, err = r.spaces(c, child.ID)
@@ -146,10 +149,16 @@ func (r *Rows) check(c *api.Call, path string) error {
 	switch {
 	case space == "core" || space == "d":
 		return &api.Error{Kind: api.Invalid, Message: "the rows of the barrier itself cannot be accessed", Hint: "they hold its keys: use sys/rotate and sys/key-slots"}
-	case rest == "" || strings.HasSuffix(rest, "/"):
+	case rest == "" || strings.HasSuffix(rest, "/") && !slashed(rest):
 		return api.ErrNotFound()
 	}
 	return r.space(c, space)
+}
+
+// slashed reports whether a row, by its key within its namespace, is of those that are
+// named by a path which ends in a slash: of mounts and of audit devices.
+func slashed(rest string) bool {
+	return strings.HasPrefix(rest, "mount/at/") && rest != "mount/at/" || strings.HasPrefix(rest, "audit/") && rest != "audit/"
 }
 
 // space refuses what is no namespace.

@@ -45,6 +45,7 @@ const (
 	jobDropNamespace = "namespace-delete"
 	jobDropMount     = "mount-delete"
 	jobRewrap        = "rewrap"
+	jobCubbyhole     = "cubbyhole-clear"
 )
 
 // house is an unsealed server's domain objects and what runs beside them.
@@ -52,6 +53,7 @@ type house struct {
 	gate.House
 	devices *audit.Devices
 	orders  *fleet.Orders
+	damaged *store.Quarantine // rows that are done without
 	book    reference.Book
 	stop    context.CancelFunc
 	work    sync.WaitGroup
@@ -65,7 +67,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	if err != nil {
 		return nil, fmt.Errorf("following the store: %w", err)
 	}
-	h := &house{}
+	h := &house{damaged: &store.Quarantine{Tell: s.tellDamaged}}
 	if h.orders, err = fleet.NewOrders(ctx, s.barrier, cache); err != nil {
 		return nil, errors.Join(err, cache.Close())
 	}
@@ -77,18 +79,19 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
 		Delete:  s.dropLater(jobDropNamespace, 0),
+		Damaged: h.damaged,
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{h.clearCubbyhole, h.eraseWrapped, h.endLeases}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = identity.New(s.barrier, cache, s.now)
 	h.Tokens.Renewal = h.renewLogin
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
-	h.Settings = settings.New(s.barrier, cache)
+	h.Settings = settings.New(s.barrier, cache, h.damaged)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
-		s.auditEnv(), s.config.Audit, h.Audit)
+		s.auditEnv(h.damaged), s.config.Audit, h.Audit)
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
-	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters),
+	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
 	h.Leases = lease.New(lease.Config{Store: s.barrier, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
 	engines, err := s.engines(h, desk)
@@ -172,8 +175,22 @@ func (h *house) limits(ctx context.Context, nsID, path string) (token.Limits, er
 	if !ok {
 		return token.Limits(h.Mounts.System()), nil
 	}
+	if err := e.Refusal(); err != nil {
+		return token.Limits{}, err
+	}
 	def, most := e.TTLs()
 	return token.Limits{Default: def, Max: most}, nil
+}
+
+// tellDamaged tells of a row that is damaged and done without, and of one that is
+// whole again.
+func (s *Server) tellDamaged(key string, mended bool) {
+	if mended {
+		s.log.Info("a stored row that was damaged is whole again", slog.String("key", key))
+		return
+	}
+	s.log.Error("a stored row is damaged: what it is of is not served, and everything else is", slog.String("key", key),
+		slog.String("hint", "put the row back from a backup, or remove it, through sys/raw: see docs/reliability.md"))
 }
 
 // damagedToken tells of a token whose row is damaged and was passed over.
@@ -181,8 +198,23 @@ func (s *Server) damagedToken(err error) {
 	s.log.Error("a row of a token is damaged and was passed over", slog.Any("error", err))
 }
 
-// clearCubbyhole removes what a token kept for itself.
-func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error {
+// clearCubbyhole removes what a dead token kept for itself. Where that lies is not
+// known while the mount's row is damaged: it is then tried again until it is, and what else a revocation
+// has to do goes on.
+func (s *Server) clearCubbyhole(h *house) func(ctx context.Context, nsID, tokenID string) error {
+	return func(ctx context.Context, nsID, tokenID string) error {
+		err := h.eraseCubbyhole(ctx, nsID, tokenID)
+		if !errors.Is(err, store.ErrCorrupt) {
+			return err
+		}
+		_, err = store.Update(ctx, h.Data, func(tx *store.Tx) error {
+			return schedule.Add(tx, schedule.Item{Namespace: nsID, At: s.now(), Kind: jobCubbyhole, ID: tokenID})
+		})
+		return err
+	}
+}
+
+func (h *house) eraseCubbyhole(ctx context.Context, nsID, tokenID string) error {
 	table, err := h.Mounts.Table(ctx, nsID)
 	if err != nil {
 		return err
@@ -190,6 +222,9 @@ func (h *house) clearCubbyhole(ctx context.Context, nsID, tokenID string) error 
 	e := table.Get("cubbyhole/")
 	if e == nil {
 		return nil
+	}
+	if err := e.Refusal(); err != nil {
+		return err
 	}
 	return cubbyhole.Erase(ctx, store.Sub(h.Data, e.Prefix(nsID)), tokenID)
 }
@@ -226,6 +261,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 		jobDropMount:     h.dropMount,
 		jobRotation:      s.rotateIfDue,
 		jobUpkeep:        upkeepJob(h.Mounts),
+		jobCubbyhole:     func(ctx context.Context, j *schedule.Job) error { return h.eraseCubbyhole(ctx, j.Namespace, j.ID) },
 	}
 	maps.Copy(all, h.Policies.Jobs())
 	maps.Copy(all, h.Tokens.Jobs())
@@ -249,9 +285,15 @@ func (s *Server) rewrap(ctx context.Context, _ *schedule.Job) error {
 
 // auditEnv is what audit devices are opened in. Where the configuration has a
 // file, further files may be declared.
-func (s *Server) auditEnv() audit.Env {
+func (s *Server) auditEnv(damaged *store.Quarantine) audit.Env {
 	dirs := slices.Concat(s.config.AuditDirs, audit.Directories(s.config.Audit))
-	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit, Log: s.log}
+	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit, Log: s.log, Damaged: func(prefix string, keys []string) {
+		const home = namespace.RootID + "/"
+		for i := range keys {
+			keys[i] = home + keys[i]
+		}
+		damaged.Found(home+prefix, keys...)
+	}}
 }
 
 // abreast is how much scheduled work is done at once. Most of it waits for the

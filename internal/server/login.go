@@ -16,8 +16,11 @@ func (h *house) renewLogin(c *api.Call, t *token.Token, increment time.Duration)
 	if err != nil {
 		return nil, err
 	}
-	e := table.ByID(t.MountID)
-	if e == nil {
+	e, err := table.ByID(t.MountID)
+	switch {
+	case err != nil:
+		return nil, err
+	case e == nil:
 		return nil, api.ErrDenied()
 	}
 	renew := h.Mounts.Renewer(e)

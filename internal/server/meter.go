@@ -20,7 +20,7 @@ const metricsPath = "/v1/sys/metrics"
 // measure begins to count and, where that is configured, to trace.
 func (s *Server) measure(ctx context.Context) error {
 	s.meter = telemetry.New(telemetry.Source{Unsealed: func() bool { return s.current() != nil }, Cache: s.cacheMisses,
-		Devices: s.deviceHealth, Expiry: s.expiries}, s.now)
+		Devices: s.deviceHealth, Expiry: s.expiries, Damaged: s.damagedRows}, s.now)
 	if level, ok := requestLevel(s.config.LogRequests); ok {
 		s.meter.LogRequests(s.log, level)
 	}
@@ -60,6 +60,13 @@ func (s *Server) current() *house {
 func (s *Server) cacheMisses() uint64 {
 	if h := s.current(); h != nil {
 		return h.Cache.Loads()
+	}
+	return 0
+}
+
+func (s *Server) damagedRows() int {
+	if h := s.current(); h != nil {
+		return len(h.damaged.Rows())
 	}
 	return 0
 }

@@ -90,7 +90,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 		return nil, err
 	}
 	s.phys = s.store.engine
-	if err := audit.CheckConfigured(c.Audit, s.auditEnv()); err != nil {
+	if err := audit.CheckConfigured(c.Audit, s.auditEnv(nil)); err != nil {
 		return nil, errors.Join(err, s.phys.Close())
 	}
 	if err := s.measure(ctx); err != nil {

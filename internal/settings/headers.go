@@ -73,7 +73,9 @@ func (s *Store) writeHeader(c *api.Call, q *HeaderRequest) (*api.None, error) {
 	if err := checkHeader(string(q.Header), q.Values); err != nil {
 		return nil, err
 	}
-	rows, err := s.store.List(c, store.Prefix(headerPrefix))
+	names := store.Prefix(headerPrefix)
+	names.KeysOnly = true
+	rows, err := s.store.List(c, names)
 	if err != nil {
 		return nil, err
 	}

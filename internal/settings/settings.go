@@ -6,6 +6,7 @@ package settings
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,8 +17,9 @@ import (
 
 // Rows, in the root namespace.
 const (
-	corsKey      = "root/settings/cors"
-	headerPrefix = "root/settings/header/"
+	settingsPrefix = "root/settings/"
+	corsKey        = settingsPrefix + "cors"
+	headerPrefix   = settingsPrefix + "header/"
 )
 
 // Settings are what doors go by. They must not be modified.
@@ -49,12 +51,15 @@ type Store struct {
 	store store.Store
 	cache *store.Cache
 	memo  *store.Memo[struct{}, *Settings]
+
+	damaged *store.Quarantine
 }
 
-// New keeps settings in the encrypted store.
-func New(s store.Store, cache *store.Cache) *Store {
-	out := &Store{store: s, cache: cache}
-	out.memo = store.NewMemo(cache, 1, load)
+// New keeps settings in the encrypted store. damaged is told which of their rows
+// are damaged; nil: nobody is.
+func New(s store.Store, cache *store.Cache, damaged *store.Quarantine) *Store {
+	out := &Store{store: s, cache: cache, damaged: damaged}
+	out.memo = store.NewMemo(cache, 1, out.load)
 	return out
 }
 
@@ -64,26 +69,26 @@ type header struct {
 	Values []string `json:"values"`
 }
 
-func load(ctx context.Context, r store.Reader, _ struct{}) (*Settings, error) {
+// load reads the settings. A damaged header is left out of answers. A damaged CORS
+// lets no origin ask: that none was configured would let browsers show what they got without asking.
+func (s *Store) load(ctx context.Context, r store.Reader, _ struct{}) (*Settings, error) {
 	out := &Settings{Headers: http.Header{}}
+	var damaged []string
 	e, err := r.Get(ctx, corsKey)
 	if err == nil && e.Exists() {
 		out.CORS, err = store.DecodeJSON[CORS](e)
 	}
+	switch {
+	case errors.Is(err, store.ErrCorrupt) && e.Exists():
+		out.CORS, damaged = &CORS{}, append(damaged, corsKey)
+	case err != nil:
+		return nil, err
+	}
+	headers, err := store.SiftJSON(ctx, r, store.Prefix(headerPrefix), func(_ store.Entry, h *header) { out.Headers[h.Name] = h.Values })
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.List(ctx, store.Prefix(headerPrefix))
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range rows {
-		h, err := store.DecodeJSON[header](e)
-		if err != nil {
-			return nil, err
-		}
-		out.Headers[h.Name] = h.Values
-	}
+	s.damaged.Found(settingsPrefix, append(damaged, store.Keys(headers)...)...)
 	return out, nil
 }
 

@@ -47,7 +47,7 @@ func node(t *testing.T, s store.Store) *settings.Store {
 			t.Error(err)
 		}
 	})
-	return settings.New(s, cache)
+	return settings.New(s, cache, nil)
 }
 
 // do calls an endpoint as the gate does.
@@ -218,7 +218,7 @@ func FuzzOrigin(f *testing.F) {
 			f.Error(err)
 		}
 	})
-	eps, err := api.Bind(settings.New(s, cache), settings.Routes())
+	eps, err := api.Bind(settings.New(s, cache, nil), settings.Routes())
 	if err != nil {
 		f.Fatal(err)
 	}

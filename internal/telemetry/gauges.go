@@ -33,6 +33,7 @@ type reading struct {
 	memory   runtime.MemStats
 	unsealed bool
 	misses   uint64
+	damaged  int
 }
 
 // vaultNames are the names of metrics as Vault's own form has them, whose dots
@@ -75,6 +76,7 @@ func newGauges(m *Meter, s Source) *gauges {
 	counter("strongroom.tokens_revoked_total", "Service tokens that were revoked or have expired.", func(*reading) float64 { return float64(m.tokens[1].Load()) })
 	counter("strongroom.leases_made_total", "Leases that answers came with.", func(*reading) float64 { return float64(m.leases.Load()) })
 	counter("vault.cache.miss", "Reads that the caches of rows had to ask the store for.", func(r *reading) float64 { return float64(r.misses) })
+	gauge("strongroom.damaged_rows", "Damaged rows that this node has met and does without; its log names each.", func(r *reading) float64 { return float64(r.damaged) })
 	counter("strongroom.store_gets_total", "Entries that were read from the store.", func(*reading) float64 { return float64(m.store.gets.Load()) })
 	counter("strongroom.store_lists_total", "Ranges that were read from the store.", func(*reading) float64 { return float64(m.store.lists.Load()) })
 	counter("strongroom.store_syncs_total", "How often the store was asked for its revision.", func(*reading) float64 { return float64(m.store.syncs.Load()) })
@@ -119,6 +121,9 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	}
 	if g.source.Cache != nil {
 		r.misses = g.source.Cache()
+	}
+	if g.source.Damaged != nil {
+		r.damaged = g.source.Damaged()
 	}
 	for _, p := range g.plain {
 		out <- prometheus.MustNewConstMetric(p.desc, p.kind, p.read(r))

@@ -78,6 +78,7 @@ type Source struct {
 	Cache    func() (misses uint64)
 	Devices  func() []Device
 	Expiry   func() []Certificate
+	Damaged  func() int // damaged rows that the node does without
 }
 
 // Device is how an audit device fares.

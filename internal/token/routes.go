@@ -266,27 +266,31 @@ func (s *Store) revokeAs(c *api.Call, t *Token, orphan bool) error {
 	return s.revoke(context.WithoutCancel(c), t.key(), orphan)
 }
 
-// ListAccessors names the accessors of the namespace's tokens.
+// ListAccessors names the accessors of the namespace's tokens. Those whose rows are
+// damaged are told of beside them.
 func (s *Store) ListAccessors(c *api.Call, _ *api.None) (*api.Keys, error) {
 	r := store.Prefix(accessorKey(c.Namespace.ID, ""))
 	r.Limit = 1000
-	keys := []string{}
+	keys, unread := []string{}, 0
 	for {
-		es, err := s.Store.List(c, r)
+		last, n := "", 0
+		damaged, err := store.SiftJSON(c, s.Store, r, func(e store.Entry, row *accessorRow) {
+			keys, last, n = append(keys, row.Accessor), e.Key, n+1
+		})
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range es {
-			var row accessorRow
-			if err := json.Unmarshal(e.Value, &row); err != nil {
-				return nil, fmt.Errorf("token: accessor cannot be read: %w", store.ErrCorrupt)
-			}
-			keys = append(keys, row.Accessor)
+		for _, e := range damaged {
+			last, n = max(last, e.Key), n+1
 		}
-		if len(es) < r.Limit {
-			slices.Sort(keys)
-			return &api.Keys{Keys: keys}, nil
+		if unread += len(damaged); n < r.Limit {
+			break
 		}
-		r = r.After(es[len(es)-1].Key)
+		r = r.After(last)
 	}
+	if unread > 0 {
+		c.Warn(fmt.Sprintf("%d more rows of accessors are damaged and cannot be told; their tokens are not", unread))
+	}
+	slices.Sort(keys)
+	return &api.Keys{Keys: keys}, nil
 }

@@ -106,7 +106,7 @@ type probe struct {
 func (f *fleet) furnished(t *testing.T) []probe {
 	t.Helper()
 	c := f.client(0, f.root)
-	operators := make([]string, 2) // either may be damaged
+	operators := make([]string, 3) // two may be damaged
 	for i := range operators {
 		var err error
 		operators[i], err = c.issue(`,"policies":["root"]`)
@@ -164,7 +164,8 @@ func (c *client) knows(path string, tokens []string, want int, at ...string) (ri
 }
 
 // damage changes rows, has a node start on what is there, asks it all that is known, and puts the rows back.
-func (f *fleet) damage(t *testing.T, e editor, known []probe, what string, old, changed []row) (silent int) {
+// It returns what that node has not answered.
+func (f *fleet) damage(t *testing.T, e editor, known []probe, what string, old, changed []row, meanwhile func(cold *client)) (silent []string) {
 	t.Helper()
 	for _, r := range changed {
 		e.write(t, r)
@@ -181,14 +182,17 @@ func (f *fleet) damage(t *testing.T, e editor, known []probe, what string, old, 
 					t.Errorf("%s: node %s: %s: %s", what, f.nodes[i].spec.Name, p.name, lie)
 				}
 				if !right && i == 2 {
-					silent++
+					silent = append(silent, p.name)
 				}
 			}
 			c.http.CloseIdleConnections()
 		}
 	} else {
-		silent = len(known)
+		for _, p := range known {
+			silent = append(silent, p.name)
+		}
 	}
+	meanwhile(f.client(2, f.root))
 	for _, r := range old {
 		e.write(t, r)
 	}
@@ -200,6 +204,82 @@ func own(kind string) bool {
 	return strings.HasPrefix(kind, "d/root/m/") || strings.HasPrefix(kind, "d/root/token/") || strings.HasPrefix(kind, "d/root/policy/") || strings.HasPrefix(kind, "d/root/due/")
 }
 
+const mountRows = "d/root/mount/"
+
+// mounts reports whether a kind of row is of mounts: its damage keeps no node from serving the rest.
+func mounts(kind string) bool { return strings.HasPrefix(kind, mountRows) }
+
+// besides are those of the silent that damaged rows of mounts do not account for.
+func besides(silent []string, damaged []row) []string {
+	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden", "cubbyhole/": "cubbyhole"}
+	excused := ""
+	for _, r := range damaged {
+		excused += " " + of[strings.TrimPrefix(r.key, mountRows+"at/")]
+	}
+	return slices.DeleteFunc(slices.Clone(silent), func(name string) bool { return strings.Contains(excused, name) })
+}
+
+// mountsAreKeptApart damages each row of a mount, and their guard: a node that starts serves all the rest, says of
+// the mount why it does not, and lets nobody take its place. The control is the key ring, without which it must not serve.
+func mountsAreKeptApart(t *testing.T, f *fleet, e editor, known []probe) {
+	t.Helper()
+	names := map[string]string{"chaos/": "chaos/data/s0", "plain/": "plain/s0", "cubbyhole/": "cubbyhole/s", "auth/token/": "auth/token/lookup-self", "sys/": "", "guard": ""}
+	for _, r := range e.rows(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(r.key, mountRows), "at/")
+		path, ours := names[name]
+		if ours = ours && mounts(r.key); !ours && r.key != "core/keyring" {
+			continue
+		}
+		delete(names, name)
+		v := bytes.Clone(r.value)
+		v[len(v)/2] ^= 1
+		silent := f.damage(t, e, known, r.key, []row{r}, []row{{r.key, v}}, func(c *client) {
+			if path != "" {
+				c.isKeptApart(t, r.key, path, name)
+			}
+		})
+		switch lost := besides(silent, []row{r}); {
+		case ours && len(lost) > 0:
+			t.Errorf("%s: %q are not answered any more", r.key, lost)
+		case ours && path != "" && len(silent) == 0 && name != "auth/token/", !ours && len(silent) < len(known):
+			t.Errorf("the damage of %s is not noticed", r.key)
+		}
+	}
+	if len(names) > 0 {
+		t.Errorf("no rows were found of %v", names)
+	}
+}
+
+// isKeptApart asks a node about a mount whose row is damaged.
+func (c *client) isKeptApart(t *testing.T, key, path, name string) {
+	t.Helper()
+	key = strings.TrimPrefix(key, "d/")
+	tell := func(method, path, body string) string {
+		status, text, err := c.send(method, path, body)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("%d %s", status, text)
+	}
+	if got := tell("GET", path, ""); !strings.HasPrefix(got, "500") || !strings.Contains(got, key) {
+		t.Errorf("%s is damaged, and %s is answered with %s", key, path, got)
+	}
+	list := "sys/mounts"
+	if strings.HasPrefix(name, "auth/") {
+		list = "sys/auth"
+	}
+	if got := tell("GET", list, ""); !strings.HasPrefix(got, "200") || !strings.Contains(got, key+" is damaged") {
+		t.Errorf("%s is damaged, and %s says %s", key, list, got)
+	}
+	if name == "chaos/" || name == "plain/" {
+		for _, place := range []string{name, name + "below"} {
+			if got := tell("POST", "sys/mounts/"+place, `{"type":"kv"}`); !strings.HasPrefix(got, "500") {
+				t.Errorf("%s is damaged, and another mount at %s is answered with %s", key, place, got)
+			}
+		}
+	}
+}
+
 // damageIsFound damages rows of all kinds, and exchanges rows of the same kind.
 func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 	known := f.furnished(t)
@@ -208,6 +288,7 @@ func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 			t.Fatalf("%s is not known from the start: %s", p.name, lie)
 		}
 	}
+	mountsAreKeptApart(t, f, e, known)
 	r := rand.New(rand.NewPCG(s, 3))
 	kinds := map[string][]row{}
 	for _, x := range e.rows(t) {
@@ -226,13 +307,16 @@ func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 		kind := names[i%len(names)]
 		what, old, changed := disturb(r, kind, kinds[kind], i/len(names)%2 == 1)
 		start := time.Now()
-		silent := f.damage(t, e, known, what, old, changed)
-		if silent > 0 {
+		silent := f.damage(t, e, known, what, old, changed, func(*client) {})
+		if len(silent) > 0 {
 			noticed++
 		}
-		t.Logf("%s: %d of %d are not answered, after %v", what, silent, len(known), time.Since(start).Round(time.Millisecond))
-		if own(kind) && silent > 4 {
-			t.Errorf("%s: %d of %d are not answered any more", what, silent, len(known))
+		t.Logf("%s: %d of %d are not answered, after %v", what, len(silent), len(known), time.Since(start).Round(time.Millisecond))
+		if own(kind) && len(silent) > 4 {
+			t.Errorf("%s: %d of %d are not answered any more", what, len(silent), len(known))
+		}
+		if lost := besides(silent, old); mounts(kind) && len(lost) > 0 {
+			t.Errorf("%s: %q are not answered any more", what, lost)
 		}
 	}
 	if noticed == 0 {
