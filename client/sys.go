@@ -57,6 +57,7 @@ type SealStatus struct {
 	ClusterID    string   `json:"cluster_id,omitempty"`
 	RecoverySeal bool     `json:"recovery_seal"`
 	StorageType  string   `json:"storage_type,omitempty"`
+	LeasesHeld   bool     `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
 	Warnings     []string `json:"warnings,omitempty"`
 }
 

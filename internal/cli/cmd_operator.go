@@ -86,6 +86,9 @@ func sealRows(s sealReport) [][]string {
 	rows = append(rows, present("Version", s.Version, "Commit Date", s.CommitDate, "Build Date", s.BuildDate,
 		"Storage Type", s.StorageType, "Cluster Name", s.ClusterName, "Cluster ID", s.ClusterID)...)
 	rows = append(rows, []string{"HA Enabled", fmt.Sprint(s.HAEnabled)})
+	if s.LeasesHeld {
+		rows = append(rows, []string{"Leases", "held since a restore: see operator snapshot resume"})
+	}
 	if !s.HAEnabled || s.Sealed {
 		return rows
 	}

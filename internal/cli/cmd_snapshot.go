@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -34,7 +35,7 @@ const (
 func snapshotCommands() command {
 	return command{
 		use: "snapshot", short: "Copy the whole store while it is used, and check such copies",
-		subs: []command{snapshotSave("operator snapshot", snapshotPath, false), snapshotInspect("operator snapshot"), snapshotVerify()},
+		subs: []command{snapshotSave("operator snapshot", snapshotPath, false), snapshotInspect("operator snapshot"), snapshotVerify(), snapshotResume()},
 	}
 }
 
@@ -266,15 +267,62 @@ func (c *call) genuine(cl *client.Client, r *framed.Reader) error {
 	return c.say("Success! %s is whole and genuine.", c.args[0])
 }
 
+// quarantinePath is where a restored store's leases are held.
+const quarantinePath = "sys/leases/quarantine"
+
+func snapshotResume() command {
+	var status bool
+	return command{
+		use: "resume", short: "Take back the leases that came with a restored snapshot", args: exactly(0),
+		long: "A restored store holds the leases that came along, such as database users: it does not\n" +
+			"take them back, since the cluster that the snapshot was taken from may still lend them.\n" +
+			"Run this once that cluster has ended for good: what has expired is taken back then, and\n" +
+			"from then on each lease at its time. The token needs sudo. -status changes nothing.",
+		example: "operator snapshot resume -status\noperator snapshot resume",
+		flags:   func(f *pflag.FlagSet) { f.BoolVar(&status, "status", false, "only tell whether leases are held") },
+		run: connected(func(c *call, cl *client.Client) error {
+			if status {
+				s, err := cl.Read(c.ctx, quarantinePath, nil)
+				if err != nil {
+					return failed(err, "asking whether leases are held")
+				}
+				return c.showHeld(s)
+			}
+			s, err := cl.Delete(c.ctx, quarantinePath, nil)
+			if err != nil {
+				return failed(err, "resuming")
+			}
+			return c.showHeld(s)
+		}),
+	}
+}
+
+// showHeld tells of the leases of a restored store.
+func (c *call) showHeld(s *client.Secret) error {
+	return c.show(s.Data, s.Data, func() error {
+		switch {
+		case s.Data["held"] == true:
+			return c.println(fmt.Sprintf("Leases are held since the restore at %s of a snapshot taken at %s.", cell(s.Data["restored"]), cell(s.Data["taken"])))
+		case s.Data["resumed"] != nil:
+			return c.println(fmt.Sprintf("Leases are taken back at their time, since %s.", cell(s.Data["resumed"])))
+		}
+		return c.println("Leases are taken back at their time: no restore holds them.")
+	})
+}
+
 func snapshotRestore() command {
-	var force bool
+	var force, gone bool
 	return command{
 		use: "restore FILE", short: "Put a snapshot into the empty store of a running server", args: exactly(1),
 		long: "The server must not have been initialised. Afterwards it is sealed, and the snapshot's\n" +
 			"own key slots unseal it. Data is never replaced, with -force neither.\n" +
-			"To restore where no server runs: operator snapshot restore.",
+			"Leases that come along are held, until operator snapshot resume; with -source-is-gone\n" +
+			"they are not. To restore where no server runs: operator snapshot restore.",
 		example: "operator raft snapshot restore strongroom.snap",
-		flags:   func(f *pflag.FlagSet) { f.BoolVar(&force, "force", false, "accepted for compatibility") },
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&force, "force", false, "accepted for compatibility")
+			f.BoolVar(&gone, "source-is-gone", false, "the cluster that the snapshot was taken from has ended for good: do not hold leases")
+		},
 		run: connected(func(c *call, cl *client.Client) error {
 			if _, err := c.opened(c.args[0]); err != nil {
 				return err
@@ -285,16 +333,23 @@ func snapshotRestore() command {
 			}
 			ctx, stop := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			err = c.send(ctx, cl, f)
+			err = c.send(ctx, cl, f, gone)
 			return errors.Join(failed(err, "restoring the snapshot"), f.Close())
 		}),
 	}
 }
 
-func (c *call) send(ctx context.Context, cl *client.Client, f *os.File) error {
-	if _, err := cl.Upload(ctx, client.Request{Method: http.MethodPost, Path: archivePath}, c.watched(f)); err != nil {
+func (c *call) send(ctx context.Context, cl *client.Client, f *os.File, gone bool) error {
+	req, held := client.Request{Method: http.MethodPost, Path: archivePath}, ""
+	if gone {
+		req.Query = url.Values{"source_is_gone": {"true"}}
+	} else {
+		held = "\n\nLeases that came along are held: the cluster that the snapshot was taken from may still\n" +
+			"lend them. When that one has ended for good: " + c.name + " operator snapshot resume"
+	}
+	if _, err := cl.Upload(ctx, req, c.watched(f)); err != nil {
 		return err
 	}
 	return c.say("Success! The snapshot was restored. The server is sealed: the unseal keys of the\n"+
-		"snapshot's cluster unseal it, with: %s operator unseal", c.name)
+		"snapshot's cluster unseal it, with: %s operator unseal%s", c.name, held)
 }

@@ -77,6 +77,8 @@ type Fleet struct {
 	Alone bool
 	// Newest is the newest format that this version reads, Oldest the oldest.
 	Newest, Oldest int
+	// Notice is what an operator must know of the store; empty: nothing. May be nil.
+	Notice func(ctx context.Context) string
 	// Outdated is told when the store has moved to a format that this node cannot read.
 	Outdated func(error)
 	Now      func() time.Time

@@ -46,6 +46,11 @@ func (f *Fleet) nodes(c *api.Call, _ *api.None) (*Nodes, error) {
 	if out.Revision, err = f.Store.Sync(c); err != nil {
 		return nil, err
 	}
+	if f.Notice != nil {
+		if text := f.Notice(c); text != "" {
+			c.Warn(text)
+		}
+	}
 	for _, m := range members {
 		if m.Warning != "" {
 			c.Warn(m.Name + ": " + m.Warning)

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -88,8 +89,12 @@ func (p *duePage) revoke(ctx context.Context, ls []*Lease) <-chan answer {
 	return answers
 }
 
-// takeBack has a lease's engine take back what was lent.
+// takeBack has a lease's engine take back what was lent. In quarantine it returns
+// ErrQuarantined for what came with the snapshot, and no engine is asked.
 func (s *Store) takeBack(ctx context.Context, l *Lease) error {
+	if err := s.spare(ctx, l); err != nil {
+		return err
+	}
 	m, err := s.lessor(ctx, l.NamespaceID, l.MountID)
 	if err != nil {
 		return err
@@ -117,20 +122,32 @@ func collect(answers <-chan answer, most int) []answer {
 // ends the jobs of the others in failure. It rests before it lets others have the
 // places of its jobs.
 func (p *duePage) finish(ctx context.Context, some []answer, began time.Time) {
-	var ls []*Lease
-	var jobs []*schedule.Job
+	var done, held []*Lease
 	for _, a := range some {
-		job := p.jobs[a.l.key()]
-		if a.err != nil {
-			p.ended(a.err, job)
-			continue
+		switch {
+		case errors.Is(a.err, ErrQuarantined):
+			held = append(held, a.l)
+		case a.err != nil:
+			p.ended(a.err, p.jobs[a.l.key()])
+		default:
+			done = append(done, a.l)
 		}
-		ls, jobs = append(ls, a.l), append(jobs, job)
 	}
+	p.conclude(ctx, held, began, p.park)
+	p.conclude(ctx, done, began, func(ctx context.Context, ls []*Lease, end func(*store.Tx)) error { return p.settle(ctx, ls, nil, end) })
+}
+
+// conclude ends leases together with their jobs in one commit, or else each in one of
+// its own.
+func (p *duePage) conclude(ctx context.Context, ls []*Lease, began time.Time, commit func(context.Context, []*Lease, func(*store.Tx)) error) {
 	if len(ls) == 0 {
 		return
 	}
-	err := p.settle(ctx, ls, nil, func(tx *store.Tx) {
+	jobs := make([]*schedule.Job, len(ls))
+	for i, l := range ls {
+		jobs[i] = p.jobs[l.key()]
+	}
+	err := commit(ctx, ls, func(tx *store.Tx) {
 		for _, job := range jobs {
 			job.Done(tx)
 		}
@@ -141,6 +158,6 @@ func (p *duePage) finish(ctx context.Context, some []answer, began time.Time) {
 		return
 	}
 	for i, l := range ls {
-		p.ended(p.settle(ctx, []*Lease{l}, nil, jobs[i].Done), jobs[i])
+		p.ended(commit(ctx, []*Lease{l}, jobs[i].Done), jobs[i])
 	}
 }

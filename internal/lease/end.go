@@ -135,21 +135,29 @@ func (s *Store) Revoke(ctx context.Context, nsID, id string, wait bool) error {
 		return err
 	}
 	l.rev = rev
-	if err := s.takeBack(ctx, l); err != nil {
+	if err := s.takeBack(ctx, l); errors.Is(err, ErrQuarantined) {
+		return errNotYet(1, err)
+	} else if err != nil {
 		s.Log.Warn("a lease was not taken back", slog.String("lease", l.ID), slog.Any("error", err))
-		return errNotYet(1)
+		return errNotYet(1, err)
 	}
 	return s.settle(ctx, []*Lease{l}, nil, func(*store.Tx) {})
 }
 
-func errNotYet(n int) error {
+// errNotYet says that some leases are left, and what is to be done about the first
+// cause of that.
+func errNotYet(n int, cause error) error {
+	if errors.Is(cause, ErrQuarantined) {
+		return &api.Error{Kind: api.Unavailable, Message: fmt.Sprintf("%d of the leases have ended and are not taken back: they came with a snapshot, and the cluster that it was taken from may still lend them", n),
+			Hint: "when that one has ended for good, run: " + Resume}
+	}
 	return &api.Error{Kind: api.Unavailable, Message: fmt.Sprintf("%d of the leases have ended but could not be taken back yet; they are tried again later", n),
 		Hint: "the server's log has the cause"}
 }
 
 // Jobs are the handlers of the due-times that leases have.
 func (s *Store) Jobs() map[string]schedule.Handler {
-	return map[string]schedule.Handler{kindEnd: s.end, kindSweep: s.resume, kindTidy: s.tidy}
+	return map[string]schedule.Handler{kindEnd: s.end, kindSweep: s.resume, kindTidy: s.tidy, kindUnpark: s.unpark}
 }
 
 // Pages are the handlers of what is done for many leases together.
@@ -172,7 +180,10 @@ func (s *Store) end(ctx context.Context, job *schedule.Job) error {
 	if err != nil || len(there) == 0 {
 		return err
 	}
-	if err := s.takeBack(ctx, l); err != nil {
+	switch err := s.takeBack(ctx, l); {
+	case errors.Is(err, ErrQuarantined):
+		return s.park(ctx, there, job.Done)
+	case err != nil:
 		return errors.Join(err, s.despair(ctx, job, l, err))
 	}
 	return s.settle(ctx, there, nil, job.Done)

@@ -10,6 +10,8 @@
 //	N/lease/of/<token>/<N2>/<tail>   a lease in namespace N2 of a token in N; holds its id
 //	N/lease/stuck/<lease id>         a lease that could not be taken back
 //	N/lease/gone/<mount>             a mount that was disabled while it may have had leases
+//	root/lease/quarantine            there since a snapshot was put into the store
+//	root/lease/parked/<N>/<lease id> a lease that is due, and not taken back in quarantine
 //	N/due/<time>/lease/<tail>        when it is due (package schedule)
 //	N/due/<time>/lease-sweep/<id>    leases that are being taken back together
 //
@@ -49,6 +51,7 @@ import (
 // Config is what a Store stands on.
 type Config struct {
 	Store      store.Store // the whole encrypted store
+	Cache      *store.Cache
 	Mounts     *mount.Mounts
 	Tokens     *token.Store
 	Namespaces *namespace.Registry
@@ -57,10 +60,19 @@ type Config struct {
 }
 
 // Store keeps leases. It is safe for concurrent use.
-type Store struct{ Config }
+type Store struct {
+	Config
+	quarantine *store.Memo[struct{}, *Quarantine]
+}
 
 // New is a store of leases. It reads nothing.
-func New(c Config) *Store { return &Store{c} }
+func New(c Config) *Store {
+	s := &Store{Config: c}
+	s.quarantine = store.NewMemo(c.Cache, 1, func(ctx context.Context, r store.Reader, _ struct{}) (*Quarantine, error) {
+		return readQuarantine(r.Get(ctx, quarantineKey))
+	})
+	return s
+}
 
 // Lease is what is known of a lease.
 type Lease struct {
@@ -80,6 +92,7 @@ type Lease struct {
 	MaxTTL    time.Duration `json:"max,omitempty"`    // from issue; 0: the mount's maximum
 	Until     time.Time     `json:"until,omitzero"`   // of a batch token's lease: when the token ends
 	Renewable bool          `json:"renewable,omitempty"`
+	Own       string        `json:"own,omitempty"` // the quarantine in which it was made; empty: none lasted
 
 	Ended   time.Time `json:"ended,omitzero"` // since when it is being taken back; zero: it is not
 	Due     time.Time `json:"due"`            // of its row in the schedule
@@ -199,6 +212,9 @@ func (s *Store) Register(c *api.Call, asked *api.Lease, t *token.Token) (*Lease,
 	err := checkPrivate(l.Private)
 	if err == nil {
 		err = l.terms(c, asked, t)
+	}
+	if err == nil {
+		err = s.claim(ctx, l)
 	}
 	if err == nil {
 		_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return s.insert(tx, c, l) })

@@ -38,7 +38,7 @@ func (s *Store) renew(c *api.Call, id string, increment time.Duration) (*Lease, 
 	}
 	renewed, warning, err := s.commitRenewal(c, m, l, changed, increment)
 	if errors.Is(err, errNoLease) {
-		s.revokeAgain(c, m, l)
+		s.revokeAgain(c, l)
 		return nil, errUnknown()
 	}
 	if warning != "" {
@@ -119,8 +119,8 @@ func (l *Lease) apply(changed *api.Lease, increment time.Duration) time.Duration
 
 // revokeAgain takes back what an engine may have renewed after it had taken it
 // back: the lease ended while it was being renewed.
-func (s *Store) revokeAgain(c *api.Call, m *lessor, l *Lease) {
-	if err := m.revoke(context.WithoutCancel(c), s.Now(), l); err != nil {
+func (s *Store) revokeAgain(c *api.Call, l *Lease) {
+	if err := s.takeBack(context.WithoutCancel(c), l); err != nil && !errors.Is(err, ErrQuarantined) {
 		s.Log.Warn("a lease that ended while it was renewed was not taken back again", slog.String("lease", l.ID), slog.Any("error", err))
 	}
 }

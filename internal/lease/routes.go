@@ -27,6 +27,8 @@ func Routes() []api.Route[*Store] {
 		api.Handle(api.Write, "leases/revoke-prefix/{prefix...}", (*Store).RevokePrefix, api.Sudo),
 		api.Handle(api.Write, "leases/revoke-force/{prefix...}", (*Store).RevokeForce, api.Sudo),
 		api.Handle(api.Write, "leases/tidy", (*Store).Tidy),
+		api.Handle(api.Read, "leases/quarantine", (*Store).ReadQuarantine, api.RootOnly),
+		api.Handle(api.Delete, "leases/quarantine", (*Store).EndQuarantine, api.Sudo, api.RootOnly),
 		api.Handle(api.Write, "renew", (*Store).Renew),
 		api.Handle(api.Write, "renew/{url_lease_id...}", (*Store).RenewNamed),
 		api.Handle(api.Write, "revoke", (*Store).RevokeLease),
@@ -239,7 +241,11 @@ func (s *Store) revokeExact(ctx context.Context, c *api.Call, id string, wait, f
 	if err != nil || l == nil {
 		return err
 	}
-	return s.endPage(ctx, []*Lease{l}, true, &leftover{})
+	left := &leftover{}
+	if err := s.endPage(ctx, []*Lease{l}, true, left); err != nil || left.n == 0 {
+		return err
+	}
+	return errNotYet(left.n, left.cause)
 }
 
 // Tidy has the schedule go through the namespace's leases and put right what a

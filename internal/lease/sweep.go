@@ -95,7 +95,7 @@ func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) e
 	}
 	_, rerr := store.Update(ctx, s.Store, func(tx *store.Tx) error { schedule.Remove(tx, it); return nil })
 	if left != nil {
-		return errNotYet(left.n)
+		return errNotYet(left.n, left.cause)
 	}
 	return rerr
 }
@@ -280,13 +280,15 @@ func (s *Store) endPage(ctx context.Context, ls []*Lease, force bool, left *left
 		return err // what failed may have failed for that
 	}
 	for id, err := range failed {
-		s.Log.Warn("a lease was not taken back", slog.String("lease", id), slog.Bool("forgotten", force), slog.Any("error", err))
-		if !force {
-			left.add(err)
+		held := errors.Is(err, ErrQuarantined)
+		if !held {
+			s.Log.Warn("a lease was not taken back", slog.String("lease", id), slog.Bool("forgotten", force), slog.Any("error", err))
 		}
-	}
-	if force {
-		failed = nil
+		if held || !force {
+			left.add(err)
+		} else {
+			delete(failed, id)
+		}
 	}
 	return s.settle(ctx, ls, failed, func(*store.Tx) {})
 }

@@ -173,7 +173,7 @@ func newWorld(t testing.TB, phys store.Store, e *lender) *world {
 		Removed: func(tx *store.Tx, ns string, e *mount.Entry) error { return w.s.MountRemoved(tx, ns, e) },
 		Moved:   func(tx *store.Tx, ns, from string, e *mount.Entry) error { return w.s.MountMoved(tx, ns, from, e) },
 	}, mount.Limits{}, time.Now)
-	w.s = lease.New(lease.Config{Store: w.bar, Mounts: w.mounts, Tokens: w.tokens, Namespaces: w.spaces, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	w.s = lease.New(lease.Config{Store: w.bar, Cache: w.cache, Mounts: w.mounts, Tokens: w.tokens, Namespaces: w.spaces, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	w.must(w.mounts.Install([]api.Engine{{Type: "system"}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, e.engine()}))
 	if !done {
 		w.must(w.mounts.Furnish(t.Context(), namespace.RootID))

@@ -53,6 +53,8 @@ type Desk struct {
 	// Restored is why a store that a snapshot is being put into cannot be initialised or
 	// unsealed yet, or nil.
 	Restored func(ctx context.Context) error
+	// Held reports whether leases are held since a restore.
+	Held func(ctx context.Context) bool
 	// Audited is why requests are refused for want of an audit device, or nil when
 	// they are not.
 	Audited func(c *api.Call) error
@@ -314,6 +316,7 @@ type SealStatus struct {
 	ClusterID    string `json:"cluster_id,omitempty"`
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
+	LeasesHeld   bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
 }
 
 func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
@@ -331,7 +334,7 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 	s.Sealed, s.Threshold, s.Shares, s.Progress, s.Nonce = p.Sealed, p.Threshold, p.Shares, p.Progress, p.Nonce
 	if !s.Sealed {
 		s.ClusterName, s.ClusterID = d.ClusterName, d.Barrier.ClusterID()
-		s.Progress, s.Nonce = 0, ""
+		s.Progress, s.Nonce, s.LeasesHeld = 0, "", d.Held(ctx)
 	}
 	return s, nil
 }
@@ -447,4 +450,5 @@ type Health struct {
 	Echo        int64  `json:"echo_duration_ms"`
 	Skew        int64  `json:"clock_skew_ms"`
 	CanaryAge   int64  `json:"replication_primary_canary_age_ms"`
+	LeasesHeld  bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
 }

@@ -139,6 +139,9 @@ func (w *writer) place(p *place) {
 	if e := p.op(api.Write); e != nil {
 		it.Post = w.operation(e)
 		it.Post.Body = w.body(e, it.Post.ID, jsonType)
+		if e.Has(api.Upload) { // its body is no JSON
+			it.Post.Parameters = w.queryParameters(nil, e)
+		}
 	}
 	if e := p.op(api.Patch); e != nil {
 		it.Patch = w.operation(e)
@@ -264,6 +267,9 @@ func (w *writer) parameter(e *api.Endpoint, f *api.Field, in string) *parameter 
 
 // body is an endpoint's request body; nil when it takes none.
 func (w *writer) body(e *api.Endpoint, id, contentType string) *body {
+	if e.Has(api.Upload) {
+		return &body{Required: true, Content: map[string]*media{"application/octet-stream": {&schema{Type: "string", Format: "binary"}}}}
+	}
 	s := w.comments.object(e.Request, func(f *api.Field) bool { return !f.InPath })
 	if len(e.Request.Fields) == 0 || len(s.Properties) == 0 && s.Additional == nil {
 		return nil

@@ -95,7 +95,7 @@ func (c *Comments) endpointPage(b *strings.Builder, e *api.Endpoint) {
 	if rows := c.rows(e.Request); len(rows) > 0 {
 		b.WriteString("\n| parameter | in | type | required | default | description |\n|---|---|---|---|---|---|\n")
 		for _, r := range rows {
-			fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", r.name, inVerb(r.place, e.Op), r.kind, yes(r.required), code(r.defaultText), cell(r))
+			fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", r.name, inVerb(r.place, e), r.kind, yes(r.required), code(r.defaultText), cell(r))
 		}
 	}
 	c.answerPage(b, e)
@@ -141,9 +141,10 @@ func remarks(e *api.Endpoint) string {
 	return out
 }
 
-// inVerb is where a request without a body carries a field.
-func inVerb(place string, op api.Op) string {
-	if place == "body" && op != api.Write && op != api.Patch {
+// inVerb is where a request carries a field that has no body, or whose body is not for
+// fields.
+func inVerb(place string, e *api.Endpoint) string {
+	if place == "body" && (e.Op != api.Write && e.Op != api.Patch || e.Has(api.Upload)) {
 		return "query"
 	}
 	return place

@@ -22,7 +22,7 @@ func (s *Server) joinFleet(ctx context.Context) error {
 	}
 	began := s.now().UTC()
 	s.fleet = &fleet.Fleet{Store: s.phys, ID: api.NewUUID(), Alone: s.config.alone(), Newest: fleet.Format, Oldest: 1, Now: s.now, Log: s.logs.Logger("fleet"),
-		Outdated: s.end, Self: func(ctx context.Context) fleet.Member { return s.member(ctx, began) }}
+		Outdated: s.end, Notice: s.notice, Self: func(ctx context.Context) fleet.Member { return s.member(ctx, began) }}
 	if err := s.fleet.Join(ctx); err != nil {
 		return err
 	}

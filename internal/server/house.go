@@ -93,7 +93,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
-	h.Leases = lease.New(lease.Config{Store: s.barrier, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
+	h.Leases = lease.New(lease.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/schedule"
@@ -42,6 +43,9 @@ func (h *house) dropMount(ctx context.Context, j *schedule.Job) error {
 	}
 	nsID, rest, _ := strings.Cut(prefix, "/m/")
 	err := h.Leases.ClearMount(ctx, nsID, strings.TrimSuffix(rest, "/"), j.Tries >= stubborn)
+	if errors.Is(err, lease.ErrQuarantined) {
+		return h.waitForResume(ctx, j)
+	}
 	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // whose leases went before its key
 		return err
 	}
@@ -51,6 +55,9 @@ func (h *house) dropMount(ctx context.Context, j *schedule.Job) error {
 // dropNamespace destroys a namespace: first what was lent in it, then all else.
 func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
 	err := h.Leases.ClearNamespace(ctx, string(j.Data), j.Tries >= stubborn)
+	if errors.Is(err, lease.ErrQuarantined) {
+		return h.waitForResume(ctx, j)
+	}
 	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
 		return err
 	}

@@ -37,11 +37,11 @@ func TestNamespacesAreNotTold(t *testing.T) {
 					return a.status, own.ReplaceAllString(a.text, "")
 				}
 				code, text := ask("here")
-				if c, other := ask("gone"); c != code || strings.ReplaceAll(other, "gone", "here") != text {
+				if c, other := ask("nosuch"); c != code || strings.ReplaceAll(other, "nosuch", "here") != text {
 					t.Errorf("token %q, path %v: %s %s: %d %.200s, where it is missing %d %.200s", token[:min(5, len(token))], inPath, q.method, q.path, code, text, c, other)
 				}
 			}
 		}
 	}
-	d.want(404, d.ask("GET", "sys/internal/ui/mounts", "", "root", "X-Vault-Namespace", "gone"))
+	d.want(404, d.ask("GET", "sys/internal/ui/mounts", "", "root", "X-Vault-Namespace", "nosuch"))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/snapshot"
 	"github.com/strongroom/strongroom/internal/snapshot/framed"
@@ -24,7 +25,7 @@ import (
 
 // restoreCommand puts a snapshot into a store that no server runs on.
 func restoreCommand() *cobra.Command {
-	f := &flags{}
+	f, gone := &flags{}, false
 	c := &cobra.Command{
 		Use:   "restore SNAPSHOT",
 		Short: "Put a snapshot into an empty store",
@@ -37,20 +38,25 @@ be neither initialised nor unsealed. Afterwards start the server: the snapshot's
 key slots unseal it, and the first unsealing finds out whether what was restored is
 what was saved.
 
+Leases that come along, such as database users, are held: this store does not take them
+back until "operator snapshot resume" says so, since the cluster that the snapshot was
+taken from may still lend them. With -source-is-gone they are not held.
+
 To restore into a running server that has not been initialised, such as one with a
 member of etcd in it: operator raft snapshot restore.`,
 		Example:     "  strongroom operator snapshot restore -config=strongroom.hcl strongroom.snap\n  strongroom operator snapshot restore -data=DIR strongroom.snap",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{"family": "operator snapshot"},
-		RunE:        func(cmd *cobra.Command, args []string) error { return runRestore(cmd, f, args[0]) },
+		RunE:        func(cmd *cobra.Command, args []string) error { return runRestore(cmd, f, args[0], gone) },
 	}
 	fs := c.Flags()
 	fs.StringArrayVar(&f.configs, "config", nil, "configuration `FILE` of the server; may be repeated")
 	fs.StringVar(&f.data, "data", "", "`DIR` of the embedded store")
+	fs.BoolVar(&gone, "source-is-gone", false, "the cluster that the snapshot was taken from has ended for good: do not hold leases")
 	return c
 }
 
-func runRestore(cmd *cobra.Command, f *flags, name string) (err error) {
+func runRestore(cmd *cobra.Command, f *flags, name string, gone bool) (err error) {
 	c, err := f.restoreConfig()
 	if err != nil {
 		return err
@@ -77,7 +83,7 @@ func runRestore(cmd *cobra.Command, f *flags, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := c.restore(ctx, NewLogger(c, cmd.ErrOrStderr()), r)
+	done, err := c.restore(ctx, NewLogger(c, cmd.ErrOrStderr()), r, gone)
 	if err != nil {
 		return snapshot.Refused(err)
 	}
@@ -123,13 +129,13 @@ func (c *Config) checkRestorable(cluster string) error {
 }
 
 // restore opens the configured store, restores, and closes it.
-func (c *Config) restore(ctx context.Context, log *slog.Logger, r *framed.Reader) (done *snapshot.Overview, err error) {
+func (c *Config) restore(ctx context.Context, log *slog.Logger, r *framed.Reader, gone bool) (done *snapshot.Overview, err error) {
 	st, err := c.openStore(ctx, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.engine.Close()) }()
-	if done, err = snapshot.Restore(ctx, st.engine, r, time.Now); err != nil {
+	if done, err = snapshot.Restore(ctx, st.engine, r, gone, time.Now); err != nil {
 		return nil, err
 	}
 	done.KeySlots, err = c.slotsOf(ctx, st.engine)
@@ -152,6 +158,9 @@ func (c *Config) tellRestored(out io.Writer, done *snapshot.Overview) error {
 		default:
 			text += fmt.Sprintf("  %s (%s)\n", s.Name, s.Kind)
 		}
+	}
+	if done.Held {
+		text += "\nLeases that came along are held: the cluster that the snapshot was taken from may still\nlend them. When that one has ended for good, start this one and run: " + lease.Resume + "\n"
 	}
 	_, err := io.WriteString(out, text+"\nStart the server now.\n")
 	return err

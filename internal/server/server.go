@@ -23,6 +23,7 @@ import (
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/introspect"
+	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -101,10 +102,10 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	}
 	s.barrier = barrier.New(s.phys, now)
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
-	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Now: now, Log: logs.Logger("snapshot")}
+	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
 		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
-		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready}
+		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready, Held: s.held}
 	if err := s.joinFleet(ctx); err != nil {
 		return nil, errors.Join(err, s.barrier.Close(), s.phys.Close())
 	}
@@ -394,6 +395,9 @@ func (s *Server) open(ctx context.Context) error {
 	s.gate.Open(&h.House)
 	s.fleet.Changed()
 	s.log.Info("the server is unsealed")
+	if s.holds(ctx, h) {
+		s.log.Warn(heldWarning, slog.String("hint", "when that one has ended for good, run: "+lease.Resume))
+	}
 	return nil
 }
 

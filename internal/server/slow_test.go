@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,8 +35,8 @@ func trickle(c net.Conn, text string) {
 }
 
 // lasts is how long a server keeps a connection whose client does as it is told.
-func lasts(t *testing.T, client func(net.Conn)) time.Duration {
-	w := start(t, Config{DevRoot: api.NewSecret("root")})
+func lasts(t *testing.T, config Config, client func(net.Conn)) time.Duration {
+	w := start(t, config)
 	in := &doorway{make(chan net.Conn)}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -80,7 +82,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				if got := lasts(t, c.client); got < c.want || got > c.want+2*time.Second {
+				if got := lasts(t, Config{DevRoot: api.NewSecret("root")}, c.client); got < c.want || got > c.want+2*time.Second {
 					t.Errorf("it had %v, want %v", got, c.want)
 				}
 			})
@@ -90,5 +92,44 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	// an HTTP/2 connection that takes no byte.
 	if hs := (&Server{log: quiet()}).http(); hs.WriteTimeout != writeTimeout || hs.HTTP2.WriteByteTimeout != stuckTimeout {
 		t.Errorf("no end to answers: %v, %v", hs.WriteTimeout, hs.HTTP2.WriteByteTimeout)
+	}
+}
+
+// TestSlowUploadsAreCutOff has who uploads a snapshot, to a server that waits to be
+// initialised, be slow or stop: it holds the server no longer than it takes at the slowest pace
+// that is allowed. The control keeps to that pace, and is served far longer.
+func TestSlowUploadsAreCutOff(t *testing.T) {
+	const upload = "POST /v1/sys/storage/raft/snapshot HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const begun = "1b\r\nstrongroom snapshot 1\nH\x00\x0f\xff\x00\r\n" // a frame that is 1 MiB long
+	at := func(rate int) func(net.Conn) {
+		return func(c net.Conn) {
+			go paced(c, upload+begun, rate)
+			io.Copy(io.Discard, c)
+		}
+	}
+	for name, c := range map[string]struct {
+		client      func(net.Conn)
+		least, most time.Duration
+	}{
+		"stops":    {at(0), 30 * time.Second, 33 * time.Second},
+		"trickles": {at(1), 60 * time.Second, 95 * time.Second},
+		"control":  {at(10 << 10), 96 * time.Second, 110 * time.Second}, // until the frame has come, and is damaged
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if got := lasts(t, Config{}, c.client); got < c.least || got > c.most {
+					t.Errorf("it had %v, want from %v to %v", got, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// paced sends a text, and then chunks of a body, so many bytes a second.
+func paced(c net.Conn, text string, rate int) {
+	_, err := io.WriteString(c, text)
+	for rate > 0 && err == nil {
+		time.Sleep(time.Second)
+		_, err = fmt.Fprintf(c, "%x\r\n%s\r\n", rate, strings.Repeat(" ", rate))
 	}
 }

@@ -148,7 +148,7 @@ func TestWhatExpiredMeanwhileIsEnded(t *testing.T) {
 	saved := s.Want(t, 200, "GET", "sys/snapshot", m.root, "").Body
 	later := func() time.Time { return now().Add(3 * time.Hour) }
 	to := servertest.StartAt(t, later, blank, on(mem.Open()), servertest.WithLender(lender))
-	to.Want(t, 200, "POST", archive, "", string(saved))
+	to.Want(t, 200, "POST", archive+"?source_is_gone=true", "", string(saved))
 	m.unseal(t, to)
 	to.Want(t, 403, "GET", "kv/data/a1", m.token, "")
 	to.Want(t, 200, "GET", "kv/data/a1", m.root, "")

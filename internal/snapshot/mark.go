@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,8 @@ type mark struct {
 	Bytes   uint64    `json:"bytes,omitempty"`
 	Content []byte    `json:"content,omitempty"` // SHA-256
 	MAC     []byte    `json:"mac,omitempty"`
+	Gone    bool      `json:"gone,omitempty"`   // the cluster that the snapshot was taken from has ended for good
+	Judged  string    `json:"judged,omitempty"` // the rows were found genuine; names the restore
 
 	rev store.Rev
 }
@@ -49,38 +52,71 @@ func (m *mark) write() (store.Write, error) {
 // Admit is asked when the barrier has been unsealed, before anything is read or written
 // through it. When the store was restored and not unsealed since, it compares the rows
 // with what the snapshot claims and the claim with the key; ErrForged says that they do
-// not match. Nodes may ask at once: rows change only after one of them was let in, and
-// the row that has each of them ask is gone by then.
+// not match. Then it puts the store into quarantine, unless who restored has said that
+// the source is gone. Nodes may ask at once: rows change only after one of them has
+// noted its judgement, and the row that has each of them ask goes last.
 func (k *Keeper) Admit(ctx context.Context) error {
 	for {
 		m, err := readMark(ctx, k.Store)
 		if err != nil || m == nil {
 			return err
 		}
-		m, err = k.judge(ctx)
-		if err != nil || m == nil {
+		if m.Judged == "" {
+			err = k.admit(ctx)
+		} else {
+			err = k.letIn(ctx, m)
+		}
+		if err != nil && !errors.Is(err, store.ErrConflict) { // in conflict, another node was quicker
 			return Refused(err)
-		}
-		_, err = k.Store.Commit(ctx, []store.Check{{Key: barrier.RestoreKey, Rev: m.rev}}, []store.Write{{Key: barrier.RestoreKey, Delete: true}})
-		if err == nil {
-			k.Log.Info("the restored store is what was saved")
-			return nil
-		}
-		if !errors.Is(err, store.ErrConflict) {
-			return fmt.Errorf("noting that the restored store was found genuine: %w", err)
 		}
 	}
 }
 
+// admit judges the store and notes that it was found genuine.
+func (k *Keeper) admit(ctx context.Context) error {
+	m, err := k.judge(ctx)
+	if err != nil || m == nil {
+		return err
+	}
+	m.Judged = rand.Text()
+	w, err := m.write()
+	if err != nil {
+		return err
+	}
+	if _, err = k.Store.Commit(ctx, []store.Check{{Key: barrier.RestoreKey, Rev: m.rev}}, []store.Write{w}); err != nil {
+		return fmt.Errorf("noting that the restored store was found genuine: %w", err)
+	}
+	k.Log.Info("the restored store is what was saved")
+	return nil
+}
+
+// letIn ends the restore of a store that was found genuine.
+func (k *Keeper) letIn(ctx context.Context, m *mark) error {
+	if !m.Gone {
+		var header framed.Header
+		if err := json.Unmarshal(m.Header, &header); err != nil {
+			return fmt.Errorf("%w: its header cannot be read", ErrForged)
+		}
+		if err := k.Isolate(ctx, m.Judged, m.Started, header.Taken); err != nil {
+			return err
+		}
+	}
+	_, err := k.Store.Commit(ctx, []store.Check{{Key: barrier.RestoreKey, Rev: m.rev}}, []store.Write{{Key: barrier.RestoreKey, Delete: true}})
+	if err != nil {
+		return fmt.Errorf("ending the restore: %w", err)
+	}
+	return nil
+}
+
 // judge looks at the store as it is at one moment; it returns no mark when another node
-// was let in before.
+// has judged it before.
 func (k *Keeper) judge(ctx context.Context) (m *mark, err error) {
 	view, err := k.Store.View(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	if m, err = readMark(ctx, view); err != nil || m == nil {
+	if m, err = readMark(ctx, view); err != nil || m == nil || m.Judged != "" {
 		return nil, err
 	}
 	if !m.Done {

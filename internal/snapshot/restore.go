@@ -26,8 +26,9 @@ const (
 // Restore puts a snapshot into an empty store. One whose restore was interrupted counts
 // as empty. Nothing is written before the snapshot's header is found good. After any
 // other error than ErrNotEmpty the store may hold a part and says so: it can be
-// neither initialised nor unsealed until a restore has finished.
-func Restore(ctx context.Context, s store.Store, r *framed.Reader, now func() time.Time) (*Overview, error) {
+// neither initialised nor unsealed until a restore has finished. The store begins in
+// quarantine unless the snapshot's source is gone for good.
+func Restore(ctx context.Context, s store.Store, r *framed.Reader, gone bool, now func() time.Time) (*Overview, error) {
 	header := r.Header()
 	if err := fleet.Readable(header.Format); err != nil {
 		return nil, err
@@ -40,16 +41,18 @@ func Restore(ctx context.Context, s store.Store, r *framed.Reader, now func() ti
 		return nil, err
 	}
 	claim, mac := r.Claim()
+	t.gone = gone
 	if err := t.finish(ctx, header.Format, claim, mac); err != nil {
 		return nil, err
 	}
-	return &Overview{Cluster: header.Cluster, Revision: header.Revision, Taken: header.Taken.Format(time.RFC3339), Rows: claim.Rows, Bytes: claim.Bytes}, nil
+	return &Overview{Held: !gone, Cluster: header.Cluster, Revision: header.Revision, Taken: header.Taken.Format(time.RFC3339), Rows: claim.Rows, Bytes: claim.Bytes}, nil
 }
 
 // target is a store that a snapshot is being put into.
 type target struct {
 	store store.Store
 	mark  mark
+	gone  bool          // the source has ended for good
 	last  []store.Write // what makes the store an initialised one
 }
 
@@ -220,7 +223,7 @@ func (t *target) whole(batch []store.Write, send func() error) error {
 // finish makes the store an initialised one, which only its keys open. Everything else
 // is there and durable.
 func (t *target) finish(ctx context.Context, format int, c framed.Claim, mac []byte) error {
-	done := mark{Started: t.mark.Started, Done: true, Header: c.Header, Rows: c.Rows, Bytes: c.Bytes, Content: c.Content[:], MAC: mac}
+	done := mark{Started: t.mark.Started, Done: true, Header: c.Header, Rows: c.Rows, Bytes: c.Bytes, Content: c.Content[:], MAC: mac, Gone: t.gone}
 	w, err := done.write()
 	if err != nil {
 		return err

@@ -76,9 +76,16 @@ func errSaving() error {
 	return &api.Error{Kind: api.TooMany, Message: "a snapshot is being sent already", Hint: "try again when it has ended"}
 }
 
+// RestoreRequest says what a restore is for. The body is the snapshot, so it stands in
+// the query.
+type RestoreRequest struct {
+	SourceIsGone bool `json:"source_is_gone"` // The cluster that the snapshot was taken from has ended for good: this store takes back what that one has lent. Without it leases are held until sys/leases/quarantine is deleted.
+}
+
 // restore puts the snapshot that is the request's body into the store, which must be
-// empty. Then the snapshot's own key slots unseal the server.
-func (k *Keeper) restore(c *api.Call, _ *api.None) (*Overview, error) {
+// empty. Then the snapshot's own key slots unseal the server. Leases that come with it
+// are not taken back before an operator says so, or has said so here.
+func (k *Keeper) restore(c *api.Call, q *RestoreRequest) (*Overview, error) {
 	if err := k.restorable(c); err != nil {
 		return nil, err
 	}
@@ -91,7 +98,7 @@ func (k *Keeper) restore(c *api.Call, _ *api.None) (*Overview, error) {
 		return nil, k.unread(err)
 	}
 	k.Log.Warn("a snapshot is being restored into the empty store", slog.String("cluster", r.Header().Cluster), slog.String("from", c.Remote.String()))
-	out, err := Restore(c, k.Store, r, k.Now)
+	out, err := Restore(c, k.Store, r, q.SourceIsGone, k.Now)
 	if err != nil {
 		return nil, k.unread(err)
 	}
@@ -102,7 +109,9 @@ func (k *Keeper) restore(c *api.Call, _ *api.None) (*Overview, error) {
 
 // restoreForce puts the snapshot that is the request's body into the store, which must
 // be empty here too: what it holds is never replaced.
-func (k *Keeper) restoreForce(c *api.Call, q *api.None) (*Overview, error) { return k.restore(c, q) }
+func (k *Keeper) restoreForce(c *api.Call, q *RestoreRequest) (*Overview, error) {
+	return k.restore(c, q)
+}
 
 // restorable refuses before any of the body is read.
 func (k *Keeper) restorable(c *api.Call) error {

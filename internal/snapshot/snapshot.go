@@ -55,6 +55,9 @@ type Keeper struct {
 	Seal    *seal.Manager
 	Version string // of this server
 	Engine  string // kind of the store
+	// Isolate puts the store into quarantine, once for each restore: what came with
+	// the snapshot is not taken back before somebody says so.
+	Isolate func(ctx context.Context, restore string, restored, taken time.Time) error
 	Now     func() time.Time
 	Log     *slog.Logger
 
@@ -159,6 +162,7 @@ func (k *Keeper) Ready(ctx context.Context) error { return Refused(Unfinished(ct
 
 // Overview is what there is to say of a store that was restored.
 type Overview struct {
+	Held     bool   `json:"leases_held"` // leases that came with the snapshot are not taken back before somebody says so
 	Cluster  string `json:"cluster_id"`
 	Revision uint64 `json:"revision"` // of the store that the snapshot was taken from
 	Taken    string `json:"taken"`

@@ -87,11 +87,15 @@ func (n *node) saved(t testing.TB) []byte {
 }
 
 func restore(ctx context.Context, s store.Store, in io.Reader) error {
+	return restoreFrom(ctx, s, in, true)
+}
+
+func restoreFrom(ctx context.Context, s store.Store, in io.Reader, gone bool) error {
 	r, err := framed.NewReader(in)
 	if err != nil {
 		return err
 	}
-	_, err = Restore(ctx, s, r, clock)
+	_, err = Restore(ctx, s, r, gone, clock)
 	return err
 }
 

@@ -62,6 +62,14 @@ func TestWrongTypes(t *testing.T) {
 			if f.InPath || f.Whole || f.Name == "" || f.Name == "-" {
 				continue
 			}
+			if e.Has(api.Upload) { // its body is not for fields
+				asked++
+				a := s.Do(t, methods[e.Op], filled(path)+"?"+f.Name+"="+canary, root, "")
+				if a.Status != 400 || !strings.Contains(a.Text(), f.Name) || strings.Contains(a.Text(), canary) {
+					t.Errorf("%s: %s (%s) in the query: %d %s", name, f.Name, f.Kind, a.Status, a.Body)
+				}
+				continue
+			}
 			for _, value := range mistyped(f.Kind) {
 				asked++
 				a := s.Do(t, methods[e.Op], filled(path), root, `{"`+f.Name+`":`+value+`}`, "Content-Type", "application/merge-patch+json")

@@ -223,7 +223,10 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, req *gate.Request, q
 	}
 	if d.gate.Uploads(req) {
 		req.Upload = d.upload(w, r)
-		return nil
+		if len(query) > 0 { // where a body is not for parameters
+			req.Body, err = api.QueryBody(query)
+		}
+		return err
 	}
 	raw, err := d.readBody(w, r, req, held)
 	if err == nil {
