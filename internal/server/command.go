@@ -236,9 +236,9 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	if err != nil {
 		return err
 	}
-	s, err := f.open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	s, err := f.openAnswering(ctx, c, log, listeners, cmd.OutOrStdout())
 	if err != nil {
-		return errors.Join(err, listeners.Close())
+		return errors.Join(endedEarly(ctx, log, err), listeners.Close(), file.close())
 	}
 	go tuneGarbage(ctx, os.Getenv, s.door.Bodies)
 	go s.reopenOnHangup(ctx, hangup, listeners, file)
