@@ -121,7 +121,7 @@ func New(ctx context.Context, client *clientv3.Client, release func() error, o O
 	if err != nil {
 		return nil, errors.Join(err, release())
 	}
-	s := &Store{client: client, release: release, opts: o, data: o.Prefix + "d/", wanted: make(chan struct{}, 1)}
+	s := &Store{client: client, release: release, opts: o, data: o.Prefix + dataName, wanted: make(chan struct{}, 1)}
 	s.open, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.shared = store.NewShared(s.ask)
 	s.epoch = newEpoch(s.open, o.KeepCommits, 0)
