@@ -169,6 +169,7 @@ func (f *flags) name(c *Config) error {
 	case id == "":
 	case c.Shared != nil && c.Shared.Member != nil:
 		c.Shared.Member.Name = id
+		return c.Shared.Member.Check()
 	case f.nodeID != "":
 		return errors.New("-node-id names one of the members of storage \"etcd\", and the configuration has none")
 	}

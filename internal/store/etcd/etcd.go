@@ -72,12 +72,18 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.validate()
 }
 
+// Check reports what is wrong about the options.
+func (o Options) Check() error {
+	_, err := o.withDefaults()
+	return err
+}
+
 func (o Options) validate() error {
 	switch {
 	case len(o.Prefix) > maxPrefix:
 		return fmt.Errorf("etcd: the key prefix has more than %d bytes", maxPrefix)
 	case !strings.HasSuffix(o.Prefix, "/"):
-		return errors.New("etcd: the key prefix does not end in a slash")
+		return errors.New("etcd: the key prefix must end in a slash")
 	case o.Timeout < 0, o.KeepCommits < 0:
 		return errors.New("etcd: the timeout and the number of kept commits must not be negative")
 	case o.Retain.Revisions < 0, o.Retain.For < 0, o.Retain.Every < 0:
