@@ -36,6 +36,9 @@ file is made.`,
 			if len(config.Ignored) > 0 {
 				cmd.Printf("No effect: %q\n", config.Ignored)
 			}
+			if c := config.Shared; c != nil && c.Member != nil && c.Member.Name == "" {
+				cmd.Println("Which of the members a node is, it finds by its machine's addresses, or is told by -node-id.")
+			}
 			cmd.Println("Success! A server would start with this configuration.")
 			return nil
 		},

@@ -169,6 +169,7 @@ func (f *flags) name(c *Config) error {
 	case id == "":
 	case c.Shared != nil && c.Shared.Member != nil:
 		c.Shared.Member.Name = id
+		return c.Shared.Member.Check()
 	case f.nodeID != "":
 		return errors.New("-node-id names one of the members of storage \"etcd\", and the configuration has none")
 	}
@@ -236,9 +237,9 @@ func runServer(cmd *cobra.Command, f *flags) error {
 	if err != nil {
 		return err
 	}
-	s, err := f.open(ctx, c, log, cmd.OutOrStdout(), time.Now)
+	s, err := f.openAnswering(ctx, c, log, listeners, cmd.OutOrStdout())
 	if err != nil {
-		return errors.Join(err, listeners.Close())
+		return errors.Join(endedEarly(ctx, log, err), listeners.Close(), file.close())
 	}
 	go tuneGarbage(ctx, os.Getenv, s.door.Bodies)
 	go s.reopenOnHangup(ctx, hangup, listeners, file)

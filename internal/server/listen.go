@@ -21,6 +21,8 @@ type Listeners struct {
 	limits []Limits   // of those that are open
 	counts []*limited // below those that are open
 	certs  []*certificate
+
+	watched bool // log and clock have been handed out
 }
 
 // Listen opens the configured addresses, all or none.
@@ -68,6 +70,21 @@ func (ls *Listeners) Close() error {
 	return errors.Join(errs...)
 }
 
+// watch has the listeners tell log of what they refuse, and of certificates that
+// change.
+func (ls *Listeners) watch(log *slog.Logger, now func() time.Time) {
+	if ls.watched {
+		return
+	}
+	ls.watched = true
+	for _, l := range ls.counts {
+		l.log, l.now = log, now
+	}
+	for _, c := range ls.certs {
+		c.watch(log, now)
+	}
+}
+
 // Reload reads the certificates anew. One that cannot be read stays as it is.
 func (ls *Listeners) Reload() error {
 	var errs []error
@@ -80,12 +97,7 @@ func (ls *Listeners) Reload() error {
 // Serve answers on the listeners until ctx ends, then lets requests in flight
 // finish. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, ls *Listeners) error {
-	for _, l := range ls.counts {
-		l.log, l.now = s.log, s.now
-	}
-	for _, c := range ls.certs {
-		c.watch(s.log, s.now)
-	}
+	ls.watch(s.log, s.now)
 	s.listeners.Store(ls)
 	s.log.Info("the server serves", slog.Any("listeners", ls.URLs))
 	return s.serveAll(ctx, ls)

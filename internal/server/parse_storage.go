@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"os"
 	"strings"
 
@@ -37,6 +38,7 @@ func (r *reader) readPebble(b *block) {
 		case "path":
 			r.config.DataDir = r.text(s)
 		case "node_id", "retry_join", "performance_multiplier":
+			r.noEffect(b, s)
 		default:
 			r.fault(s, "storage: unknown setting %q; it takes path", keyOf(s, 0))
 		}
@@ -46,18 +48,26 @@ func (r *reader) readPebble(b *block) {
 	}
 }
 
+// noEffect notes a setting of a block that means nothing here.
+func (r *reader) noEffect(b *block, s *ast.ObjectItem) {
+	r.config.Ignored = append(r.config.Ignored, "storage "+b.label(0)+": "+keyOf(s, 0))
+}
+
 // readPostgres reads a database. What a connection string says is shown nowhere.
 func (r *reader) readPostgres(b *block) {
 	o := &postgres.Options{}
-	given := 0
+	given, unread := 0, false
 	for _, s := range b.settings {
 		switch keyOf(s, 0) {
 		case "connection_url":
 			o.Conn, given = postgres.NewConnString(r.text(s)), given+1
 		case "connection_url_file":
 			conn, err := postgres.ReadConnString(r.text(s))
-			r.check(s, err)
-			o.Conn, given = conn, given+1
+			if err != nil {
+				r.fault(s, "connection_url_file: %v", err)
+				conn = o.Conn
+			}
+			o.Conn, given, unread = conn, given+1, err != nil
 		case "schema":
 			o.Schema = r.text(s)
 		case "max_connections", "max_parallel":
@@ -67,6 +77,7 @@ func (r *reader) readPostgres(b *block) {
 		case "tls_disable":
 			o.Plain = r.flag(s)
 		case "ha_enabled", "max_idle_connections", "skip_create_table":
+			r.noEffect(b, s)
 		default:
 			r.fault(s, "storage: unknown setting %q; it takes connection_url, connection_url_file, schema, max_connections, timeout and tls_disable", keyOf(s, 0))
 		}
@@ -74,10 +85,14 @@ func (r *reader) readPostgres(b *block) {
 	if url := connectionURL(os.Getenv); url != "" && given == 0 {
 		o.Conn, given = postgres.NewConnString(url), 1
 	}
-	if given != 1 {
+	switch {
+	case given == 0:
 		r.fault(b.ObjectItem, "storage %q: give one of connection_url, connection_url_file and the environment's STRONGROOM_PG_CONNECTION_URL", b.label(0))
+	case given == 1 && !unread:
+		r.check(b.ObjectItem, o.Validate())
+	case given > 1:
+		r.fault(b.ObjectItem, "storage %q: connection_url and connection_url_file are both given; leave one of them out", b.label(0))
 	}
-	r.check(b.ObjectItem, o.Validate())
 	r.config.Shared = &Shared{Postgres: o}
 }
 
@@ -98,6 +113,8 @@ func (r *reader) readEtcd(b *block) {
 	for _, s := range b.settings {
 		if keyOf(s, 0) == "member" {
 			r.blocks(s, 1, func(b *block) { r.readMember(m, b) })
+		} else if etcdOther(s) {
+			r.noEffect(b, s)
 		} else if !r.etcdSetting(e, m, s) {
 			r.fault(s, "storage: unknown setting %q; it takes endpoints, prefix, username, password and password_file, or path, node_id, listen, quota_mib and members; and tls_ca_file, tls_cert_file, tls_key_file, tls_server_name and tls_disable", keyOf(s, 0))
 		}
@@ -109,10 +126,38 @@ func (r *reader) readEtcd(b *block) {
 		r.fault(b.ObjectItem, "storage %q: give path, the directory of the member's data, and a member block for each node", b.label(0))
 	case embedded:
 		r.config.Shared = &Shared{Member: m}
+		r.later(b, m.Check)
 	case len(e.Cluster.Endpoints) == 0:
 		r.fault(b.ObjectItem, "storage %q: give endpoints, or path and a member block for each node", b.label(0))
 	default:
 		r.config.Shared = &Shared{Etcd: e}
+		r.later(b, func() error { return errors.Join(e.Cluster.Check(), e.Options.Check()) })
+	}
+	r.etcdUnmeant(b, len(e.Cluster.Endpoints) == 0)
+}
+
+// etcdOther reports whether a setting is of other programs' etcd.
+func etcdOther(s *ast.ObjectItem) bool {
+	switch keyOf(s, 0) {
+	case "etcd_api", "ha_enabled", "sync":
+		return true
+	}
+	return false
+}
+
+// etcdUnmeant notes what is set of the other way to have etcd.
+func (r *reader) etcdUnmeant(b *block, embedded bool) {
+	for _, s := range b.settings {
+		switch keyOf(s, 0) {
+		case "prefix", "username", "password", "password_file", "tls_server_name":
+			if embedded {
+				r.noEffect(b, s)
+			}
+		case "node_id", "listen", "quota_mib":
+			if !embedded {
+				r.noEffect(b, s)
+			}
+		}
 	}
 }
 
@@ -141,7 +186,6 @@ func (r *reader) etcdSetting(e *Etcd, m *member.Config, s *ast.ObjectItem) bool 
 		m.Listen = r.text(s)
 	case "quota_mib":
 		m.QuotaBytes = int64(r.count(s)) << 20
-	case "etcd_api", "ha_enabled", "sync":
 	default:
 		return r.etcdTLS(e, m, s)
 	}
@@ -181,4 +225,8 @@ func (r *reader) readMember(m *member.Config, b *block) {
 		r.fault(b.ObjectItem, "member: write member \"NAME\" { peer_url = \"https://HOST:PORT\" }")
 	}
 	m.Members = append(m.Members, p)
+	i := len(m.Members) - 1
+	if p.Name != "" && p.URL != "" {
+		r.later(b, func() error { return m.CheckMember(i) })
+	}
 }

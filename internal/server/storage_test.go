@@ -70,14 +70,19 @@ func TestStorageBlocks(t *testing.T) {
 
 // TestMistakesInStorage has each mistake told with its line, and no password.
 func TestMistakesInStorage(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "url"), []byte("host=/run"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for src, want := range map[string]string{
 		`storage "postgres" {}`: "f:1: storage \"postgres\": give one of connection_url",
-		`storage "postgres" { connection_url = "postgres://u:canary@localhost/d" connection_url_file = "/nowhere" }`: "give one of",
-		`storage "postgres" { connection_url = "postgres://u:canary@db.example.com/d" }`:                             "sslmode=verify-full",
-		`storage "postgres" { connection_url = "postgres://u:canary@db.example.com/d?sslmode=prefer" }`:              "sslmode=verify-full",
-		`storage "postgres" { connection_url = "postgres://u:can ary@%zz" }`:                                         "cannot be read",
-		`storage "postgres" { connection_url = "host=/run dbname=d" schema = "a-b" }`:                                "the name of the schema",
-		`storage "postgres" { connection_url = "host=/run" table = "t" }`:                                            "f:1: storage: unknown setting \"table\"",
+		`storage "postgres" { connection_url = "postgres://u:canary@localhost/d" connection_url_file = "DIR/url" }`: "f:1: storage \"postgres\": connection_url and connection_url_file are both given",
+		`storage "postgres" { connection_url_file = "/nowhere" }`:                                                   "f:1: connection_url_file: ",
+		`storage "postgres" { connection_url = "postgres://u:canary@db.example.com/d" }`:                            "sslmode=verify-full",
+		`storage "postgres" { connection_url = "postgres://u:canary@db.example.com/d?sslmode=prefer" }`:             "sslmode=verify-full",
+		`storage "postgres" { connection_url = "postgres://u:can ary@%zz" }`:                                        "cannot be read",
+		`storage "postgres" { connection_url = "host=/run dbname=d" schema = "a-b" }`:                               "the name of the schema",
+		`storage "postgres" { connection_url = "host=/run" table = "t" }`:                                           "f:1: storage: unknown setting \"table\"",
 		`storage "etcd" {}`:              "give endpoints, or path and a member block",
 		`storage "etcd" { path = "/d" }`: "a member block for each node",
 		`storage "etcd" { endpoints = "http://localhost:1" path = "/d" }`:                  "leave one of them out",
@@ -85,8 +90,8 @@ func TestMistakesInStorage(t *testing.T) {
 		`storage "etcd" { path = "/d" member "a" { peer_url = "https://a:1" port = 3 } }`:  "member: unknown setting \"port\"",
 		`storage "etcd" { endpoints = "http://localhost:1" password_file = "/nowhere/x" }`: "no such file",
 	} {
-		_, err := ParseConfig("f", []byte(src))
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+		_, err := ParseConfig("f", []byte(strings.ReplaceAll(src, "DIR", dir)))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", src, err, want)
 		}
 	}
@@ -98,6 +103,63 @@ func TestMistakesInStorage(t *testing.T) {
 	} {
 		if _, err := ParseConfig("f", []byte(src)); err != nil {
 			t.Errorf("%s: %v", src, err)
+		}
+	}
+}
+
+// TestMistakesInEtcd has what a start would fail by told with its line before it starts:
+// files that cannot be read, URLs that cannot be, names that nobody has.
+func TestMistakesInEtcd(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.hcl")
+	const tls = ` tls_cert_file = "/none.pem" tls_key_file = "/none.key" tls_ca_file = "/none.ca" `
+	for src, want := range map[string]string{
+		`storage "etcd" { path = "/d" member "a" { peer_url = "http://10.0.0.1:2380" } }`:                                                       `:1: member "a": peer_url: 10.0.0.1:2380 is not encrypted`,
+		"storage \"etcd\" {\n path = \"/d\"\n member \"a\" { peer_url = \"http://localhost\" }\n}":                                              `:3: member "a": peer_url: a peer URL is of the form`,
+		`storage "etcd" { path = "/d" member "a" { peer_url = "https://a:1" } }`:                                                                ":1: members with https need tls_cert_file",
+		`storage "etcd" { path = "/d" member "a" { peer_url = "https://a:1" }` + tls + "}":                                                      ":1: etcd: tls_cert_file and tls_key_file",
+		`storage "etcd" { endpoints = "https://a:1"` + tls + "}":                                                                                ":1: etcd: tls_ca_file: open /none.ca",
+		`storage "etcd" { endpoints = "http://10.0.0.1:1" }`:                                                                                    ":1: etcd: 10.0.0.1:1 is not encrypted",
+		`storage "etcd" { endpoints = "http://127.0.0.1:1" prefix = "x" }`:                                                                      ":1: etcd: the key prefix must end in a slash",
+		`storage "etcd" { path = "/d" node_id = "z" member "a" { peer_url = "http://127.0.0.1:1" } member "b" { peer_url = "http://[::1]:2" }}`: `:1: no member is called "z": -node-id, or node_id in the configuration, names one of a, b`,
+		`storage "etcd" { path = "/d" member "a" { peer_url = "http://127.0.0.1:1" } member "b" { peer_url = "http://127.0.0.1:1" }}`:           `member "b": peer_url: is that of member "a" too`,
+		`storage "etcd" { path = "/d" quota_mib = 1 member "a" { peer_url = "http://127.0.0.1:1" }}`:                                            ":1: quota_mib: must be at least 64",
+	} {
+		if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadConfig(file)
+		if err == nil || !strings.HasPrefix(err.Error(), file+":") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", src, err, want)
+		}
+	}
+}
+
+// TestWhichMember has a mistaken -node-id told with the names there are.
+func TestWhichMember(t *testing.T) {
+	c, err := ParseConfig("f", []byte(`storage "etcd" { path = "/d" member "a" { peer_url = "http://127.0.0.1:1" } member "b" { peer_url = "http://127.0.0.1:2" } }`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&flags{nodeID: "B"}).name(c); err == nil || !strings.Contains(err.Error(), `"B": -node-id`) || !strings.Contains(err.Error(), "a, b") {
+		t.Errorf("%v", err)
+	}
+	if err := (&flags{nodeID: "b"}).name(c); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStorageWithoutEffect names settings that other programs have, and those of the
+// other way to have etcd.
+func TestStorageWithoutEffect(t *testing.T) {
+	for src, want := range map[string]string{
+		`storage "raft" { path = "/d" node_id = "n" retry_join { leader_api_addr = "https://x" } }`:                                    "storage raft: node_id, storage raft: retry_join",
+		`storage "postgres" { connection_url = "host=/run" ha_enabled = "true" }`:                                                      "storage postgres: ha_enabled",
+		`storage "etcd" { endpoints = "http://localhost:1" etcd_api = "v3" node_id = "n" }`:                                            "storage etcd: etcd_api, storage etcd: node_id",
+		`storage "etcd" { path = "/d" prefix = "p/" node_id = "a" tls_disable = true member "a" { peer_url = "http://localhost:1" } }`: "storage etcd: prefix",
+	} {
+		c, err := ParseConfig("f", []byte(src))
+		if err != nil || strings.Join(c.Ignored, ", ") != want {
+			t.Errorf("%s: %v, %v, want %s", src, c.Ignored, err, want)
 		}
 	}
 }

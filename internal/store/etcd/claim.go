@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -14,10 +15,16 @@ import (
 // format is the version of how the store lies in etcd.
 const format = 1
 
-// errForeign says that the prefix holds what Strongroom did not write.
-var errForeign = errors.New("the key prefix holds keys of something else")
+// What a store's keys go on with behind its prefix.
+const (
+	formatName = "format"
+	dataName   = "d/"
+)
 
-func (s *Store) formatKey() string { return s.opts.Prefix + "format" }
+// errForeign says that keys below the prefix are not of the store that wants it.
+var errForeign = errors.New("the key prefix holds keys of something else, or lies among those of another store: set another prefix")
+
+func (s *Store) formatKey() string { return s.opts.Prefix + formatName }
 
 // claim makes the prefix ours, or finds that it is. The key that says so is the
 // first that was written, so nothing of ours is older than it.
@@ -43,27 +50,32 @@ func (s *Store) claim(ctx context.Context) error {
 	return readFormat(got.Kvs[0].Value)
 }
 
-// mark writes the format, unless another node has, or the prefix is not empty.
-// Writing it twice does no harm, so that it may be tried again.
+// mark writes the format, unless another node has. It is one transaction with what it
+// rests on: the prefix is empty, and no other store keeps its data around it. Writing it
+// twice does no harm, so that it may be tried again.
 func (s *Store) mark(ctx context.Context) error {
-	found, err := s.client.Get(ctx, s.opts.Prefix, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
-	if err != nil {
+	free := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(s.opts.Prefix), "=", 0).WithPrefix()}
+	for _, around := range enclosing(s.opts.Prefix) {
+		free = append(free, clientv3.Compare(clientv3.CreateRevision(around+formatName), "=", 0))
+	}
+	done, err := s.client.Txn(ctx).If(free...).
+		Then(clientv3.OpPut(s.formatKey(), strconv.Itoa(format))).
+		Else(clientv3.OpGet(s.formatKey(), clientv3.WithCountOnly())).
+		Commit()
+	if err != nil || done.Succeeded || done.Responses[0].GetResponseRange().Count > 0 {
 		return err
 	}
-	if len(found.Kvs) > 0 && string(found.Kvs[0].Key) != s.formatKey() && !s.marked(ctx) {
-		return errForeign
-	}
-	_, err = s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.CreateRevision(s.formatKey()), "=", 0)).
-		Then(clientv3.OpPut(s.formatKey(), strconv.Itoa(format))).
-		Commit()
-	return err
+	return errForeign
 }
 
-// marked reports whether another node has marked the prefix meanwhile.
-func (s *Store) marked(ctx context.Context) bool {
-	got, err := s.client.Get(ctx, s.formatKey(), clientv3.WithCountOnly())
-	return err == nil && got.Count > 0
+// enclosing are the prefixes of stores among whose data a prefix would lie.
+func enclosing(prefix string) (out []string) {
+	for i := 1; i < len(prefix); i++ {
+		if prefix[i-1] == '/' && strings.HasPrefix(prefix[i:], dataName) {
+			out = append(out, prefix[:i])
+		}
+	}
+	return out
 }
 
 func readFormat(value []byte) error {

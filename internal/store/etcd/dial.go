@@ -100,8 +100,8 @@ func (c Cluster) tls() (*tls.Config, error) {
 	if c.CertFile == "" && c.KeyFile == "" {
 		return out, nil
 	}
-	if _, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile); err != nil {
-		return nil, fmt.Errorf("etcd: the certificate of this node: %w", err)
+	if err := CheckPair(c.CertFile, c.KeyFile); err != nil {
+		return nil, err
 	}
 	// Read at each handshake, so that a renewed certificate is used.
 	out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -111,14 +111,38 @@ func (c Cluster) tls() (*tls.Config, error) {
 	return out, nil
 }
 
+// Check reports what is wrong about how the cluster is reached, the files of
+// certificates among it. It connects to nothing.
+func (c Cluster) Check() error {
+	_, err := c.tls()
+	return err
+}
+
+// CheckPair reads what this node shows of itself.
+func CheckPair(certFile, keyFile string) error {
+	if certFile == "" || keyFile == "" {
+		return errors.New("etcd: tls_cert_file and tls_key_file go together")
+	}
+	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		return fmt.Errorf("etcd: tls_cert_file and tls_key_file, the certificate of this node: %w", err)
+	}
+	return nil
+}
+
+// CheckAuthority reads what vouches for others.
+func CheckAuthority(file string) error {
+	_, err := readPool(file)
+	return err
+}
+
 func readPool(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("etcd: the certificate authority: %w", err)
+		return nil, fmt.Errorf("etcd: tls_ca_file: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("etcd: no certificate authority in %s", file)
+		return nil, fmt.Errorf("etcd: tls_ca_file: no certificate in PEM in %s", file)
 	}
 	return pool, nil
 }
@@ -140,7 +164,7 @@ func (c Cluster) plain() (bool, error) {
 		case "unix":
 		case "http":
 			if !c.Plain && !Loopback(u.Hostname()) {
-				return false, fmt.Errorf("etcd: %s is not encrypted, and not of this machine", u.Host)
+				return false, fmt.Errorf("etcd: %s is not encrypted, and not of this machine: use https, or say that this is meant with tls_disable = true", u.Host)
 			}
 		default:
 			return false, errors.New("etcd: an endpoint is neither https nor http nor unix")

@@ -72,12 +72,18 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.validate()
 }
 
+// Check reports what is wrong about the options.
+func (o Options) Check() error {
+	_, err := o.withDefaults()
+	return err
+}
+
 func (o Options) validate() error {
 	switch {
 	case len(o.Prefix) > maxPrefix:
 		return fmt.Errorf("etcd: the key prefix has more than %d bytes", maxPrefix)
 	case !strings.HasSuffix(o.Prefix, "/"):
-		return errors.New("etcd: the key prefix does not end in a slash")
+		return errors.New("etcd: the key prefix must end in a slash")
 	case o.Timeout < 0, o.KeepCommits < 0:
 		return errors.New("etcd: the timeout and the number of kept commits must not be negative")
 	case o.Retain.Revisions < 0, o.Retain.For < 0, o.Retain.Every < 0:
@@ -121,7 +127,7 @@ func New(ctx context.Context, client *clientv3.Client, release func() error, o O
 	if err != nil {
 		return nil, errors.Join(err, release())
 	}
-	s := &Store{client: client, release: release, opts: o, data: o.Prefix + "d/", wanted: make(chan struct{}, 1)}
+	s := &Store{client: client, release: release, opts: o, data: o.Prefix + dataName, wanted: make(chan struct{}, 1)}
 	s.open, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.shared = store.NewShared(s.ask)
 	s.epoch = newEpoch(s.open, o.KeepCommits, 0)

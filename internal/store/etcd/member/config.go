@@ -56,7 +56,7 @@ func (c Config) complete(ctx context.Context) (Config, error) {
 		c.Name = name
 	}
 	if c.self().Name == "" {
-		return c, fmt.Errorf("no member is called %q", c.Name)
+		return c, c.errNoSuch()
 	}
 	c.Dir = filepath.Join(c.Dir, c.Name)
 	if c.Listen == "" {
@@ -72,24 +72,81 @@ func (c Config) validate() error {
 		return errors.New("no data directory")
 	case len(c.Members) == 0:
 		return errors.New("no members")
-	case c.QuotaBytes < minQuota:
-		return fmt.Errorf("the quota is below %d MiB", minQuota>>20)
 	case c.Maintain < 0:
 		return errors.New("the time between maintenances must not be negative")
 	}
-	names, urls := map[string]bool{}, map[string]bool{}
+	errs := []error{c.Check()}
+	for i := range c.Members {
+		errs = append(errs, c.CheckMember(i))
+	}
+	return errors.Join(errs...)
+}
+
+// Check reports what is wrong about all members, the files of certificates among it.
+// Which member this one is may be said later.
+func (c Config) Check() error {
+	if c.QuotaBytes != 0 && c.QuotaBytes < minQuota {
+		return fmt.Errorf("quota_mib: must be at least %d: a few large commits fill less", minQuota>>20)
+	}
+	if c.Name != "" && c.self().Name == "" {
+		return c.errNoSuch()
+	}
+	if c.Listen != "" {
+		if _, err := peerURL(c.Listen, c.Plain); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
 	for _, p := range c.Members {
-		u, err := peerURL(p.URL, c.Plain)
-		if err != nil {
-			return fmt.Errorf("member %q: %w", p.Name, err)
+		if strings.HasPrefix(p.URL, "https:") {
+			return c.checkFiles()
 		}
-		if strings.ContainsAny(p.Name, "=, /\\") || strings.Trim(p.Name, ".") == "" || names[p.Name] || urls[p.URL] {
-			return fmt.Errorf("member %q: its name is not one, or is another's, or its URL is", p.Name)
+	}
+	return nil
+}
+
+// errNoSuch says which members there are.
+func (c Config) errNoSuch() error {
+	return fmt.Errorf("no member is called %q: -node-id, or node_id in the configuration, names one of %s", c.Name, c.called())
+}
+
+// called are the names of all members.
+func (c Config) called() string {
+	var names []string
+	for _, p := range c.Members {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkFiles reads what members with https show each other.
+func (c Config) checkFiles() error {
+	if c.CertFile == "" || c.KeyFile == "" || c.CAFile == "" {
+		return errors.New("members with https need tls_cert_file, tls_key_file and tls_ca_file: a certificate, its key and the authority that vouches for all members")
+	}
+	if err := etcd.CheckPair(c.CertFile, c.KeyFile); err != nil {
+		return err
+	}
+	return etcd.CheckAuthority(c.CAFile)
+}
+
+// CheckMember reports what is wrong about a member of the list.
+func (c Config) CheckMember(i int) error {
+	p := c.Members[i]
+	if _, err := peerURL(p.URL, c.Plain); err != nil {
+		return fmt.Errorf("member %q: peer_url: %w", p.Name, err)
+	}
+	if strings.ContainsAny(p.Name, "=, /\\") || strings.Trim(p.Name, ".") == "" {
+		return fmt.Errorf("member %q: a name has letters, digits and dashes", p.Name)
+	}
+	for _, before := range c.Members[:i] {
+		switch {
+		case before.Name == p.Name:
+			return fmt.Errorf("member %q: there is one of that name already", p.Name)
+		case before.URL == p.URL:
+			return fmt.Errorf("member %q: peer_url: is that of member %q too", p.Name, before.Name)
+		case strings.HasPrefix(before.URL, "https:") != strings.HasPrefix(p.URL, "https:"):
+			return fmt.Errorf("member %q: peer_url: all members have https, or none has", p.Name)
 		}
-		if u.Scheme == "https" && (c.CertFile == "" || c.KeyFile == "" || c.CAFile == "") {
-			return errors.New("members with https need a certificate, its key and an authority")
-		}
-		names[p.Name], urls[p.URL] = true, true
 	}
 	return nil
 }
@@ -101,7 +158,7 @@ func peerURL(s string, plain bool) (*url.URL, error) {
 		return nil, errors.New("a peer URL is of the form https://host:port")
 	}
 	if u.Scheme == "http" && !plain && !etcd.Loopback(u.Hostname()) {
-		return nil, fmt.Errorf("%s is not encrypted, and not of this machine alone", u.Host)
+		return nil, fmt.Errorf("%s is not encrypted, and not of this machine alone: use https, or say that this is meant with tls_disable = true", u.Host)
 	}
 	return u, nil
 }
@@ -148,7 +205,7 @@ func (c Config) whoAmI(ctx context.Context) (string, error) {
 		}
 	}
 	if len(found) != 1 {
-		return "", fmt.Errorf("%d of the members have an address of this machine: say by name which one this is", len(found))
+		return "", fmt.Errorf("%d of the members %s have an address of this machine: say which of them this node is with -node-id=NAME, or node_id in the configuration", len(found), c.called())
 	}
 	return found[0], nil
 }

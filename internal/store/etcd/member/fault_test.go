@@ -256,7 +256,7 @@ func TestWaitsForAll(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, n := range []string{"a", "b"} {
 		wg.Go(func() {
-			if err := f.tryStart(ctx, n); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), f.config.Members[2].URL) {
+			if err := f.tryStart(ctx, n); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waiting for c") {
 				t.Errorf("%s did not wait for c: %v", n, err)
 			}
 		})
@@ -398,13 +398,13 @@ func TestConfig(t *testing.T) {
 	}{
 		{member("http://127.0.0.1:1"), ""},
 		{member("http://10.1.2.3:1"), "not encrypted"},
-		{member("https://10.1.2.3:1"), "need a certificate"},
+		{member("https://10.1.2.3:1"), "need tls_cert_file"},
 		{member("http://127.0.0.1"), "of the form"},
 		{member("tcp://127.0.0.1:1"), "of the form"},
 		{member("http://u:p@127.0.0.1:1"), "of the form"},
-		{member("http://127.0.0.1:1", "http://127.0.0.1:1"), "another's"},
+		{member("http://127.0.0.1:1", "http://127.0.0.1:1"), "is that of member"},
 		{member(), "no members"},
-		{Config{Members: member("http://127.0.0.1:1", "http://127.0.0.1:2").Members, Dir: "dir"}, "say by name"},
+		{Config{Members: member("http://127.0.0.1:1", "http://127.0.0.1:2").Members, Dir: "dir"}, "say which of them"},
 		{Config{Members: member("http://127.0.0.1:1").Members, Dir: "dir", Name: "other"}, "no member is called"},
 		{Config{Members: member("http://127.0.0.1:1").Members, Name: "m0"}, "no data directory"},
 	} {

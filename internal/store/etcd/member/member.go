@@ -52,6 +52,9 @@ type Config struct {
 	Maintain time.Duration
 	// Logger receives what etcd has to say. nil: nothing is said.
 	Logger *slog.Logger
+	// Waits is told, again and again, whom a member that starts waits for, by their
+	// names. It is not called any more once Start has returned. nil: nobody is told.
+	Waits func(reason string)
 
 	tickMs uint // milliseconds of a heartbeat; 0: etcd's own. Tests make elections quick.
 }
@@ -96,9 +99,22 @@ func Start(ctx context.Context, c Config) (*Member, error) {
 // ready waits until the member takes part, and tells the others its URL when that
 // has changed.
 func (m *Member) ready(ctx context.Context) error {
+	stop, err := m.cfg.majority(ctx)
+	if err != nil {
+		return err
+	}
+	err = m.takesPart(ctx)
+	stop()
+	if err != nil {
+		return err
+	}
+	return m.tellURL(ctx)
+}
+
+func (m *Member) takesPart(ctx context.Context) error {
 	select {
 	case <-m.etcd.Server.ReadyNotify():
-		return m.tellURL(ctx)
+		return nil
 	case err := <-m.etcd.Err():
 		return err
 	case <-m.etcd.Server.StopNotify():

@@ -23,7 +23,7 @@ const (
 	membersPath = "/members"        // answered by a member of a cluster
 	askTimeout  = 2 * time.Second
 	askPause    = 200 * time.Millisecond
-	tellEvery   = 50      // rounds of asking
+	tellEvery   = 50      // rounds of asking a new cluster's members
 	maxAnswer   = 1 << 20 // bytes
 )
 
@@ -54,11 +54,9 @@ func (c Config) plan(ctx context.Context) (plan, error) {
 		if err != nil || len(missing) == 0 {
 			return p, err
 		}
-		if told%tellEvery == 0 {
-			c.Logger.Warn("etcd: waiting for members that have not been heard of as new", "members", missing, "reasons", reasons)
-		}
+		c.founding(told, missing, reasons)
 		if err := pause(ctx, askPause); err != nil {
-			return plan{}, fmt.Errorf("waiting for %s: %w", strings.Join(missing, ", "), err)
+			return plan{}, fmt.Errorf("waiting for %s: %w", strings.Join(c.names(missing), ", "), err)
 		}
 	}
 }
@@ -168,25 +166,25 @@ func (c Config) list() string {
 	return strings.Join(all, ",")
 }
 
-// askAll asks all others at once. Who does not answer is left out, with the reason.
-func (c Config) askAll(ctx context.Context, client *http.Client) (answers map[string]answer, reasons []string) {
+// askAll asks all others at once, by their URLs. Who does not answer is left out, with
+// the reason.
+func (c Config) askAll(ctx context.Context, client *http.Client) (answers map[string]answer, reasons map[string]error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	answers = map[string]answer{}
+	answers, reasons = map[string]answer{}, map[string]error{}
 	for _, u := range c.others() {
 		wg.Go(func() {
 			a, err := c.ask(ctx, client, u)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				reasons = append(reasons, u+": "+err.Error())
+				reasons[u] = err
 				return
 			}
 			answers[u] = a
 		})
 	}
 	wg.Wait()
-	slices.Sort(reasons)
 	return answers, reasons
 }
 
@@ -217,6 +215,10 @@ func get(ctx context.Context, client *http.Client, u string) (int, []byte, error
 		return 0, nil, err
 	}
 	resp, err := client.Do(req)
+	var at *url.Error
+	if errors.As(err, &at) {
+		err = at.Err // the URL is told beside it
+	}
 	if err != nil {
 		return 0, nil, err
 	}
