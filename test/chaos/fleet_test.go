@@ -41,6 +41,7 @@ type fleet struct {
 	cluster spec               // what etcd is
 	root    string
 	plays   int // histories that were made on it
+	tries   int // how often unsealing a node is tried; 0: as long as a store may be away
 
 	mu   sync.Mutex
 	keys []string // unseal keys
@@ -112,7 +113,7 @@ func free(t *testing.T) string {
 	return addr
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +246,12 @@ func (f *fleet) initialise(t *testing.T) {
 func (f *fleet) client(i int, token string) *client { return newClient(f.nodes[i].url(), token) }
 
 // unseal hands in shares until the node is unsealed. It is tried for a while: the store may be away.
-func (f *fleet) unseal(n *node) error { return f.unsealWithin(n, 200) }
+func (f *fleet) unseal(n *node) error {
+	if f.tries > 0 {
+		return f.unsealWithin(n, f.tries)
+	}
+	return f.unsealWithin(n, 200)
+}
 
 func (f *fleet) unsealWithin(n *node, tries int) error {
 	tick := time.NewTicker(50 * time.Millisecond)

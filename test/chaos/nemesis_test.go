@@ -54,13 +54,22 @@ func killEach(f *fleet, _ *rand.Rand, lasts time.Duration) error {
 
 // killAll kills all nodes and starts them at the same time.
 func killAll(f *fleet, _ *rand.Rand, _ time.Duration) error {
-	errs := make([]error, 2*fleetSize)
-	for i, n := range f.nodes {
-		errs[i] = n.kill()
+	return errors.Join(f.killNodes(), f.restartNodes())
+}
+
+func (f *fleet) killNodes() error {
+	var err error
+	for _, n := range f.nodes {
+		err = errors.Join(err, n.kill())
 	}
+	return err
+}
+
+func (f *fleet) restartNodes() error {
+	errs := make([]error, fleetSize)
 	var wg sync.WaitGroup
 	for i, n := range f.nodes {
-		wg.Go(func() { errs[fleetSize+i] = f.restart(n) })
+		wg.Go(func() { errs[i] = f.restart(n) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -208,7 +217,7 @@ func (f *fleet) troubles(t *testing.T, s uint64, rounds int, short, long time.Du
 const heals = 5 * time.Second
 
 // whole waits until all nodes read and write again.
-func (f *fleet) whole(t *testing.T) {
+func (f *fleet) whole(t testing.TB) {
 	t.Helper()
 	start := time.Now()
 	for i, n := range f.nodes {

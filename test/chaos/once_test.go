@@ -40,7 +40,8 @@ func race(all []*client, use func(c *client) (bool, error)) (won, unknown int) {
 }
 
 // usesAreExact races for tokens of limited use, and for what is wrapped: exactly so many uses count as there are.
-func usesAreExact(t *testing.T, f *fleet) {
+func usesAreExact(t testing.TB, f *fleet, trials int) {
+	t.Helper()
 	all := f.clients()
 	for _, c := range all {
 		c.http.Transport.(*http.Transport).MaxIdleConnsPerHost = contests * racers
@@ -50,7 +51,7 @@ func usesAreExact(t *testing.T, f *fleet) {
 	var mute atomic.Int64
 	for w := range contests {
 		wg.Go(func() {
-			for trial := w; trial < *trials; trial += contests {
+			for trial := w; trial < trials; trial += contests {
 				unknown, err := contest(all, trial)
 				mute.Add(int64(unknown))
 				if err != nil {
@@ -60,8 +61,8 @@ func usesAreExact(t *testing.T, f *fleet) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d tokens, %d racers for each, %d uses without an answer", *trials, racers, mute.Load())
-	if mute.Load() > int64(*trials) {
+	t.Logf("%d tokens, %d racers for each, %d uses without an answer", trials, racers, mute.Load())
+	if mute.Load() > int64(trials) {
 		t.Error("too many uses had no answer: this shows nothing")
 	}
 }

@@ -136,8 +136,9 @@ func (f *fleet) clients() []*client {
 }
 
 // revocationIsSeen: what is taken away through one node is gone on the others once that was acknowledged.
-func revocationIsSeen(t *testing.T, f *fleet) {
-	v := f.withdrawals(*revocations, watchers)
+func revocationIsSeen(t testing.TB, f *fleet, n int) {
+	t.Helper()
+	v := f.withdrawals(n, watchers)
 	for _, err := range v.errs {
 		t.Error(err)
 	}
@@ -152,9 +153,10 @@ func revocationIsSeen(t *testing.T, f *fleet) {
 
 // pausedNodeForgets: a node that was paused while access was taken away lets nothing through when it goes on, neither what
 // had reached it before nor what comes then.
-func pausedNodeForgets(t *testing.T, f *fleet) {
+func pausedNodeForgets(t testing.TB, f *fleet, rounds int) {
+	t.Helper()
 	all, allowed, asked := f.clients(), 0, 0
-	for round := range *pauses {
+	for round := range rounds {
 		i := round % fleetSize
 		held, writer := f.nodes[i], all[(i+1)%fleetSize]
 		var granted []access
