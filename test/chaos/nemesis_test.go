@@ -86,12 +86,12 @@ func pauseOne(f *fleet, r *rand.Rand, lasts time.Duration) error {
 // late, as it happens.
 func cutOne(f *fleet, r *rand.Rand, lasts time.Duration) error {
 	n := f.any(r)
-	n.proxy.hold()
+	n.proxy.Hold()
 	<-time.After(lasts)
 	if r.IntN(2) == 0 {
-		n.proxy.reset()
+		n.proxy.Reset()
 	}
-	n.proxy.release()
+	n.proxy.Release()
 	return nil
 }
 
@@ -99,7 +99,7 @@ func cutOne(f *fleet, r *rand.Rand, lasts time.Duration) error {
 func resets(f *fleet, r *rand.Rand, lasts time.Duration) error {
 	end := time.After(lasts)
 	for {
-		f.any(r).proxy.reset()
+		f.any(r).proxy.Reset()
 		select {
 		case <-end:
 			return nil
@@ -110,11 +110,11 @@ func resets(f *fleet, r *rand.Rand, lasts time.Duration) error {
 
 func delay(f *fleet, r *rand.Rand, lasts time.Duration) error {
 	for _, n := range f.nodes {
-		n.proxy.slow(time.Duration(r.IntN(40)) * time.Millisecond)
+		n.proxy.Slow(time.Duration(r.IntN(40)) * time.Millisecond)
 	}
 	<-time.After(lasts)
 	for _, n := range f.nodes {
-		n.proxy.slow(0)
+		n.proxy.Slow(0)
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func failOver(f *fleet, _ *rand.Rand, lasts time.Duration) error {
 	<-time.After(lasts / 2)
 	err = errors.Join(old.Kill(), standby.Promote(), standby.Set("synchronous_standby_names="), standby.Reload())
 	for _, n := range f.nodes {
-		n.proxy.turn(standby.Addr)
+		n.proxy.Turn(standby.Addr)
 	}
 	f.pg = standby
 	f.former = append(f.former, old)
