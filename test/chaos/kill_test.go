@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if base := os.Getenv(orphanVar); base != "" {
+		if err := beOrphan(base); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	process.Main(func(dir string) (int, error) {
 		var err error
 		if bin, err = process.Build(dir); err != nil {

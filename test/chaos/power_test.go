@@ -22,13 +22,22 @@ const (
 	diskBytes = 512 << 20
 )
 
-// disk is an ext4 file system in a loop file.
-type disk struct{ image, dir string }
+// disk is an ext4 file system in a loop file. Who uses it holds a lock, which nobody does any more once that process has ended,
+// however it ended.
+type disk struct{ image, dir, lock string }
+
+func diskIn(base string) *disk {
+	return &disk{filepath.Join(base, "image"), filepath.Join(base, "disk"), filepath.Join(base, "lock")}
+}
 
 func newDisk(t *testing.T) *disk {
 	t.Helper()
-	base := t.TempDir()
-	d := &disk{filepath.Join(base, "image"), filepath.Join(base, "disk")}
+	unmountLeftOver(t)
+	d := diskIn(t.TempDir())
+	held, err := d.hold()
+	if err != nil {
+		t.Fatal(err)
+	}
 	run := func(err error) {
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +49,7 @@ func newDisk(t *testing.T) *disk {
 	run(command("mkfs.ext4", "-q", "-F", d.image))
 	run(d.mount())
 	t.Cleanup(func() {
-		if err := d.unmount(); err != nil {
+		if err := errors.Join(d.unmount(), held.Close()); err != nil {
 			t.Error(err)
 		}
 	})
