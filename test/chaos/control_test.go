@@ -112,14 +112,28 @@ func TestBrokenCeremonies(t *testing.T) {
 	})
 }
 
+// TestBrokenDamage is the control of TestDamage: a row is put back to what it was, which is no damage that a row by itself shows.
+// What is then answered is not so, and has to be noticed.
+func TestBrokenDamage(t *testing.T) {
+	f := newFleet(t, "postgres", nil)
+	c := f.client(0, f.root)
+	must(t, c.call("PUT", "plain/s", `{"n":1}`, nil))
+	before := f.rowsOf(t, "d/root/m/")
+	must(t, c.call("PUT", "plain/s", `{"n":2}`, nil))
+	known := []probe{{"plain", func(c *client) (bool, string) { return c.knows("plain/s", []string{f.root}, 2, "data", "n") }}}
+	caught(t, func(t testing.TB) {
+		f.damage(t, postgresEditor{f}, known, "put back", f.rowsOf(t, "d/root/m/"), before)
+	}, "plain/s is answered with 200")
+}
+
 // rowsOf are the rows in PostgreSQL whose keys begin so.
-func (f *fleet) rowsOf(t *testing.T, prefix string) []row {
+func (f *fleet) rowsOf(t testing.TB, prefix string) []row {
 	t.Helper()
 	return slices.DeleteFunc(postgresEditor{f}.rows(t), func(r row) bool { return !strings.HasPrefix(r.key, prefix) })
 }
 
 // rewrite writes rows behind the nodes' backs.
-func (f *fleet) rewrite(t *testing.T, rows []row) {
+func (f *fleet) rewrite(t testing.TB, rows []row) {
 	t.Helper()
 	for _, r := range rows {
 		postgresEditor{f}.write(t, r)
