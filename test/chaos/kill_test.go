@@ -104,7 +104,10 @@ func TestKill(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for range *kills + 1 {
+	for k := range *kills + 1 {
+		if k == *kills {
+			l.ending()
+		}
 		var lost []string
 		var refused error
 		token, lost, refused = life(t, bin, data, token, l, next(), kill)

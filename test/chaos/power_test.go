@@ -86,7 +86,10 @@ func cutPower(t *testing.T, program string) (lost []string, acked int) {
 	t.Helper()
 	d, next, l, token := newDisk(t), moments(t), newLedger(), ""
 	data := filepath.Join(d.dir, "data")
-	for range *cuts + 1 {
+	for k := range *cuts + 1 {
+		if k == *cuts {
+			l.ending()
+		}
 		var missing []string
 		token, missing, _ = life(t, program, data, token, l, next(), func(s *process.Server) {
 			l.power(false)
