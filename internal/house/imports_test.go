@@ -65,6 +65,7 @@ func allowed() map[string][]string {
 		"test/deploy":                 {},
 		"test/process":                {},
 		"test/postgres":               {"test/process"},
+		"test/proxy":                  {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
 		"test/hostile":                {"test/process"},

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -84,6 +83,9 @@ func begin(c *client, path string, body any) (answer, error) {
 	return a, err
 }
 
+// aborted is which of three rekeys is aborted.
+const aborted = 0
+
 // rekey replaces the unseal keys, one share through each of two nodes: the first one also says whose slot is meant. One in three is aborted; then, and when the end is
 // not known, the old keys are those that count.
 func (p *ceremonies) rekey(all []*client, k int) error {
@@ -96,7 +98,7 @@ func (p *ceremonies) rekey(all []*client, k int) error {
 		return err
 	}
 	nonce := a.body["nonce"]
-	if k%3 == 2 {
+	if k%3 == aborted {
 		p.count[2].Add(1)
 		return p.cancel(all, "sys/rekey/init")
 	}
@@ -185,16 +187,17 @@ func (p *ceremonies) seal(all []*client, k int) error {
 }
 
 // ceremoniesHold: everything about the keys at once, while others write. All that was written can be read, and the keys
-// that the last whole rekey answered are those that unseal.
-func ceremoniesHold(t *testing.T, f *fleet, s uint64) {
+// that the last whole rekey answered are those that unseal. Meanwhile happens while all nodes are dead.
+func ceremoniesHold(t testing.TB, f *fleet, s uint64, lasts time.Duration, meanwhile func()) {
+	t.Helper()
 	p := &ceremonies{f: f, stop: make(chan struct{})}
-	before := f.shares()
+	p.aborts(t)
 	h := perform(f, s, func() {
 		var wg sync.WaitGroup
 		for _, act := range []func([]*client, int) error{p.rotate, p.rekey, p.generate, p.seal} {
 			wg.Go(func() { p.until(act) })
 		}
-		<-time.After(*ceremony)
+		<-time.After(lasts)
 		close(p.stop)
 		wg.Wait()
 	})
@@ -209,36 +212,51 @@ func ceremoniesHold(t *testing.T, f *fleet, s uint64) {
 		t.Error(err)
 	}
 	must(t, p.cancel(f.clients(), "sys/rekey/init"))
-	must(t, killAll(f, rand.New(rand.NewPCG(s, 2)), 0))
+	must(t, f.killNodes())
+	meanwhile()
+	must(t, f.restartNodes())
 	f.whole(t)
 	f.readable(t)
-	if !slices.Equal(before, f.shares()) {
-		f.refuses(t, before)
+	p.replaces(t)
+}
+
+// nothing happens.
+func nothing() {}
+
+// aborts begins a rekey and ends it, with nothing beside it: the keys that it was to replace unseal.
+func (p *ceremonies) aborts(t testing.TB) {
+	t.Helper()
+	all := p.f.clients()
+	must(t, p.rekey(all, aborted))
+	must(t, all[0].call("PUT", "sys/seal", "", nil))
+	if err := p.f.unseal(p.f.nodes[0]); err != nil {
+		t.Fatalf("the keys of before an aborted rekey do not unseal: %v", err)
 	}
 }
 
-// refuses seals a node and wants shares that were replaced to open nothing. Where a rekey was cut short after its answer both
-// sets open, and there are two slots.
-func (f *fleet) refuses(t *testing.T, old []string) {
+// replaces makes one whole rekey with nothing beside it: the keys that it replaced open nothing, and the new ones do.
+func (p *ceremonies) replaces(t testing.TB) {
 	t.Helper()
-	c := f.client(0, f.root)
-	var slots struct{ Data struct{ Keys []string } }
-	must(t, c.call("LIST", "sys/key-slots", "", &slots))
-	if len(slots.Data.Keys) != 1 {
-		t.Logf("%d key slots are left of rekeys that were cut short", len(slots.Data.Keys))
-		return
+	f, all, old := p.f, p.f.clients(), p.f.shares()
+	must(t, p.rekey(all, aborted+1))
+	if slices.Equal(old, f.shares()) {
+		t.Error("a rekey answers the keys that it was to replace")
 	}
-	must(t, c.call("PUT", "sys/seal", "", nil))
+	must(t, all[0].call("GET", "sys/rekey/init", "", nil)) // which waits until those are retired
+	must(t, all[0].call("PUT", "sys/seal", "", nil))
 	for _, key := range old[:2] {
-		if err := c.call("PUT", "sys/unseal", fmt.Sprintf(`{"key":%q}`, key), nil); err == nil {
+		if err := all[0].call("PUT", "sys/unseal", fmt.Sprintf(`{"key":%q}`, key), nil); err == nil {
 			t.Error("an unseal key that was replaced counts")
 		}
 	}
 	must(t, f.unseal(f.nodes[0]))
+	var slots struct{ Data struct{ Keys []string } }
+	must(t, all[0].call("LIST", "sys/key-slots", "", &slots))
+	t.Logf("%d key slots are left of rekeys that were cut short", len(slots.Data.Keys)-1)
 }
 
 // readable reads every secret there is, through every node.
-func (f *fleet) readable(t *testing.T) {
+func (f *fleet) readable(t testing.TB) {
 	t.Helper()
 	for _, mount := range []struct{ list, read string }{{"chaos/metadata", "chaos/data/"}, {"plain", "plain/"}} {
 		var got struct{ Data struct{ Keys []string } }

@@ -27,13 +27,13 @@ type row struct {
 
 // editor reads and writes rows behind the backs of the nodes.
 type editor interface {
-	rows(t *testing.T) []row
-	write(t *testing.T, r row)
+	rows(t testing.TB) []row
+	write(t testing.TB, r row)
 }
 
 type postgresEditor struct{ f *fleet }
 
-func (e postgresEditor) rows(t *testing.T) []row {
+func (e postgresEditor) rows(t testing.TB) []row {
 	t.Helper()
 	out, err := e.f.pg.SQL("select encode(front,'hex') || ' ' || encode(value,'hex') from strongroom.entries order by front")
 	must(t, err)
@@ -48,7 +48,7 @@ func (e postgresEditor) rows(t *testing.T) []row {
 	return all
 }
 
-func (e postgresEditor) write(t *testing.T, r row) {
+func (e postgresEditor) write(t testing.TB, r row) {
 	t.Helper()
 	out, err := e.f.pg.SQL(fmt.Sprintf(`update strongroom.entries set value = '\x%x' where front = '\x%x'`, r.value, r.key))
 	must(t, err)
@@ -62,7 +62,7 @@ type etcdEditor struct{ client *clientv3.Client }
 // etcdPrefix is where the entries lie in an etcd.
 const etcdPrefix = "strongroom/d/"
 
-func (e etcdEditor) rows(t *testing.T) []row {
+func (e etcdEditor) rows(t testing.TB) []row {
 	t.Helper()
 	got, err := e.client.Get(t.Context(), etcdPrefix, clientv3.WithPrefix())
 	must(t, err)
@@ -73,7 +73,7 @@ func (e etcdEditor) rows(t *testing.T) []row {
 	return all
 }
 
-func (e etcdEditor) write(t *testing.T, r row) {
+func (e etcdEditor) write(t testing.TB, r row) {
 	t.Helper()
 	_, err := e.client.Put(t.Context(), etcdPrefix+r.key, string(r.value))
 	must(t, err)
@@ -165,7 +165,7 @@ func (c *client) knows(path string, tokens []string, want int, at ...string) (ri
 
 // damage changes rows, has a node start on what is there, asks it all that is known, and puts the rows back.
 // It returns what that node has not answered.
-func (f *fleet) damage(t *testing.T, e editor, known []probe, what string, old, changed []row, meanwhile func(cold *client)) (silent []string) {
+func (f *fleet) damage(t testing.TB, e editor, known []probe, what string, old, changed []row, meanwhile func(cold *client)) (silent []string) {
 	t.Helper()
 	for _, r := range changed {
 		e.write(t, r)

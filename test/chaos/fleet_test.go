@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/store/etcd/member"
 	"github.com/strongroom/strongroom/test/postgres"
 	"github.com/strongroom/strongroom/test/process"
+	"github.com/strongroom/strongroom/test/proxy"
 )
 
 // fleetSize is how many nodes a fleet has.
@@ -24,8 +25,8 @@ const fleetSize = 3
 // node is one process of a fleet, over all its lives.
 type node struct {
 	spec  spec
-	file  string // its configuration
-	proxy *proxy // between the node and its store; for a member within, what the others reach it by
+	file  string       // its configuration
+	proxy *proxy.Proxy // between the node and its store; for a member within, what the others reach it by
 
 	mu     sync.Mutex
 	server *process.Server
@@ -41,6 +42,7 @@ type fleet struct {
 	cluster spec               // what etcd is
 	root    string
 	plays   int // histories that were made on it
+	tries   int // how often unsealing a node is tried; 0: as long as a store may be away
 
 	mu   sync.Mutex
 	keys []string // unseal keys
@@ -112,7 +114,7 @@ func free(t *testing.T) string {
 	return addr
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -133,8 +135,8 @@ func (f *fleet) onPostgres(t *testing.T) {
 		must(t, f.pg.Remove())
 	})
 	for _, n := range f.nodes {
-		n.proxy = newProxy(t, f.pg.Addr)
-		n.spec.Conn = f.pg.Through(n.proxy.addr())
+		n.proxy = proxy.New(t, f.pg.Addr)
+		n.spec.Conn = f.pg.Through(n.proxy.Addr())
 	}
 }
 
@@ -143,9 +145,9 @@ func (f *fleet) asMembers(t *testing.T) {
 	var all []member.Peer
 	for _, n := range f.nodes {
 		listen := free(t)
-		n.proxy = newProxy(t, listen)
+		n.proxy = proxy.New(t, listen)
 		n.spec.Peer, n.spec.Dir = "http://"+listen, filepath.Join(t.TempDir(), "member")
-		all = append(all, member.Peer{Name: n.spec.Name, URL: "http://" + n.proxy.addr()})
+		all = append(all, member.Peer{Name: n.spec.Name, URL: "http://" + n.proxy.Addr()})
 	}
 	for _, n := range f.nodes {
 		n.spec.Members = all
@@ -162,8 +164,8 @@ func (f *fleet) onEtcd(t *testing.T) {
 	must(t, f.startEtcd())
 	t.Cleanup(func() { must(t, f.etcd.Kill()) })
 	for _, n := range f.nodes {
-		n.proxy = newProxy(t, addr)
-		n.spec.Endpoint = "http://" + n.proxy.addr()
+		n.proxy = proxy.New(t, addr)
+		n.spec.Endpoint = "http://" + n.proxy.Addr()
 	}
 }
 
@@ -245,7 +247,12 @@ func (f *fleet) initialise(t *testing.T) {
 func (f *fleet) client(i int, token string) *client { return newClient(f.nodes[i].url(), token) }
 
 // unseal hands in shares until the node is unsealed. It is tried for a while: the store may be away.
-func (f *fleet) unseal(n *node) error { return f.unsealWithin(n, 200) }
+func (f *fleet) unseal(n *node) error {
+	if f.tries > 0 {
+		return f.unsealWithin(n, f.tries)
+	}
+	return f.unsealWithin(n, 200)
+}
 
 func (f *fleet) unsealWithin(n *node, tries int) error {
 	tick := time.NewTicker(50 * time.Millisecond)

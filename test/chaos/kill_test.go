@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if base := os.Getenv(orphanVar); base != "" {
+		if err := beOrphan(base); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	process.Main(func(dir string) (int, error) {
 		var err error
 		if bin, err = process.Build(dir); err != nil {
@@ -97,7 +104,10 @@ func TestKill(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for range *kills + 1 {
+	for k := range *kills + 1 {
+		if k == *kills {
+			l.ending()
+		}
 		var lost []string
 		var refused error
 		token, lost, refused = life(t, bin, data, token, l, next(), kill)

@@ -222,7 +222,7 @@ func perform(f *fleet, s uint64, trouble func()) *history {
 }
 
 // judge fails the test unless a single copy could have given every answer.
-func (h *history) judge(t *testing.T, atLeast int) {
+func (h *history) judge(t testing.TB, atLeast int) {
 	t.Helper()
 	illegal, unjudged := h.verdict()
 	t.Logf("%d operations on %d registers, %d without an answer", h.total, len(h.logs), h.unknown)
@@ -241,7 +241,7 @@ func (h *history) judge(t *testing.T, atLeast int) {
 }
 
 // sees is the control: the check finds stale reads that are put into the history.
-func (h *history) sees(t *testing.T) {
+func (h *history) sees(t testing.TB) {
 	t.Helper()
 	aged := h.age()
 	if illegal, _ := h.verdict(); len(aged) == 0 || len(illegal) < len(aged) {

@@ -18,15 +18,16 @@ const writers = 8
 // ledger is what the server acknowledged over all its lives, and what was asked of it without an answer.
 type ledger struct {
 	mu     sync.Mutex
-	acked  map[string]int  // acked is the last number acknowledged for each secret.
-	asked  map[string]int  // asked is the last number sent, acknowledged or not.
-	tokens map[string]bool // tokens are those the server gave out.
+	acked  map[string]int // acked is the last number acknowledged for each secret.
+	asked  map[string]int // asked is the last number sent, acknowledged or not.
+	tokens []string       // tokens are those the server gave out.
+	found  int            // found is how many of tokens a later life has known.
 	total  int
 	off    bool // off is set once the power is gone.
 }
 
 func newLedger() *ledger {
-	return &ledger{acked: map[string]int{}, asked: map[string]int{}, tokens: map[string]bool{}}
+	return &ledger{acked: map[string]int{}, asked: map[string]int{}}
 }
 
 // next is the number to write to a secret now; one that was asked for is never asked for again.
@@ -42,7 +43,7 @@ func (l *ledger) ack(secret string, n int) {
 }
 
 func (l *ledger) ackToken(token string) {
-	l.acknowledged(func() { l.tokens[token] = true })
+	l.acknowledged(func() { l.tokens = append(l.tokens, token) })
 }
 
 func (l *ledger) acknowledged(note func()) {
@@ -53,6 +54,9 @@ func (l *ledger) acknowledged(note func()) {
 		l.total++
 	}
 }
+
+// ending has the next life asked for everything once more.
+func (l *ledger) ending() { l.found = 0 }
 
 // power says whether there is power. Without it nothing counts as acknowledged: the process outlives the disk it is cut off
 // from by a moment, in which the kernel may call a sync done that was under way, but a machine without power says nothing.
@@ -200,11 +204,28 @@ func (c *client) losses(t *testing.T, l *ledger) []string {
 			lost = append(lost, fmt.Sprintf("the counter is %d in version %d", n, s.Data.Metadata.Version))
 		}
 	}
-	for token := range l.tokens {
-		if err := newHolder(c, token).call("GET", "auth/token/lookup-self", "", nil); err != nil {
-			lost = append(lost, fmt.Sprintf("a token that was given out: %v", err))
-		}
+	return append(lost, c.lostTokens(l)...)
+}
+
+// lostTokens are those tokens that are gone of the ones no life has been asked for yet: they are many, and the last life is
+// asked for all.
+func (c *client) lostTokens(l *ledger) (lost []string) {
+	fresh := l.tokens[l.found:]
+	l.found = len(l.tokens)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < len(fresh); i += writers {
+				if err := newHolder(c, fresh[i]).call("GET", "auth/token/lookup-self", "", nil); err != nil {
+					mu.Lock()
+					lost = append(lost, fmt.Sprintf("a token that was given out: %v", err))
+					mu.Unlock()
+				}
+			}
+		})
 	}
+	wg.Wait()
 	return lost
 }
 

@@ -54,13 +54,22 @@ func killEach(f *fleet, _ *rand.Rand, lasts time.Duration) error {
 
 // killAll kills all nodes and starts them at the same time.
 func killAll(f *fleet, _ *rand.Rand, _ time.Duration) error {
-	errs := make([]error, 2*fleetSize)
-	for i, n := range f.nodes {
-		errs[i] = n.kill()
+	return errors.Join(f.killNodes(), f.restartNodes())
+}
+
+func (f *fleet) killNodes() error {
+	var err error
+	for _, n := range f.nodes {
+		err = errors.Join(err, n.kill())
 	}
+	return err
+}
+
+func (f *fleet) restartNodes() error {
+	errs := make([]error, fleetSize)
 	var wg sync.WaitGroup
 	for i, n := range f.nodes {
-		wg.Go(func() { errs[fleetSize+i] = f.restart(n) })
+		wg.Go(func() { errs[i] = f.restart(n) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -77,12 +86,12 @@ func pauseOne(f *fleet, r *rand.Rand, lasts time.Duration) error {
 // late, as it happens.
 func cutOne(f *fleet, r *rand.Rand, lasts time.Duration) error {
 	n := f.any(r)
-	n.proxy.hold()
+	n.proxy.Hold()
 	<-time.After(lasts)
 	if r.IntN(2) == 0 {
-		n.proxy.reset()
+		n.proxy.Reset()
 	}
-	n.proxy.release()
+	n.proxy.Release()
 	return nil
 }
 
@@ -90,7 +99,7 @@ func cutOne(f *fleet, r *rand.Rand, lasts time.Duration) error {
 func resets(f *fleet, r *rand.Rand, lasts time.Duration) error {
 	end := time.After(lasts)
 	for {
-		f.any(r).proxy.reset()
+		f.any(r).proxy.Reset()
 		select {
 		case <-end:
 			return nil
@@ -101,11 +110,11 @@ func resets(f *fleet, r *rand.Rand, lasts time.Duration) error {
 
 func delay(f *fleet, r *rand.Rand, lasts time.Duration) error {
 	for _, n := range f.nodes {
-		n.proxy.slow(time.Duration(r.IntN(40)) * time.Millisecond)
+		n.proxy.Slow(time.Duration(r.IntN(40)) * time.Millisecond)
 	}
 	<-time.After(lasts)
 	for _, n := range f.nodes {
-		n.proxy.slow(0)
+		n.proxy.Slow(0)
 	}
 	return nil
 }
@@ -145,7 +154,7 @@ func failOver(f *fleet, _ *rand.Rand, lasts time.Duration) error {
 	<-time.After(lasts / 2)
 	err = errors.Join(old.Kill(), standby.Promote(), standby.Set("synchronous_standby_names="), standby.Reload())
 	for _, n := range f.nodes {
-		n.proxy.turn(standby.Addr)
+		n.proxy.Turn(standby.Addr)
 	}
 	f.pg = standby
 	f.former = append(f.former, old)
@@ -208,7 +217,7 @@ func (f *fleet) troubles(t *testing.T, s uint64, rounds int, short, long time.Du
 const heals = 5 * time.Second
 
 // whole waits until all nodes read and write again.
-func (f *fleet) whole(t *testing.T) {
+func (f *fleet) whole(t testing.TB) {
 	t.Helper()
 	start := time.Now()
 	for i, n := range f.nodes {

@@ -37,13 +37,13 @@ type spec struct {
 	Members   []member.Peer
 	Peer      string // URL that a member listens on
 	Endpoint  string
-	Stale     bool   // what the node remembers is no longer vouched for by the store: the broken build that checks must find
+	Fault     fault  // what is broken about it, for checks to find
 	Clock     string // a file with the number of seconds that the clock is ahead
 	NoSync    bool   // an embedded member does not sync: the control of power cuts
 }
 
 // wrong reports whether the real program cannot be it.
-func (s spec) wrong() bool { return s.Stale || s.Clock != "" || s.NoSync }
+func (s spec) wrong() bool { return s.Fault != sound || s.Clock != "" || s.NoSync }
 
 // config is the configuration of the real program.
 func (s spec) config() string {
@@ -111,10 +111,10 @@ func (s spec) now() time.Time {
 
 func (s spec) open(ctx context.Context, log *slog.Logger) (store.Engine, error) {
 	e, err := s.engine(ctx, log)
-	if err != nil || !s.Stale {
-		return e, err
+	if err != nil {
+		return nil, err
 	}
-	return newStale(ctx, e)
+	return s.Fault.of(ctx, e)
 }
 
 func (s spec) engine(ctx context.Context, log *slog.Logger) (store.Engine, error) {
@@ -156,42 +156,6 @@ func (s spec) beEtcd(ctx context.Context) error {
 	<-ctx.Done()
 	e.Close()
 	return nil
-}
-
-// stale is a store that a node reads as it was a while ago: what it caches is not checked, and changes come late. It is
-// what a node is that answers from what it remembers.
-type stale struct {
-	store.Engine
-	at store.Rev
-}
-
-// late is by how much changes come late to a stale store.
-const late = 400 * time.Millisecond
-
-func newStale(ctx context.Context, e store.Engine) (store.Engine, error) {
-	rev, err := e.Sync(ctx)
-	return &stale{e, rev}, err
-}
-
-// Sync implements store.Store, wrongly.
-func (s *stale) Sync(context.Context) (store.Rev, error) { return s.at, nil }
-
-// Watch implements store.Store, late.
-func (s *stale) Watch(ctx context.Context, after store.Rev) (store.Feed, error) {
-	f, err := s.Engine.Watch(ctx, after)
-	return &lateFeed{f}, err
-}
-
-type lateFeed struct{ store.Feed }
-
-// Next implements store.Feed.
-func (f *lateFeed) Next(ctx context.Context) (store.Change, error) {
-	c, err := f.Feed.Next(ctx)
-	select {
-	case <-time.After(late):
-	case <-ctx.Done():
-	}
-	return c, err
 }
 
 // awaitPort waits until something listens at an address.

@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
-// racers use one token at the same time, over all nodes.
-const racers = 64
+const (
+	racers   = 64 // that use one token at the same time, over all nodes
+	contests = 3  // tokens that are raced for at the same time
+)
 
 // race has all racers begin together and counts whose use counted.
 func race(all []*client, use func(c *client) (bool, error)) (won, unknown int) {
@@ -37,26 +40,49 @@ func race(all []*client, use func(c *client) (bool, error)) (won, unknown int) {
 }
 
 // usesAreExact races for tokens of limited use, and for what is wrapped: exactly so many uses count as there are.
-func usesAreExact(t *testing.T, f *fleet) {
+func usesAreExact(t testing.TB, f *fleet, trials int) {
+	t.Helper()
 	all := f.clients()
 	for _, c := range all {
-		c.http.Transport.(*http.Transport).MaxIdleConnsPerHost = racers
+		c.http.Transport.(*http.Transport).MaxIdleConnsPerHost = contests * racers
 	}
 	must(t, all[0].writePolicy("limited", true))
-	for trial := range *trials {
-		k := 1 + trial%7
-		use, err := limited(all[trial%fleetSize], k)
-		if trial%3 == 2 {
-			k = 1
-			use, err = wrapped(all[trial%fleetSize])
-		}
-		must(t, err)
-		won, unknown := race(all, use)
-		if won > k || won+unknown < k {
-			t.Errorf("trial %d: %d of %d uses were let through, %d without an answer", trial, won, k, unknown)
-		}
+	var wg sync.WaitGroup
+	var mute atomic.Int64
+	for w := range contests {
+		wg.Go(func() {
+			for trial := w; trial < trials; trial += contests {
+				unknown, err := contest(all, trial)
+				mute.Add(int64(unknown))
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
-	t.Logf("%d tokens, %d racers for each", *trials, racers)
+	wg.Wait()
+	t.Logf("%d tokens, %d racers for each, %d uses without an answer", trials, racers, mute.Load())
+	if mute.Load() > int64(trials) {
+		t.Error("too many uses had no answer: this shows nothing")
+	}
+}
+
+// contest is one trial.
+func contest(all []*client, trial int) (unknown int, err error) {
+	k := 1 + trial%7
+	use, err := limited(all[trial%fleetSize], k)
+	if trial%3 == 2 {
+		k = 1
+		use, err = wrapped(all[trial%fleetSize])
+	}
+	if err != nil {
+		return 0, err
+	}
+	won, unknown := race(all, use)
+	if won > k || won+unknown < k {
+		return unknown, fmt.Errorf("trial %d: %d of %d uses were let through, %d without an answer", trial, won, k, unknown)
+	}
+	return unknown, nil
 }
 
 func limited(c *client, k int) (func(c *client) (bool, error), error) {

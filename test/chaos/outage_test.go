@@ -100,6 +100,9 @@ func outages(t *testing.T, engine string, lying bool) (lost []string, acked int)
 		if err := awaitFor(10*time.Second, "the node works again", func() bool { return c.call("PUT", "cubbyhole/whole", `{"n":1}`, nil) == nil }); err != nil {
 			return append(lost, err.Error()), l.total
 		}
+		if k == *cuts {
+			l.ending()
+		}
 		if lost = c.losses(t, l); len(lost) > 0 || k == *cuts {
 			break
 		}

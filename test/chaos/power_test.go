@@ -22,13 +22,22 @@ const (
 	diskBytes = 512 << 20
 )
 
-// disk is an ext4 file system in a loop file.
-type disk struct{ image, dir string }
+// disk is an ext4 file system in a loop file. Who uses it holds a lock, which nobody does any more once that process has ended,
+// however it ended.
+type disk struct{ image, dir, lock string }
+
+func diskIn(base string) *disk {
+	return &disk{filepath.Join(base, "image"), filepath.Join(base, "disk"), filepath.Join(base, "lock")}
+}
 
 func newDisk(t *testing.T) *disk {
 	t.Helper()
-	base := t.TempDir()
-	d := &disk{filepath.Join(base, "image"), filepath.Join(base, "disk")}
+	unmountLeftOver(t)
+	d := diskIn(t.TempDir())
+	held, err := d.hold()
+	if err != nil {
+		t.Fatal(err)
+	}
 	run := func(err error) {
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +49,7 @@ func newDisk(t *testing.T) *disk {
 	run(command("mkfs.ext4", "-q", "-F", d.image))
 	run(d.mount())
 	t.Cleanup(func() {
-		if err := d.unmount(); err != nil {
+		if err := errors.Join(d.unmount(), held.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -77,7 +86,10 @@ func cutPower(t *testing.T, program string) (lost []string, acked int) {
 	t.Helper()
 	d, next, l, token := newDisk(t), moments(t), newLedger(), ""
 	data := filepath.Join(d.dir, "data")
-	for range *cuts + 1 {
+	for k := range *cuts + 1 {
+		if k == *cuts {
+			l.ending()
+		}
 		var missing []string
 		token, missing, _ = life(t, program, data, token, l, next(), func(s *process.Server) {
 			l.power(false)

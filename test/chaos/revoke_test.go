@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -15,6 +16,9 @@ var (
 	schedules   = flag.Int("schedules", 20, "how many courses of wrong clocks a token is looked at in")
 	pauses      = flag.Int("pauses", 2, "how often a node is paused while access is taken away")
 )
+
+// watchers is how many look for withdrawals at the same time. What one waits for is the store's commits, which many share.
+const watchers = 96
 
 // issue makes a token with further members of its request.
 func (c *client) issue(more string) (string, error) {
@@ -66,25 +70,33 @@ func (v *visibility) one(all []*client, i, k int) error {
 	if err != nil {
 		return err
 	}
-	early := 0
-	for j, c := range all {
-		if j != i && c.has(a) {
-			early++
-		}
-	}
+	early := others(all, i, a)
 	if err := all[i].withdraw(a, k%2 == 0); err != nil {
 		return err
 	}
-	late := 0
-	for j, c := range all {
-		if j != i && c.has(a) {
-			late++
-		}
-	}
+	late := others(all, i, a)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.n, v.stale, v.before = v.n+1, v.stale+late, v.before+early
 	return nil
+}
+
+// others is how many nodes but i let the access through, all asked at once.
+func others(all []*client, i int, a access) int {
+	var through atomic.Int64
+	var wg sync.WaitGroup
+	for j, c := range all {
+		if j == i {
+			continue
+		}
+		wg.Go(func() {
+			if c.has(a) {
+				through.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return int(through.Load())
 }
 
 // watchers look for withdrawals at the same time.
@@ -94,6 +106,7 @@ func (f *fleet) withdrawals(n, watchers int) *visibility {
 	for w := range watchers {
 		wg.Go(func() {
 			all := f.clients()
+			defer closeIdle(all)
 			for k := w; k < n; k += watchers {
 				if err := v.one(all, k%fleetSize, k); err != nil {
 					v.mu.Lock()
@@ -108,6 +121,12 @@ func (f *fleet) withdrawals(n, watchers int) *visibility {
 	return v
 }
 
+func closeIdle(all []*client) {
+	for _, c := range all {
+		c.http.CloseIdleConnections()
+	}
+}
+
 func (f *fleet) clients() []*client {
 	out := make([]*client, len(f.nodes))
 	for i := range out {
@@ -117,8 +136,9 @@ func (f *fleet) clients() []*client {
 }
 
 // revocationIsSeen: what is taken away through one node is gone on the others once that was acknowledged.
-func revocationIsSeen(t *testing.T, f *fleet) {
-	v := f.withdrawals(*revocations, 8)
+func revocationIsSeen(t testing.TB, f *fleet, n int) {
+	t.Helper()
+	v := f.withdrawals(n, watchers)
 	for _, err := range v.errs {
 		t.Error(err)
 	}
@@ -133,9 +153,10 @@ func revocationIsSeen(t *testing.T, f *fleet) {
 
 // pausedNodeForgets: a node that was paused while access was taken away lets nothing through when it goes on, neither what
 // had reached it before nor what comes then.
-func pausedNodeForgets(t *testing.T, f *fleet) {
+func pausedNodeForgets(t testing.TB, f *fleet, rounds int) {
+	t.Helper()
 	all, allowed, asked := f.clients(), 0, 0
-	for round := range *pauses {
+	for round := range rounds {
 		i := round % fleetSize
 		held, writer := f.nodes[i], all[(i+1)%fleetSize]
 		var granted []access

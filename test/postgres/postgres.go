@@ -40,7 +40,7 @@ type Server struct {
 	env  []string // of its programs, beside what they need
 	cmd  *exec.Cmd
 	log  *process.Log
-	done chan struct{} // closed when cmd has ended
+	done <-chan struct{} // closed when cmd has ended
 }
 
 // Binaries is the directory of the newest PostgreSQL on this machine.
@@ -207,18 +207,12 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // it does not outlive tests that panic
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	if err := cmd.Start(); err != nil {
+	ended, err := process.Child(cmd, syscall.SIGQUIT, s.log) // at which it ends its own children too
+	if err != nil {
 		return fmt.Errorf("starting postgres: %w", err)
 	}
-	s.cmd, s.done = cmd, make(chan struct{})
-	go func(done chan struct{}) {
-		defer close(done)
-		if err := cmd.Wait(); err != nil {
-			fmt.Fprintf(s.log, "[process ended: %v]\n", err)
-		}
-	}(s.done)
+	s.cmd, s.done = cmd, ended
 	if err := s.awaitReady(); err != nil {
 		return errors.Join(err, s.Kill())
 	}

@@ -74,7 +74,7 @@ type Server struct {
 
 	cmd  *exec.Cmd
 	log  *Log
-	done chan struct{}
+	done <-chan struct{}
 }
 
 // Dev starts `strongroom dev` in memory, with the given root token.
@@ -129,23 +129,15 @@ func Launch(addr string, env []string, bin string, args ...string) (*Server, err
 }
 
 func launch(dir string, env []string, addr, bin string, args ...string) (*Server, error) {
-	s := &Server{Addr: addr, URL: "http://" + addr, log: &Log{}, done: make(chan struct{})}
+	s := &Server{Addr: addr, URL: "http://" + addr, log: &Log{}}
 	s.cmd = exec.Command(bin, args...)
 	s.cmd.Dir, s.cmd.Env = dir, env
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
+	var err error
+	if s.done, err = Child(s.cmd, syscall.SIGKILL, s.log); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", bin, err)
 	}
-	go s.reap()
 	return s, nil
-}
-
-// reap collects the exit status, so that no zombie stays and waiters learn of the end.
-func (s *Server) reap() {
-	defer close(s.done)
-	if err := s.cmd.Wait(); err != nil {
-		fmt.Fprintf(s.log, "[process ended: %v]\n", err)
-	}
 }
 
 func (s *Server) awaitReady() error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/test/postgres"
+	"github.com/strongroom/strongroom/test/proxy"
 )
 
 // private is a server for one test.
@@ -243,10 +244,10 @@ func calls(s *Store) map[string]func(context.Context) error {
 
 // TestPartition cuts the network without a word, and has many callers ask all the same.
 func TestPartition(t *testing.T) {
-	p := newProxy(t, server.Load().Addr)
+	p := proxy.New(t, server.Load().Addr)
 	o := options(t.Name())
-	o.Conn, o.Timeout = NewConnString(server.Load().Through(p.addr())), 500*time.Millisecond
-	hung(t, openTest(t, o), p.hold, p.release)
+	o.Conn, o.Timeout = NewConnString(server.Load().Through(p.Addr())), 500*time.Millisecond
+	hung(t, openTest(t, o), p.Hold, p.Release)
 }
 
 // TestHungServer stops every process of the server for a while.
@@ -261,7 +262,7 @@ func goroutines() int {
 	buf := make([]byte, 4<<20)
 	n := 0
 	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if !strings.Contains(stack, "(*proxy)") {
+		if !strings.Contains(stack, "(*Proxy)") {
 			n++
 		}
 	}

@@ -1,4 +1,6 @@
-package chaos
+// Package proxy owns a stand-in for a network that misbehaves, for tests of what lies on both sides of it: a TCP proxy that holds
+// up, slows, resets or diverts the connections through it. It listens on a free loopback port; nothing of it is part of the product.
+package proxy
 
 import (
 	"errors"
@@ -8,9 +10,9 @@ import (
 	"time"
 )
 
-// proxy forwards connections to an address that may change, slows them, stops without closing any as a network does that
+// Proxy forwards connections to an address that may change, slows them, stops without closing any as a network does that
 // is cut, or resets them all.
-type proxy struct {
+type Proxy struct {
 	listen net.Listener
 
 	mu    sync.Mutex
@@ -20,27 +22,29 @@ type proxy struct {
 	held  chan struct{} // nil while it forwards; closed when it does again
 }
 
-func newProxy(t *testing.T, to string) *proxy {
+// New starts a proxy before an address (host:port), which ends with the test.
+func New(t testing.TB, to string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{to: to, listen: l, conns: map[net.Conn]bool{}}
+	p := &Proxy{to: to, listen: l, conns: map[net.Conn]bool{}}
 	go p.run()
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
-		p.release()
-		p.reset()
+		p.Release()
+		p.Reset()
 	})
 	return p
 }
 
-func (p *proxy) addr() string { return p.listen.Addr().String() }
+// Addr is where it listens, as host:port.
+func (p *Proxy) Addr() string { return p.listen.Addr().String() }
 
-func (p *proxy) run() {
+func (p *Proxy) run() {
 	for {
 		in, err := p.listen.Accept()
 		if err != nil {
@@ -50,7 +54,7 @@ func (p *proxy) run() {
 	}
 }
 
-func (p *proxy) serve(in net.Conn) {
+func (p *Proxy) serve(in net.Conn) {
 	p.pass()
 	p.mu.Lock()
 	to := p.to
@@ -68,7 +72,7 @@ func (p *proxy) serve(in net.Conn) {
 }
 
 // copy forwards one direction. Both ends are closed when it ends: nobody here speaks on after half a close.
-func (p *proxy) copy(to, from net.Conn) {
+func (p *Proxy) copy(to, from net.Conn) {
 	defer func() {
 		to.Close()
 		from.Close()
@@ -93,7 +97,7 @@ func (p *proxy) copy(to, from net.Conn) {
 }
 
 // pass waits while the proxy holds, and for its delay.
-func (p *proxy) pass() {
+func (p *Proxy) pass() {
 	p.mu.Lock()
 	held, delay := p.held, p.delay
 	p.mu.Unlock()
@@ -105,8 +109,8 @@ func (p *proxy) pass() {
 	}
 }
 
-// hold stops forwarding. Who connects meanwhile is let in and hears nothing.
-func (p *proxy) hold() {
+// Hold stops forwarding. Who connects meanwhile is let in and hears nothing.
+func (p *Proxy) Hold() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held == nil {
@@ -114,8 +118,8 @@ func (p *proxy) hold() {
 	}
 }
 
-// release undoes hold.
-func (p *proxy) release() {
+// Release undoes Hold.
+func (p *Proxy) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held != nil {
@@ -124,15 +128,15 @@ func (p *proxy) release() {
 	}
 }
 
-// slow delays each piece from now on.
-func (p *proxy) slow(d time.Duration) {
+// Slow delays each piece from now on.
+func (p *Proxy) Slow(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// reset closes all connections without a farewell.
-func (p *proxy) reset() {
+// Reset closes all connections without a farewell.
+func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
@@ -145,10 +149,10 @@ func (p *proxy) reset() {
 	}
 }
 
-// turn forwards new connections to another address, and ends those to the former.
-func (p *proxy) turn(to string) {
+// Turn forwards new connections to another address, and ends those to the former.
+func (p *Proxy) Turn(to string) {
 	p.mu.Lock()
 	p.to = to
 	p.mu.Unlock()
-	p.reset()
+	p.Reset()
 }
