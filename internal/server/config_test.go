@@ -68,7 +68,7 @@ func TestParseConfig(t *testing.T) {
 		Audit:    []*audit.Declaration{{Type: "file", Path: "main/", Description: "d", Options: map[string]string{"file_path": "/log"}}},
 		LogLevel: "warn", LogFormat: "json", PIDFile: "/pid", ClusterName: "here", APIAddress: "https://there",
 		DefaultTTL: time.Hour, MaxTTL: 48 * time.Hour,
-		Ignored: []string{"ui"}}
+		Ignored: []string{"storage raft: node_id", "ui"}}
 	for name, src := range map[string]string{"HCL": wholeHCL, "JSON": wholeJSON} {
 		got, err := ParseConfig(name, []byte(src))
 		if err != nil || !reflect.DeepEqual(got, want) {
