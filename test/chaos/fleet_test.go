@@ -233,6 +233,7 @@ func (f *fleet) initialise(t *testing.T) {
 		Keys  []string `json:"keys"`
 		Token string   `json:"root_token"`
 	}
+	must(t, await("the first node serves", func() bool { return f.client(0, "").call("GET", "sys/init", "", nil) == nil })) // members wait for each other
 	must(t, f.client(0, "").call("PUT", "sys/init", `{"secret_shares":3,"secret_threshold":2}`, &made))
 	f.keys, f.root = made.Keys, made.Token
 	for _, n := range f.nodes {
