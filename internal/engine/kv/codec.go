@@ -56,6 +56,7 @@ const (
 	versionLabels
 	versionTags
 	versionInline
+	versionDropped // has no field
 	versionFlagsEnd
 )
 
@@ -211,6 +212,7 @@ func (v *version) flags() uint64 {
 	flag(&f, versionLabels, len(v.labels) > 0)
 	flag(&f, versionTags, len(v.tags) > 0)
 	flag(&f, versionInline, v.inline)
+	flag(&f, versionDropped, v.dropped)
 	return f
 }
 

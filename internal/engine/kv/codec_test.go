@@ -32,7 +32,7 @@ func drawPairs(t *rapid.T, name string) []pair {
 func drawVersion(t *rapid.T) version {
 	v := version{
 		number: rapid.Uint64Range(1, 1e6).Draw(t, "number"), created: epoch, state: rapid.SampledFrom([]state{enabled, disabled, destroyed}).Draw(t, "state"),
-		gone: drawTime(t, "gone"), kind: kind(rapid.IntRange(0, 2).Draw(t, "kind")), media: rapid.String().Draw(t, "media"), size: rapid.Uint64().Draw(t, "size"),
+		gone: drawTime(t, "gone"), dropped: rapid.Bool().Draw(t, "dropped"), kind: kind(rapid.IntRange(0, 2).Draw(t, "kind")), media: rapid.String().Draw(t, "media"), size: rapid.Uint64().Draw(t, "size"),
 		chunks: rapid.Uint64Range(0, maxChunks).Draw(t, "chunks"), edits: rapid.Uint64().Draw(t, "edits"), notBefore: drawTime(t, "nbf"), expires: drawTime(t, "exp"),
 		destroyAt: drawTime(t, "destroyAt"), erased: drawTime(t, "erased"), token: rapid.String().Draw(t, "token"), tags: drawPairs(t, "tags"),
 	}

@@ -220,7 +220,7 @@ func (r *reader) plan() *plan {
 func (r *reader) version(v *version) {
 	*v = version{}
 	f := r.flags(versionFlagsEnd)
-	v.state, v.kind = state(f&3), kind(f>>2&3)
+	v.state, v.kind, v.dropped = state(f&3), kind(f>>2&3), f&versionDropped != 0
 	if v.state == deleted || v.kind > kindBinary {
 		r.fail(errFormat)
 	}

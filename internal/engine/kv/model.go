@@ -53,6 +53,7 @@ type version struct {
 	created time.Time
 	state   state     // enabled, disabled or destroyed; deletion is a time
 	gone    time.Time // deleted from then on, in the past or to come; zero: not
+	dropped bool      // somebody has deleted it: then gone only tells when, and no clock is asked
 	kind    kind
 	media   string // content type as the writer named it; may be empty
 	size    uint64 // of the payload, in bytes
@@ -78,8 +79,10 @@ func (v *version) at(now time.Time) state {
 	return v.state
 }
 
-// deletedAt reports whether the version's deletion is due.
-func (v *version) deletedAt(now time.Time) bool { return !v.gone.IsZero() && !now.Before(v.gone) }
+// deletedAt reports whether the version has been deleted, or its deletion for its age is due.
+func (v *version) deletedAt(now time.Time) bool {
+	return v.dropped || !v.gone.IsZero() && !now.Before(v.gone)
+}
 
 // rows is the number of rows of its own that the payload has.
 func (v *version) rows() int {

@@ -281,13 +281,17 @@ func (v2) deleteData(c *api.Call, r *At) (*api.None, error) {
 	})
 }
 
-// deleteVersion deletes a version that can be read, or will be deleted later.
+// deleteVersion deletes a version that can be read, or will be deleted later. From then on
+// it is deleted on every node, also on one whose clock is behind.
 func (ch *change) deleteVersion(n uint64) {
 	v := ch.secret.find(n)
-	if v == nil || v.state == destroyed || v.deletedAt(ch.Now) {
+	if v == nil || v.state == destroyed || v.dropped {
 		return
 	}
-	v.gone = ch.Now.UTC()
+	if !v.deletedAt(ch.Now) {
+		v.gone = ch.Now.UTC()
+	}
+	v.dropped = true
 	v.edits++
 }
 
@@ -300,7 +304,7 @@ func (v2) deleteVersions(c *api.Call, r *Versions) (*api.None, error) {
 func (v2) undelete(c *api.Call, r *Versions) (*api.None, error) {
 	return r.each(c, func(ch *change, g settings, n uint64) {
 		if v := ch.secret.find(n); v != nil && v.state != destroyed && !v.gone.IsZero() {
-			v.gone = g.deletion(ch.secret, ch.Now.UTC())
+			v.gone, v.dropped = g.deletion(ch.secret, ch.Now.UTC()), false
 			v.edits++
 		}
 	})

@@ -128,6 +128,25 @@ func TestVersionStatesAsTheWireHasThem(t *testing.T) {
 	}
 }
 
+// TestDeletedWhateverTheClock: what was deleted is deleted on a node whose clock is behind, and comes back when it is undeleted.
+func TestDeletedWhateverTheClock(t *testing.T) {
+	m := open(t, "2", openStore(t))
+	m.ok("POST data/a", `{"data":{}}`)
+	m.ok("DELETE data/a", "")
+	m.now = m.now.Add(-time.Millisecond)
+	run(t, m, []step{
+		{"GET data/a", "", api.NotFound, "", ""},
+		{"POST undelete/a", `{"versions":[1]}`, success, "", ""},
+		{"GET data/a", "", success, "", ""},
+	})
+	m.ok("POST metadata/a", `{"delete_version_after":"1h"}`)
+	m.ok("POST data/a", `{"data":{}}`)
+	m.now = m.now.Add(time.Hour)
+	m.ok("DELETE data/a", "") // it is over by this clock, and not by the next
+	m.now = m.now.Add(-time.Minute)
+	run(t, m, []step{{"GET data/a", "", api.NotFound, "", ""}})
+}
+
 func TestMaxVersionsAndAge(t *testing.T) {
 	m := open(t, "2", openStore(t))
 	for range 12 {
