@@ -101,7 +101,7 @@ type Call struct {
 	WrapJWT   bool                // the wrapping token, if there is one, is asked for as a JWT
 	Upkeep    Scheduler           // see Later
 	Upload    io.Reader           // the request's body; nil unless the endpoint has the flag Upload
-	Peer      []*x509.Certificate // the client's certificate and what it sent with it, not verified beyond the proof of possession; nil: none
+	Peer      []*x509.Certificate // the client's certificate and what it sent with it, of which the client holds the key; nil: none
 	Attempts  Attempts            // see Attempt
 
 	warnings []string

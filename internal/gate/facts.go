@@ -1,9 +1,11 @@
 package gate
 
 import (
+	"context"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -45,17 +47,35 @@ func (p *passage) weighable() map[string]string {
 func (h *House) facts(c *api.Call, t *token.Token) (*policy.Facts, error) {
 	f := &policy.Facts{AuthTime: t.CreationTime, TokenType: t.Type, DisplayName: t.DisplayName, EntityID: t.EntityID,
 		Metadata: t.Meta, Policies: t.Policies, Namespace: c.Namespace.Path}
-	table, err := h.Mounts.Table(c, t.NamespaceID)
+	e, err := h.Maker(c, t)
 	if err != nil {
 		return nil, err
 	}
-	if e, _, ok := table.Resolve(t.Path); ok {
+	if e != nil {
 		if err := e.Refusal(); err != nil && !e.Builtin { // a condition may deny by the type
 			return nil, err
 		}
 		f.AuthMethod, f.AuthMount = e.Type, e.Path
 	}
 	return f, nil
+}
+
+// Maker is the mount that made a token, or nil when there is none: of a login the method
+// itself, wherever it has been moved since and whatever is at its path now.
+func (h *House) Maker(ctx context.Context, t *token.Token) (*mount.Entry, error) {
+	if t.Login {
+		table, err := h.Mounts.Table(ctx, t.MountNamespace)
+		if err != nil {
+			return nil, err
+		}
+		return table.ByID(t.MountID)
+	}
+	table, err := h.Mounts.Table(ctx, t.NamespaceID)
+	if err != nil {
+		return nil, err
+	}
+	e, _, _ := table.Resolve(t.Path)
+	return e, nil
 }
 
 // ownFacts are those of the calling token, where its policies have conditions.

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -93,4 +94,25 @@ func TestLoginFromAMappedAddress(t *testing.T) {
 	q := request(api.Write, "auth/lobby/login", "")
 	q.Remote = netip.MustParseAddrPort("[::ffff:127.0.0.1]:4000")
 	want(t, f.gate.Serve(t.Context(), q), "")
+}
+
+// A method that has been moved is still the one whose conditions its tokens meet, and what
+// has taken its place is not.
+func TestTokensKeepTheirMethod(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TokenPolicies: []string{"moved", "taken"}, TTL: time.Hour})
+	for name, at := range map[string]string{"moved": "auth/hall/", "taken": "auth/lobby/"} {
+		text := fmt.Sprintf("path \"probe/thing/%s\" {\n capabilities = [\"read\"]\n condition = %q\n}", name, "auth.mount == '"+at+"'")
+		if err := f.house.Policies.Write(t.Context(), namespace.RootID, name, text, policies.Terms{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tok := f.do(api.Write, "auth/lobby/login", "").Auth.ClientToken.Reveal()
+	want(t, f.do(api.Read, "probe/thing/taken", tok), "")
+	if err := f.house.Mounts.Move(t.Context(), namespace.RootID, "auth/lobby/", "auth/hall/"); err != nil {
+		t.Fatal(err)
+	}
+	f.lobby(&api.Auth{})
+	want(t, f.do(api.Read, "probe/thing/moved", tok), "")
+	want(t, f.do(api.Read, "probe/thing/taken", tok), "denied")
 }

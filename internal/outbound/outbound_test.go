@@ -21,7 +21,9 @@ func TestAsksOnlyWhoItIsTold(t *testing.T) {
 		case "/away":
 			http.Redirect(w, r, other.URL, http.StatusFound)
 		case "/long":
-			_, _ = w.Write(make([]byte, MaxBody+1))
+			if _, err := w.Write(make([]byte, MaxBody+1)); err != nil {
+				t.Logf("the client stopped reading: %v", err)
+			}
 		case "/slow":
 			<-r.Context().Done()
 		}

@@ -137,7 +137,6 @@ func (c *certificate) stamps() []stamp {
 // clients says which client certificates a listener takes.
 func (l *Listener) clients(conf *tls.Config) error {
 	if l.ClientCA == "" {
-		conf.ClientAuth = tls.RequestClientCert // whom the auth method cert trusts is its own affair
 		return nil
 	}
 	pem, err := os.ReadFile(l.ClientCA)

@@ -165,14 +165,13 @@ func (h *house) furnish(ctx context.Context, nsID string) error {
 	return errors.Join(h.Mounts.Furnish(ctx, nsID), h.Policies.Furnish(ctx, nsID))
 }
 
-// limits are the lifetimes that a mount gives to tokens.
-func (h *house) limits(ctx context.Context, nsID, path string) (token.Limits, error) {
-	table, err := h.Mounts.Table(ctx, nsID)
+// limits are the lifetimes that the mount which made a token gives.
+func (h *house) limits(ctx context.Context, t *token.Token) (token.Limits, error) {
+	e, err := h.Maker(ctx, t)
 	if err != nil {
 		return token.Limits{}, err
 	}
-	e, _, ok := table.Resolve(path)
-	if !ok {
+	if e == nil {
 		return token.Limits(h.Mounts.System()), nil
 	}
 	if err := e.Refusal(); err != nil {

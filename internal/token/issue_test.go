@@ -17,7 +17,8 @@ import (
 func TestIssueForALogin(t *testing.T) {
 	var asked string
 	f := newFixture(t, func(c *Config) {
-		c.Mount = func(_ context.Context, nsID, path string) (Limits, error) {
+		c.Mount = func(_ context.Context, of *Token) (Limits, error) {
+			nsID, path := of.NamespaceID, of.Path
 			asked = nsID + " " + path
 			return Limits{Max: 3 * time.Hour}, nil
 		}

@@ -172,6 +172,6 @@ func (s *Store) limitsOf(c *api.Call, t *Token) (Limits, error) {
 	if s.Mount == nil {
 		return s.System, nil
 	}
-	l, err := s.Mount(c, t.NamespaceID, t.Path)
+	l, err := s.Mount(c, t)
 	return s.limits(api.Mount{DefaultTTL: l.Default, MaxTTL: l.Max}), err
 }

@@ -187,9 +187,8 @@ type Config struct {
 	System     Limits // of the server; zero fields: 768 hours
 	CacheSize  int    // tokens kept decoded; 0: 100,000
 
-	// Mount is the limits of the mount that a token's path lies in, for renewals
-	// of tokens that logins made; optional: System.
-	Mount func(ctx context.Context, nsID, path string) (Limits, error)
+	// Mount is the limits of the mount that made a token, for renewals; optional: System.
+	Mount func(ctx context.Context, t *Token) (Limits, error)
 	// Renewal is what the auth method says to the renewal of a token that its login
 	// made; optional: nothing.
 	Renewal func(c *api.Call, t *Token, increment time.Duration) (*api.Auth, error)

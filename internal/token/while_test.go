@@ -71,7 +71,8 @@ func TestNothingIsKeptForADeadToken(t *testing.T) {
 // A token's limits are those of its own namespace, wherever it asks.
 func TestLimitsOfAnotherNamespace(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
-		c.Mount = func(_ context.Context, nsID, _ string) (Limits, error) {
+		c.Mount = func(_ context.Context, of *Token) (Limits, error) {
+			nsID := of.NamespaceID
 			if nsID != RootNamespace {
 				t.Errorf("asked for the limits of %s", nsID)
 			}

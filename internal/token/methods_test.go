@@ -1,0 +1,99 @@
+package token
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// login makes a token as a method's login does, for an hour.
+func (f *fixture) login(mountID string, policies ...string) string {
+	f.t.Helper()
+	return f.issue(Spec{Namespace: RootNamespace, Path: "auth/lobby/login", MountID: mountID,
+		Auth: api.Auth{TokenPolicies: policies, TTL: time.Hour, Renewable: true, Private: []byte("who")}})
+}
+
+// A renewal asks the method, which may refuse it or change the terms; where the
+// policies are no longer the token's there is none.
+func TestRenewalAsksTheMethod(t *testing.T) {
+	var says func() (*api.Auth, error)
+	asked := 0
+	f := newFixture(t, func(c *Config) {
+		c.Renewal = func(_ *api.Call, t *Token, _ time.Duration) (*api.Auth, error) {
+			if asked++; string(t.Private) != "who" {
+				return nil, errors.New("what the method has kept is not there")
+			}
+			return says()
+		}
+	})
+	text := f.login("m", "dev")
+	renew := func() (*api.Auth, error) {
+		c, done, err := f.call(text, "renew-self")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		return f.s.RenewSelf(c, &RenewSelfRequest{})
+	}
+	says = func() (*api.Auth, error) { return nil, api.Errorf(api.Invalid, "the user is gone") }
+	_, err := renew()
+	f.refuses(api.Invalid, "the user is gone", err)
+	says = func() (*api.Auth, error) { return &api.Auth{TokenPolicies: []string{"dev", "ops"}}, nil }
+	_, err = renew()
+	f.refuses(api.Invalid, "policies have changed, not renewing; log in again", err)
+	says = func() (*api.Auth, error) {
+		return &api.Auth{TokenPolicies: []string{"dev"}, TTL: 20 * time.Minute}, nil
+	}
+	if a, err := renew(); err != nil || a.TTL != 20*time.Minute {
+		t.Errorf("renewed for %v (%v), want what the method says", a, err)
+	}
+	says = func() (*api.Auth, error) { return nil, nil }
+	if a, err := renew(); err != nil || a.TTL != 20*time.Minute {
+		t.Errorf("renewed for %v (%v), want as before", a, err)
+	}
+	child := f.child(text, `{"policies":["dev"],"ttl":"10m"}`) // is not the login's own
+	if c, done, err := f.call(child, "renew-self"); err != nil {
+		t.Error(err)
+	} else if _, err := f.s.RenewSelf(c, &RenewSelfRequest{}); err != nil {
+		t.Error(err)
+	} else {
+		done()
+	}
+	if asked != 4 {
+		t.Errorf("the method was asked %d times, want 4", asked)
+	}
+}
+
+// With a method all of its tokens are revoked, with what hangs on them, and no others.
+func TestTokensOfAMountAreRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.now = time.Now()
+		gone, child, other := f.login("m", "dev"), "", f.login("n", "dev")
+		child = f.child(gone, `{"policies":["dev"],"ttl":"30m"}`)
+		if _, err := store.Update(t.Context(), f.store, func(tx *store.Tx) error { return f.s.MountRemoved(tx, RootNamespace, "m") }); err != nil {
+			t.Fatal(err)
+		}
+		f.run(f.s.Jobs(), time.Minute)
+		if f.alive(gone) || f.alive(child) || !f.alive(other) || !f.alive(f.root) {
+			t.Errorf("alive: its own %v, a child %v, another's %v, root %v", f.alive(gone), f.alive(child), f.alive(other), f.alive(f.root))
+		}
+	})
+}
+
+// What is the method's own business is told to nobody.
+func TestWhatAMethodKeepsIsNotTold(t *testing.T) {
+	f := newFixture(t)
+	text := f.login("m", "dev")
+	tok, err := f.lookup(text)
+	if err != nil || string(tok.Private) != "who" {
+		t.Fatalf("%v", err)
+	}
+	if a := tok.auth(text); a.Private != nil || a.Alias != nil {
+		t.Errorf("the answer has %q", a.Private)
+	}
+}
