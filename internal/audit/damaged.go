@@ -74,6 +74,12 @@ func (e *Env) damaged(prefix string, rows []store.Entry) {
 func (d *Devices) mend(ctx context.Context, path string) (bool, error) {
 	i := slices.IndexFunc(d.configured, func(c *Declaration) bool { return c.Path == path })
 	e, err := d.store.Get(ctx, devicePrefix+path)
+	if err == nil && e.Exists() {
+		decl, derr := DecodeDeclaration(e.Value)
+		if derr != nil || decl.Path != path {
+			err = store.ErrCorrupt // it opens, and is no declaration
+		}
+	}
 	if !errors.Is(err, store.ErrCorrupt) {
 		return false, err
 	}

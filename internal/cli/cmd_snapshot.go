@@ -299,6 +299,9 @@ func snapshotResume() command {
 
 // showHeld tells of the leases of a restored store.
 func (c *call) showHeld(s *client.Secret) error {
+	if s == nil || s.Data["held"] == nil {
+		return &exit{exitServer, "Error: the answer does not say whether leases are held", "ask again, without -wrap-ttl: strongroom operator snapshot resume -status"}
+	}
 	return c.show(s.Data, s.Data, func() error {
 		switch {
 		case s.Data["held"] == true:

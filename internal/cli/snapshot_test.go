@@ -93,3 +93,27 @@ func savedFrom(t *testing.T, command string, send func(http.ResponseWriter)) (co
 	}
 	return code, name, dir
 }
+
+// TestResumeSaysOnlyWhatItWasTold: an answer that does not say whether leases are held is none.
+func TestResumeSaysOnlyWhatItWasTold(t *testing.T) {
+	for answer, want := range map[string]int{"": exitServer, "null": exitServer, `{"wrap_info":{"token":"x"}}`: exitServer, `{"data":{"held":false}}`: 0, `{"data":{"held":true}}`: 0} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if answer == "" {
+				w.WriteHeader(http.StatusNoContent)
+			} else if _, err := w.Write([]byte(answer)); err != nil {
+				t.Error(err)
+			}
+		}))
+		getenv := func(k string) string {
+			return map[string]string{"STRONGROOM_ADDR": srv.URL, "STRONGROOM_TOKEN": "t", "VAULT_MAX_RETRIES": "0"}[k]
+		}
+		for _, command := range []string{"resume", "resume -status"} {
+			var out, errs bytes.Buffer
+			code := Main(append([]string{"strongroom", "operator", "snapshot"}, strings.Fields(command)...), nil, &out, &errs, getenv)
+			if code != want {
+				t.Errorf("%s, answered %q: exit code %d, want %d; %s%s", command, answer, code, want, &out, &errs)
+			}
+		}
+		srv.Close()
+	}
+}

@@ -2,12 +2,14 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -106,7 +108,10 @@ func (h *House) standing(ctx context.Context, t *token.Token) (*policy.ACL, []st
 			return nil, nil, err
 		}
 		switch e, err := table.ByID(t.MountID); {
-		case err != nil: // it may be there, and it may be gone
+		case errors.Is(err, store.ErrCorrupt): // it may be there, and it may be gone: then this is told to a dead token
+			return nil, nil, &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: "the row of a mount is damaged, so that it is not known whether the auth method of this token is still there",
+				Hint: "an operator finds it in sys/mounts or sys/auth"}
+		case err != nil:
 			return nil, nil, err
 		case e == nil:
 			return nil, nil, api.ErrDenied()

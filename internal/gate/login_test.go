@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,4 +116,92 @@ func TestTokensKeepTheirMethod(t *testing.T) {
 	f.lobby(&api.Auth{})
 	want(t, f.do(api.Read, "probe/thing/moved", tok), "")
 	want(t, f.do(api.Read, "probe/thing/taken", tok), "denied")
+}
+
+// put writes a row behind everybody's back.
+func (f *fixture) put(key, value string) {
+	f.t.Helper()
+	if _, err := f.house.Data.Commit(f.t.Context(), nil, []store.Write{{Key: key, Value: []byte(value)}}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// A token does no more once its entity is disabled or gone, nobody logs in as it, and no
+// entity gives the root policy or is known by a row that says nothing.
+func TestTokensGoWithTheirEntity(t *testing.T) {
+	for name, c := range map[string]struct{ row, token, login string }{
+		"as it was":    {`{"id":"ID","name":"x","policies":["all"]}`, "", ""},
+		"disabled":     {`{"id":"ID","name":"x","policies":["all"],"disabled":true}`, "denied", "denied"},
+		"root":         {`{"id":"ID","name":"x","policies":["ROOT"," root","root"]}`, "denied", ""},
+		"says nothing": {`null`, "damaged", "damaged"},
+		"gone":         {"", "denied", "denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.lobby(&api.Auth{TTL: time.Hour, Alias: &api.Alias{Name: "x"}})
+			if err := f.house.Policies.Write(t.Context(), namespace.RootID, "all", `path "probe/*" { capabilities = ["read"] }`, policies.Terms{}); err != nil {
+				t.Fatal(err)
+			}
+			a := f.do(api.Write, "auth/lobby/login", "").Auth
+			key := namespace.RootID + "/identity/entity/" + a.EntityID
+			if f.put(key, strings.ReplaceAll(c.row, "ID", a.EntityID)); c.row == "" {
+				if _, err := f.house.Data.Commit(t.Context(), nil, []store.Write{{Key: key, Delete: true}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tok := a.ClientToken.Reveal()
+			want(t, f.do(api.Read, "probe/thing/x", tok), c.token)
+			want(t, f.do(api.Write, "auth/lobby/login", ""), c.login)
+			_, known := f.gate.Client(t.Context(), a.ClientToken, netip.MustParseAddr("127.0.0.1"))
+			if known != (c.token == "" || name == "root") {
+				t.Errorf("counts as a client: %v", known)
+			}
+		})
+	}
+}
+
+func TestLoginWithoutAName(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour, Alias: &api.Alias{}})
+	want(t, f.do(api.Write, "auth/lobby/login", ""), "internal")
+}
+
+// Where a row of a mount is damaged a token of a method that is not found is told that, and
+// not which.
+func TestDeadTokensLearnNothingOfDamage(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour})
+	tok := f.do(api.Write, "auth/lobby/login", "").Auth.ClientToken.Reveal()
+	f.mount(namespace.RootID, "verysecret/")
+	if _, err := f.house.Mounts.Disable(t.Context(), namespace.RootID, "auth/lobby/"); err != nil {
+		t.Fatal(err)
+	}
+	f.put("root/mount/at/verysecret/", "{")
+	r := f.do(api.Read, "nothing/x", tok)
+	want(t, r, "damaged")
+	if strings.Contains(r.Err.Error(), "verysecret") {
+		t.Errorf("told %v", r.Err)
+	}
+}
+
+// A namespace whose row is damaged is told of to those who may ask in it; to others it is as one that
+// does not exist.
+func TestDamagedNamespaceIsNotTold(t *testing.T) {
+	f := newFixture(t)
+	f.child(f.house.Namespaces.Root().API(), "hidden")
+	es, err := f.house.Data.List(t.Context(), store.Prefix("root/ns/root/hidden"))
+	if err != nil || len(es) != 1 {
+		t.Fatalf("%d rows, %v", len(es), err)
+	}
+	f.put(es[0].Key, "{")
+	weak := f.holder(namespace.RootID, `path "x" { capabilities = ["read"] }`)
+	for _, tok := range []string{"", "wrong", weak} {
+		for _, path := range []string{"hidden/probe/thing/x", "absent/probe/thing/x"} {
+			want(t, f.do(api.Read, path, tok), "denied")
+			q := request(api.Read, "probe/thing/x", tok)
+			q.Namespace = strings.TrimSuffix(path, "/probe/thing/x")
+			want(t, f.gate.Serve(t.Context(), q), "denied")
+		}
+	}
+	want(t, f.do(api.Read, "hidden/probe/thing/x", f.root), "damaged")
 }

@@ -7,10 +7,13 @@ package identity
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -69,13 +72,19 @@ func New(s store.Store, cache *store.Cache, now func() time.Time) *Store {
 	return st
 }
 
-func load[T any](ctx context.Context, r store.Reader, k string) (*T, error) {
+func (e *Entity) whole() bool   { return e.ID != "" }
+func (a *aliasRow) whole() bool { return a.EntityID != "" }
+
+func load[T any, P interface {
+	*T
+	whole() bool
+}](ctx context.Context, r store.Reader, k string) (*T, error) {
 	e, err := r.Get(ctx, k)
 	if err != nil || !e.Exists() {
 		return nil, err
 	}
 	v := new(T)
-	if err := json.Unmarshal(e.Value, v); err != nil {
+	if err := json.Unmarshal(e.Value, v); err != nil || !P(v).whole() {
 		return nil, fmt.Errorf("identity: row cannot be read: %w", store.ErrCorrupt)
 	}
 	return v, nil
@@ -96,14 +105,18 @@ func (s *Store) Person(ctx context.Context, nsID, entityID string) (*Person, err
 	if err != nil || e == nil {
 		return nil, err
 	}
-	return &Person{Entity: e, Policies: map[string][]string{nsID: e.Policies}}, nil
+	names := slices.DeleteFunc(slices.Clone(e.Policies), policy.IsRoot) // however it came there
+	return &Person{Entity: e, Policies: map[string][]string{nsID: names}}, nil
 }
 
 // Admit is who has logged in through the call's mount: the entity that the alias
 // belongs to, or else a new one; nil for a login without an alias. Who is disabled is denied.
 func (s *Store) Admit(c *api.Call, login *api.Auth) (*Person, error) {
-	if login.Alias == nil {
+	switch {
+	case login.Alias == nil:
 		return nil, nil
+	case login.Alias.Name == "":
+		return nil, errors.New("identity: the auth method has let somebody in without a name")
 	}
 	a, err := s.aliases.Get(c, aliasKey(c.Namespace.ID, c.Mount.Accessor, login.Alias.Name))
 	if err != nil {

@@ -187,26 +187,52 @@ func (s *Store) EndQuarantine(c *api.Call, _ *api.None) (*QuarantineAnswer, erro
 	return q.answer(), nil
 }
 
-// unpark puts the leases that are parked back into the schedule.
+// unpark puts the leases that are parked back into the schedule. One that cannot be is
+// in no other's way: it stays parked, and the job is tried again. The keys say all, so that no
+// damage of what lies below them matters.
 func (s *Store) unpark(ctx context.Context, _ *schedule.Job) error {
-	n := 0
-	err := s.each(ctx, parkedPrefix, func(e store.Entry) error {
-		nsID, id, _ := strings.Cut(strings.TrimPrefix(e.Key, parkedPrefix), "/")
-		_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
-			tx.Delete(e.Key)
-			there, err := s.Namespaces.ByID(ctx, nsID)
-			if err != nil || there == nil {
-				return err // with the namespace, its leases are gone
-			}
-			l, err := read(tx, nsID, id)
-			if err != nil || l == nil {
+	r := store.Prefix(parkedPrefix)
+	r.Limit, r.KeysOnly = 256, true
+	n, failed := 0, error(nil)
+	for {
+		es, err := s.Store.List(ctx, r)
+		if err != nil {
+			return fmt.Errorf("lease: listing what is held: %w", err)
+		}
+		for _, e := range es {
+			switch err := s.putBack(ctx, e.Key); {
+			case ctx.Err() != nil:
 				return err
+			case err != nil && failed == nil:
+				failed = fmt.Errorf("lease: %s is held still: %w", e.Key, err)
+			case err == nil:
+				n++
 			}
-			return l.put(tx, s.Now())
-		})
-		n++
-		return err
+		}
+		if len(es) < r.Limit {
+			break
+		}
+		r = r.After(es[len(es)-1].Key)
+	}
+	s.Log.Info("leases that were held are due again", slog.Int("leases", n), slog.Bool("all", failed == nil))
+	return failed
+}
+
+// putBack puts a lease that is parked back into the schedule. With its namespace, a
+// lease is gone.
+func (s *Store) putBack(ctx context.Context, parked string) error {
+	nsID, id, _ := strings.Cut(strings.TrimPrefix(parked, parkedPrefix), "/")
+	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		tx.Delete(parked)
+		there, err := s.Namespaces.ByID(ctx, nsID)
+		if err != nil || there == nil {
+			return err
+		}
+		l, err := read(tx, nsID, id)
+		if err != nil || l == nil {
+			return err
+		}
+		return l.put(tx, s.Now())
 	})
-	s.Log.Info("leases that were held are due again", slog.Int("leases", n), slog.Bool("all", err == nil))
 	return err
 }

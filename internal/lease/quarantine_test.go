@@ -169,3 +169,45 @@ func (s *slowToPark) Commit(ctx context.Context, c []store.Check, ws []store.Wri
 	}
 	return s.Store.Commit(ctx, c, ws)
 }
+
+// What is damaged of one lease that is held keeps no other from being taken back: a row of a
+// lease, and one that says it is parked.
+func TestHeldBesideDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		phys := mem.Open()
+		w := newWorld(t, phys, newLender())
+		var ids []string
+		for range 10 {
+			l, _ := w.lend(time.Hour, 0)
+			ids = append(ids, l.ID)
+		}
+		slices.Sort(ids)
+		w.isolate("one")
+		w.later(2 * time.Hour)
+		_, err := w.bar.Commit(t.Context(), nil, []store.Write{{Key: "root/lease/id/" + ids[0], Value: []byte("{")}})
+		w.must(err)
+		es, err := phys.List(t.Context(), store.Range{})
+		w.must(err)
+		for _, e := range es {
+			if strings.HasSuffix(e.Key, "lease/parked/root/"+ids[5]) {
+				e.Value = slices.Clone(e.Value)
+				e.Value[len(e.Value)-1] ^= 1
+				_, err := phys.Commit(t.Context(), nil, []store.Write{{Key: e.Key, Value: e.Value}})
+				w.must(err)
+			}
+		}
+		w.resume()
+		told := 0
+		stop := w.runs(func(it schedule.Item, err error) {
+			if told++; !strings.Contains(err.Error(), ids[0]) {
+				t.Errorf("%s: %v", it.Kind, err)
+			}
+		})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		stop()
+		if n := w.engine.count(); n != 1 || told == 0 {
+			t.Errorf("%d of 10 are still lent, and it was told of %d times; want the damaged one alone", n, told)
+		}
+	})
+}

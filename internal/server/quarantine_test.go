@@ -1,12 +1,15 @@
 package server
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -196,8 +199,8 @@ func TestDamagedMethodLetsNobodyThrough(t *testing.T) {
 	w = w.restartedOn(c, "d/root/mount/at/auth/door/")
 	defer func() { w.end() }()
 	w.wants(500, "auth/door/", stranger, "GET", "well/x", "")
-	w.wants(500, "auth/door/", guest, "GET", "well/x", "") // not 403, as if its method were gone
-	w.wants(500, "auth/door/", guest, "POST", "auth/token/renew-self", "")
+	w.wants(500, "row of a mount is damaged", guest, "GET", "well/x", "") // not 403, as if its method were gone
+	w.wants(500, "row of a mount is damaged", guest, "POST", "auth/token/renew-self", "")
 	w.wants(200, "", ours, "GET", "well/x", "")
 	w.wants(204, "", root, "POST", "sys/raw", `{"path":"root/mount/at/auth/door/","value":`+quoted(whole)+`}`)
 	w.wants(200, "", guest, "GET", "well/x", "")
@@ -303,16 +306,44 @@ func TestDamagedAuditDeviceRefuses(t *testing.T) {
 }
 
 // What a configured device is stands in the configuration: disabling one whose row is
-// damaged makes the row anew.
+// damaged, or is whole and of no device, makes the row anew.
 func TestDamagedConfiguredAuditDeviceIsMended(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		t.Run(fmt.Sprint("whole ", whole), func(t *testing.T) { configuredDeviceIsMended(t, whole) })
+	}
+}
+
+func configuredDeviceIsMended(t *testing.T, whole bool) {
 	c := Config{DataDir: t.TempDir(), LocalSlot: true, Audit: logFile(t.TempDir() + "/audit.log")}
 	w := start(t, c)
 	root := w.printed()
 	path := strings.TrimSuffix(c.Audit[0].Path, "/")
-	w = w.restartedOn(c, "d/root/audit/"+path+"/")
+	if whole {
+		if _, err := w.barrier.Commit(t.Context(), nil, []store.Write{{Key: "root/audit/" + path + "/", Value: []byte("{}")}}); err != nil {
+			t.Fatal(err)
+		}
+		w = w.restartedOn(c)
+	} else {
+		w = w.restartedOn(c, "d/root/audit/"+path+"/")
+	}
 	defer func() { w.end() }()
 	w.wants(503, "root/audit/"+path, root, "GET", "sys/mounts", "")
 	w.wants(200, "made anew", root, "DELETE", "sys/audit/"+path, "")
 	w.wants(200, "", root, "GET", "sys/mounts", "")
 	w.wants(400, "declared in the configuration", root, "DELETE", "sys/audit/"+path, "")
+}
+
+// Where the row that says whether leases are held cannot be read none is taken back, and so it is told.
+func TestDamagedHoldIsToldAsAHold(t *testing.T) {
+	w, c, _, _ := furnished(t)
+	if err := lease.Isolate(t.Context(), w.barrier, lease.Quarantine{ID: "one", Resumed: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	w = w.restartedOn(c)
+	defer func() { w.end() }()
+	if _, out := w.ask("", "GET", "sys/seal-status", ""); strings.Contains(fmt.Sprint(out), "leases_held:true") {
+		t.Errorf("a hold that has ended is told as one: %v", out)
+	}
+	w = w.restartedOn(c, "d/root/lease/quarantine")
+	w.wants(200, `"leases_held":true`, "", "GET", "sys/seal-status", "")
 }

@@ -162,7 +162,7 @@ func (k *Keeper) Ready(ctx context.Context) error { return Refused(Unfinished(ct
 
 // Overview is what there is to say of a store that was restored.
 type Overview struct {
-	Held     bool   `json:"leases_held"` // leases that came with the snapshot are not taken back before somebody says so
+	Held     bool   `json:"leases_held"` // leases that came with the snapshot are held by this restore; what an earlier one holds goes on either way
 	Cluster  string `json:"cluster_id"`
 	Revision uint64 `json:"revision"` // of the store that the snapshot was taken from
 	Taken    string `json:"taken"`

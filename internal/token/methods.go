@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
@@ -12,10 +13,15 @@ import (
 const kindMount = "token-mount"
 
 // MountRemoved records in the transaction that disables an auth method that its
-// tokens are to be revoked. They are refused from that commit on; what they hold is
-// taken back by the schedule.
-func (s *Store) MountRemoved(tx *store.Tx, nsID, mountID string) error {
-	return schedule.Add(tx, schedule.Item{Namespace: nsID, At: s.Now(), Kind: kindMount, ID: mountID})
+// tokens are to be revoked, after each of some delays: a login that was under way may make one after
+// the first. They are refused from that commit on; what they hold is taken back by the schedule.
+func (s *Store) MountRemoved(tx *store.Tx, nsID, mountID string, delays ...time.Duration) error {
+	for _, d := range delays {
+		if err := schedule.Add(tx, schedule.Item{Namespace: nsID, At: s.Now().Add(d), Kind: kindMount, ID: mountID}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // endMount revokes the tokens of a mount.

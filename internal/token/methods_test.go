@@ -75,12 +75,17 @@ func TestTokensOfAMountAreRevoked(t *testing.T) {
 		f.now = time.Now()
 		gone, child, other := f.login("m", "dev"), "", f.login("n", "dev")
 		child = f.child(gone, `{"policies":["dev"],"ttl":"30m"}`)
-		if _, err := store.Update(t.Context(), f.store, func(tx *store.Tx) error { return f.s.MountRemoved(tx, RootNamespace, "m") }); err != nil {
+		if _, err := store.Update(t.Context(), f.store, func(tx *store.Tx) error { return f.s.MountRemoved(tx, RootNamespace, "m", 0, time.Minute) }); err != nil {
 			t.Fatal(err)
 		}
-		f.run(f.s.Jobs(), time.Minute)
+		f.run(f.s.Jobs(), 30*time.Second)
 		if f.alive(gone) || f.alive(child) || !f.alive(other) || !f.alive(f.root) {
 			t.Errorf("alive: its own %v, a child %v, another's %v, root %v", f.alive(gone), f.alive(child), f.alive(other), f.alive(f.root))
+		}
+		late := f.login("m", "dev") // of a request that had begun before
+		f.run(f.s.Jobs(), time.Minute)
+		if f.alive(late) {
+			t.Error("a token that was made just then is alive")
 		}
 	})
 }
@@ -95,5 +100,27 @@ func TestWhatAMethodKeepsIsNotTold(t *testing.T) {
 	}
 	if a := tok.auth(text); a.Private != nil || a.Alias != nil {
 		t.Errorf("the answer has %q", a.Private)
+	}
+}
+
+// A child is of its parent's method and entity, wherever it is made; a batch token takes
+// nothing of the method's along.
+func TestChildrenAreOfTheirParentsMethod(t *testing.T) {
+	f := newFixture(t)
+	text := f.issue(Spec{Namespace: RootNamespace, Path: "auth/lobby/login", MountID: "m",
+		Auth: api.Auth{TokenPolicies: []string{"dev"}, TTL: time.Hour, EntityID: "e"}})
+	for _, opts := range [][]option{nil, {in("ns1"), withSudo}} {
+		child, err := f.lookup(f.child(text, `{"policies":["dev"],"ttl":"10m"}`, opts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if child.MountID != "m" || child.MountNamespace != RootNamespace || child.Login || child.EntityID != "e" || child.EntityNamespace() != RootNamespace {
+			t.Errorf("in %s: %+v", child.NamespaceID, child)
+		}
+	}
+	batch, err := f.lookup(f.issue(Spec{Namespace: RootNamespace, Path: "auth/lobby/login", MountID: "m",
+		Auth: api.Auth{TTL: time.Hour, TokenType: Batch, Private: []byte("who")}}))
+	if err != nil || batch.Private != nil || batch.MountID != "m" {
+		t.Errorf("a batch token: %+v, %v", batch, err)
 	}
 }
