@@ -192,6 +192,9 @@ func ceremoniesHold(t testing.TB, f *fleet, s uint64, lasts time.Duration, meanw
 	t.Helper()
 	p := &ceremonies{f: f, stop: make(chan struct{})}
 	p.aborts(t)
+	for _, path := range []string{"chaos/data/kept", "plain/kept"} { // so that there is something to read, whatever the histories delete
+		must(t, f.client(0, f.root).call("POST", path, `{"data":{"n":1}}`, nil))
+	}
 	h := perform(f, s, func() {
 		var wg sync.WaitGroup
 		for _, act := range []func([]*client, int) error{p.rotate, p.rekey, p.generate, p.seal} {
