@@ -149,7 +149,7 @@ func (fakeKeys) TokenHash(_ context.Context, ns, text string) (string, error) {
 }
 func (fakeKeys) SealBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (fakeKeys) OpenBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
-func (fakeKeys) AddNamespace(context.Context, string) error                      { return nil }
+func (fakeKeys) AddNamespaceBelow(context.Context, string, string) error         { return nil }
 func (fakeKeys) DropNamespace(context.Context, string) error                     { return nil }
 
 type paths struct{ r *namespace.Registry }

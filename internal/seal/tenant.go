@@ -98,8 +98,11 @@ func (t *Tenants) status(id string, row *slotRow, sealed bool) (TenantStatus, er
 	return st, err
 }
 
-// Seal seals a namespace on all nodes.
+// Seal seals a namespace on all nodes. Shares for one that is sealed already stay.
 func (t *Tenants) Seal(ctx context.Context, id string) error {
+	if _, sealed, err := t.barrier.NamespaceSlot(ctx, id); err != nil || sealed {
+		return err
+	}
 	t.forget(id)
 	return t.barrier.SealNamespace(ctx, id)
 }
