@@ -204,4 +204,7 @@ type Engine struct {
 	// Renew has a say in renewals of the auth method's tokens; nil: they are renewed
 	// within their terms.
 	Renew Renewer
+	// Spell is the auth method's canonical spelling of the name of an alias, as its
+	// logins give it in Alias.Name; nil: every spelling is another name.
+	Spell func(name string) string
 }

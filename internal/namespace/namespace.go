@@ -149,6 +149,24 @@ func (r *Registry) ByID(ctx context.Context, id string) (*Namespace, error) {
 	return r.byID.Get(ctx, id)
 }
 
+// Lineage is the identifier of a namespace and those of the namespaces above it, up to
+// the root; empty when there is none with that identifier.
+func (r *Registry) Lineage(ctx context.Context, id string) ([]string, error) {
+	var out []string
+	for range maxDepth + 1 {
+		n, err := r.ByID(ctx, id)
+		if err != nil || n == nil {
+			return nil, err
+		}
+		out = append(out, n.ID)
+		if n.ID == RootID {
+			return out, nil
+		}
+		id = n.ParentID
+	}
+	return nil, nil
+}
+
 func loadByID(ctx context.Context, s store.Reader, id string) (*Namespace, error) {
 	e, err := s.Get(ctx, index+id)
 	if err != nil || !e.Exists() {

@@ -69,7 +69,7 @@ func surface(t *testing.T) map[string]*api.Endpoint {
 			all[e.Op.String()+" "+prefix+e.Pattern] = e
 		}
 	}
-	at := map[string]string{"system": "sys/", "token": "auth/token/", "cubbyhole": "cubbyhole/", "kv": "kv1/"}
+	at := map[string]string{"system": "sys/", "token": "auth/token/", "cubbyhole": "cubbyhole/", "identity": "identity/", "kv": "kv1/"}
 	for _, e := range engines {
 		prefix, known := at[e.Type]
 		if !known {

@@ -9,6 +9,7 @@ func pages() []reference.Page {
 		// Always there.
 		{Name: "sys", Title: "System", Mount: reference.Mount{Path: "sys/", Type: "system", Builtin: true}},
 		{Name: "auth-token", Title: "Tokens", Mount: reference.Mount{Path: "auth/token/", Type: "token", Builtin: true}},
+		{Name: "identity", Title: "Identity", Mount: reference.Mount{Path: "identity/", Type: "identity", Builtin: true}},
 		{Name: "secret-cubbyhole", Title: "Cubbyhole", Mount: reference.Mount{Path: "cubbyhole/", Type: "cubbyhole", Builtin: true}},
 
 		// Secret engines.
