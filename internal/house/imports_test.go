@@ -137,6 +137,7 @@ func revealers() map[string]string {
 	return map[string]string{
 		"internal/api":        "owns Secret",
 		"internal/audit":      "hashes tokens for its lines",
+		"internal/auth/jwt":   "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/door/vault": "writes a login's token into the answer",
 		"internal/gate":       "looks up the token that a request presents",
 		"internal/operator":   "answers unseal keys and the root token to who initialises",
