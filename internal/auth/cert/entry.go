@@ -31,7 +31,7 @@ type PutCert struct {
 	Name                 api.Name      `path:"name"`                                                         // The entry.
 	Certificate          *string       `json:"certificate"`                                                  // What is trusted, in PEM: authorities, or single certificates of clients.
 	DisplayName          *string       `json:"display_name"`                                                 // Name of logins in tokens and the audit log; the entry's when empty.
-	Names                *[]string     `json:"allowed_names" api:"deprecated"`                               // Patterns for the common name, DNS names and mail addresses, of which one must match.
+	Names                *[]string     `json:"allowed_names"`                                                // Patterns for the common name, DNS names and mail addresses, of which one must match.
 	CommonNames          *[]string     `json:"allowed_common_names"`                                         // Patterns for the common name, of which one must match.
 	DNSSANs              *[]string     `json:"allowed_dns_sans"`                                             // Patterns for alternative DNS names, of which one must match.
 	EmailSANs            *[]string     `json:"allowed_email_sans"`                                           // Patterns for alternative mail addresses, of which one must match.
