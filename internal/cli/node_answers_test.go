@@ -31,7 +31,7 @@ func nodeAnswers() map[string]answer {
 			{"id":"9ffcad72a7575ca2","name":"","peer_urls":["https://b:2380"],"started":false,"leader":false}]}`),
 		"PUT sys/storage/members":                            {204, ""},
 		"DELETE sys/storage/members/8e9e05c52164694d":        {204, ""},
-		"PUT sys/seal":                                       data(`{"unconfirmed":["n2"]}`),
+		"PUT sys/seal":                                       data(`{"unconfirmed":["n2","n3"],"unconfirmed_nodes":[{"id":"n2","hostname":"two","api_address":"http://two:8200","last_seen":"2026-01-02T03:01:05Z"}]}`),
 		"PUT sys/step-down":                                  refused(404, "unsupported path"),
 		"GET sys/plugins/catalog":                            data(catalog),
 		"GET sys/plugins/catalog/secret/kv":                  data(`{"args":null,"builtin":true,"command":"","name":"kv","version":"v1.2.3+builtin"}`),

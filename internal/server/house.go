@@ -16,7 +16,6 @@ import (
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
-	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/identity"
@@ -116,21 +115,21 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	kvEngine, err := kv.Engine()
-	if err != nil {
-		return nil, err
-	}
-	cubby, err := cubbyhole.Engine()
 	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
 		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
-		cubby,
-		kvEngine,
+	}
+	for _, build := range mountable() {
+		e, err := build()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
 	}
 	if s.config != nil {
 		all = append(all, s.config.Engines...)
 	}
-	return all, err
+	return all, nil
 }
 
 // systemEndpoints is everything under sys/.
