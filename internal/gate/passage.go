@@ -34,6 +34,7 @@ type passage struct {
 	lost     error // why no endpoint was found
 	missing  error // why the namespace that answers is none
 	token    *token.Token
+	stands   *standing // of the token
 	issued   *api.Auth // the token that was made for a login; nil: none
 	using    holder    // the token, when its uses are limited
 	spent    bool      // this is the token's last use
@@ -142,7 +143,7 @@ func (p *passage) owner() error {
 	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
-	acl, names, err := p.house.standing(&p.call, t)
+	stands, err := p.house.standing(&p.call, t)
 	if err != nil {
 		return err
 	}
@@ -153,13 +154,16 @@ func (p *passage) owner() error {
 	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
 		return err
 	}
-	p.token = t
-	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
-		Policies: names, Namespace: owner.API(), Batch: t.Type == token.Batch}
+	p.token, p.stands = t, stands
+	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName,
+		Policies: stands.names(), Namespace: owner.API(), Batch: t.Type == token.Batch}
+	if stands.who != nil {
+		p.call.Caller.EntityID, p.call.Caller.EntityNamespace = stands.who.ID, t.EntityNamespace()
+	}
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl = acl
+	p.acl = stands.acl
 	if err := p.atHome(); err != nil {
 		return err
 	}
