@@ -23,6 +23,7 @@ func entityRoutes() []api.Route[*Store] {
 		api.Handle(api.Write, "entity/name/{name}", (*Store).writeEntityByName),
 		api.Handle(api.Delete, "entity/name/{name}", (*Store).removeEntityByName),
 		api.Handle(api.Write, "entity/batch-delete", (*Store).removeEntities),
+		api.Handle(api.Write, "entity/merge", (*Store).mergeEntities),
 		api.Handle(api.Write, "lookup/entity", (*Store).lookupEntity),
 	}
 }
