@@ -220,6 +220,7 @@ type Auth struct {
 	DisplayName      string
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
+	BindIP           bool // of a login: the token is bound to the address that it came from
 
 	// Of a login: who it is, and the names of the groups, in the method, that
 	// they are in. Without an Alias there is no identity.

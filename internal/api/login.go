@@ -3,6 +3,7 @@ package api
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -51,6 +52,13 @@ func (c *Call) Attempt(account string, check func() (bool, error)) (bool, error)
 	return c.Attempts.Attempt(c, account, check)
 }
 
+// DisplayName is what a token of a login through the call's mount is shown as: the
+// mount's path and a name, such as userpass-ann.
+func (c *Call) DisplayName(name string) string {
+	mount := strings.TrimSuffix(strings.TrimPrefix(c.Mount.Path, "auth/"), "/")
+	return strings.Trim(strings.ReplaceAll(mount, "/", "-")+"-"+name, "-")
+}
+
 // LoginRole is a request that logs in by a role: quotas can be of one.
 type LoginRole interface {
 	// LoginRole is the role's name; empty: none.
@@ -68,7 +76,8 @@ type TokenTerms struct {
 	BoundCIDRs      []string      `json:"cidrs,omitempty"`        // none: any address
 	NumUses         int           `json:"uses,omitempty"`         // 0: any number
 	NoDefaultPolicy bool          `json:"no_default,omitempty"`
-	Type            string        `json:"type,omitempty"` // default-service, default-batch, service, batch; empty: default
+	BindIP          bool          `json:"bind_ip,omitempty"` // a token is good at the address of its login alone
+	Type            string        `json:"type,omitempty"`    // default-service, default-batch, service, batch; empty: default
 }
 
 // TokenFields are the parameters that every role and user of an auth method has
@@ -82,6 +91,7 @@ type TokenFields struct {
 	TokenNoDefaultPolicy *bool     `json:"token_no_default_policy"`      // Do not attach the default policy.
 	TokenNumUses         *int      `json:"token_num_uses"`               // How many requests a token can make; 0: any number.
 	TokenPeriod          *Duration `json:"token_period"`                 // Lifetime after each renewal, without a maximum.
+	TokenStrictlyBindIP  *bool     `json:"token_strictly_bind_ip"`       // Tokens may be used from the address of their login alone.
 	TokenType            *string   `json:"token_type"`                   // default, default-service, default-batch, service or batch.
 }
 
@@ -94,6 +104,7 @@ type TokenAnswer struct {
 	TokenNumUses         int      `json:"token_num_uses"`
 	TokenPeriod          Duration `json:"token_period"`
 	TokenPolicies        []string `json:"token_policies" audit:"clear"`
+	TokenStrictlyBindIP  bool     `json:"token_strictly_bind_ip"`
 	TokenTTL             Duration `json:"token_ttl"`
 	TokenType            string   `json:"token_type"`
 }
@@ -111,6 +122,7 @@ func (f *TokenFields) Apply(t *TokenTerms) error {
 	take(&t.BoundCIDRs, f.TokenBoundCIDRs)
 	take(&t.NoDefaultPolicy, f.TokenNoDefaultPolicy)
 	take(&t.NumUses, f.TokenNumUses)
+	take(&t.BindIP, f.TokenStrictlyBindIP)
 	take(&t.Type, f.TokenType)
 	take((*Duration)(&t.TTL), f.TokenTTL)
 	take((*Duration)(&t.MaxTTL), f.TokenMaxTTL)
@@ -130,6 +142,9 @@ func (t *TokenTerms) check() error {
 	case t.Type == "batch" && (t.Period > 0 || t.NumUses > 0 || t.ExplicitMaxTTL > 0):
 		return Errorf(Invalid, "token_type: batch tokens cannot have token_period, token_num_uses or token_explicit_max_ttl")
 	}
+	if slices.ContainsFunc(t.Policies, isRoot) {
+		return Errorf(Invalid, "token_policies: the root policy cannot be attached by a login")
+	}
 	for _, p := range t.BoundCIDRs {
 		if !IsCIDR(p) {
 			return Errorf(Invalid, "token_bound_cidrs: not an address or a range of addresses")
@@ -137,6 +152,9 @@ func (t *TokenTerms) check() error {
 	}
 	return nil
 }
+
+// isRoot reports whether a policy's name is a spelling of the root policy's.
+func isRoot(name string) bool { return strings.EqualFold(strings.TrimSpace(name), "root") }
 
 // IsCIDR reports whether a text is an address or a range of addresses.
 func IsCIDR(text string) bool {
@@ -169,7 +187,7 @@ func (t *TokenTerms) Answer() TokenAnswer {
 	return TokenAnswer{
 		TokenBoundCIDRs: full(t.BoundCIDRs), TokenExplicitMaxTTL: Duration(t.ExplicitMaxTTL), TokenMaxTTL: Duration(t.MaxTTL),
 		TokenNoDefaultPolicy: t.NoDefaultPolicy, TokenNumUses: t.NumUses, TokenPeriod: Duration(t.Period),
-		TokenPolicies: full(t.Policies), TokenTTL: Duration(t.TTL), TokenType: kind,
+		TokenPolicies: full(t.Policies), TokenStrictlyBindIP: t.BindIP, TokenTTL: Duration(t.TTL), TokenType: kind,
 	}
 }
 
@@ -183,5 +201,5 @@ func full(list []string) []string {
 // Auth is a login's answer by the terms; the method adds who it is.
 func (t *TokenTerms) Auth() *Auth {
 	return &Auth{TokenPolicies: slices.Clone(t.Policies), TTL: t.TTL, MaxTTL: t.MaxTTL, ExplicitMaxTTL: t.ExplicitMaxTTL, Period: t.Period,
-		BoundCIDRs: t.BoundCIDRs, NumUses: t.NumUses, NoDefaultPolicy: t.NoDefaultPolicy, TokenType: t.Type, Renewable: true}
+		BoundCIDRs: t.BoundCIDRs, NumUses: t.NumUses, NoDefaultPolicy: t.NoDefaultPolicy, BindIP: t.BindIP, TokenType: t.Type, Renewable: true}
 }

@@ -27,7 +27,7 @@ func TestTokenTerms(t *testing.T) {
 	for name, bad := range map[string]TokenFields{
 		"negative": {TokenTTL: ptr(Duration(-1))}, "longer than the longest": {TokenTTL: ptr(Duration(2 * time.Hour)), TokenMaxTTL: ptr(Duration(time.Hour))},
 		"no type": {TokenType: ptr("Batch")}, "no range": {TokenBoundCIDRs: ptr([]string{"10.0.0.0/33"})},
-		"batch with uses": {TokenType: ptr("batch"), TokenNumUses: ptr(1)},
+		"batch with uses": {TokenType: ptr("batch"), TokenNumUses: ptr(1)}, "root": {TokenPolicies: ptr([]string{"dev", " Root\u00a0"})},
 	} {
 		if err := bad.Apply(&TokenTerms{}); KindOf(err) != Invalid {
 			t.Errorf("%s: %v, want a refusal", name, err)

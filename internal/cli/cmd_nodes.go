@@ -23,8 +23,9 @@ func operatorNodes() command {
 	return command{
 		use: "nodes", short: "List the nodes on the server's store",
 		long: "Each node tells every ten seconds how it is. One that was not heard of for a minute\n" +
-			"is lost: it was killed, or cannot reach the store. LAG is how long it had taken to\n" +
-			"catch up with the store's commits.",
+			"is lost: it was killed, or cannot reach the store. After an hour it is gone, and after\n" +
+			"a day no longer listed. A process that was killed and started again at the same address\n" +
+			"is one node. LAG is how long it had taken to catch up with the store's commits.",
 		example: "operator nodes\noperator nodes -format=json",
 		run: connected(func(c *call, cl *client.Client) error {
 			s, err := cl.Read(c.ctx, "sys/nodes", nil)

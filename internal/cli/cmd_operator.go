@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -79,6 +80,9 @@ func sealRows(s sealReport) [][]string {
 		rows = append(rows,
 			[]string{"Unseal Progress", fmt.Sprintf("%d/%d", s.Progress, s.Threshold)},
 			[]string{"Unseal Nonce", s.Nonce})
+	}
+	if len(s.DamagedKeySlots) > 0 {
+		rows = append(rows, []string{"Damaged Key Slots", strings.Join(s.DamagedKeySlots, ", ")})
 	}
 	if s.Migration {
 		rows = append(rows, []string{"Seal Migration in Progress", "true"})
@@ -330,14 +334,27 @@ func (c *call) sealFleet(cl *client.Client) error {
 	if len(open) == 0 {
 		return c.say("Success! All nodes are sealed.")
 	}
-	var ids []string
-	for _, id := range open {
-		ids = append(ids, cell(id))
-	}
 	return &exit{
-		exitServer, "Error: all nodes were ordered to seal, and these have not said that they have: " + strings.Join(ids, ", "),
-		"they are paused or cannot reach the store, and answer nothing before they obey; to be sure, end their processes",
+		exitServer, "Error: all nodes were ordered to seal, and these have not said that they have: " + strings.Join(unconfirmed(s, open), "; "),
+		"they are paused or cannot reach the store, and answer nothing before they obey. Ask each: strongroom status -address=ADDRESS; " +
+			"of one that does not answer, be sure by ending its process on its machine",
 	}
+}
+
+// unconfirmed tells of nodes that have not said that they are sealed: what they are called
+// and where they are, which servers before this version do not say.
+func unconfirmed(s *client.Secret, ids []any) (out []string) {
+	nodes, _ := s.Data["unconfirmed_nodes"].([]any)
+	known := map[any]string{}
+	for _, v := range nodes {
+		if n, ok := v.(map[string]any); ok {
+			known[n["id"]] = fmt.Sprintf("%s at %s, last heard of %s (%s)", cell(n["hostname"]), cell(n["api_address"]), cell(n["last_seen"]), cell(n["id"]))
+		}
+	}
+	for _, id := range ids {
+		out = append(out, cmp.Or(known[id], cell(id)))
+	}
+	return out
 }
 
 func operatorKeyStatus() command {

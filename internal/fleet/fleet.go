@@ -25,7 +25,8 @@ import (
 const (
 	beatEvery   = 10 * time.Second // how often a node tells how it is
 	lostAfter   = time.Minute      // a node that was not heard of for so long is lost
-	forgetAfter = 24 * time.Hour   // and after so long no longer shown
+	goneAfter   = time.Hour        // and after so long it is shown as gone
+	forgetAfter = 24 * time.Hour   // and then no longer
 )
 
 // nodePrefix is where the nodes' rows are.
@@ -85,9 +86,11 @@ type Fleet struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 
-	kicked chan struct{}
-	once   sync.Once
-	known  atomic.Bool // this life of the node has told of itself
+	kicked  chan struct{}
+	once    sync.Once
+	mu      sync.Mutex
+	damaged map[string]sighting // the nodes' rows that cannot be read, by their keys
+	known   atomic.Bool         // this life of the node has told of itself
 }
 
 // Join makes the node known, provided that it can read what is stored. When it
@@ -150,7 +153,7 @@ func (f *Fleet) Run(ctx context.Context) {
 			return
 		}
 		if err != nil && !failed {
-			f.Log.Warn("this node could not tell others how it is", slog.Any("error", err))
+			f.Log.Warn("what the nodes tell each other is not in order", slog.Any("error", err))
 		}
 		failed = err != nil
 		f.pause(ctx, failed)
@@ -199,8 +202,11 @@ func (f *Fleet) beat(ctx context.Context) error {
 	if errors.Is(err, ErrFormat) && f.Outdated != nil {
 		f.Outdated(err)
 	}
-	if err != nil || f.Alone {
-		return err
+	switch {
+	case err != nil:
+		return fmt.Errorf("telling the others how this node is: %w", err)
+	case f.Alone:
+		return f.forget(ctx)
 	}
 	return errors.Join(f.forget(ctx), f.raise(ctx))
 }
@@ -218,41 +224,45 @@ func (f *Fleet) leave(ctx context.Context) {
 // Lost reports whether a node was not heard of for too long.
 func (m *Member) Lost(now time.Time) bool { return now.Sub(m.Seen) > lostAfter }
 
-// Members are all nodes that were heard of within a day, this one included, in the
+// Members are all lives of nodes that were heard of within a day, this one included, in the
 // order of their names.
 func (f *Fleet) Members(ctx context.Context) ([]Member, error) {
-	es, err := f.Store.List(ctx, store.Prefix(nodePrefix))
+	members, _, _, err := f.rows(ctx)
 	if err != nil {
 		return nil, err
 	}
-	self := f.self(ctx)
-	out := []Member{self}
-	for _, e := range es {
-		m, err := parseMember(e)
-		if err != nil {
-			f.Log.Warn("a node's row cannot be read", slog.String("key", e.Key), slog.Any("error", err))
-			continue
-		}
-		if m.ID != f.ID && f.Now().Sub(m.Seen) < forgetAfter {
-			out = append(out, m)
+	out := []Member{f.self(ctx)}
+	for i := range members {
+		if m := &members[i]; m.ID != f.ID && f.Now().Sub(m.Seen) < forgetAfter {
+			out = append(out, *m)
 		}
 	}
 	sortMembers(out)
 	return out, nil
 }
 
-// forget removes the rows of nodes that have been lost for a day.
+// forget removes the rows of nodes that have been lost for a day, and of lost ones whose
+// place another life has taken.
 func (f *Fleet) forget(ctx context.Context) error {
-	es, err := f.Store.List(ctx, store.Prefix(nodePrefix))
+	members, es, damaged, err := f.rows(ctx)
 	if err != nil {
 		return err
 	}
-	for _, e := range es {
-		m, err := parseMember(e)
-		if err != nil || f.Now().Sub(m.Seen) < forgetAfter {
-			continue
+	var old []store.Entry
+	for i := range members {
+		m := &members[i]
+		replaced := f.successor(m, members) != nil && (f.Alone || m.Lost(f.Now()))
+		if m.ID != f.ID && (replaced || f.Now().Sub(m.Seen) >= forgetAfter) {
+			old = append(old, es[i])
 		}
-		_, err = f.Store.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}}, []store.Write{{Key: e.Key, Delete: true}})
+	}
+	for _, e := range damaged {
+		if f.silentFor(e) >= forgetAfter {
+			old = append(old, e)
+		}
+	}
+	for _, e := range old {
+		_, err := f.Store.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}}, []store.Write{{Key: e.Key, Delete: true}})
 		if err != nil && !errors.Is(err, store.ErrConflict) {
 			return err
 		}

@@ -97,9 +97,9 @@ func (f *Fleet) raise(ctx context.Context) error {
 		if err != nil || v.Format == f.Newest {
 			return err
 		}
-		members, err := f.Members(tx.Context())
+		members, err := f.all(tx.Context())
 		if err != nil {
-			return err
+			return fmt.Errorf("the store stays in format %d: %w", v.Format, err)
 		}
 		if from, to = v.Format, f.reach(members); to <= from {
 			return nil
@@ -140,6 +140,9 @@ func parseMember(e store.Entry) (Member, error) {
 	}
 	if nodePrefix+m.ID != e.Key {
 		return Member{}, fmt.Errorf("%w: row %q is of another node", store.ErrCorrupt, e.Key)
+	}
+	if m.Seen.IsZero() || m.Format < 1 {
+		return Member{}, fmt.Errorf("%w: row %q does not say what a node says of itself", store.ErrCorrupt, e.Key)
 	}
 	return *m, nil
 }

@@ -25,17 +25,25 @@ type NodeInfo struct {
 	Address  string   `json:"api_address"`
 	Version  string   `json:"version"`
 	Format   int      `json:"format"`            // The newest stored format that it reads.
-	State    string   `json:"state"`             // active, sealed, uninitialized, or lost: not heard of for a minute.
+	State    string   `json:"state"`             // active, sealed, uninitialized, lost: not heard of for a minute, or gone: for an hour.
 	Started  api.Time `json:"started"`           // When its process began.
 	LastSeen api.Time `json:"last_seen"`         // When it last told of itself.
 	Revision uint64   `json:"revision"`          // Up to which it had applied the store's commits then.
 	Lag      Millis   `json:"lag_ms"`            // How many milliseconds it had taken to catch up with the store.
 	Warning  string   `json:"warning,omitempty"` // What its operator must know of the store.
+	Earlier  []Life   `json:"earlier,omitempty"` // Processes that were here before and were killed, the newest first.
+}
+
+// Life is a process that was a node and has ended.
+type Life struct {
+	ID       string   `json:"id"`
+	Started  api.Time `json:"started"`   // When it began.
+	LastSeen api.Time `json:"last_seen"` // When it last told of itself.
 }
 
 // nodes lists the nodes on the store.
 func (f *Fleet) nodes(c *api.Call, _ *api.None) (*Nodes, error) {
-	members, err := f.Members(c)
+	nodes, err := f.Nodes(c)
 	if err != nil {
 		return nil, err
 	}
@@ -51,18 +59,30 @@ func (f *Fleet) nodes(c *api.Call, _ *api.None) (*Nodes, error) {
 			c.Warn(text)
 		}
 	}
-	for _, m := range members {
-		if m.Warning != "" {
-			c.Warn(m.Name + ": " + m.Warning)
+	for _, n := range nodes {
+		if n.Warning != "" {
+			c.Warn(n.Name + ": " + n.Warning)
 		}
-		out.Nodes = append(out.Nodes, NodeInfo{ID: m.ID, Hostname: m.Name, Address: m.Address, Version: m.Version, Format: m.Format, State: f.state(&m),
-			Started: api.Time{Time: m.Started}, LastSeen: api.Time{Time: m.Seen}, Revision: uint64(m.Revision), Lag: m.Lag, Warning: m.Warning})
+		out.Nodes = append(out.Nodes, f.info(&n))
 	}
 	return out, nil
 }
 
+func (f *Fleet) info(n *Node) NodeInfo {
+	i := NodeInfo{
+		ID: n.ID, Hostname: n.Name, Address: n.Address, Version: n.Version, Format: n.Format, State: f.state(&n.Member), Started: api.Time{Time: n.Started},
+		LastSeen: api.Time{Time: n.Seen}, Revision: uint64(n.Revision), Lag: n.Lag, Warning: n.Warning,
+	}
+	for _, m := range n.Earlier {
+		i.Earlier = append(i.Earlier, Life{m.ID, api.Time{Time: m.Started}, api.Time{Time: m.Seen}})
+	}
+	return i
+}
+
 func (f *Fleet) state(m *Member) string {
 	switch {
+	case f.Now().Sub(m.Seen) > goneAfter:
+		return "gone"
 	case m.Lost(f.Now()):
 		return "lost"
 	case !m.Ready:

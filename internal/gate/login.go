@@ -23,6 +23,12 @@ func (p *passage) admit() error {
 	if !api.Within(p.call.Remote, login.BoundCIDRs) {
 		return api.ErrDenied()
 	}
+	if login.BindIP {
+		if !p.call.Remote.IsValid() { // nothing to bind it to
+			return api.ErrDenied()
+		}
+		login.BoundCIDRs = []string{p.call.Remote.Unmap().WithZone("").String()}
+	}
 	who, err := p.house.Identity.Admit(&p.call, login)
 	if err != nil {
 		return err

@@ -97,6 +97,27 @@ func TestLoginFromAMappedAddress(t *testing.T) {
 	want(t, f.gate.Serve(t.Context(), q), "")
 }
 
+// A token that is bound to the address of its login is of no use from another.
+func TestLoginBindsToItsAddress(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TokenPolicies: []string{"all"}, TTL: time.Hour, BindIP: true})
+	if err := f.house.Policies.Write(t.Context(), namespace.RootID, "all", `path "*" { capabilities = ["read"] }`, policies.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	q := request(api.Write, "auth/lobby/login", "")
+	q.Remote = netip.MustParseAddrPort("[::ffff:10.1.2.3]:4000")
+	r := f.gate.Serve(t.Context(), q)
+	want(t, r, "")
+	for addr, outcome := range map[string]string{"10.1.2.3:1": "", "10.1.2.4:1": "denied"} {
+		q := request(api.Read, "probe/thing/x", r.Auth.ClientToken.Reveal())
+		q.Remote = netip.MustParseAddrPort(addr)
+		want(t, f.gate.Serve(t.Context(), q), outcome)
+	}
+	q = request(api.Write, "auth/lobby/login", "")
+	q.Remote = netip.AddrPort{}
+	want(t, f.gate.Serve(t.Context(), q), "denied")
+}
+
 // A method that has been moved is still the one whose conditions its tokens meet, and what
 // has taken its place is not.
 func TestTokensKeepTheirMethod(t *testing.T) {

@@ -18,6 +18,16 @@ type SealAnswer struct {
 	// Unconfirmed are the ids of living nodes that have not said within five seconds
 	// that they are sealed. The order stands: they obey it before they answer anything.
 	Unconfirmed []string `json:"unconfirmed"`
+	// UnconfirmedNodes says of the same nodes where they are.
+	UnconfirmedNodes []SealOpen `json:"unconfirmed_nodes"`
+}
+
+// SealOpen is a node that has not said that it is sealed.
+type SealOpen struct {
+	ID       string   `json:"id"`
+	Hostname string   `json:"hostname"`
+	Address  string   `json:"api_address"`
+	LastSeen api.Time `json:"last_seen"` // When it last told of itself.
 }
 
 // seal seals once the answer has been written down: from then on nothing else
@@ -30,9 +40,10 @@ func (d *Desk) seal(c *api.Call, q *SealRequest) (*SealAnswer, error) {
 		if err != nil {
 			return nil, err
 		}
-		answer = &SealAnswer{Unconfirmed: []string{}}
+		answer = &SealAnswer{Unconfirmed: []string{}, UnconfirmedNodes: []SealOpen{}}
 		for _, m := range open {
 			answer.Unconfirmed = append(answer.Unconfirmed, m.ID)
+			answer.UnconfirmedNodes = append(answer.UnconfirmedNodes, SealOpen{m.ID, m.Name, m.Address, api.Time{Time: m.Seen}})
 		}
 	}
 	c.After(func() error {
@@ -117,12 +128,12 @@ type Node struct {
 
 // haStatus lists the nodes on the store. Those that serve are active, all of them.
 func (d *Desk) haStatus(c *api.Call, _ *api.None) (*HAStatus, error) {
-	members, err := d.Fleet.Members(c)
+	nodes, err := d.Fleet.Nodes(c)
 	if err != nil {
 		return nil, err
 	}
 	s := &HAStatus{}
-	for _, m := range members {
+	for _, m := range nodes {
 		n := Node{Hostname: m.Name, APIAddress: m.Address, Active: !m.Sealed && !m.Lost(c.Now), Version: m.Version}
 		if m.ID != d.Fleet.ID {
 			n.LastEcho = &api.Time{Time: m.Seen}

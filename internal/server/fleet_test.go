@@ -26,6 +26,7 @@ import (
 // nodes are servers on one store, unsealed by one key.
 type nodes struct {
 	all  []*servertest.Server
+	data *mem.Data
 	keys []string
 	root string
 }
@@ -34,7 +35,7 @@ type nodes struct {
 func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	t.Helper()
 	data := mem.New(mem.Options{})
-	f := &nodes{}
+	f := &nodes{data: data}
 	for range n {
 		f.all = append(f.all, startNode(t, data, auditDirs...))
 	}
@@ -128,6 +129,25 @@ func TestSealOneOrAll(t *testing.T) {
 	}
 	f.unseal(t, c)
 	c.Want(t, 200, "GET", "auth/token/lookup-self", f.root, "")
+}
+
+// TestWhoHasNotSealedIsTold seals all nodes beside one that does not answer: it is told with
+// its machine and its address.
+func TestWhoHasNotSealedIsTold(t *testing.T) {
+	f := startNodes(t, 1)
+	paused := fmt.Sprintf(`{"id":"paused","name":"two","address":"http://two:8200","ready":true,"format":1,"started":%q,"seen":%[1]q}`, time.Now().UTC().Format(time.RFC3339))
+	if _, err := f.data.Open().Commit(t.Context(), nil, []store.Write{{Key: "core/nodes/paused", Value: []byte(paused)}}); err != nil {
+		t.Fatal(err)
+	}
+	answer := f.all[0].Want(t, 200, "PUT", "sys/seal", f.root, `{"fleet":true}`)
+	ids, _ := answer.Field("data", "unconfirmed").([]any)
+	open, _ := answer.Field("data", "unconfirmed_nodes").([]any)
+	if len(ids) != 1 || ids[0] != "paused" || len(open) != 1 {
+		t.Fatalf("sealing all: %s", answer.Body)
+	}
+	if n, _ := open[0].(map[string]any); n["id"] != "paused" || n["hostname"] != "two" || n["api_address"] != "http://two:8200" || n["last_seen"] == "" {
+		t.Errorf("who has not sealed is told as %v", n)
+	}
 }
 
 // TestOrderHoldsForTheNextRequest has an order to seal reach a node by its next

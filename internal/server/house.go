@@ -16,7 +16,6 @@ import (
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/declined"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
-	"github.com/strongroom/strongroom/internal/engine/kv"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/identity"
@@ -28,6 +27,7 @@ import (
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/profile"
+	"github.com/strongroom/strongroom/internal/quota"
 	"github.com/strongroom/strongroom/internal/raw"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
@@ -43,6 +43,7 @@ import (
 // Kinds of scheduled work that the server itself takes care of.
 const (
 	jobDropNamespace = "namespace-delete"
+	jobSealNamespace = "namespace-seal"
 	jobDropMount     = "mount-delete"
 	jobRewrap        = "rewrap"
 	jobCubbyhole     = "cubbyhole-clear"
@@ -79,12 +80,12 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
 		Delete:  s.dropLater(jobDropNamespace, 0),
-		Damaged: h.damaged,
+		Damaged: h.damaged, Seals: s.tenants, SealLater: s.dropLater(jobSealNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
-	h.Identity = identity.New(s.barrier, cache, s.now)
+	h.Identity = s.newIdentity(h, cache)
 	h.Tokens.Renewal = h.renewLogin
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
@@ -93,6 +94,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
+	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Damaged: h.damaged})
 	h.Leases = lease.New(lease.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
 	engines, err := s.engines(h, desk)
 	if err == nil {
@@ -114,21 +116,26 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	kvEngine, err := kv.Engine()
+	persons, err := api.Bind(h.Identity, identity.Routes())
 	if err != nil {
 		return nil, err
 	}
-	cubby, err := cubbyhole.Engine()
 	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
 		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
-		cubby,
-		kvEngine,
+		{Type: "identity", Description: "Who is behind tokens: entities, aliases and groups.", Endpoints: persons},
+	}
+	for _, build := range mountable() {
+		e, err := build()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
 	}
 	if s.config != nil {
 		all = append(all, s.config.Engines...)
 	}
-	return all, err
+	return all, nil
 }
 
 // systemEndpoints is everything under sys/.
@@ -145,6 +152,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
+	add(api.Bind(h.Quotas, quota.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
@@ -259,6 +267,7 @@ func (s *Server) dropLater(kind string, delays ...time.Duration) func(*store.Tx,
 func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	all := map[string]schedule.Handler{
 		jobDropNamespace: h.dropNamespace,
+		jobSealNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.FinishSeal(ctx, string(j.Data)) },
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
 		jobRotation:      s.rotateIfDue,
@@ -268,6 +277,8 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Policies.Jobs())
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
+	maps.Copy(all, h.Identity.Jobs())
+	maps.Copy(all, h.Quotas.Jobs())
 	return all
 }
 

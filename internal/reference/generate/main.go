@@ -21,17 +21,6 @@ const commentsPath = "internal/reference/comments.json"
 // pagesDir holds nothing but generated pages.
 const pagesDir = "docs/reference"
 
-// pages are the pages of the reference, with a mount as example for each.
-func pages() []reference.Page {
-	return []reference.Page{
-		{Name: "sys", Title: "System", Mount: reference.Mount{Path: "sys/", Type: "system", Builtin: true}},
-		{Name: "auth-token", Title: "Tokens", Mount: reference.Mount{Path: "auth/token/", Type: "token", Builtin: true}},
-		{Name: "secret-cubbyhole", Title: "Cubbyhole", Mount: reference.Mount{Path: "cubbyhole/", Type: "cubbyhole", Builtin: true}},
-		{Name: "secret-kv-v1", Title: "KV version 1", Mount: reference.Mount{Path: "kv/", Type: "kv", Options: map[string]string{"version": "1"}}},
-		{Name: "secret-kv-v2", Title: "KV version 2", Mount: reference.Mount{Path: "secret/", Type: "kv", Options: map[string]string{"version": "2"}}},
-	}
-}
-
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: generate DIR")
