@@ -2,8 +2,8 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/cert"
+	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
