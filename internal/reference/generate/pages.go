@@ -16,5 +16,6 @@ func pages() []reference.Page {
 		{Name: "secret-kv-v2", Title: "KV version 2", Mount: reference.Mount{Path: "secret/", Type: "kv", Options: map[string]string{"version": "2"}}},
 
 		// Auth methods.
+		{Name: "auth-ldap", Title: "LDAP", Mount: reference.Mount{Path: "auth/ldap/", Type: "ldap"}},
 	}
 }
