@@ -2,6 +2,8 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/auth/cert"
+	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/ldap"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
@@ -18,5 +20,8 @@ func mountable() []func() (api.Engine, error) {
 
 		// Auth methods.
 		ldap.Engine,
+		jwt.Engine,
+		jwt.OIDC,
+		cert.Engine,
 	}
 }
