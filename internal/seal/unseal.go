@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -178,21 +179,30 @@ func (m *Manager) slotOf(ctx context.Context, s Share) (*slotRow, error) {
 func (m *Manager) gather(slot string, s Share) error {
 	a := m.attempts[slot]
 	if a == nil {
-		nonce := make([]byte, 16)
-		if _, err := rand.Read(nonce); err != nil {
-			return fmt.Errorf("seal: reading random bytes: %w", err)
+		var err error
+		if a, err = newAttempt(); err != nil {
+			return err
 		}
-		a = &attempt{nonce: hex.EncodeToString(nonce)}
 		m.attempts[slot] = a
 	}
-	a.last = m.now()
-	for _, known := range a.shares {
-		if known.index == s.index {
-			return nil
-		}
-	}
-	a.shares = append(a.shares, s)
+	a.add(s, m.now())
 	return nil
+}
+
+func newAttempt() (*attempt, error) {
+	nonce := make([]byte, 16)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("seal: reading random bytes: %w", err)
+	}
+	return &attempt{nonce: hex.EncodeToString(nonce)}, nil
+}
+
+// add keeps a share that was handed in at a moment; the same twice counts once.
+func (a *attempt) add(s Share, now time.Time) {
+	a.last = now
+	if !slices.ContainsFunc(a.shares, func(known Share) bool { return known.index == s.index }) {
+		a.shares = append(a.shares, s)
+	}
 }
 
 // complete unseals with a full set and ends every attempt, whatever comes of it.

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/auth/cert"
+	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -18,5 +19,7 @@ func mountable() []func() (api.Engine, error) {
 
 		// Auth methods.
 		cert.Engine,
+		jwt.Engine,
+		jwt.OIDC,
 	}
 }

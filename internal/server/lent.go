@@ -58,6 +58,13 @@ func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
 	if errors.Is(err, lease.ErrQuarantined) {
 		return h.waitForResume(ctx, j)
 	}
+	if errors.Is(err, store.ErrSealed) { // what was lent in one that is given up cannot be taken back
+		abandoned, lerr := h.Namespaces.Abandoned(ctx, string(j.Data))
+		if lerr != nil || !abandoned {
+			return errors.Join(err, lerr)
+		}
+		return h.Namespaces.Destroy(ctx, string(j.Data))
+	}
 	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
 		return err
 	}

@@ -68,6 +68,8 @@ type Server struct {
 	beats sync.WaitGroup     // in which the node tells how it is
 	fatal chan error         // why the node cannot go on
 
+	tenants *operator.Tenants
+
 	draining atomic.Bool // connections end with their next answer
 
 	store   *opened
@@ -101,6 +103,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 		return nil, errors.Join(err, s.phys.Close())
 	}
 	s.barrier = barrier.New(s.phys, now)
+	s.tenants = &operator.Tenants{Keys: seal.NewTenants(s.barrier, now), Now: now}
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,

@@ -9,6 +9,7 @@ func pages() []reference.Page {
 		// Always there.
 		{Name: "sys", Title: "System", Mount: reference.Mount{Path: "sys/", Type: "system", Builtin: true}},
 		{Name: "auth-token", Title: "Tokens", Mount: reference.Mount{Path: "auth/token/", Type: "token", Builtin: true}},
+		{Name: "identity", Title: "Identity", Mount: reference.Mount{Path: "identity/", Type: "identity", Builtin: true}},
 		{Name: "secret-cubbyhole", Title: "Cubbyhole", Mount: reference.Mount{Path: "cubbyhole/", Type: "cubbyhole", Builtin: true}},
 
 		// Secret engines.
@@ -17,5 +18,7 @@ func pages() []reference.Page {
 
 		// Auth methods.
 		{Name: "auth-cert", Title: "Client certificates", Mount: reference.Mount{Path: "auth/cert/", Type: "cert"}},
+		{Name: "auth-jwt", Title: "JWT", Mount: reference.Mount{Path: "auth/jwt/", Type: "jwt"}},
+		{Name: "auth-oidc", Title: "OIDC", Mount: reference.Mount{Path: "auth/oidc/", Type: "oidc"}},
 	}
 }
