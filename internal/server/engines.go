@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
@@ -19,5 +20,6 @@ func mountable() []func() (api.Engine, error) {
 		// Auth methods.
 		jwt.Engine,
 		jwt.OIDC,
+		cert.Engine,
 	}
 }
