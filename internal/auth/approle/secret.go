@@ -256,7 +256,7 @@ func prefix(text string) netip.Prefix {
 		return netip.PrefixFrom(a, a.BitLen())
 	}
 	p, err := netip.ParsePrefix(text)
-	if err != nil {
+	if err != nil || p.Addr().Is4In6() { // in which no address lies: see api.Within
 		return netip.Prefix{}
 	}
 	return p.Masked()
