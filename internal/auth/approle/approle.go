@@ -46,8 +46,7 @@ func roleRoutes() []api.Route[engine] {
 // Areas of the mount's store.
 const (
 	rolePrefix = "role/" // by name
-	idPrefix   = "id/"   // by the hash of the role id
-	keyRow     = "key"   // the key of those hashes
+	idPrefix   = "id/"   // by a hash of the role id
 )
 
 // Bounds, in bytes and numbers.
@@ -126,15 +125,10 @@ func checkCIDRs(field string, list []string) error {
 	return nil
 }
 
-// hashKey is the key of the hashes of role ids in a mount; the first role makes it.
-func hashKey(tx *store.Tx) ([]byte, error) {
-	e, err := tx.Get(keyRow)
-	if err != nil || e.Exists() {
-		return e.Value, err
-	}
-	key := newKey()
-	tx.Put(keyRow, key)
-	return key, nil
+// idKey is the row that finds a role by its role id. A role id is no secret: the hash
+// gives it a length and a spelling that a key can have.
+func idKey(roleID string) string {
+	return idPrefix + api.Digest([]byte("strongroom approle role id"), api.NewSecret(roleID))
 }
 
 // claim gives a role a role id, which no other role of the mount has.
@@ -145,11 +139,7 @@ func (r *role) claim(tx *store.Tx, id string) error {
 	if id == "" || len(id) > maxRoleID {
 		return api.Errorf(api.Invalid, "role_id: must have from 1 to %d bytes", maxRoleID)
 	}
-	key, err := hashKey(tx)
-	if err != nil {
-		return err
-	}
-	at := idPrefix + api.Digest(key, api.NewSecret(id))
+	at := idKey(id)
 	e, err := tx.Get(at)
 	switch {
 	case err != nil:
@@ -158,7 +148,7 @@ func (r *role) claim(tx *store.Tx, id string) error {
 		return api.Errorf(api.Invalid, "role_id: is the id of another role")
 	}
 	if r.RoleID != "" {
-		tx.Delete(idPrefix + api.Digest(key, api.NewSecret(r.RoleID)))
+		tx.Delete(idKey(r.RoleID))
 	}
 	tx.Put(at, []byte(r.Name))
 	r.RoleID = id
@@ -332,11 +322,7 @@ func (engine) remove(c *api.Call, q *RoleName) (*api.None, error) {
 		if err != nil || r == nil {
 			return err
 		}
-		key, err := hashKey(tx)
-		if err != nil {
-			return err
-		}
-		tx.Delete(idPrefix + api.Digest(key, api.NewSecret(r.RoleID)))
+		tx.Delete(idKey(r.RoleID))
 		tx.Delete(rolePrefix + r.Name)
 		tx.Put(gonePrefix+r.ID, []byte{})
 		return nil

@@ -58,11 +58,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 
 // look finds the role and, where it needs one, the secret id; nil for what is not there.
 func (q *Login) look(c *api.Call) (*role, *secret, error) {
-	key, err := c.Store.Get(c, keyRow)
-	if err != nil {
-		return nil, nil, err
-	}
-	e, err := c.Store.Get(c, idPrefix+api.Digest(key.Value, api.NewSecret(q.RoleID)))
+	e, err := c.Store.Get(c, idKey(q.RoleID))
 	if err != nil || !e.Exists() {
 		return nil, nil, err
 	}
