@@ -5,6 +5,7 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/approle"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
+	"github.com/strongroom/strongroom/internal/auth/ldap"
 	"github.com/strongroom/strongroom/internal/auth/userpass"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
@@ -21,6 +22,7 @@ func mountable() []func() (api.Engine, error) {
 
 		// Auth methods.
 		approle.Engine,
+		ldap.Engine,
 		jwt.Engine,
 		jwt.OIDC,
 		userpass.Engine,
