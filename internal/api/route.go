@@ -29,6 +29,7 @@ const (
 	Self                      // is about the calling token: it is answered in that token's namespace, whichever is asked, and policies see the path so
 	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
 	Upload                    // takes the body of a request as it comes, in Call.Upload, whatever its size; only where it answers also while the server is sealed
+	Unlock                    // answers also in a namespace that is locked
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.
@@ -208,4 +209,7 @@ type Engine struct {
 	// Renew has a say in renewals of the auth method's tokens; nil: they are renewed
 	// within their terms.
 	Renew Renewer
+	// Spell is the auth method's canonical spelling of the name of an alias, as its
+	// logins give it in Alias.Name; nil: every spelling is another name.
+	Spell func(name string) string
 }

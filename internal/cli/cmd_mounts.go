@@ -95,7 +95,7 @@ func cell(v any) string {
 func ttlField(name string) func(map[string]any) string {
 	return func(m map[string]any) string {
 		switch m["type"] {
-		case "system", "cubbyhole", "ns_system", "ns_cubbyhole":
+		case "system", "cubbyhole", "identity", "ns_system", "ns_cubbyhole", "ns_identity":
 			return ""
 		}
 		seconds, err := strconv.ParseInt(configField(name)(m), 10, 64)

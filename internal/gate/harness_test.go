@@ -165,7 +165,7 @@ func (fakeKeys) TokenHash(_ context.Context, ns, text string) (string, error) {
 }
 func (fakeKeys) SealBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (fakeKeys) OpenBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
-func (fakeKeys) AddNamespace(context.Context, string) error                      { return nil }
+func (fakeKeys) AddNamespaceBelow(context.Context, string, string) error         { return nil }
 func (fakeKeys) DropNamespace(context.Context, string) error                     { return nil }
 
 type paths struct{ r *namespace.Registry }
@@ -246,7 +246,15 @@ func newFixture(t testing.TB) *fixture {
 		Delete:  func(*store.Tx, string) error { return nil },
 	}, time.Now)
 	h.Tokens = token.New(token.Config{Store: s, Cache: h.Cache, Keys: fakeKeys{}, Namespaces: paths{h.Namespaces}, Now: time.Now})
-	h.Identity = identity.New(s, h.Cache, time.Now)
+	h.Identity = identity.New(identity.Config{Store: s, Cache: h.Cache, Now: time.Now,
+		Mount: func(ctx context.Context, nsID, accessor string) (identity.Mount, bool, error) {
+			table, err := h.Mounts.Table(ctx, nsID)
+			if err != nil || table.ByAccessor(accessor) == nil {
+				return identity.Mount{}, false, err
+			}
+			return identity.Mount{}, true, nil
+		},
+		Lineage: h.Namespaces.Lineage})
 	h.Wrapping = wrapping.New(s, h.Tokens, "")
 	h.Settings = settings.New(s, h.Cache, nil)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
@@ -271,7 +279,7 @@ func (f *fixture) install() {
 	sys := slices.Concat(must[[]*api.Endpoint](t)(api.Bind(f.house, gate.Routes())), must[[]*api.Endpoint](t)(api.Bind(f.house.Quotas, quota.Routes())))
 	eps := must[[]*api.Endpoint](t)(api.Bind(f.engine, probeRoutes()))
 	err := f.house.Mounts.Install([]api.Engine{
-		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "probe", Endpoints: eps},
+		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "identity", Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.house.Identity, identity.Routes()))}, {Type: "probe", Endpoints: eps},
 		{Type: "lobby", Auth: true, Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.engine, lobbyRoutes()))},
 	})
 	if err == nil {

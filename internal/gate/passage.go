@@ -32,8 +32,9 @@ type passage struct {
 	ns       *namespace.Namespace
 	mount    *mount.Entry
 	match    api.Match
-	lost     error // why no endpoint was found
-	missing  error // why the namespace that answers is none
+	lost     error                // why no endpoint was found
+	locked   *namespace.Namespace // what keeps requests out of the namespace; nil: nothing
+	missing  error                // why the namespace that answers is none
 	token    *token.Token
 	issued   *api.Auth // the token that was made for a login; nil: none
 	using    holder    // the token, when its uses are limited
@@ -164,6 +165,9 @@ func (p *passage) owner() error {
 	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
+	if sealed, _, err := p.house.Namespaces.Closed(&p.call, owner); err != nil || sealed != nil {
+		return p.closedBy(sealed, err)
+	}
 	acl, names, err := p.house.standing(&p.call, t)
 	if err != nil {
 		return err
@@ -193,6 +197,14 @@ func (p *passage) spend() (err error) {
 		return err
 	}
 	return p.gather()
+}
+
+// closedBy is why a token of a sealed namespace is of no use now.
+func (p *passage) closedBy(sealed *namespace.Namespace, err error) error {
+	if err != nil {
+		return err
+	}
+	return namespace.ErrSealed(sealed)
 }
 
 // atHome has what is about the calling token answered by the mount of the token's
@@ -264,6 +276,8 @@ func (p *passage) authorise() error {
 	switch {
 	case !p.decision.Allowed:
 		return api.ErrDenied()
+	case p.shutOut():
+		return namespace.ErrLocked(p.locked)
 	case p.lost != nil:
 		return p.lost
 	case p.match.Endpoint.Has(api.Sudo) && !p.decision.Sudo:
@@ -285,16 +299,24 @@ func (p *passage) open() error {
 		}
 		p.call.Caller.Root, p.call.Caller.Sudo = d.Allowed && d.Root, d.Allowed && d.Sudo // for handlers that take sudo or another proof
 	}
+	if p.shutOut() {
+		return namespace.ErrLocked(p.locked)
+	}
 	if p.lost != nil {
 		return p.lost
 	}
 	return p.misread
 }
 
+// shutOut reports whether the namespace is locked, and the endpoint is not what unlocks it.
+func (p *passage) shutOut() bool {
+	return p.locked != nil && !(p.match.Endpoint != nil && p.match.Endpoint.Has(api.Unlock))
+}
+
 // nowhere answers a request in a namespace that does not exist. Only who could
 // do in it what is asked, if it existed, is told that it does not.
 func (p *passage) nowhere() error {
-	full, inside := strings.CutPrefix(strings.Trim(p.r.Namespace, "/")+"/"+p.path, p.call.Caller.Namespace.Path)
+	full, inside := strings.CutPrefix(strings.TrimPrefix(strings.Trim(p.r.Namespace, "/")+"/"+p.path, "/"), p.call.Caller.Namespace.Path)
 	path, err := policy.Canonical(full)
 	if err != nil || !inside {
 		return api.ErrDenied()
@@ -488,6 +510,8 @@ func (p *passage) fail(err error) {
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
+	case errors.Is(err, store.ErrSealed):
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", Err: err}
 	case errors.Is(err, store.ErrTooLarge): // the caller's doing, not the log's business
 		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: nothing was written", Hint: "send less, or in parts", Err: err}
 	default:

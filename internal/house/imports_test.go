@@ -31,7 +31,7 @@ func allowed() map[string][]string {
 		"internal/policies":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/token":              {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/fleet":              {"internal/api", "internal/store"},
-		"internal/operator":           {"internal/api", "internal/barrier", "internal/fleet", "internal/recipient", "internal/seal", "internal/store"},
+		"internal/operator":           {"internal/api", "internal/barrier", "internal/fleet", "internal/namespace", "internal/recipient", "internal/seal", "internal/store"},
 		"internal/snapshot":           {"internal/api", "internal/barrier", "internal/fleet", "internal/seal", "internal/snapshot/framed", "internal/store"},
 		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
@@ -138,11 +138,13 @@ func revealers() map[string]string {
 	return map[string]string{
 		"internal/api":        "owns Secret",
 		"internal/audit":      "hashes tokens for its lines",
+		"internal/auth/jwt":   "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/door/vault": "writes a login's token into the answer",
 		"internal/gate":       "looks up the token that a request presents",
 		"internal/operator":   "answers unseal keys and the root token to who initialises",
 		"internal/recipient":  "encrypts to the keys of those who are to have a secret",
 		"internal/seal":       "decodes unseal keys",
+		"internal/namespace":  "hashes what unlocks a namespace",
 		"internal/server":     "prints the root token of a first start, once",
 		"internal/token":      "hashes and parses tokens",
 		"internal/tools":      "takes the one-time pad off a new root token",

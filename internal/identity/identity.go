@@ -2,14 +2,34 @@
 // methods know them, and groups. A person or machine that logs in through several
 // methods is one entity, and what an entity or its groups have, their policies
 // among it, is in force for each of its tokens at once.
+//
+// # What is stored
+//
+// In namespace N, on the whole encrypted store; ids are UUIDs, and names are the last
+// part of a key, folded, so that they may hold anything:
+//
+//	N/identity/entity/<id>                      an entity, or where one that was merged has gone
+//	N/identity/entity-name/<name>               its name
+//	N/identity/alias/<accessor>/<name>          an alias of one, by mount
+//	N/identity/alias-id/<id>                    where that lies
+//	N/identity/group/<id>                       a group
+//	N/identity/group-name/<name>                its name
+//	N/identity/group-alias/<accessor>/<name>    the name that an auth method has for it
+//	N/identity/group-alias-id/<id>              where that lies
+//	N/identity/member/<group>/<kind>/<N2>/<id>  a member of it, of namespace N2
+//	N2/identity/in/<member>/<N>/<group>         the same, from the member's side
+//	N/identity/used/<id>                        until when an entity counts as used
+//
+// A set, such as the members of a group, is rows and never one row that grows. What
+// must hold for a set has a row that all who change it read or touch: a name's row, an
+// entity's row for its aliases, and N/identity/nesting for groups within groups.
 package identity
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -17,154 +37,132 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// Entity is one person or machine, of one namespace. It is shared: it must not be
-// modified.
-type Entity struct {
-	ID       string            `json:"id"`
-	Name     string            `json:"name"`
-	Policies []string          `json:"policies,omitempty"`
-	Metadata map[string]string `json:"metadata,omitempty"`
-	Disabled bool              `json:"disabled,omitempty"`
-	Created  time.Time         `json:"created"`
+// Bounds of what is kept, so that no request costs more than it should.
+const (
+	maxName     = 512       // a name of an entity or group, in bytes
+	maxAlias    = 1 << 10   // a name of an alias, in bytes
+	maxMetadata = 64        // keys of metadata
+	maxPair     = 512       // a key or value of metadata, in bytes
+	maxPolicies = 256       // policies of an entity or group
+	maxAliases  = 40        // of one entity: one for each mount
+	remembered  = 20_000    // persons, and aliases, that a node keeps in mind
+	perCommit   = 20        // memberships that one commit changes
+	pageRows    = 1000      // rows that a list reads at once
+	maxRow      = 200 << 10 // an entity's or group's stored form, in bytes
+)
+
+// Mount is what there is to know of a mount that aliases are of.
+type Mount struct {
+	Path, Type string
+	Spell      func(name string) string // the canonical spelling of its aliases; nil: as they are
 }
 
-// Person is an entity as its tokens have it.
-type Person struct {
-	*Entity
-	// Policies are the names, by namespace identifier, that the entity and its groups
-	// have there.
-	Policies map[string][]string
-}
-
-// aliasRow is the value of an alias's row.
-type aliasRow struct {
-	ID       string            `json:"id"`
-	EntityID string            `json:"entity"`
-	Metadata map[string]string `json:"metadata,omitempty"`
-}
-
-type key struct{ namespace, id string }
-
-func (k key) String() string { return k.namespace + "/identity/entity/" + k.id }
-
-// aliasKey is where an alias lies. Its name may hold anything, a slash too: it is
-// the last part of the key.
-func aliasKey(ns, accessor, name string) string {
-	return ns + "/identity/alias/" + accessor + "/" + name
+// Config is what a Store stands on. Fields marked optional may be nil or zero.
+type Config struct {
+	Store store.Store  // the whole encrypted store
+	Cache *store.Cache // follows Store
+	Now   func() time.Time
+	// Mount is the mount of a namespace that has an accessor; false: there is none.
+	Mount func(ctx context.Context, nsID, accessor string) (Mount, bool, error)
+	// Lineage is a namespace's identifier and those of the namespaces above it.
+	Lineage func(ctx context.Context, nsID string) ([]string, error)
+	// Gone reports whether reading failed because the namespace is no more; optional.
+	Gone func(error) bool
 }
 
 // Store keeps entities and groups. It is safe for concurrent use.
 type Store struct {
-	store    store.Store
-	entities *store.Memo[key, *Entity]
-	aliases  *store.Memo[string, *aliasRow]
-	now      func() time.Time
+	Config
+	persons *store.Memo[key, *Person]
+	aliases *store.Memo[string, *aliasRow]
 }
-
-// remembered bounds how many entities, and how many aliases, a node keeps in mind.
-const remembered = 20_000
 
 // New keeps identities in the encrypted store.
-func New(s store.Store, cache *store.Cache, now func() time.Time) *Store {
-	st := &Store{store: s, now: now}
-	st.entities = store.NewMemo(cache, remembered, loadEntity)
-	st.aliases = store.NewMemo(cache, remembered, loadAlias)
-	return st
+func New(c Config) *Store {
+	s := &Store{Config: c}
+	s.persons = store.NewMemo(c.Cache, remembered, s.loadPerson)
+	s.aliases = store.NewMemo(c.Cache, remembered, loadAlias)
+	return s
 }
 
-func (e *Entity) whole() bool   { return e.ID != "" }
-func (a *aliasRow) whole() bool { return a.EntityID != "" }
+func (s *Store) gone(err error) bool { return err != nil && s.Gone != nil && s.Gone(err) }
 
-func load[T any, P interface {
+// key names an entity or group.
+type key struct{ namespace, id string }
+
+func area(ns, what string) string { return ns + "/identity/" + what + "/" }
+
+func (k key) entity() string  { return area(k.namespace, "entity") + k.id }
+func (k key) group() string   { return area(k.namespace, "group") + k.id }
+func (k key) used() string    { return area(k.namespace, "used") + k.id }
+func (k key) in() string      { return area(k.namespace, "in") + k.id + "/" }
+func (k key) members() string { return area(k.namespace, "member") + k.id + "/" }
+
+func entityName(ns, name string) string { return area(ns, "entity-name") + spell(name) }
+func groupName(ns, name string) string  { return area(ns, "group-name") + spell(name) }
+func aliasID(ns, id string) string      { return area(ns, "alias-id") + id }
+
+// aliasKey is where an alias lies. Its name may hold anything, a slash too: it is
+// the last part of the key.
+func aliasKey(ns, accessor, name string) string {
+	return area(ns, "alias") + accessor + "/" + spell(name)
+}
+
+// spell is what all spellings of a name share that could be taken for one another.
+func spell(name string) string { return policy.Fold(strings.TrimSpace(name)) }
+
+// isID reports whether a text has the form of our identifiers. Anything else names
+// nothing, and never becomes part of a key.
+func isID(id string) bool {
+	if len(id) != 36 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// put writes rows of JSON.
+func put(tx *store.Tx, key string, v any) error {
+	b, err := json.Marshal(v)
+	switch {
+	case err != nil:
+		return fmt.Errorf("identity: encode row: %w", err)
+	case len(b) > maxRow:
+		return api.Errorf(api.TooLarge, "metadata and policies: more than one entry can hold")
+	}
+	tx.Put(key, b)
+	return nil
+}
+
+// get reads a row as part of a transaction, or with any other Reader; nil when
+// there is none.
+func get[T any, P interface {
 	*T
 	whole() bool
-}](ctx context.Context, r store.Reader, k string) (*T, error) {
-	e, err := r.Get(ctx, k)
+}](read func(string) (store.Entry, error), key string) (*T, error) {
+	e, err := read(key)
 	if err != nil || !e.Exists() {
 		return nil, err
 	}
 	v := new(T)
 	if err := json.Unmarshal(e.Value, v); err != nil || !P(v).whole() {
-		return nil, fmt.Errorf("identity: row cannot be read: %w", store.ErrCorrupt)
+		return nil, fmt.Errorf("identity: row %q cannot be read: %w", key, store.ErrCorrupt)
 	}
 	return v, nil
 }
 
-func loadEntity(ctx context.Context, r store.Reader, k key) (*Entity, error) {
-	return load[Entity](ctx, r, k.String())
+// reading is a Reader's Get within a context.
+func reading(ctx context.Context, r store.Reader) func(string) (store.Entry, error) {
+	return func(key string) (store.Entry, error) { return r.Get(ctx, key) }
 }
 
-func loadAlias(ctx context.Context, r store.Reader, k string) (*aliasRow, error) {
-	return load[aliasRow](ctx, r, k)
-}
-
-// Person is an entity as it stands, as of no earlier than the cache's last Fresh;
-// nil when there is none.
-func (s *Store) Person(ctx context.Context, nsID, entityID string) (*Person, error) {
-	e, err := s.entities.Get(ctx, key{nsID, entityID})
-	if err != nil || e == nil {
-		return nil, err
-	}
-	names := slices.DeleteFunc(slices.Clone(e.Policies), policy.IsRoot) // however it came there
-	return &Person{Entity: e, Policies: map[string][]string{nsID: names}}, nil
-}
-
-// Admit is who has logged in through the call's mount: the entity that the alias
-// belongs to, or else a new one; nil for a login without an alias. Who is disabled is denied.
-func (s *Store) Admit(c *api.Call, login *api.Auth) (*Person, error) {
-	switch {
-	case login.Alias == nil:
-		return nil, nil
-	case login.Alias.Name == "":
-		return nil, errors.New("identity: the auth method has let somebody in without a name")
-	}
-	a, err := s.aliases.Get(c, aliasKey(c.Namespace.ID, c.Mount.Accessor, login.Alias.Name))
-	if err != nil {
-		return nil, err
-	}
-	if a == nil {
-		if a, err = s.meet(c, login.Alias); err != nil {
-			return nil, err
-		}
-	}
-	p, err := s.Person(c, c.Namespace.ID, a.EntityID)
-	switch {
-	case err != nil:
-		return nil, err
-	case p == nil || p.Disabled:
-		return nil, api.ErrDenied()
-	}
-	return p, nil
-}
-
-// meet makes an entity of an alias that is seen for the first time, unless another
-// login has just done so.
-func (s *Store) meet(c *api.Call, who *api.Alias) (*aliasRow, error) {
-	k := aliasKey(c.Namespace.ID, c.Mount.Accessor, who.Name)
-	var a *aliasRow
-	_, err := store.Update(c, s.store, func(tx *store.Tx) error {
-		row, err := tx.Get(k)
-		if err != nil {
-			return err
-		}
-		if row.Exists() {
-			return json.Unmarshal(row.Value, &a)
-		}
-		id := api.NewUUID()
-		e := &Entity{ID: id, Name: "entity_" + id[:8], Created: c.Now}
-		a = &aliasRow{ID: api.NewUUID(), EntityID: id, Metadata: who.Metadata}
-		return put(tx, map[string]any{k: a, key{c.Namespace.ID, id}.String(): e})
-	})
-	return a, err
-}
-
-func put(tx *store.Tx, rows map[string]any) error {
-	for k, v := range rows {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return fmt.Errorf("identity: encode row: %w", err)
-		}
-		tx.Put(k, b)
-	}
-	return nil
+// fresh makes what this node remembers as new as what the request has written itself.
+func (s *Store) fresh(ctx context.Context) error {
+	_, err := s.Cache.Fresh(ctx)
+	return err
 }

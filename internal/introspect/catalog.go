@@ -65,7 +65,7 @@ type PluginRequest struct {
 func (n *Node) names(kind string) []string {
 	out := []string{}
 	for _, e := range n.Mounts.Engines() {
-		everywhere := slices.Contains([]string{"system", "token", "cubbyhole"}, e.Type)
+		everywhere := slices.Contains([]string{"system", "token", "cubbyhole", "identity"}, e.Type)
 		if !everywhere && kind != typeDatabase && e.Auth == (kind == typeAuth) {
 			out = append(out, e.Type)
 		}

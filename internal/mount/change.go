@@ -77,7 +77,9 @@ func (m *Mounts) mountable(auth bool) string {
 
 // builtinKind reports whether a type is mounted once in each namespace, and
 // not to be mounted again.
-func builtinKind(kind string) bool { return kind == "system" || kind == "token" || kind == "cubbyhole" }
+func builtinKind(kind string) bool {
+	return slices.ContainsFunc(builtins, func(b builtin) bool { return b.kind == kind })
+}
 
 // check judges a mount's type, options and settings.
 func (m *Mounts) check(e *Entry) error {

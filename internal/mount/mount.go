@@ -164,6 +164,16 @@ func (t *Table) Entries(auth bool) []*Entry {
 	return out
 }
 
+// ByAccessor is the mount with an accessor, or nil.
+func (t *Table) ByAccessor(accessor string) *Entry {
+	for _, e := range t.byPath {
+		if accessor != "" && e.Accessor == accessor {
+			return e
+		}
+	}
+	return nil
+}
+
 // Get is the mount at exactly a path, with its slash.
 func (t *Table) Get(path string) *Entry { return t.byPath[path] }
 
@@ -263,6 +273,12 @@ func (m *Mounts) Renewer(e *Entry) api.Renewer {
 	return m.engines[engineKey(e.Type, e.Auth())].Renew
 }
 
+// Spelling is the canonical spelling that a mount's auth method has for names of aliases;
+// nil: names are as they are.
+func (m *Mounts) Spelling(e *Entry) func(string) string {
+	return m.engines[engineKey(e.Type, e.Auth())].Spell
+}
+
 // HasRoles reports whether logins of a mount name a role.
 func (m *Mounts) HasRoles(e *Entry) bool {
 	return slices.ContainsFunc(m.engines[engineKey(e.Type, e.Auth())].Endpoints, (*api.Endpoint).NamesLoginRole)
@@ -353,11 +369,15 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 	return m.readTable(ctx, s, nsID)
 }
 
-// builtins are the mounts that every namespace has.
-var builtins = []struct{ path, kind, description string }{
+// builtin is a mount that every namespace has.
+type builtin struct{ path, kind, description string }
+
+// builtins are all of them.
+var builtins = []builtin{
 	{"sys/", "system", "system endpoints used for control, policy and debugging"},
 	{"cubbyhole/", "cubbyhole", "per-token private secret storage"},
 	{"auth/token/", "token", "token based credentials"},
+	{"identity/", "identity", "who is behind tokens: entities, aliases and groups"},
 }
 
 // bare is the table of a namespace in which nothing has been mounted.

@@ -216,7 +216,7 @@ func (n *node) usable(path string) *namespace.Namespace {
 	}
 	table, err := n.mounts.Table(n.t.Context(), ns.ID)
 	n.must(err)
-	if len(table.Entries(false)) != 2 || len(table.Entries(true)) != 1 {
+	if len(table.Entries(false)) != 3 || len(table.Entries(true)) != 1 {
 		n.t.Fatalf("%q lacks mounts", path)
 	}
 	n.must(n.enable(ns.ID, "kv/"))

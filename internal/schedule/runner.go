@@ -33,6 +33,10 @@ var errMalformed = errors.New("schedule: a row's key is malformed")
 // be claimed.
 const breather = time.Second
 
+// slumber is how long a namespace is left alone whose keys are not at hand: it is
+// sealed, and what is due in it waits until it is not.
+const slumber = time.Minute
+
 // maxBackoff bounds how long a failed job waits for its next try.
 const maxBackoff = 10 * time.Minute
 
@@ -101,7 +105,12 @@ func (r *Runner) pass(ctx context.Context) time.Duration {
 		case at.After(now):
 			return at.Sub(now)
 		}
-		if err := r.start(ctx, ns); err != nil && ctx.Err() == nil {
+		err := r.start(ctx, ns)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, store.ErrSealed):
+			r.agenda.add(ns, now.Add(slumber))
+		default:
 			r.agenda.add(ns, now.Add(breather))
 			r.failed(Item{Namespace: ns}, err)
 		}

@@ -469,3 +469,43 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// sealed is a store in which the namespace "shut" is sealed while shut is set.
+type sealed struct {
+	store.Store
+	shut atomic.Bool
+}
+
+func (s *sealed) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
+	if s.shut.Load() && !r.KeysOnly && strings.HasPrefix(r.Start, "shut/") {
+		return nil, store.ErrSealed
+	}
+	return s.Store.List(ctx, r)
+}
+
+// What is due in a namespace that is sealed waits until it is not; that of others is
+// done, and nobody is told of failures.
+func TestSealedNamespaceWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sealed{Store: mem.Open()}
+		s.shut.Store(true)
+		var ran atomic.Int64
+		shut := item(time.Now().Add(time.Minute), "shut")
+		shut.Namespace = "shut"
+		add(t, s, shut, item(time.Now().Add(2*time.Minute), "open"))
+		r := runner(s, func(context.Context, *Job) error { ran.Add(1); return nil })
+		r.Alone = true
+		r.Failed = func(it Item, err error) { t.Errorf("told of %v: %v", it, err) }
+		stop := start(t, r)
+		defer stop()
+		time.Sleep(time.Hour)
+		if n := ran.Load(); n != 1 {
+			t.Errorf("%d jobs have run beside a sealed namespace, want 1", n)
+		}
+		s.shut.Store(false)
+		time.Sleep(2 * slumber)
+		if n := ran.Load(); n != 2 {
+			t.Errorf("%d jobs have run once it was unsealed, want 2", n)
+		}
+	})
+}

@@ -46,6 +46,10 @@ func aliases(w *world, root string) []aliased {
 		{"leases/revoke", "sys/leases/revoke", "url_lease_id", "lease_id", "a/b", nil},
 		{"renew", "sys/renew", "url_lease_id", "lease_id", "a/b", nil},
 		{"revoke", "sys/revoke", "url_lease_id", "lease_id", "a/b", nil},
+		{"entity-alias", "identity/entity-alias", "entity_id", "canonical_id", "x", nil},
+		{"entity-alias/id/{id}", "identity/entity-alias/id/x", "entity_id", "canonical_id", "x", nil},
+		{"alias", "identity/alias", "entity_id", "canonical_id", "x", nil},
+		{"alias/id/{id}", "identity/alias/id/x", "entity_id", "canonical_id", "x", nil},
 	}
 }
 

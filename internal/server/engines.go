@@ -2,6 +2,8 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/auth/cert"
+	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -16,5 +18,8 @@ func mountable() []func() (api.Engine, error) {
 		kv.Engine,
 
 		// Auth methods.
+		jwt.Engine,
+		jwt.OIDC,
+		cert.Engine,
 	}
 }

@@ -43,6 +43,7 @@ import (
 // Kinds of scheduled work that the server itself takes care of.
 const (
 	jobDropNamespace = "namespace-delete"
+	jobSealNamespace = "namespace-seal"
 	jobDropMount     = "mount-delete"
 	jobRewrap        = "rewrap"
 	jobCubbyhole     = "cubbyhole-clear"
@@ -79,12 +80,12 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
 		Delete:  s.dropLater(jobDropNamespace, 0),
-		Damaged: h.damaged,
+		Damaged: h.damaged, Seals: s.tenants, SealLater: s.dropLater(jobSealNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
-	h.Identity = identity.New(s.barrier, cache, s.now)
+	h.Identity = s.newIdentity(h, cache)
 	h.Tokens.Renewal = h.renewLogin
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
@@ -116,9 +117,14 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	persons, err := api.Bind(h.Identity, identity.Routes())
+	if err != nil {
+		return nil, err
+	}
 	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
 		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
+		{Type: "identity", Description: "Who is behind tokens: entities, aliases and groups.", Endpoints: persons},
 	}
 	for _, build := range mountable() {
 		e, err := build()
@@ -259,6 +265,7 @@ func (s *Server) dropLater(kind string, delays ...time.Duration) func(*store.Tx,
 func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	all := map[string]schedule.Handler{
 		jobDropNamespace: h.dropNamespace,
+		jobSealNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.FinishSeal(ctx, string(j.Data)) },
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
 		jobRotation:      s.rotateIfDue,
@@ -268,6 +275,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Policies.Jobs())
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
+	maps.Copy(all, h.Identity.Jobs())
 	maps.Copy(all, h.Quotas.Jobs(h.Tokens, h.Leases))
 	return all
 }

@@ -53,6 +53,8 @@ update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
+update auth/jwt/login
+update auth/oidc/login
 `
 
 // surface is every endpoint that the server has, by operation and path, as the
@@ -69,9 +71,12 @@ func surface(t *testing.T) map[string]*api.Endpoint {
 			all[e.Op.String()+" "+prefix+e.Pattern] = e
 		}
 	}
-	at := map[string]string{"system": "sys/", "token": "auth/token/", "cubbyhole": "cubbyhole/", "kv": "kv1/"}
+	at := map[string]string{"system": "sys/", "token": "auth/token/", "cubbyhole": "cubbyhole/", "identity": "identity/", "kv": "kv1/"}
 	for _, e := range engines {
 		prefix, known := at[e.Type]
+		if e.Auth && !known {
+			prefix, known = "auth/"+e.Type+"/", true // as furnished has it
+		}
 		if !known {
 			t.Fatalf("say where the engine %q is mounted", e.Type)
 		}

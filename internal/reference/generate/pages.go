@@ -9,6 +9,7 @@ func pages() []reference.Page {
 		// Always there.
 		{Name: "sys", Title: "System", Mount: reference.Mount{Path: "sys/", Type: "system", Builtin: true}},
 		{Name: "auth-token", Title: "Tokens", Mount: reference.Mount{Path: "auth/token/", Type: "token", Builtin: true}},
+		{Name: "identity", Title: "Identity", Mount: reference.Mount{Path: "identity/", Type: "identity", Builtin: true}},
 		{Name: "secret-cubbyhole", Title: "Cubbyhole", Mount: reference.Mount{Path: "cubbyhole/", Type: "cubbyhole", Builtin: true}},
 
 		// Secret engines.
@@ -16,5 +17,8 @@ func pages() []reference.Page {
 		{Name: "secret-kv-v2", Title: "KV version 2", Mount: reference.Mount{Path: "secret/", Type: "kv", Options: map[string]string{"version": "2"}}},
 
 		// Auth methods.
+		{Name: "auth-jwt", Title: "JWT", Mount: reference.Mount{Path: "auth/jwt/", Type: "jwt"}},
+		{Name: "auth-oidc", Title: "OIDC", Mount: reference.Mount{Path: "auth/oidc/", Type: "oidc"}},
+		{Name: "auth-cert", Title: "Client certificates", Mount: reference.Mount{Path: "auth/cert/", Type: "cert"}},
 	}
 }

@@ -1,0 +1,208 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Person is an entity as its tokens have it. It is immutable.
+type Person struct {
+	*Entity
+	// Policies are the names, by namespace identifier, that the entity and its groups
+	// have there; sorted, and never root.
+	Policies map[string][]string
+
+	namespace string
+	aliases   map[string]*aliasRow // by accessor
+	groups    []membership         // all, the nearest first
+}
+
+// membership is a group that a person is in.
+type membership struct {
+	namespace string
+	group     *Group
+	direct    bool   // the person itself is a member; else a group of theirs is
+	by        string // stamp of the alias that they are in by; empty: by hand
+}
+
+// Person is an entity as it stands, or what it has become, as of no earlier than the
+// cache's last Fresh; nil when there is none.
+func (s *Store) Person(ctx context.Context, nsID, entityID string) (*Person, error) {
+	return s.persons.Get(ctx, key{nsID, entityID})
+}
+
+func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person, error) {
+	read := reading(ctx, r)
+	e, err := follow(read, k)
+	if err != nil || e == nil {
+		return nil, err
+	}
+	p := &Person{Entity: e, namespace: k.namespace, aliases: make(map[string]*aliasRow, len(e.Aliases))}
+	for _, ref := range e.Aliases {
+		a, err := loadAlias(ctx, r, aliasKey(k.namespace, ref.Accessor, ref.Name))
+		if err != nil {
+			return nil, err
+		}
+		if a != nil && a.EntityID == e.ID {
+			p.aliases[ref.Accessor] = a
+		}
+	}
+	if p.groups, err = s.groupsOf(ctx, r, key{k.namespace, e.ID}); err != nil {
+		return nil, err
+	}
+	p.Policies = p.policies()
+	return p, nil
+}
+
+// policies are the names that the person has, by namespace. The root policy is not
+// among them, however it came there.
+func (p *Person) policies() map[string][]string {
+	out := map[string][]string{p.namespace: slices.Clone(p.Entity.Policies)}
+	for _, m := range p.groups {
+		out[m.namespace] = append(out[m.namespace], m.group.Policies...)
+	}
+	for ns, names := range out {
+		out[ns] = sorted(slices.DeleteFunc(names, policy.IsRoot))
+	}
+	return out
+}
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// maxGroups bounds the groups of one person, those of their groups among them.
+const maxGroups = 4096
+
+// groupsOf are the groups that an entity is in, and those that they are in.
+func (s *Store) groupsOf(ctx context.Context, r store.Reader, entity key) ([]membership, error) {
+	out, err := s.linksOf(ctx, r, entity, true)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[key]bool{}
+	for _, m := range out {
+		seen[key{m.namespace, m.group.ID}] = true
+	}
+	for i := 0; i < len(out); i++ {
+		above, err := s.linksOf(ctx, r, key{out[i].namespace, out[i].group.ID}, false)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range above {
+			if k := (key{m.namespace, m.group.ID}); !seen[k] {
+				seen[k] = true
+				out = append(out, m)
+			}
+		}
+		if len(out) > maxGroups {
+			return nil, fmt.Errorf("identity: an entity is in more than %d groups", maxGroups)
+		}
+	}
+	return out, nil
+}
+
+// linksOf are the groups that have a member: an entity, or a group.
+func (s *Store) linksOf(ctx context.Context, r store.Reader, member key, entity bool) ([]membership, error) {
+	rows, err := r.List(ctx, store.Prefix(member.in()))
+	if err != nil && !s.gone(err) {
+		return nil, err
+	}
+	var out []membership
+	for _, e := range rows {
+		ns, id, _ := strings.Cut(e.Key[len(member.in()):], "/")
+		g, err := get[Group](reading(ctx, r), key{ns, id}.group())
+		if err != nil && !s.gone(err) {
+			return nil, err
+		}
+		if by := string(e.Value); g != nil && (!entity || by == g.stamp()) {
+			out = append(out, membership{namespace: ns, group: g, direct: entity, by: by})
+		}
+	}
+	return out, nil
+}
+
+// Value is what a template in a policy of a namespace stands for: what is between the
+// braces, such as identity.entity.metadata.team. Groups are those of that namespace.
+func (p *Person) Value(nsID, template string) (string, bool) {
+	if rest, ok := strings.CutPrefix(template, "identity.entity."); ok {
+		return p.entityValue(rest)
+	}
+	if rest, ok := strings.CutPrefix(template, "identity.groups.ids."); ok {
+		id, what, _ := strings.Cut(rest, ".")
+		return p.groupValue(nsID, what, func(g *Group) bool { return g.ID == id })
+	}
+	if rest, ok := strings.CutPrefix(template, "identity.groups.names."); ok {
+		name, what := partGroup(rest)
+		return p.groupValue(nsID, what, func(g *Group) bool { return g.Name == name })
+	}
+	return "", false
+}
+
+// partGroup parts the name of a group, which may hold dots, from what is asked of it.
+func partGroup(text string) (name, what string) {
+	if name, key, ok := strings.Cut(text, ".metadata."); ok {
+		return name, "metadata." + key
+	}
+	i := strings.LastIndexByte(text, '.')
+	if i < 0 {
+		return "", ""
+	}
+	return text[:i], text[i+1:]
+}
+
+func (p *Person) entityValue(what string) (string, bool) {
+	switch what {
+	case "id":
+		return p.ID, true
+	case "name":
+		return p.Name, p.Name != ""
+	}
+	if k, ok := strings.CutPrefix(what, "metadata."); ok {
+		v, ok := p.Metadata[k]
+		return v, ok
+	}
+	rest, ok := strings.CutPrefix(what, "aliases.")
+	accessor, what, _ := strings.Cut(rest, ".")
+	a := p.aliases[accessor]
+	if !ok || a == nil {
+		return "", false
+	}
+	switch what {
+	case "id":
+		return a.ID, true
+	case "name":
+		return a.Name, true
+	}
+	if k, ok := strings.CutPrefix(what, "metadata."); ok {
+		v, ok := a.Metadata[k]
+		return v, ok
+	}
+	k, ok := strings.CutPrefix(what, "custom_metadata.")
+	v, has := a.Custom[k]
+	return v, ok && has
+}
+
+func (p *Person) groupValue(nsID, what string, is func(*Group) bool) (string, bool) {
+	for _, m := range p.groups {
+		if m.namespace != nsID || !is(m.group) {
+			continue
+		}
+		switch what {
+		case "id":
+			return m.group.ID, true
+		case "name":
+			return m.group.Name, true
+		}
+		k, ok := strings.CutPrefix(what, "metadata.")
+		v, has := m.group.Metadata[k]
+		return v, ok && has
+	}
+	return "", false
+}

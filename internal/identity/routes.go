@@ -1,0 +1,49 @@
+package identity
+
+import (
+	"slices"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// Routes are the endpoints under identity/.
+func Routes() []api.Route[*Store] {
+	return slices.Concat(entityRoutes(), aliasRoutes("entity-alias"), aliasRoutes("alias"), personaRoutes())
+}
+
+func entityRoutes() []api.Route[*Store] {
+	return []api.Route[*Store]{
+		api.Handle(api.Write, "entity", (*Store).writeEntity),
+		api.Handle(api.List, "entity/id", (*Store).listEntities),
+		api.Handle(api.Read, "entity/id/{id}", (*Store).readEntity),
+		api.Handle(api.Write, "entity/id/{id}", (*Store).writeEntityByID),
+		api.Handle(api.Delete, "entity/id/{id}", (*Store).removeEntity),
+		api.Handle(api.List, "entity/name", (*Store).listEntityNames),
+		api.Handle(api.Read, "entity/name/{name}", (*Store).readEntityByName),
+		api.Handle(api.Write, "entity/name/{name}", (*Store).writeEntityByName),
+		api.Handle(api.Delete, "entity/name/{name}", (*Store).removeEntityByName),
+		api.Handle(api.Write, "entity/batch-delete", (*Store).removeEntities),
+		api.Handle(api.Write, "lookup/entity", (*Store).lookupEntity),
+	}
+}
+
+// aliasRoutes are the endpoints for aliases of entities, under one of their names.
+func aliasRoutes(at string) []api.Route[*Store] {
+	return []api.Route[*Store]{
+		api.Handle(api.Write, at, (*Store).writeAlias),
+		api.Handle(api.List, at+"/id", (*Store).listAliases),
+		api.Handle(api.Read, at+"/id/{id}", (*Store).readAlias),
+		api.Handle(api.Write, at+"/id/{id}", (*Store).writeAliasByID),
+		api.Handle(api.Delete, at+"/id/{id}", (*Store).removeAlias),
+	}
+}
+
+func personaRoutes() []api.Route[*Store] {
+	return []api.Route[*Store]{
+		api.Handle(api.Write, "persona", (*Store).writePersona),
+		api.Handle(api.List, "persona/id", (*Store).listAliases),
+		api.Handle(api.Read, "persona/id/{id}", (*Store).readAlias),
+		api.Handle(api.Write, "persona/id/{id}", (*Store).writePersonaByID),
+		api.Handle(api.Delete, "persona/id/{id}", (*Store).removeAlias),
+	}
+}

@@ -1,0 +1,175 @@
+package identity_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+)
+
+// world is identities over a store in memory, for the namespaces root, team below it
+// and squad below that, with the mounts door, hall and, of names in lower case, desk.
+type world struct {
+	t      testing.TB
+	store  store.Store
+	ids    *identity.Store
+	router *api.Router
+	now    time.Time
+}
+
+var errGone = errors.New("the namespace is gone")
+
+// mounts are the auth methods of every namespace, by accessor.
+var mounts = map[string]identity.Mount{
+	"auth_door_1": {Path: "auth/door/", Type: "door"},
+	"auth_hall_1": {Path: "auth/hall/", Type: "hall"},
+	"auth_desk_1": {Path: "auth/desk/", Type: "desk", Spell: strings.ToLower},
+}
+
+var above = map[string][]string{"root": {"root"}, "team": {"team", "root"}, "squad": {"squad", "team", "root"}}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, store: mem.Open(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	w.ids = w.node()
+	w.router = w.routes(w.ids)
+	return w
+}
+
+// node is one more node on the store.
+func (w *world) node() *identity.Store {
+	w.t.Helper()
+	cache := must(store.NewCache(context.Background(), w.store))(w.t)
+	w.t.Cleanup(func() {
+		if err := cache.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return identity.New(identity.Config{Store: w.store, Cache: cache, Now: func() time.Time { return w.now },
+		Mount: func(_ context.Context, _, accessor string) (identity.Mount, bool, error) {
+			m, ok := mounts[accessor]
+			return m, ok, nil
+		},
+		Lineage: func(_ context.Context, nsID string) ([]string, error) { return above[nsID], nil },
+		Gone:    func(err error) bool { return errors.Is(err, errGone) }})
+}
+
+func (w *world) routes(s *identity.Store) *api.Router {
+	eps := must(api.Bind(s, identity.Routes()))(w.t)
+	return must(api.NewRouter(eps))(w.t)
+}
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (w *world) call(ns, accessor string) *api.Call {
+	return &api.Call{Context: context.Background(), Namespace: api.Namespace{ID: ns}, Mount: api.Mount{Accessor: accessor}, Now: w.now}
+}
+
+// try sends a request in a namespace and answers what it was answered, as JSON.
+func (w *world) try(ns string, op api.Op, path, body string) (map[string]any, error) {
+	w.t.Helper()
+	m, err := w.router.Match(op, path)
+	if err != nil {
+		return nil, err
+	}
+	if body == "" {
+		body = "{}"
+	}
+	req, unknown, err := m.Endpoint.Decode(&m, must(api.ParseBody([]byte(body)))(w.t))
+	if err != nil {
+		return nil, err
+	}
+	if len(unknown) > 0 {
+		w.t.Fatalf("%s: unknown parameters %v", path, unknown)
+	}
+	v, err := m.Endpoint.Invoke(w.call(ns, ""), req)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	var out map[string]any
+	if err := json.Unmarshal(must(json.Marshal(v))(w.t), &out); err != nil {
+		w.t.Fatal(err)
+	}
+	return out, nil
+}
+
+func (w *world) do(op api.Op, path, body string) map[string]any {
+	w.t.Helper()
+	return must(w.try("root", op, path, body))(w.t)
+}
+
+// write is do for a write, and its answer's id.
+func (w *world) write(path, body string) string {
+	w.t.Helper()
+	id, _ := w.do(api.Write, path, body)["id"].(string)
+	return id
+}
+
+// refused fails the test unless a write is refused with a text.
+func (w *world) refused(path, body, text string) {
+	w.t.Helper()
+	v, err := w.try("root", api.Write, path, body)
+	if k := api.KindOf(err); err == nil || k != api.Invalid && k != api.TooLarge || !strings.Contains(err.Error(), text) {
+		w.t.Errorf("%s %s: got %v, %v; want a refusal with %q", path, body, v, err, text)
+	}
+}
+
+// login lets somebody in, and answers who it is.
+func (w *world) login(accessor, name string, groups ...string) *identity.Person {
+	w.t.Helper()
+	p, err := w.enter(w.ids, "root", accessor, name, groups...)
+	return must(p, err)(w.t)
+}
+
+func (w *world) enter(s *identity.Store, ns, accessor, name string, groups ...string) (*identity.Person, error) {
+	w.fresh(s)
+	return s.Admit(w.call(ns, accessor), &api.Auth{Alias: &api.Alias{Name: name}, GroupAliases: groups, TTL: time.Hour})
+}
+
+// fresh is what a request does first.
+func (w *world) fresh(s *identity.Store) {
+	w.t.Helper()
+	must(s.Cache.Fresh(context.Background()))(w.t)
+}
+
+// person is an entity as its tokens have it.
+func (w *world) person(ns, id string) *identity.Person {
+	w.t.Helper()
+	w.fresh(w.ids)
+	return must(w.ids.Person(context.Background(), ns, id))(w.t)
+}
+
+// has fails the test unless a person has just these policies in a namespace.
+func (w *world) has(ns, id string, want ...string) {
+	w.t.Helper()
+	p := w.person("root", id)
+	if p == nil {
+		w.t.Errorf("there is no such entity, want policies %v", want)
+		return
+	}
+	if got := p.Policies[ns]; !slices.Equal(got, want) {
+		w.t.Errorf("policies in %s are %v, want %v", ns, got, want)
+	}
+}
+
+// rows counts the rows with a prefix.
+func (w *world) rows(prefix string) int {
+	w.t.Helper()
+	return must(store.Count(context.Background(), w.store, prefix, nil))(w.t)
+}

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// newIdentity keeps who is behind tokens.
+func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
+	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
+		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
+}
+
+// aliasMount is the auth method of a namespace that has an accessor.
+func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity.Mount, bool, error) {
+	table, err := h.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return identity.Mount{}, false, err
+	}
+	e := table.ByAccessor(accessor)
+	if e == nil || !e.Auth() {
+		return identity.Mount{}, false, nil
+	}
+	return identity.Mount{Path: e.Path, Type: e.Type, Spell: h.Mounts.Spelling(e)}, true, nil
+}
