@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
 )
 
 // newIdentity keeps who is behind tokens.
@@ -26,4 +28,22 @@ func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity
 		return identity.Mount{}, false, nil
 	}
 	return identity.Mount{Path: e.Path, Type: e.Type, Spell: h.Mounts.Spelling(e)}, true, nil
+}
+
+// entityOf is the entity that a token is made for, by its alias of the mount of tokens.
+func (h *house) entityOf(c *api.Call, alias string) (string, error) {
+	who, err := h.Identity.Admit(c, &api.Auth{Alias: &api.Alias{Name: alias}})
+	if err != nil {
+		return "", err
+	}
+	return who.ID, nil
+}
+
+// identityPolicies are the names that a token has by its entity.
+func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string, error) {
+	who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
+	if err != nil || who == nil {
+		return nil, err
+	}
+	return who.Policies[t.NamespaceID], nil
 }
