@@ -85,7 +85,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = s.newIdentity(h, cache)
-	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies = h.renewLogin, h.entityOf, h.identityPolicies
+	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
@@ -14,6 +16,7 @@ import (
 // newIdentity keeps who is behind tokens.
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
+		Unused: s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
 		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
 }
 
@@ -37,6 +40,16 @@ func (h *house) entityOf(c *api.Call, alias string) (string, error) {
 		return "", err
 	}
 	return who.ID, nil
+}
+
+// tokenLives records that a token of an entity lives until a moment; one that does not
+// expire, for as long as can be told.
+func (h *house) tokenLives(ctx context.Context, t *token.Token) error {
+	until := t.ExpireTime
+	if until.IsZero() {
+		until = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return h.Identity.Lives(ctx, t.EntityNamespace(), t.EntityID, until)
 }
 
 // identityPolicies are the names that a token has by its entity.

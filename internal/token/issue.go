@@ -153,6 +153,9 @@ func (s *Store) create(ctx context.Context, t *Token, custom api.Secret, with fu
 	if err := t.check(); err != nil {
 		return "", err
 	}
+	if err := s.lives(ctx, t); err != nil {
+		return "", err
+	}
 	if t.Type == Batch {
 		return s.createBatch(ctx, t)
 	}
@@ -174,6 +177,14 @@ func (s *Store) create(ctx context.Context, t *Token, custom api.Secret, with fu
 		return t.insert(tx, accessor)
 	})
 	return text, err
+}
+
+// lives tells until when a token of an entity lives.
+func (s *Store) lives(ctx context.Context, t *Token) error {
+	if s.Lives == nil || t.EntityID == "" {
+		return nil
+	}
+	return s.Lives(ctx, t)
 }
 
 // name gives a token its text and storage identity. A text of the operator's

@@ -195,6 +195,9 @@ type Config struct {
 	// Entity is the entity of the call's namespace that a name of the mount of tokens is an
 	// alias of, made if there is none; optional: no token is made for one.
 	Entity func(c *api.Call, alias string) (id string, err error)
+	// Lives is told, before a token of an entity is made and after it is renewed, until when
+	// the token lives; optional.
+	Lives func(ctx context.Context, t *Token) error
 	// IdentityPolicies are the names, beside the token's own, that its entity and the entity's
 	// groups give it in its namespace; optional: none.
 	IdentityPolicies func(ctx context.Context, t *Token) ([]string, error)
