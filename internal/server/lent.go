@@ -26,7 +26,8 @@ func (h *house) endLeases(ctx context.Context, nsID, tokenID string) error {
 }
 
 func (h *house) mountRemoved(tx *store.Tx, nsID string, e *mount.Entry) error {
-	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters), h.Quotas.MountRemoved(tx, e.ID))
+	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters),
+		h.Identity.MountRemoved(tx, nsID, e.Accessor, 0, lateWriters), h.Quotas.MountRemoved(tx, e.ID))
 }
 
 func (h *house) mountMoved(tx *store.Tx, nsID, from string, e *mount.Entry) error {
