@@ -16,6 +16,7 @@ import (
 // itself; how far they have come is told to all, as of unsealing. sys/decode-token
 // only reckons with what it is given.
 const unauthenticated = `
+update auth/cert/login
 delete sys/generate-root
 delete sys/generate-root/attempt
 delete sys/rekey-recovery-key/init
@@ -55,6 +56,8 @@ update sys/unseal
 update sys/wrapping/lookup
 update auth/jwt/login
 update auth/oidc/login
+update auth/cert/login
+update auth/ldap/login/{username...}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the
