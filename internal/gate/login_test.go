@@ -42,7 +42,7 @@ func TestLoginMakesAToken(t *testing.T) {
 	if a.EntityID == "" || a.EntityID != b.EntityID || a.ClientToken.Equal(b.ClientToken) {
 		t.Errorf("two logins of one alias: entities %q and %q, want one and two tokens", a.EntityID, b.EntityID)
 	}
-	if !slices.Equal(a.Policies, []string{"default", "dev"}) || a.TTL != time.Hour || !a.Orphan {
+	if !slices.Equal(a.Policies, []string{"default", "dev"}) || a.TTL != time.Hour || !a.Orphan || a.DisplayName != "lobby-x" {
 		t.Errorf("the token has %+v", a)
 	}
 	want(t, f.do(api.Read, "thing/x", a.ClientToken.Reveal()), "denied")
@@ -78,6 +78,24 @@ func TestTokensGoWithTheirMethod(t *testing.T) {
 	want(t, f.do(api.Read, "probe/thing/x", tok), "denied")
 	f.lobby(&api.Auth{}) // another mount at the same path is not that method
 	want(t, f.do(api.Read, "probe/thing/x", tok), "denied")
+}
+
+// A token that is bound to its client is used from the address of the login alone.
+func TestLoginBindsToTheClient(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour, TokenPolicies: []string{"all"}, BoundCIDRs: []string{"127.0.0.0/8"}, BindIP: true})
+	if err := f.house.Policies.Write(t.Context(), namespace.RootID, "all", `path "*" { capabilities = ["read"] }`, policies.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	q := request(api.Write, "auth/lobby/login", "")
+	q.Remote = netip.MustParseAddrPort("127.0.0.7:4000")
+	in := f.gate.Serve(t.Context(), q)
+	want(t, in, "")
+	for addr, kind := range map[string]string{"127.0.0.7:1": "", "[::ffff:127.0.0.7]:1": "", "127.0.0.8:1": "denied"} {
+		q := request(api.Read, "probe/thing/x", in.Auth.ClientToken.Reveal())
+		q.Remote = netip.MustParseAddrPort(addr)
+		want(t, f.gate.Serve(t.Context(), q), kind)
+	}
 }
 
 // What nobody is told of does not stay behind.

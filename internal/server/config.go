@@ -39,6 +39,7 @@ type Config struct {
 	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
 	Ignored     []string      // settings that mean nothing here, to be told of
 	Telemetry   Telemetry
+	Lockout     map[string]*mount.Lockout // when accounts are locked for wrong credentials, by type of auth method; "all": of any
 
 	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
 	PolicyHeaders []string

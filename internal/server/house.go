@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/lockout"
 	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -56,6 +57,7 @@ type house struct {
 	orders  *fleet.Orders
 	damaged *store.Quarantine // rows that are done without
 	book    reference.Book
+	lockout *lockout.Store
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -97,6 +99,8 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Log: s.log, Damaged: h.damaged})
 	h.Tokens.Counter = h.Quotas
 	h.Leases = lease.New(lease.Config{Counter: h.Quotas, Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
+	h.lockout, h.Passwords = s.lockoutOf(h), s.passwords
+	h.Attempts = h.lockout
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -153,6 +157,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
+	add(api.Bind(h.lockout, lockout.Routes()))
 	add(api.Bind(h.Quotas, quota.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
