@@ -34,6 +34,23 @@ func (h *house) mountMoved(tx *store.Tx, nsID, from string, e *mount.Entry) erro
 	return h.Leases.MountMoved(tx, nsID, from, e)
 }
 
+// below are the namespaces below one that are open. What lies in one that is sealed cannot be
+// read, nor in one whose row is damaged.
+func (h *house) below(ctx context.Context, nsID string) (out []string, err error) {
+	children, err := h.Namespaces.Children(ctx, nsID)
+	for _, n := range children {
+		if n.Sealed || n.Damaged() != "" || !n.Live() {
+			continue
+		}
+		deeper, err := h.below(ctx, n.ID)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, n.ID), deeper...)
+	}
+	return out, err
+}
+
 // dropMount removes what a mount that was disabled leaves: first what it has lent,
 // which takes its settings, then its data. A job that names anything else is
 // refused, and stays to be seen in the log.
