@@ -5,6 +5,7 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/ldap"
+	"github.com/strongroom/strongroom/internal/auth/radius"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -20,6 +21,7 @@ func mountable() []func() (api.Engine, error) {
 
 		// Auth methods.
 		ldap.Engine,
+		radius.Engine,
 		jwt.Engine,
 		jwt.OIDC,
 		cert.Engine,

@@ -58,6 +58,8 @@ update auth/jwt/login
 update auth/oidc/login
 update auth/cert/login
 update auth/ldap/login/{username...}
+update auth/radius/login
+update auth/radius/login/{urlusername}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the

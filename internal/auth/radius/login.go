@@ -12,9 +12,9 @@ const maxPassword = 128
 
 // LoginRequest logs in by a name and a password of the RADIUS server.
 type LoginRequest struct {
-	Username    api.Name   `json:"username"`    // Name of the account.
-	URLUsername api.Name   `json:"urlusername"` // Name of the account, where username is not given.
-	Password    api.Secret `json:"password"`    // Its password.
+	Username    api.Name   `json:"username"`                         // Name of the account.
+	URLUsername api.Name   `json:"urlusername" api:"alias=username"` // The same by another name.
+	Password    api.Secret `json:"password"`                         // Its password.
 }
 
 // LoginAsRequest logs in by a name in the path.
@@ -30,11 +30,7 @@ func errWrong() error {
 
 // login lets in who knows the password of an account of the RADIUS server.
 func (engine) login(c *api.Call, q *LoginRequest) (*api.Auth, error) {
-	name := q.Username
-	if name == "" {
-		name = q.URLUsername
-	}
-	return enter(c, string(name), q.Password)
+	return enter(c, string(q.Username), q.Password)
 }
 
 // loginAs lets in who knows the password of an account of the RADIUS server.
