@@ -38,7 +38,7 @@ func allowed() map[string][]string {
 		"internal/auth/*":             {"internal/api", "internal/outbound", "internal/store"},
 		"internal/outbound":           {},
 		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
-		"internal/quota":              {"internal/api", "internal/mount", "internal/namespace", "internal/policy", "internal/schedule", "internal/store"},
+		"internal/quota":              {"internal/api", "internal/mount", "internal/namespace", "internal/policy", "internal/schedule", "internal/store", "internal/token"},
 		"internal/identity":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/lease":              {"internal/api", "internal/mount", "internal/namespace", "internal/schedule", "internal/store", "internal/token"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},

@@ -94,8 +94,9 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
-	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Damaged: h.damaged})
-	h.Leases = lease.New(lease.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
+	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Log: s.log, Damaged: h.damaged})
+	h.Tokens.Counter = h.Quotas
+	h.Leases = lease.New(lease.Config{Counter: h.Quotas, Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -278,7 +279,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
 	maps.Copy(all, h.Identity.Jobs())
-	maps.Copy(all, h.Quotas.Jobs())
+	maps.Copy(all, h.Quotas.Jobs(h.Tokens, h.Leases))
 	return all
 }
 

@@ -68,5 +68,8 @@ func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
 	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
 		return err
 	}
+	if err := h.Tokens.Discount(ctx, string(j.Data)); err != nil && !errors.Is(err, barrier.ErrNoNamespace) {
+		return err
+	}
 	return errors.Join(h.Namespaces.Destroy(ctx, string(j.Data)), h.Quotas.Tidy(ctx))
 }
