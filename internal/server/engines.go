@@ -7,6 +7,7 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/ldap"
 	"github.com/strongroom/strongroom/internal/auth/userpass"
+	"github.com/strongroom/strongroom/internal/auth/radius"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -23,6 +24,7 @@ func mountable() []func() (api.Engine, error) {
 		// Auth methods.
 		approle.Engine,
 		ldap.Engine,
+		radius.Engine,
 		jwt.Engine,
 		jwt.OIDC,
 		userpass.Engine,

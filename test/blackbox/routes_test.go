@@ -59,6 +59,8 @@ update auth/cert/login
 update auth/jwt/login
 update auth/oidc/login
 update auth/ldap/login/{username...}
+update auth/radius/login
+update auth/radius/login/{urlusername}
 update auth/userpass/login/{username}
 `
 
