@@ -145,6 +145,11 @@ func (e *Endpoint) Has(f Flag) bool { return e.Flags&f != 0 }
 // that panics is the gate's to catch.
 func (e *Endpoint) Invoke(c *Call, req any) (any, error) { return e.call(c, req) }
 
+// NamesLoginRole reports whether requests may name a role to log in by.
+func (e *Endpoint) NamesLoginRole() bool {
+	return reflect.PointerTo(e.Request.typ).Implements(reflect.TypeFor[LoginRole]())
+}
+
 // CanCreate reports whether the endpoint tells a create from an update.
 func (e *Endpoint) CanCreate() bool { return e.exists != nil }
 

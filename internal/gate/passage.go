@@ -15,6 +15,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/quota"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -49,6 +50,7 @@ type passage struct {
 	result   any
 	lent     *lease.Lease // with the answer; nil: nothing
 	began    store.Moment // what the request has to see
+	limited  *quota.Plan  // by which it is refused for its rate; nil: it is not
 
 	before, after *passage // in flight
 }
@@ -65,12 +67,13 @@ func (p *passage) run() (err error) {
 		return err
 	}
 	refused := p.step("identify", (*passage).identify)
+	if p.limited != nil && p.limited.Audits() {
+		return p.audited(refused)
+	}
 	if refused != nil && api.KindOf(refused) != api.Denied {
 		return refused
 	}
-	if p.lost == nil && !p.r.Help {
-		p.misread = p.decode()
-	}
+	p.understand()
 	if refused == nil {
 		refused = p.step("authorise", (*passage).authorise)
 	}
@@ -109,10 +112,26 @@ func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
 		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
 }
 
-// identify finds the token's owner. Public endpoints need none; one that is Open,
-// too, takes a token that may not be used for none.
+// identify finds the token's owner, and asks the rate limits before a use of the
+// token is counted: who is to try again must be able to. Public endpoints need no token; one
+// that is Open, too, takes a token that may not be used for none.
 func (p *passage) identify() error {
-	err := p.owner()
+	err := p.indulge(p.owner())
+	if err != nil && api.KindOf(err) != api.Denied {
+		return err
+	}
+	if limited := p.throttle(err); limited != nil {
+		return limited
+	}
+	if err != nil || p.token == nil {
+		return err
+	}
+	return p.indulge(p.spend())
+}
+
+// indulge lets those who show a token that may not be used ask as strangers where
+// strangers may.
+func (p *passage) indulge(err error) error {
 	if p.token == nil && api.KindOf(err) == api.Denied && p.public() && p.match.Endpoint.Flags&(api.Public|api.Open) == api.Public|api.Open {
 		return nil
 	}
@@ -150,13 +169,6 @@ func (p *passage) owner() error {
 	if err != nil {
 		return err
 	}
-	if t.NumUses != 0 {
-		p.using = holder{t.NamespaceID, t.ID}
-		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
-	}
-	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
-		return err
-	}
 	p.token = t
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
 		Policies: names, Namespace: owner.API(), Batch: t.Type == token.Batch}
@@ -164,6 +176,20 @@ func (p *passage) owner() error {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
 	p.acl = acl
+	return nil
+}
+
+// spend counts a use of the token. One that has none left is no caller.
+func (p *passage) spend() (err error) {
+	t := p.token
+	if t.NumUses != 0 {
+		p.using = holder{t.NamespaceID, t.ID}
+		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
+	}
+	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
+		p.token, p.acl, p.facts, p.call.Caller = nil, nil, nil, api.Caller{}
+		return err
+	}
 	if err := p.atHome(); err != nil {
 		return err
 	}
@@ -202,6 +228,13 @@ func (p *passage) atHome() error {
 	p.mount, p.call.Mount = e, e.API()
 	p.call.Store = store.Sub(p.house.Tokens.While(p.token), e.Prefix(p.token.NamespaceID))
 	return nil
+}
+
+// understand decodes the request, if that has not been done.
+func (p *passage) understand() {
+	if p.lost == nil && !p.r.Help && p.req == nil && p.misread == nil {
+		p.misread = p.decode()
+	}
 }
 
 // decode makes the typed request.

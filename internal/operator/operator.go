@@ -317,6 +317,9 @@ type SealStatus struct {
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
 	LeasesHeld   bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
+	// DamagedKeySlots are, while the server is sealed, the rows of key slots, or of their
+	// list, that cannot be read: it cannot be unsealed by those.
+	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
 }
 
 func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
@@ -327,12 +330,14 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 		return s, err
 	}
 	p, err := d.Seal.Status(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return nil, err
 	}
 	s.alone(p.Alone)
 	s.Sealed, s.Threshold, s.Shares, s.Progress, s.Nonce = p.Sealed, p.Threshold, p.Shares, p.Progress, p.Nonce
-	if !s.Sealed {
+	if s.Sealed {
+		s.DamagedKeySlots = p.Damaged
+	} else {
 		s.ClusterName, s.ClusterID = d.ClusterName, d.Barrier.ClusterID()
 		s.Progress, s.Nonce, s.LeasesHeld = 0, "", d.Held(ctx)
 	}

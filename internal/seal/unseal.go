@@ -22,6 +22,9 @@ type Progress struct {
 	Threshold int    // shares needed
 	Progress  int    // different shares handed in so far
 	Nonce     string // names this attempt, 32 hexadecimal digits; empty before the first share
+	// Damaged are the keys of the rows of slots, or of their list, that cannot be read: by
+	// none of these slots the barrier can be unsealed.
+	Damaged []string
 }
 
 // attempt is the shares of one slot handed in so far.
@@ -90,13 +93,14 @@ func (m *Manager) open(ctx context.Context, r *slotRow, slotKey []byte) error {
 }
 
 // Status is how far unsealing has come: of the slot that shares were handed in
-// for, else of the first slot with shares.
+// for, else of the first slot with shares. An error that is store.ErrCorrupt says that there is
+// no such slot, or that nobody knows; what else is known comes with it.
 func (m *Manager) Status(ctx context.Context) (Progress, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, rows, damaged, err := m.read(ctx)
 	if err != nil {
-		return Progress{Sealed: m.barrier.Sealed()}, err
+		return Progress{Sealed: m.barrier.Sealed(), Damaged: damagedKeys(err)}, err
 	}
 	var first *slotRow
 	alone := false
@@ -112,11 +116,26 @@ func (m *Manager) Status(ctx context.Context) (Progress, error) {
 		}
 	}
 	if first == nil {
-		return Progress{Sealed: m.barrier.Sealed(), Alone: alone}, damaged
+		return Progress{Sealed: m.barrier.Sealed(), Alone: alone, Damaged: damagedKeys(damaged)}, damaged
 	}
 	p, err := m.progress(first)
-	p.Alone = alone
+	p.Alone, p.Damaged = alone, damagedKeys(errors.Join(damaged, err))
 	return p, err
+}
+
+// damagedKeys are the keys of the rows that an error names as damaged.
+func damagedKeys(err error) (out []string) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			out = append(out, damagedKeys(e)...)
+		}
+		return out
+	}
+	var d *barrier.DamagedError
+	if errors.As(err, &d) {
+		out = append(out, d.Key)
+	}
+	return out
 }
 
 func (m *Manager) progress(r *slotRow) (Progress, error) {

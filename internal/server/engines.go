@@ -4,6 +4,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
+	"github.com/strongroom/strongroom/internal/auth/kubernetes"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -18,8 +19,9 @@ func mountable() []func() (api.Engine, error) {
 		kv.Engine,
 
 		// Auth methods.
-		cert.Engine,
 		jwt.Engine,
 		jwt.OIDC,
+		cert.Engine,
+		kubernetes.Engine,
 	}
 }

@@ -26,7 +26,7 @@ func (h *house) endLeases(ctx context.Context, nsID, tokenID string) error {
 }
 
 func (h *house) mountRemoved(tx *store.Tx, nsID string, e *mount.Entry) error {
-	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters))
+	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters), h.Quotas.MountRemoved(tx, e.ID))
 }
 
 func (h *house) mountMoved(tx *store.Tx, nsID, from string, e *mount.Entry) error {
@@ -68,5 +68,5 @@ func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
 	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
 		return err
 	}
-	return h.Namespaces.Destroy(ctx, string(j.Data))
+	return errors.Join(h.Namespaces.Destroy(ctx, string(j.Data)), h.Quotas.Tidy(ctx))
 }

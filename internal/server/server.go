@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -234,6 +235,9 @@ func (s *Server) begin(ctx context.Context) error {
 			return fmt.Errorf("first start: %w", err)
 		}
 	}
+	if _, err := s.seal.ListSlots(ctx); err != nil {
+		s.log.Error("key slots are damaged", slog.Any("error", err), slog.String("hint", "any other key slot unseals; docs/reliability.md says how rows are put back"))
+	}
 	if err := s.seal.Unseal(ctx); err != nil {
 		return s.stayShut(ctx, err)
 	}
@@ -273,24 +277,26 @@ func (s *Server) newRoot(ctx context.Context) error {
 	return s.desk.MarkRootIssued(ctx)
 }
 
-// stayShut lets a server run sealed that people can unseal, and fails when
-// nobody could.
+// stayShut lets a server run sealed that people can unseal, or of whose keys something is
+// damaged, which is told while it runs and can be put right; it fails when nobody could unseal it
+// and nothing is wrong with what is stored.
 func (s *Server) stayShut(ctx context.Context, cause error) error {
 	if s.config.NewRoot {
 		return fmt.Errorf("-new-root-token: %w; make a root token with unseal keys instead: strongroom operator generate-root", cause)
 	}
 	slots, err := s.seal.ListSlots(ctx)
-	for _, slot := range slots {
-		if slot.Threshold == 0 {
-			continue
-		}
-		if s.config.LocalSlot {
-			s.log.Error("the local key slot does not unseal", slog.Any("error", cause))
-		}
-		s.log.Info("the server is sealed", slog.String("hint", "run: strongroom operator unseal"))
+	shares := slices.ContainsFunc(slots, func(slot seal.Slot) bool { return slot.Threshold > 0 })
+	switch {
+	case !shares && !errors.Is(errors.Join(cause, err), store.ErrCorrupt):
+		return fmt.Errorf("unsealing by the local key slot: %w", errors.Join(cause, err))
+	case !shares:
+		s.log.Error("the server is sealed, and no key slot unseals it", slog.Any("error", cause), slog.String("hint", "put the damaged row back and restart, or restore a snapshot into an empty store"))
 		return nil
+	case s.config.LocalSlot:
+		s.log.Error("the local key slot does not unseal", slog.Any("error", cause))
 	}
-	return errors.Join(fmt.Errorf("unsealing by the local key slot: %w", cause), err)
+	s.log.Info("the server is sealed", slog.String("hint", "run: strongroom operator unseal"))
+	return nil
 }
 
 // firstToken makes and prints the root token of a server that unseals itself,
