@@ -73,16 +73,18 @@ type Mount struct {
 
 // Caller is who asks. A call on a public endpoint has the zero Caller.
 type Caller struct {
-	TokenID     string   // storage identity of the token (a keyed hash, not the token)
-	Token       Secret   // the token as it was presented, to built-in mounts only; without TokenID, it has not been looked at
-	Accessor    string   // token accessor
-	DisplayName string   // such as token or userpass-alice
-	EntityID    string   // identity entity; empty when there is none
-	Policies    []string // names of all policies in force
-	Namespace   Namespace
-	Root        bool // holds the root policy
-	Sudo        bool // the policy grants sudo on this path
-	Batch       bool // the token is a batch token
+	TokenID     string // storage identity of the token (a keyed hash, not the token)
+	Token       Secret // the token as it was presented, to built-in mounts only; without TokenID, it has not been looked at
+	Accessor    string // token accessor
+	DisplayName string // such as token or userpass-alice
+	EntityID    string // identity entity; empty when there is none
+
+	EntityNamespace string   // identifier of the namespace that EntityID is of
+	Policies        []string // names of all policies in force
+	Namespace       Namespace
+	Root            bool // holds the root policy
+	Sudo            bool // the policy grants sudo on this path
+	Batch           bool // the token is a batch token
 }
 
 // Call is one authorised request on its way to a handler: the context it runs

@@ -46,8 +46,11 @@ func (b *Barrier) currentFor(id string) (*session, error) {
 	return b.current()
 }
 
-// addSpace commits a new seed, unless there is one.
+// addSpace commits a new seed, unless there is one. It looks first: a store without room refuses to judge.
 func (s *session) addSpace(ctx context.Context, id, above string) error {
+	if e, err := s.phys.Get(ctx, namespaceKey(id)); err != nil || e.Exists() {
+		return err
+	}
 	seed := make([]byte, KeyBytes)
 	defer clear(seed)
 	if _, err := rand.Read(seed); err != nil {

@@ -244,7 +244,7 @@ func (g *Gate) Client(ctx context.Context, text api.Secret, from netip.Addr) (wh
 	if err != nil || t.Wrapping() || !t.AllowedFrom(from) {
 		return "", false
 	}
-	if _, _, err := h.standing(ctx, t); err != nil {
+	if _, err := h.standing(ctx, t); err != nil {
 		return "", false
 	}
 	if t.Accessor == "" {

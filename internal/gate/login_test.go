@@ -19,8 +19,14 @@ import (
 // lobby mounts an auth method at auth/lobby/ whose login answers what the test says.
 func (f *fixture) lobby(login *api.Auth) {
 	f.t.Helper()
+	f.lobbyAt("auth/lobby/", login)
+}
+
+// lobbyAt is lobby at another path.
+func (f *fixture) lobbyAt(path string, login *api.Auth) {
+	f.t.Helper()
 	f.engine.login = login
-	if err := f.house.Mounts.Enable(context.Background(), namespace.RootID, &mount.Entry{Path: "auth/lobby/", Type: "lobby"}); err != nil {
+	if err := f.house.Mounts.Enable(context.Background(), namespace.RootID, &mount.Entry{Path: path, Type: "lobby"}); err != nil {
 		f.t.Fatal(err)
 	}
 }

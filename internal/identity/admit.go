@@ -34,7 +34,21 @@ func (s *Store) admit(c *api.Call, login *api.Auth) (*Person, error) {
 	case p == nil || p.Disabled:
 		return nil, api.ErrDenied()
 	}
-	return p, nil
+	return s.refresh(c, p, login.GroupAliases)
+}
+
+// Renewed takes up what the auth method of the call's mount says of somebody at the
+// renewal of a token: the groups that they are in now. Who is gone or disabled is denied.
+func (s *Store) Renewed(c *api.Call, entityID string, groupAliases []string) error {
+	p, err := s.Person(c, c.Namespace.ID, entityID)
+	switch {
+	case err != nil:
+		return err
+	case p == nil || p.Disabled:
+		return api.ErrDenied()
+	}
+	_, err = s.refresh(c, p, groupAliases)
+	return err
 }
 
 // known is the alias's row as this login leaves it.

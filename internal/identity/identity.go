@@ -75,6 +75,7 @@ type Store struct {
 	Config
 	persons *store.Memo[key, *Person]
 	aliases *store.Memo[string, *aliasRow]
+	outside *store.Memo[outsideKey, *Group] // external groups, by their aliases
 }
 
 // New keeps identities in the encrypted store.
@@ -82,6 +83,7 @@ func New(c Config) *Store {
 	s := &Store{Config: c}
 	s.persons = store.NewMemo(c.Cache, remembered, s.loadPerson)
 	s.aliases = store.NewMemo(c.Cache, remembered, loadAlias)
+	s.outside = store.NewMemo(c.Cache, remembered, loadOutside)
 	return s
 }
 

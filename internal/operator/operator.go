@@ -58,6 +58,9 @@ type Desk struct {
 	// Audited is why requests are refused for want of an audit device, or nil when
 	// they are not.
 	Audited func(c *api.Call) error
+	// Warning is what whoever runs the server must know of the store, as that it takes no
+	// writes; empty: nothing.
+	Warning func() string
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
@@ -456,4 +459,5 @@ type Health struct {
 	Skew        int64  `json:"clock_skew_ms"`
 	CanaryAge   int64  `json:"replication_primary_canary_age_ms"`
 	LeasesHeld  bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
+	Warning     string `json:"warning,omitempty"`     // what whoever runs the server must know of the store, as that it takes no writes
 }

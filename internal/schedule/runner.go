@@ -37,6 +37,10 @@ const breather = time.Second
 // sealed, and what is due in it waits until it is not.
 const slumber = time.Minute
 
+// glance is how often a runner looks at the clock while it waits for it. A timer runs by what has passed, and goes on
+// doing so when the clock is set: what is due by it would wait for an hour that the clock has already struck.
+const glance = 2 * time.Second
+
 // maxBackoff bounds how long a failed job waits for its next try.
 const maxBackoff = 10 * time.Minute
 
@@ -78,7 +82,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.work.Go(func() { r.follow(ctx) })
 	for ctx.Err() == nil {
 		wait := r.pass(ctx)
-		r.sleep(ctx, wait)
+		r.sleep(ctx, min(wait, glance))
 	}
 	r.work.Wait()
 	return ctx.Err()

@@ -97,6 +97,35 @@ func TestRunsAtTheMoment(t *testing.T) {
 	})
 }
 
+// What is due by the clock runs soon after the clock was set ahead, and what is no longer due waits when it is set back.
+func TestTheClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c, ahead := mem.Open(), &tally{}, atomic.Int64{}
+		r := runner(s, c.run)
+		r.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		add(t, s, item(time.Now().Add(time.Hour), "first"), item(time.Now().Add(2*time.Hour), "second"))
+		defer start(t, r)()
+		time.Sleep(time.Minute)
+		if n := c.things(); n != 0 {
+			t.Fatalf("%d things have run an hour early", n)
+		}
+		ahead.Store(int64(time.Hour))
+		time.Sleep(5 * time.Second)
+		if n := c.things(); n != 1 {
+			t.Errorf("%d things have run five seconds after the clock was set to when one is due", n)
+		}
+		ahead.Store(0)
+		time.Sleep(90 * time.Minute)
+		if n := c.things(); n != 1 {
+			t.Errorf("%d things have run after the clock was set back, want 1", n)
+		}
+		time.Sleep(30 * time.Minute)
+		if n := c.things(); n != 2 {
+			t.Errorf("%d things have run in the end", n)
+		}
+	})
+}
+
 func TestRemovedItemDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := mem.Open()

@@ -5,6 +5,7 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/kubernetes"
+	"github.com/strongroom/strongroom/internal/auth/ldap"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -19,6 +20,7 @@ func mountable() []func() (api.Engine, error) {
 		kv.Engine,
 
 		// Auth methods.
+		ldap.Engine,
 		jwt.Engine,
 		jwt.OIDC,
 		cert.Engine,

@@ -170,7 +170,10 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 
 // furnish gives a namespace the mounts and policies that each one has.
 func (h *house) furnish(ctx context.Context, nsID string) error {
-	return errors.Join(h.Mounts.Furnish(ctx, nsID), h.Policies.Furnish(ctx, nsID))
+	if err := h.Mounts.Furnish(ctx, nsID); err != nil {
+		return err
+	}
+	return h.Policies.Furnish(ctx, nsID)
 }
 
 // limits are the lifetimes that the mount which made a token gives.

@@ -57,6 +57,8 @@ update sys/unseal
 update sys/wrapping/lookup
 update auth/jwt/login
 update auth/oidc/login
+update auth/cert/login
+update auth/ldap/login/{username...}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the
