@@ -5,6 +5,7 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/approle"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
+	"github.com/strongroom/strongroom/internal/auth/kubernetes"
 	"github.com/strongroom/strongroom/internal/auth/ldap"
 	"github.com/strongroom/strongroom/internal/auth/userpass"
 	"github.com/strongroom/strongroom/internal/auth/radius"
@@ -29,5 +30,6 @@ func mountable() []func() (api.Engine, error) {
 		jwt.OIDC,
 		userpass.Engine,
 		cert.Engine,
+		kubernetes.Engine,
 	}
 }
