@@ -39,11 +39,13 @@ type spec struct {
 	Endpoint  string
 	Fault     fault  // what is broken about it, for checks to find
 	Clock     string // a file with the number of seconds that the clock is ahead
+	Deaf      bool   // the clock is not looked at: the control of wrong clocks
+	Lends     string // a directory in which an engine lends files
 	NoSync    bool   // an embedded member does not sync: the control of power cuts
 }
 
 // wrong reports whether the real program cannot be it.
-func (s spec) wrong() bool { return s.Fault != sound || s.Clock != "" || s.NoSync }
+func (s spec) wrong() bool { return s.Fault != sound || s.Clock != "" || s.Lends != "" || s.NoSync }
 
 // config is the configuration of the real program.
 func (s spec) config() string {
@@ -85,6 +87,13 @@ func beNode(text string) error {
 	}
 	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen}}, LogLevel: "warn",
 		Shared: &server.Shared{Engine: func(log *slog.Logger) (store.Engine, error) { return s.open(ctx, log) }}}
+	if s.Lends != "" {
+		lender, err := fileLender{s.Lends}.engine()
+		if err != nil {
+			return err
+		}
+		c.Engines = append(c.Engines, lender)
+	}
 	sv, err := server.Open(ctx, c, server.NewLogger(c, os.Stderr), os.Stdout, s.now)
 	if err != nil {
 		return err
@@ -98,7 +107,7 @@ func beNode(text string) error {
 
 // now is the node's clock.
 func (s spec) now() time.Time {
-	if s.Clock == "" {
+	if s.Clock == "" || s.Deaf {
 		return time.Now()
 	}
 	text, err := os.ReadFile(s.Clock)
