@@ -52,11 +52,11 @@ func (s spec) config() string {
 	var storage strings.Builder
 	switch s.Kind {
 	case "postgres":
-		fmt.Fprintf(&storage, "storage \"postgres\" {\n  connection_url = %q\n}\n", s.Conn)
+		fmt.Fprintf(&storage, "storage \"postgres\" {\n  connection_url = %q\n  tls_disable = true\n}\n", s.Conn)
 	case "external":
-		fmt.Fprintf(&storage, "storage \"etcd\" {\n  endpoints = [%q]\n}\n", s.Endpoint)
+		fmt.Fprintf(&storage, "storage \"etcd\" {\n  endpoints = [%q]\n  tls_disable = true\n}\n", s.Endpoint)
 	case "etcd":
-		fmt.Fprintf(&storage, "storage \"etcd\" {\n  path = %q\n  node_id = %q\n  listen = %q\n", s.Dir, s.Name, s.Peer)
+		fmt.Fprintf(&storage, "storage \"etcd\" {\n  path = %q\n  node_id = %q\n  listen = %q\n  tls_disable = true\n", s.Dir, s.Name, s.Peer)
 		for _, m := range s.Members {
 			fmt.Fprintf(&storage, "  member %q {\n    peer_url = %q\n  }\n", m.Name, m.URL)
 		}
@@ -85,7 +85,7 @@ func beNode(text string) error {
 	if s.Kind == "cluster" {
 		return s.beEtcd(ctx)
 	}
-	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen}}, LogLevel: "warn",
+	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen, Plain: true}}, LogLevel: "warn",
 		Shared: &server.Shared{Engine: func(log *slog.Logger) (store.Engine, error) { return s.open(ctx, log) }}}
 	if s.Lends != "" {
 		lender, err := fileLender{s.Lends}.engine()
@@ -129,11 +129,11 @@ func (s spec) open(ctx context.Context, log *slog.Logger) (store.Engine, error) 
 func (s spec) engine(ctx context.Context, log *slog.Logger) (store.Engine, error) {
 	switch s.Kind {
 	case "postgres":
-		return postgres.Open(ctx, postgres.Options{Conn: postgres.NewConnString(s.Conn), Logger: log})
+		return postgres.Open(ctx, postgres.Options{Conn: postgres.NewConnString(s.Conn), Plain: true, Logger: log})
 	case "external":
-		return etcd.Open(ctx, etcd.Cluster{Endpoints: []string{s.Endpoint}}, etcd.Options{Logger: log})
+		return etcd.Open(ctx, etcd.Cluster{Endpoints: []string{s.Endpoint}, Plain: true}, etcd.Options{Logger: log})
 	case "etcd":
-		m, err := member.Start(ctx, member.Config{Members: s.Members, Name: s.Name, Dir: s.Dir, Listen: s.Peer, Logger: log})
+		m, err := member.Start(ctx, member.Config{Members: s.Members, Name: s.Name, Dir: s.Dir, Listen: s.Peer, Plain: true, Logger: log})
 		if err != nil {
 			return nil, err
 		}
