@@ -59,6 +59,8 @@ type SealStatus struct {
 	StorageType  string   `json:"storage_type,omitempty"`
 	LeasesHeld   bool     `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
 	Warnings     []string `json:"warnings,omitempty"`
+	// DamagedKeySlots are rows of key slots by which a sealed server cannot be unsealed.
+	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
 }
 
 // SealStatus asks whether the node is sealed; no token is needed.

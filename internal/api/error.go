@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind classifies an Error. Doors alone know which status code each kind has
@@ -43,6 +44,8 @@ type Error struct {
 	Hint    string // what to do about it; may be empty
 	Data    any    // an answer that accompanies the failure (a deleted version's metadata); may be nil
 	Err     error  // cause, for logs only
+
+	RetryAfter time.Duration // of TooMany and Unavailable: when to try again; 0: soon
 }
 
 // Error is the message with its hint.

@@ -52,6 +52,13 @@ func (c *Call) Attempt(account string, check func() (bool, error)) (bool, error)
 	return c.Attempts.Attempt(c, account, check)
 }
 
+// DisplayName is what a token of a login through the call's mount is shown as: the
+// mount's path and a name, such as userpass-ann.
+func (c *Call) DisplayName(name string) string {
+	mount := strings.TrimSuffix(strings.TrimPrefix(c.Mount.Path, "auth/"), "/")
+	return strings.Trim(strings.ReplaceAll(mount, "/", "-")+"-"+name, "-")
+}
+
 // LoginRole is a request that logs in by a role: quotas can be of one.
 type LoginRole interface {
 	// LoginRole is the role's name; empty: none.

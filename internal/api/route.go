@@ -29,6 +29,7 @@ const (
 	Self                      // is about the calling token: it is answered in that token's namespace, whichever is asked, and policies see the path so
 	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
 	Upload                    // takes the body of a request as it comes, in Call.Upload, whatever its size; only where it answers also while the server is sealed
+	Unlock                    // answers also in a namespace that is locked
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.
@@ -143,6 +144,11 @@ func (e *Endpoint) Has(f Flag) bool { return e.Flags&f != 0 }
 // Invoke calls the handler with a request that Request.Decode made. A handler
 // that panics is the gate's to catch.
 func (e *Endpoint) Invoke(c *Call, req any) (any, error) { return e.call(c, req) }
+
+// NamesLoginRole reports whether requests may name a role to log in by.
+func (e *Endpoint) NamesLoginRole() bool {
+	return reflect.PointerTo(e.Request.typ).Implements(reflect.TypeFor[LoginRole]())
+}
 
 // CanCreate reports whether the endpoint tells a create from an update.
 func (e *Endpoint) CanCreate() bool { return e.exists != nil }

@@ -7,6 +7,7 @@
 //	core/cluster     the cluster's id, in the clear, bound into every ciphertext
 //	core/keyring     the epochs of the key ring, wrapped by the root key
 //	core/ns/<id>     a namespace's seed, wrapped by an epoch
+//	core/ns-seal/<id>  the seed of one that can be sealed, under a key of its holders
 //	core/rewrap      how far Rewrap has come, sealed by an epoch
 //	core/restore     there while, and after, a snapshot is put into the store, until
 //	                 the barrier was unsealed with its keys; see package snapshot

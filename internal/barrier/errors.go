@@ -24,6 +24,9 @@ var (
 	// ErrNoNamespace says that a namespace has no key: it was never added, or it
 	// was dropped and its entries cannot be read any more.
 	ErrNoNamespace = errors.New("barrier: the namespace has no key")
+	// ErrNamespaceSealed says that a namespace has been sealed, or one above it whose
+	// keys it needs. It wraps store.ErrSealed.
+	ErrNamespaceSealed = fmt.Errorf("barrier: the namespace is sealed: %w", store.ErrSealed)
 	// ErrRolledBack says that the stored key ring lacks an epoch that this node
 	// has used: an older copy of the row was put back.
 	ErrRolledBack = errors.New("barrier: the stored key ring is older than the one in use")

@@ -33,6 +33,8 @@ const (
 	SlotDirectory Label = "strongroom/v1/slot-directory"
 	// ShareCommitment recognises the shares of a set under that set's salt.
 	ShareCommitment Label = "strongroom/v1/share-commitment"
+	// NamespaceSlot wraps a namespace's seed under a key that its holders share.
+	NamespaceSlot Label = "strongroom/v1/namespace-slot"
 	// Ceremony seals, under the root key, how far a key ceremony has come.
 	Ceremony Label = "strongroom/v1/ceremony"
 )
@@ -41,6 +43,7 @@ const (
 const (
 	labelKeyRing   Label = "strongroom/v1/key-ring"
 	labelNamespace Label = "strongroom/v1/namespace-seed"
+	labelBelow     Label = "strongroom/v1/below-namespace"
 	labelProgress  Label = "strongroom/v1/rewrap-progress"
 	labelEntry     Label = "strongroom/v1/entry"
 	// labelMessage is the fixed label of the per-message derivation. It is short
@@ -52,8 +55,8 @@ const (
 func Labels() []Label {
 	return []Label{
 		TokenHash, AuditHMAC, Fingerprint, BatchToken, Cursor, Backup, TokenChecksum,
-		SlotWrap, SlotDirectory, ShareCommitment, Ceremony,
-		labelKeyRing, labelNamespace, labelProgress, labelEntry, labelMessage,
+		SlotWrap, SlotDirectory, ShareCommitment, NamespaceSlot, Ceremony,
+		labelKeyRing, labelNamespace, labelBelow, labelProgress, labelEntry, labelMessage,
 	}
 }
 

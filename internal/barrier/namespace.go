@@ -21,27 +21,42 @@ const spaceAttempts = 50
 // AddNamespace gives a namespace its key. It does nothing when the namespace
 // has one, and refuses with ErrNoNamespace an id that was dropped.
 func (b *Barrier) AddNamespace(ctx context.Context, id string) error {
-	s, err := b.current()
+	return b.AddNamespaceBelow(ctx, id, "")
+}
+
+// AddNamespaceBelow is AddNamespace for one below another that can be sealed: its
+// key then takes that one's, too, and is sealed with it. above is that one's id;
+// empty: there is none.
+func (b *Barrier) AddNamespaceBelow(ctx context.Context, id, above string) error {
+	s, err := b.currentFor(id)
 	if err != nil {
 		return err
 	}
-	if id == "" || strings.Contains(id, "/") {
-		return fmt.Errorf("%w: namespace id %q", ErrKey, id)
-	}
-	if err := Erasing(func() error { return s.addSpace(ctx, id) }); err != nil {
+	if err := Erasing(func() error { return s.addSpace(ctx, id, above) }); err != nil {
 		return err
 	}
 	return s.ensureSpace(ctx, id)
 }
 
-// addSpace commits a new seed, unless there is one.
-func (s *session) addSpace(ctx context.Context, id string) error {
+// currentFor is the session, for the key of a namespace.
+func (b *Barrier) currentFor(id string) (*session, error) {
+	if id == "" || strings.ContainsAny(id, "/\x00") {
+		return nil, fmt.Errorf("%w: namespace id %q", ErrKey, id)
+	}
+	return b.current()
+}
+
+// addSpace commits a new seed, unless there is one. It looks first: a store without room refuses to judge.
+func (s *session) addSpace(ctx context.Context, id, above string) error {
+	if e, err := s.phys.Get(ctx, namespaceKey(id)); err != nil || e.Exists() {
+		return err
+	}
 	seed := make([]byte, KeyBytes)
 	defer clear(seed)
 	if _, err := rand.Read(seed); err != nil {
 		return fmt.Errorf("barrier: reading random bytes: %w", err)
 	}
-	value, err := s.sealWrapped(ctx, labelNamespace, namespaceKey(id), seed)
+	value, err := s.sealSeed(ctx, id, above, seed)
 	if err != nil {
 		return err
 	}
@@ -59,14 +74,11 @@ func (s *session) addSpace(ctx context.Context, id string) error {
 // be used again. Dropping twice is no error. Copies of the store made before hold
 // the key still, wrapped.
 func (b *Barrier) DropNamespace(ctx context.Context, id string) error {
-	s, err := b.current()
+	s, err := b.currentFor(id)
 	if err != nil {
 		return err
 	}
-	if id == "" || strings.Contains(id, "/") {
-		return fmt.Errorf("%w: namespace id %q", ErrKey, id)
-	}
-	_, err = s.phys.Commit(ctx, nil, []store.Write{{Key: namespaceKey(id), Value: []byte(dropped)}})
+	_, err = s.phys.Commit(ctx, nil, []store.Write{{Key: namespaceKey(id), Value: []byte(dropped)}, {Key: NamespaceSlotKey(id), Delete: true}})
 	if err != nil {
 		return fmt.Errorf("barrier: dropping a namespace key: %w", err)
 	}
@@ -88,7 +100,10 @@ func (b *Barrier) PurposeKey(ctx context.Context, ns string, l Label) (*Key, err
 	if !l.stable() {
 		return nil, fmt.Errorf("barrier: %q is no purpose of a namespace", l)
 	}
-	var k *Key
+	return s.purpose(ctx, ns, l)
+}
+
+func (s *session) purpose(ctx context.Context, ns string, l Label) (k *Key, err error) {
 	err = s.withSpace(ctx, ns, func(sp *space) (err error) {
 		if k = sp.purposes[l]; k != nil {
 			return nil
@@ -192,12 +207,12 @@ func (s *session) ensureSpace(ctx context.Context, ns string) error {
 		}
 		var kept bool
 		err := Erasing(func() error {
-			seed, err := s.loadSeed(ctx, ns)
+			seed, above, err := s.loadSeed(ctx, ns)
 			if err != nil {
 				return err
 			}
 			defer clear(seed)
-			kept, err = s.keepSpace(ns, seed, seen)
+			kept, err = s.keepSpace(ns, above, seed, seen)
 			return err
 		})
 		if kept || err != nil {
@@ -213,19 +228,23 @@ func (s *session) knownSpace(ns string) (known bool, evictions uint64) {
 	return s.spaces[ns] != nil, s.evictions
 }
 
-func (s *session) loadSeed(ctx context.Context, ns string) ([]byte, error) {
+// loadSeed reads a namespace's seed, and the id of the one above whose key it takes.
+func (s *session) loadSeed(ctx context.Context, ns string) (seed []byte, above string, err error) {
 	e, err := s.phys.Get(ctx, namespaceKey(ns))
 	if err != nil {
-		return nil, fmt.Errorf("barrier: reading a namespace key: %w", err)
+		return nil, "", fmt.Errorf("barrier: reading a namespace key: %w", err)
 	}
-	if !e.Exists() || string(e.Value) == dropped {
-		return nil, fmt.Errorf("%w: %q", ErrNoNamespace, ns)
+	switch {
+	case !e.Exists() || string(e.Value) == dropped:
+		return nil, "", fmt.Errorf("%w: %q", ErrNoNamespace, ns)
+	case string(e.Value) == sealedMark:
+		return nil, "", fmt.Errorf("%w: %q", ErrNamespaceSealed, ns)
 	}
-	return s.openWrapped(ctx, labelNamespace, e)
+	return s.openSeed(ctx, e)
 }
 
 // keepSpace remembers a seed, unless something was evicted since it was asked for.
-func (s *session) keepSpace(ns string, seed []byte, evictions uint64) (bool, error) {
+func (s *session) keepSpace(ns, above string, seed []byte, evictions uint64) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead.Load() {
@@ -242,14 +261,30 @@ func (s *session) keepSpace(ns string, seed []byte, evictions uint64) (bool, err
 		return false, err
 	}
 	s.spaces[ns] = &space{seed: kept, entries: map[uint32]*sealer{}, purposes: map[Label]*Key{}}
+	if above != "" {
+		if s.below[above] == nil {
+			s.below[above] = map[string]bool{}
+		}
+		s.below[above][ns] = true
+	}
 	return true, nil
 }
 
-// evict forgets a namespace's keys; they are read again when next needed.
+// evict forgets a namespace's keys, and those that take its own; they are read again
+// when next needed.
 func (s *session) evict(ns string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.evictions++
+	s.forget(ns)
+	for id := range s.below[ns] {
+		s.forget(id)
+	}
+	delete(s.below, ns)
+}
+
+// forget wipes a namespace's keys; the lock is held.
+func (s *session) forget(ns string) {
 	if sp := s.spaces[ns]; sp != nil {
 		s.keys.drop(sp.seed)
 		delete(s.spaces, ns)
@@ -265,4 +300,5 @@ func (s *session) evictAll() {
 		s.keys.drop(sp.seed)
 	}
 	clear(s.spaces)
+	clear(s.below)
 }

@@ -145,8 +145,8 @@ func (w *rewrapping) renew(ctx context.Context, e store.Entry, p *page) error {
 		p.next.Damaged++
 		p.bad = append(p.bad, err)
 		return nil
-	case errors.Is(err, ErrNoNamespace):
-		return nil // dropped: nobody can read it, nor has to
+	case errors.Is(err, ErrNoNamespace), errors.Is(err, ErrNamespaceSealed):
+		return nil // dropped: nobody can read it, nor has to; sealed: a run after it was unsealed does it
 	case err != nil:
 		return err
 	case value == nil:
@@ -162,10 +162,14 @@ func (w *rewrapping) renew(ctx context.Context, e store.Entry, p *page) error {
 func (w *rewrapping) renewed(ctx context.Context, e store.Entry) ([]byte, error) {
 	id, isSpace := strings.CutPrefix(e.Key, namespacePrefix)
 	isEntry := strings.HasPrefix(e.Key, entryPrefix)
-	if !isSpace && !isEntry || isSpace && string(e.Value) == dropped {
+	if !isSpace && !isEntry || isSpace && (string(e.Value) == dropped || string(e.Value) == sealedMark) {
 		return nil, nil
 	}
 	name := strings.TrimPrefix(e.Key, entryPrefix)
+	mark := ""
+	if isSpace {
+		mark, _, e.Value = cutAbove(e.Value)
+	}
 	number, err := messageID(e.Value)
 	if err != nil {
 		return nil, damaged(name, err)
@@ -175,7 +179,8 @@ func (w *rewrapping) renewed(ctx context.Context, e store.Entry) ([]byte, error)
 	}
 	if isSpace {
 		defer w.evict(id)
-		return w.renewWrapped(ctx, e)
+		value, err := w.renewWrapped(ctx, e)
+		return append([]byte(mark), value...), err
 	}
 	return w.renewEntry(ctx, e)
 }

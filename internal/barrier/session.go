@@ -24,6 +24,7 @@ type session struct {
 	root   []byte // in keys
 	ring   *ring  // secrets in keys
 	spaces map[string]*space
+	below  map[string]map[string]bool // by a namespace whose key others take, those of them that are, or were, in spaces
 	wraps  map[wrapID]*sealer
 	// evictions counts what was removed from spaces, so that a row read before a
 	// removal is not remembered after it.
@@ -46,7 +47,7 @@ type wrapID struct {
 func newSession(phys store.Store, cluster string, root []byte) (*session, error) {
 	s := &session{
 		phys: phys, cluster: cluster, keys: newMemory(), ring: &ring{},
-		spaces: map[string]*space{}, wraps: map[wrapID]*sealer{},
+		spaces: map[string]*space{}, below: map[string]map[string]bool{}, wraps: map[wrapID]*sealer{},
 	}
 	s.live, s.end = context.WithCancel(context.Background())
 	var err error
@@ -61,7 +62,7 @@ func (s *session) close() error {
 	s.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.root, s.ring, s.spaces, s.wraps = nil, nil, nil, nil
+	s.root, s.ring, s.spaces, s.below, s.wraps = nil, nil, nil, nil, nil
 	return s.keys.destroy()
 }
 

@@ -85,31 +85,6 @@ func auditDisable() command {
 	}
 }
 
-func namespaceCommands() command {
-	return command{
-		use: "namespace", short: "Create, list, change and delete namespaces",
-		subs: append([]command{
-			namespaceNames("list", "List the namespaces right below the one in force", false),
-			namespaceNames("scan", "List all namespaces below the one in force", true),
-			namespaceLookup(), namespaceCreate(), namespacePatch(), namespaceDelete(),
-		}, namespaceRefusals()...),
-	}
-}
-
-// namespaceRefusals are about locks and seals of their own, which namespaces lack.
-func namespaceRefusals() []command {
-	const lock, lockRemedy = "namespaces have no lock of their own", "take the rights away instead: policy write, token revoke"
-	const seal, sealRemedy = "namespaces have no seal of their own: the server's is all there is", "operator seal and operator unseal are about the whole server"
-	return in("namespace",
-		refusal("lock", "Refused: namespaces are not locked", lock, lockRemedy),
-		refusal("unlock", "Refused: namespaces are not locked", lock, lockRemedy),
-		refusal("seal", "Refused: namespaces are not sealed apart", seal, sealRemedy),
-		refusal("unseal", "Refused: namespaces are not sealed apart", seal, sealRemedy),
-		refusal("seal-status", "Refused: namespaces are not sealed apart", seal, sealRemedy),
-		refusal("delete-sealed", "Refused: namespaces are not sealed apart", seal, sealRemedy),
-	)
-}
-
 func namespaceNames(verb, short string, recursive bool) command {
 	var detailed bool
 	return command{
@@ -150,23 +125,6 @@ func (c *call) data(s *client.Secret) error {
 	}
 	c.warn(s)
 	return c.object(s.Data)
-}
-
-func namespaceCreate() command {
-	var custom keyValues
-	return command{
-		use: "create PATH", short: "Create a namespace", args: exactly(1),
-		example: "namespace create -custom-metadata=owner=ann team",
-		flags:   func(f *pflag.FlagSet) { f.Var(&custom, "custom-metadata", "`key=value` to keep; may be repeated") },
-		run: connected(func(c *call, cl *client.Client) error {
-			path := cleanPath(c.args[0])
-			s, err := cl.Write(c.ctx, client.JoinPath("sys/namespaces", path), map[string]any{"custom_metadata": custom})
-			if err != nil {
-				return failed(err, "creating namespace %s", mountPath(path))
-			}
-			return c.data(s)
-		}),
-	}
 }
 
 func namespacePatch() command {

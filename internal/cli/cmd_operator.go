@@ -81,6 +81,9 @@ func sealRows(s sealReport) [][]string {
 			[]string{"Unseal Progress", fmt.Sprintf("%d/%d", s.Progress, s.Threshold)},
 			[]string{"Unseal Nonce", s.Nonce})
 	}
+	if len(s.DamagedKeySlots) > 0 {
+		rows = append(rows, []string{"Damaged Key Slots", strings.Join(s.DamagedKeySlots, ", ")})
+	}
 	if s.Migration {
 		rows = append(rows, []string{"Seal Migration in Progress", "true"})
 	}

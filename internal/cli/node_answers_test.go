@@ -20,6 +20,7 @@ func nodeAnswers() map[string]answer {
 	history := `{"keys":["1.0.0","1.1.0"],"key_info":{
 		"1.0.0":{"timestamp_installed":"2026-01-02T03:04:05Z","previous_version":null},
 		"1.1.0":{"timestamp_installed":"2026-02-02T03:04:05Z","previous_version":"1.0.0","commit_date":"2026-02-01"}}}`
+	const sealed = `{"type":"shamir","initialized":true,"sealed":true,"t":2,"n":3,"progress":1,"nonce":"n"}`
 	return map[string]answer{
 		"GET sys/ha-status": data(`{"nodes":[{"hostname":"one","api_address":"http://one:8200","cluster_address":"",
 			"active_node":true,"last_echo":null,"version":"1.2.3"}]}`),
@@ -41,6 +42,13 @@ func nodeAnswers() map[string]answer {
 		"GET sys/internal/counters/activity": data(`{"by_namespace":[{"namespace_id":"root","namespace_path":"","counts":` + counts + `}],
 			"total":` + counts + `}`),
 		"GET sys/internal/counters/activity?start_time=2026-01-01T00%3A00%3A00Z": {204, ""},
+		"PUT sys/namespaces/api-lock/lock":                                       data(`{"unlock_key":"abc"}`),
+		"PUT sys/namespaces/api-lock/unlock":                                     {204, ""},
+		"PUT sys/namespaces/tenant":                                              data(`{"id":"abc","path":"tenant/","custom_metadata":{},"key_shares":["k1","k2","k3"]}`),
+		"PUT sys/namespaces/team/seal":                                           {204, ""},
+		"GET sys/namespaces/team/seal-status":                                    data(sealed),
+		"PUT sys/namespaces/team/unseal":                                         data(sealed),
+		"DELETE sys/namespaces/team/delete-sealed?force=true":                    data(`{"status":"in-progress"}`),
 		"GET sys/namespaces?list=true":                                           data(`{"keys":["team/"],"key_info":{"team/":{"id":"abc","path":"team/","custom_metadata":{}}}}`),
 	}
 }

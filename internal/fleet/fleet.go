@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -89,11 +90,27 @@ type Fleet struct {
 	once    sync.Once
 	mu      sync.Mutex
 	damaged map[string]sighting // the nodes' rows that cannot be read, by their keys
+	known   atomic.Bool         // this life of the node has told of itself
 }
 
 // Join makes the node known, provided that it can read what is stored. When it
-// cannot it returns ErrFormat and has written nothing.
+// cannot it returns ErrFormat and has written nothing. A store without room is no
+// reason not to serve what it holds: such a node is made known later (see Known).
 func (f *Fleet) Join(ctx context.Context) error {
+	err := f.Known(ctx)
+	if errors.Is(err, store.ErrFull) {
+		f.Log.Error("the store has no room: this node reads, and writes once there is", slog.Any("error", err))
+		return nil
+	}
+	return err
+}
+
+// Known makes the node known unless it is. A node writes nothing before: the others
+// would not know which format it reads.
+func (f *Fleet) Known(ctx context.Context) error {
+	if f.known.Load() {
+		return nil
+	}
 	if err := f.tell(ctx); err != nil {
 		return fmt.Errorf("joining the nodes of this store: %w", err)
 	}
@@ -120,6 +137,9 @@ func (f *Fleet) tell(ctx context.Context) error {
 		}
 		return putJSON(tx, nodePrefix+f.ID, self)
 	})
+	if err == nil {
+		f.known.Store(true)
+	}
 	return err
 }
 

@@ -2,8 +2,8 @@
 // the same steps in the same order, so that no engine can forget one.
 //
 // The steps: make sure that what this node remembers is fresh; find namespace,
-// mount and endpoint; identify the caller; authorise by policy; write the
-// request down; call the handler; write the answer down; answer. A request is
+// mount and endpoint; identify the caller; count the request against its rate limit;
+// authorise by policy; write the request down; call the handler; write the answer down; answer. A request is
 // written down before it is acted on and its answer before it is sent; if it
 // cannot be, it is refused.
 //
@@ -30,6 +30,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/quota"
 	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
@@ -69,11 +70,19 @@ type Response struct {
 	Renewable     bool          // of the lease
 	LeaseDuration time.Duration
 	Warnings      []string
-	Err           error  // an *api.Error, or internal
-	ErrData       []byte // JSON that accompanies the error; nil: none
+	Err           error      // an *api.Error, or internal
+	ErrData       []byte     // JSON that accompanies the error; nil: none
+	Allowance     *Allowance // of the rate limit that the request has met; nil: it is not told
 	// Sent is for the door to run, once, when it has sent the answer, or failed to:
 	// see api.Call.Sent.
 	Sent []func(ok bool)
+}
+
+// Allowance is what a rate limit leaves to a client.
+type Allowance struct {
+	Limit     int64 // requests in an interval
+	Remaining int64 // that may be made now
+	Reset     int64 // seconds until there is room for one more; 0: there is
 }
 
 // Gate takes requests while the server is sealed and open.
@@ -112,6 +121,7 @@ type House struct {
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
 	Identity   *identity.Store
+	Quotas     *quota.Store
 	Attempts   api.Attempts  // nil: wrong credentials are not counted
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	Leases     *lease.Store

@@ -19,6 +19,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/quota"
 	"github.com/strongroom/strongroom/internal/settings"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
@@ -33,6 +34,8 @@ type probe struct {
 	keys  []string
 	exist func(*api.Call) (bool, error)
 	login *api.Auth
+
+	entered atomic.Int64
 }
 
 type named struct {
@@ -121,8 +124,21 @@ func (p *probe) enter(*api.Call, *api.None) (*api.Auth, error) {
 	return &a, nil
 }
 
+// byRole is a login by a role.
+type byRole struct {
+	Role string `json:"role"`
+}
+
+func (r *byRole) LoginRole() string { return r.Role }
+
+func (p *probe) enterBy(*api.Call, *byRole) (*api.Auth, error) {
+	p.entered.Add(1)
+	a := *p.login
+	return &a, nil
+}
+
 func lobbyRoutes() []api.Route[*probe] {
-	return []api.Route[*probe]{api.Handle(api.Write, "login", (*probe).enter, api.Public)}
+	return []api.Route[*probe]{api.Handle(api.Write, "login", (*probe).enter, api.Public), api.Handle(api.Write, "enter", (*probe).enterBy, api.Public)}
 }
 
 func probeRoutes() []api.Route[*probe] {
@@ -149,7 +165,7 @@ func (fakeKeys) TokenHash(_ context.Context, ns, text string) (string, error) {
 }
 func (fakeKeys) SealBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (fakeKeys) OpenBatch(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
-func (fakeKeys) AddNamespace(context.Context, string) error                      { return nil }
+func (fakeKeys) AddNamespaceBelow(context.Context, string, string) error         { return nil }
 func (fakeKeys) DropNamespace(context.Context, string) error                     { return nil }
 
 type paths struct{ r *namespace.Registry }
@@ -251,6 +267,7 @@ func newFixture(t testing.TB) *fixture {
 	h.Wrapping = wrapping.New(s, h.Tokens, "")
 	h.Settings = settings.New(s, h.Cache, nil)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
+	h.Quotas = quota.New(quota.Config{Store: s, Cache: h.Cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: f.clock})
 	f.install()
 	f.listen()
 	router := must[*api.Router](t)(api.NewRouter(nil))
@@ -268,7 +285,7 @@ func newFixture(t testing.TB) *fixture {
 // install mounts the engine at probe/ beside what every namespace has.
 func (f *fixture) install() {
 	t := f.t
-	sys := must[[]*api.Endpoint](t)(api.Bind(f.house, gate.Routes()))
+	sys := slices.Concat(must[[]*api.Endpoint](t)(api.Bind(f.house, gate.Routes())), must[[]*api.Endpoint](t)(api.Bind(f.house.Quotas, quota.Routes())))
 	eps := must[[]*api.Endpoint](t)(api.Bind(f.engine, probeRoutes()))
 	err := f.house.Mounts.Install([]api.Engine{
 		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "identity", Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.house.Identity, identity.Routes()))}, {Type: "probe", Endpoints: eps},

@@ -91,10 +91,14 @@ func (p *passage) descend(ns *namespace.Namespace) error {
 		p.ns, p.lost = ns, noRoute()
 		return nil
 	}
+	whole := p.path
 	p.path = rest
 	found, err = p.resolve(deeper, rest)
-	if err == nil && !found {
+	switch {
+	case err == nil && !found:
 		p.ns, p.lost = deeper, noRoute()
+	case p.ns == nil: // it is sealed, and who may ask is judged by the whole path
+		p.path = whole
 	}
 	return err
 }
@@ -113,6 +117,14 @@ func noRoute() *api.Error {
 }
 
 func (p *passage) resolve(ns *namespace.Namespace, path string) (bool, error) {
+	sealed, locked, err := p.house.Namespaces.Closed(&p.call, ns)
+	if err != nil {
+		return false, err
+	}
+	if p.locked = locked; sealed != nil {
+		p.lost = namespace.ErrSealed(sealed) // the namespace stays unknown: nowhere decides who is told
+		return true, nil
+	}
 	table, err := p.house.Mounts.Table(&p.call, ns.ID)
 	if err != nil {
 		return false, err

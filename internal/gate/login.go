@@ -69,7 +69,7 @@ func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error
 	}
 	m := p.mount.API()
 	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: p.path, MountID: p.mount.ID,
-		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Now: p.call.Now, Warn: p.call.Warn})
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: p.loginRole(), Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/quota"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -31,8 +32,9 @@ type passage struct {
 	ns       *namespace.Namespace
 	mount    *mount.Entry
 	match    api.Match
-	lost     error // why no endpoint was found
-	missing  error // why the namespace that answers is none
+	lost     error                // why no endpoint was found
+	locked   *namespace.Namespace // what keeps requests out of the namespace; nil: nothing
+	missing  error                // why the namespace that answers is none
 	token    *token.Token
 	stands   *standing // of the token
 	issued   *api.Auth // the token that was made for a login; nil: none
@@ -49,6 +51,7 @@ type passage struct {
 	result   any
 	lent     *lease.Lease // with the answer; nil: nothing
 	began    store.Moment // what the request has to see
+	limited  *quota.Plan  // by which it is refused for its rate; nil: it is not
 
 	before, after *passage // in flight
 }
@@ -65,14 +68,18 @@ func (p *passage) run() (err error) {
 		return err
 	}
 	refused := p.step("identify", (*passage).identify)
+	if p.limited != nil && p.limited.Audits() {
+		return p.audited(refused)
+	}
 	if refused != nil && api.KindOf(refused) != api.Denied {
 		return refused
 	}
-	if p.lost == nil && !p.r.Help {
-		p.misread = p.decode()
-	}
+	p.understand()
 	if refused == nil {
 		refused = p.step("authorise", (*passage).authorise)
+	}
+	if refused == nil {
+		refused = p.roomy()
 	}
 	return p.audited(refused)
 }
@@ -109,10 +116,26 @@ func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
 		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
 }
 
-// identify finds the token's owner. Public endpoints need none; one that is Open,
-// too, takes a token that may not be used for none.
+// identify finds the token's owner, and asks the rate limits before a use of the
+// token is counted: who is to try again must be able to. Public endpoints need no token; one
+// that is Open, too, takes a token that may not be used for none.
 func (p *passage) identify() error {
-	err := p.owner()
+	err := p.indulge(p.owner())
+	if err != nil && api.KindOf(err) != api.Denied {
+		return err
+	}
+	if limited := p.throttle(err); limited != nil {
+		return limited
+	}
+	if err != nil || p.token == nil {
+		return err
+	}
+	return p.indulge(p.spend())
+}
+
+// indulge lets those who show a token that may not be used ask as strangers where
+// strangers may.
+func (p *passage) indulge(err error) error {
 	if p.token == nil && api.KindOf(err) == api.Denied && p.public() && p.match.Endpoint.Flags&(api.Public|api.Open) == api.Public|api.Open {
 		return nil
 	}
@@ -143,15 +166,11 @@ func (p *passage) owner() error {
 	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
+	if sealed, _, err := p.house.Namespaces.Closed(&p.call, owner); err != nil || sealed != nil {
+		return p.closedBy(sealed, err)
+	}
 	stands, err := p.house.standing(&p.call, t)
 	if err != nil {
-		return err
-	}
-	if t.NumUses != 0 {
-		p.using = holder{t.NamespaceID, t.ID}
-		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
-	}
-	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
 		return err
 	}
 	p.token, p.stands = t, stands
@@ -164,10 +183,32 @@ func (p *passage) owner() error {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
 	p.acl = stands.acl
+	return nil
+}
+
+// spend counts a use of the token. One that has none left is no caller.
+func (p *passage) spend() (err error) {
+	t := p.token
+	if t.NumUses != 0 {
+		p.using = holder{t.NamespaceID, t.ID}
+		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
+	}
+	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
+		p.token, p.stands, p.acl, p.facts, p.call.Caller = nil, nil, nil, nil, api.Caller{}
+		return err
+	}
 	if err := p.atHome(); err != nil {
 		return err
 	}
 	return p.gather()
+}
+
+// closedBy is why a token of a sealed namespace is of no use now.
+func (p *passage) closedBy(sealed *namespace.Namespace, err error) error {
+	if err != nil {
+		return err
+	}
+	return namespace.ErrSealed(sealed)
 }
 
 // atHome has what is about the calling token answered by the mount of the token's
@@ -194,6 +235,13 @@ func (p *passage) atHome() error {
 	p.mount, p.call.Mount = e, e.API()
 	p.call.Store = store.Sub(p.house.Tokens.While(p.token), e.Prefix(p.token.NamespaceID))
 	return nil
+}
+
+// understand decodes the request, if that has not been done.
+func (p *passage) understand() {
+	if p.lost == nil && !p.r.Help && p.req == nil && p.misread == nil {
+		p.misread = p.decode()
+	}
 }
 
 // decode makes the typed request.
@@ -232,6 +280,8 @@ func (p *passage) authorise() error {
 	switch {
 	case !p.decision.Allowed:
 		return api.ErrDenied()
+	case p.shutOut():
+		return namespace.ErrLocked(p.locked)
 	case p.lost != nil:
 		return p.lost
 	case p.match.Endpoint.Has(api.Sudo) && !p.decision.Sudo:
@@ -253,16 +303,24 @@ func (p *passage) open() error {
 		}
 		p.call.Caller.Root, p.call.Caller.Sudo = d.Allowed && d.Root, d.Allowed && d.Sudo // for handlers that take sudo or another proof
 	}
+	if p.shutOut() {
+		return namespace.ErrLocked(p.locked)
+	}
 	if p.lost != nil {
 		return p.lost
 	}
 	return p.misread
 }
 
+// shutOut reports whether the namespace is locked, and the endpoint is not what unlocks it.
+func (p *passage) shutOut() bool {
+	return p.locked != nil && !(p.match.Endpoint != nil && p.match.Endpoint.Has(api.Unlock))
+}
+
 // nowhere answers a request in a namespace that does not exist. Only who could
 // do in it what is asked, if it existed, is told that it does not.
 func (p *passage) nowhere() error {
-	full, inside := strings.CutPrefix(strings.Trim(p.r.Namespace, "/")+"/"+p.path, p.call.Caller.Namespace.Path)
+	full, inside := strings.CutPrefix(strings.TrimPrefix(strings.Trim(p.r.Namespace, "/")+"/"+p.path, "/"), p.call.Caller.Namespace.Path)
 	path, err := policy.Canonical(full)
 	if err != nil || !inside {
 		return api.ErrDenied()
@@ -456,6 +514,8 @@ func (p *passage) fail(err error) {
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
+	case errors.Is(err, store.ErrSealed):
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", Err: err}
 	case errors.Is(err, store.ErrTooLarge): // the caller's doing, not the log's business
 		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: nothing was written", Hint: "send less, or in parts", Err: err}
 	default:

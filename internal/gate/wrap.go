@@ -24,7 +24,7 @@ func (p *passage) wrap() error {
 	if err != nil {
 		return err
 	}
-	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info}
+	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info, Allowance: r.Allowance}
 	return nil
 }
 

@@ -167,7 +167,7 @@ func (n *Node) each(ctx context.Context, from *namespace.Namespace, fn func(*nam
 		return err
 	}
 	for _, child := range children {
-		if !child.Live() {
+		if !child.Live() || child.Sealed {
 			continue
 		}
 		if err := n.each(ctx, child, fn); err != nil {

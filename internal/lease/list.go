@@ -190,7 +190,7 @@ func (s *Store) stuckBelow(ctx context.Context, nsID string, children bool, visi
 		return err
 	}
 	for _, n := range below {
-		if !n.Live() {
+		if !n.Live() || n.Sealed {
 			continue
 		}
 		if err := s.stuckBelow(ctx, n.ID, true, visit); err != nil {

@@ -279,6 +279,11 @@ func (m *Mounts) Spelling(e *Entry) func(string) string {
 	return m.engines[engineKey(e.Type, e.Auth())].Spell
 }
 
+// HasRoles reports whether logins of a mount name a role.
+func (m *Mounts) HasRoles(e *Entry) bool {
+	return slices.ContainsFunc(m.engines[engineKey(e.Type, e.Auth())].Endpoints, (*api.Endpoint).NamesLoginRole)
+}
+
 // Stands reports whether a mount is at a path, for a transaction that then fails
 // when it is changed, moved or disabled.
 func (m *Mounts) Stands(tx *store.Tx, nsID, path, id string) (bool, error) {

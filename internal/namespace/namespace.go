@@ -51,6 +51,12 @@ type Namespace struct {
 	Deleting       bool              `json:"deleting,omitempty"`
 	Making         bool              `json:"making,omitempty"` // named, but not all of it exists yet
 
+	Sealable  bool   `json:"sealable,omitempty"`  // people hold shares of its key
+	Sealed    bool   `json:"sealed,omitempty"`    // its key is gone, or going, from all nodes
+	Above     string `json:"above,omitempty"`     // the namespace whose key its own takes; empty: none
+	Abandoned bool   `json:"abandoned,omitempty"` // deleted while it was sealed: what it has lent cannot be taken back
+	LockKey   []byte `json:"lock_key,omitempty"`  // SHA-256 of what unlocks it; none: it is not locked
+
 	damaged string // key of the row, where that cannot be read
 }
 
@@ -71,7 +77,7 @@ func rowKey(parentID, name string) string { return rows + parentID + "/" + polic
 
 // Keys makes and destroys the seed that a namespace's keys derive from.
 type Keys interface {
-	AddNamespace(ctx context.Context, id string) error
+	AddNamespaceBelow(ctx context.Context, id, above string) error
 	DropNamespace(ctx context.Context, id string) error
 }
 
@@ -86,6 +92,11 @@ type Hooks struct {
 	// Delete records in the transaction that a namespace is to be destroyed; the
 	// job calls Registry.Destroy until that succeeds.
 	Delete func(tx *store.Tx, id string) error
+	// Seals are the shares of namespaces that can be sealed; nil: none can be.
+	Seals Seals
+	// SealLater records in the transaction that a namespace is to be sealed; the job
+	// calls Registry.FinishSeal until that succeeds.
+	SealLater func(tx *store.Tx, id string) error
 	// Damaged is told which rows of namespaces are damaged, of those that are listed;
 	// nil: nobody is.
 	Damaged *store.Quarantine
@@ -271,23 +282,40 @@ func checkMetadata(metadata map[string]string) error {
 // Create makes a namespace under parent, or replaces the custom metadata of the
 // one that exists.
 func (r *Registry) Create(ctx context.Context, parent api.Namespace, name string, metadata map[string]string) (*Namespace, error) {
+	n, _, err := r.CreateSealable(ctx, parent, name, metadata, nil)
+	return n, err
+}
+
+// CreateSealable is Create; where a seal is given, the namespace must be new, and its
+// unseal keys are answered.
+func (r *Registry) CreateSealable(ctx context.Context, parent api.Namespace, name string, metadata map[string]string, s *SealSpec) (*Namespace, []api.Disclosed, error) {
 	if err := checkName(name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if strings.Count(parent.Path, "/") >= maxDepth-1 {
-		return nil, api.Errorf(api.Invalid, "namespaces can be nested at most %d deep", maxDepth)
+		return nil, nil, api.Errorf(api.Invalid, "namespaces can be nested at most %d deep", maxDepth)
 	}
 	if err := checkMetadata(metadata); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n, err := r.reserve(ctx, parent, name, metadata)
-	if err != nil || !n.Making {
-		return n, err
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !n.Making && s != nil:
+		return nil, nil, &api.Error{Kind: api.Conflict, Message: "seal: the namespace exists already", Hint: "give it a seal with a PATCH"}
+	case !n.Making:
+		return n, nil, nil
 	}
-	if err := r.equip(ctx, n.ID); err != nil {
-		return nil, r.overtaken(ctx, n, err)
+	var keys []api.Disclosed
+	if err = r.equip(ctx, n); err == nil && s != nil {
+		keys, err = r.hooks.Seals.Share(ctx, n.ID, s)
 	}
-	return r.finish(ctx, n)
+	if err != nil {
+		return nil, nil, r.overtaken(ctx, n, err)
+	}
+	n, err = r.finish(ctx, n, s != nil)
+	return n, keys, err
 }
 
 // reserve takes the name and the identifier, before anything lies under them:
@@ -323,8 +351,12 @@ func (r *Registry) admit(tx *store.Tx, n *Namespace) error {
 	if err := r.hooks.Claim(tx, n.ParentID, n.Name+"/"); err != nil {
 		return err
 	}
-	if err := r.parentLives(tx, n.ParentID); err != nil {
+	p, err := r.parentLives(tx, n.ParentID)
+	if err != nil {
 		return err
+	}
+	if n.Above = p.Above; p.Sealable {
+		n.Above = p.ID
 	}
 	for {
 		n.ID = newID()
@@ -340,11 +372,11 @@ func (r *Registry) admit(tx *store.Tx, n *Namespace) error {
 }
 
 // equip gives a reserved namespace what every namespace has.
-func (r *Registry) equip(ctx context.Context, id string) error {
-	if err := r.keys.AddNamespace(ctx, id); err != nil {
+func (r *Registry) equip(ctx context.Context, n *Namespace) error {
+	if err := r.keys.AddNamespaceBelow(ctx, n.ID, n.Above); err != nil {
 		return err
 	}
-	return r.hooks.Furnish(ctx, id)
+	return r.hooks.Furnish(ctx, n.ID)
 }
 
 // overtaken tells a failure from that of a namespace deleted while being made.
@@ -361,7 +393,7 @@ func errOvertaken() *api.Error {
 }
 
 // finish lets requests into a namespace that has all it needs.
-func (r *Registry) finish(ctx context.Context, n *Namespace) (*Namespace, error) {
+func (r *Registry) finish(ctx context.Context, n *Namespace, sealable bool) (*Namespace, error) {
 	var out *Namespace
 	_, err := store.Update(ctx, r.store, func(tx *store.Tx) (err error) {
 		if out, err = rowOf(tx, n.rowKey()); err != nil {
@@ -370,7 +402,9 @@ func (r *Registry) finish(ctx context.Context, n *Namespace) (*Namespace, error)
 		if out == nil || out.ID != n.ID || out.Deleting {
 			return errOvertaken()
 		}
-		out.Making = false
+		if out.Making = false; sealable {
+			out.Sealable, out.Above = true, ""
+		}
 		return put(tx, out)
 	})
 	return out, err
@@ -406,26 +440,26 @@ func (r *Registry) Require(tx *store.Tx, id string) error {
 }
 
 // parentLives makes the transaction fail when the parent is being deleted.
-func (r *Registry) parentLives(tx *store.Tx, id string) error {
+func (r *Registry) parentLives(tx *store.Tx, id string) (*Namespace, error) {
 	if id == RootID {
-		return nil
+		return r.root, nil
 	}
 	e, err := tx.Get(index + id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !e.Exists() {
-		return errGone()
+		return nil, errGone()
 	}
 	p, err := rowOf(tx, string(e.Value))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !p.Live() {
-		return errGone()
+		return nil, errGone()
 	}
-	// A child touches its parent's row, so that deleting the parent sees it.
-	return put(tx, p)
+	// A child touches its parent's row, so that deleting or sealing the parent sees it.
+	return p, put(tx, p)
 }
 
 func put(tx *store.Tx, n *Namespace) error {
@@ -483,8 +517,15 @@ func (r *Registry) Delete(ctx context.Context, parentID, name string) (found boo
 		if found = n != nil && n.Name == name; err != nil || !found || n.Deleting {
 			return err
 		}
-		if err := r.childless(tx, n.ID); err != nil {
+		children, err := r.hasChildren(tx, n.ID)
+		switch {
+		case err != nil:
 			return err
+		case children:
+			return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "delete the children first"}
+		case n.Sealed:
+			return &api.Error{Kind: api.Invalid, Message: "the namespace is sealed, so that what it has lent could not be taken back",
+				Hint: "unseal it first; where its unseal keys are lost: strongroom namespace delete-sealed"}
 		}
 		n.Deleting = true
 		if err := put(tx, n); err != nil {
@@ -495,83 +536,13 @@ func (r *Registry) Delete(ctx context.Context, parentID, name string) (found boo
 	return found, err
 }
 
-// childless fails when a namespace has children. One that is being made touches
+// hasChildren reports whether a namespace has children. One that is being made touches
 // the namespace's row, so that the transaction notices it.
-func (r *Registry) childless(tx *store.Tx, id string) error {
+func (r *Registry) hasChildren(tx *store.Tx, id string) (bool, error) {
 	kids := store.Prefix(rows + id + "/")
 	kids.Limit, kids.KeysOnly = 1, true
 	es, err := r.store.List(tx.Context(), kids)
-	if err == nil && len(es) > 0 {
-		return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "delete the children first"}
-	}
-	return err
-}
-
-// Destroy removes a namespace that Delete has marked: first its keys, which
-// makes everything in it unreadable at once, then its rows. It can be repeated
-// after a kill at any point, and by two nodes at once.
-func (r *Registry) Destroy(ctx context.Context, id string) error {
-	n, err := loadByID(ctx, r.store, id)
-	if err != nil || n == nil {
-		return err
-	}
-	if n.ID != id || !n.Deleting {
-		return fmt.Errorf("namespace %s is not marked for deletion", id)
-	}
-	if err := r.keys.DropNamespace(ctx, id); err != nil {
-		return err
-	}
-	if err := DeletePrefix(ctx, r.store, id+"/"); err != nil {
-		return err
-	}
-	_, err = store.Update(ctx, r.store, func(tx *store.Tx) error {
-		now, err := rowOf(tx, n.rowKey())
-		if err != nil {
-			return err
-		}
-		if now != nil && now.ID == id { // else its name has been given to another
-			tx.Delete(n.rowKey())
-		}
-		tx.Delete(index + id)
-		return nil
-	})
-	return err
-}
-
-// deletable reports whether a prefix may be deleted as a whole: it ends a segment
-// and lies in one namespace, and not in all of the root namespace, which has the
-// rows of all others. Anything shorter is a mistake, or a damaged row.
-func deletable(prefix string) bool {
-	segments := strings.Split(prefix, "/")
-	last := len(segments) - 1
-	if last < 1 || segments[last] != "" || slices.Contains(segments[:last], "") {
-		return false
-	}
-	return len(segments[0]) == idLength || segments[0] == RootID && last > 1
-}
-
-// DeletePrefix removes every key under a prefix, a bounded number at a time. It
-// refuses a prefix that names neither a namespace, by its identifier and a slash,
-// nor something within one that ends in a slash.
-func DeletePrefix(ctx context.Context, s store.Store, prefix string) error {
-	if !deletable(prefix) {
-		return fmt.Errorf("namespace: %q is too little to delete all that begins with it", prefix)
-	}
-	r := store.Prefix(prefix)
-	r.Limit, r.KeysOnly = store.MaxWrites, true
-	for {
-		es, err := s.List(ctx, r)
-		if err != nil || len(es) == 0 {
-			return err
-		}
-		ws := make([]store.Write, len(es))
-		for i, e := range es {
-			ws[i] = store.Write{Key: e.Key, Delete: true}
-		}
-		if _, err := s.Commit(ctx, nil, ws); err != nil {
-			return err
-		}
-	}
+	return len(es) > 0, err
 }
 
 func newID() string {

@@ -17,6 +17,14 @@ func Routes() []api.Route[*Registry] {
 		api.Handle(api.Write, "namespaces/{path...}", (*Registry).write),
 		api.Handle(api.Patch, "namespaces/{path...}", (*Registry).patch),
 		api.Handle(api.Delete, "namespaces/{path...}", (*Registry).remove),
+		api.Handle(api.Read, "namespaces/{path}/seal-status", (*Registry).sealStatus),
+		api.Handle(api.Write, "namespaces/{path}/seal", (*Registry).seal),
+		api.Handle(api.Write, "namespaces/{path}/unseal", (*Registry).unseal),
+		api.Handle(api.Delete, "namespaces/{path}/delete-sealed", (*Registry).deleteSealed, api.Sudo),
+		api.Handle(api.Write, "namespaces/api-lock/lock", (*Registry).lock),
+		api.Handle(api.Write, "namespaces/api-lock/lock/{path...}", (*Registry).lockPath),
+		api.Handle(api.Write, "namespaces/api-lock/unlock", (*Registry).unlock, api.Unlock),
+		api.Handle(api.Write, "namespaces/api-lock/unlock/{path...}", (*Registry).unlockPath, api.Unlock),
 	}
 }
 
@@ -29,12 +37,20 @@ type PathRequest struct {
 type WriteRequest struct {
 	Path           string            `path:"path"`            // Name of the namespace, relative to the one the request is made in.
 	CustomMetadata map[string]string `json:"custom_metadata"` // Free key-value pairs kept with the namespace.
+	SealFields
+}
+
+// SealFields give a namespace a seal of its own.
+type SealFields struct {
+	Seal    string   `json:"seal"`     // A seal of its own, in HCL or JSON, such as: seal "shamir" { shares = 5 threshold = 3 }.
+	PGPKeys []string `json:"pgp_keys"` // Public keys to encrypt its unseal keys to, one for each: OpenPGP in base64, or age recipients.
 }
 
 // PatchRequest changes single keys of a namespace's metadata.
 type PatchRequest struct {
 	Path           string         `path:"path"`            // Name of the namespace, relative to the one the request is made in.
 	CustomMetadata map[string]any `json:"custom_metadata"` // Keys to set; a null value removes the key.
+	SealFields
 }
 
 // named refuses a request that names no namespace, or one further below.
@@ -63,7 +79,14 @@ func info(n *Namespace) *Info {
 	if md == nil {
 		md = map[string]string{}
 	}
-	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live()}
+	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live(), Locked: len(n.LockKey) > 0}
+}
+
+// Made is a namespace as it was made, with the unseal keys of its own seal: they are
+// shown once.
+type Made struct {
+	Info
+	KeyShares []api.Disclosed `json:"key_shares,omitempty"`
 }
 
 // list lists the namespaces directly below.
@@ -137,19 +160,23 @@ func (r *Registry) read(c *api.Call, q *PathRequest) (*Info, error) {
 }
 
 // write creates a namespace, or replaces the metadata of one.
-func (r *Registry) write(c *api.Call, q *WriteRequest) (*Info, error) {
+func (r *Registry) write(c *api.Call, q *WriteRequest) (*Made, error) {
 	if err := named(q.Path); err != nil {
 		return nil, err
 	}
-	n, err := r.Create(c, c.Namespace, q.Path, q.CustomMetadata)
+	s, err := r.wanted(q.Seal, q.PGPKeys)
 	if err != nil {
 		return nil, err
 	}
-	return info(n), nil
+	n, keys, err := r.CreateSealable(c, c.Namespace, q.Path, q.CustomMetadata, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Made{Info: *info(n), KeyShares: keys}, nil
 }
 
-// patch changes single keys of a namespace's metadata; null removes one.
-func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Info, error) {
+// patch changes single keys of a namespace's metadata; null removes one. It can also give the namespace a seal of its own, or new unseal keys.
+func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Made, error) {
 	if err := named(q.Path); err != nil {
 		return nil, err
 	}
@@ -158,13 +185,21 @@ func (r *Registry) patch(c *api.Call, q *PatchRequest) (*Info, error) {
 			return nil, api.Errorf(api.Invalid, "custom_metadata: every value must be a text or null")
 		}
 	}
-	n, err := r.Describe(c, c.Namespace.ID, q.Path, func(old map[string]string) map[string]string {
-		return merge(old, q.CustomMetadata)
-	})
+	s, err := r.wanted(q.Seal, q.PGPKeys)
 	if err != nil {
 		return nil, err
 	}
-	return info(n), nil
+	n, err := r.Describe(c, c.Namespace.ID, q.Path, func(old map[string]string) map[string]string {
+		return merge(old, q.CustomMetadata)
+	})
+	var keys []api.Disclosed
+	if err == nil && s != nil {
+		keys, n, err = r.shareLater(c, n, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Made{Info: *info(n), KeyShares: keys}, nil
 }
 
 func merge(old map[string]string, changes map[string]any) map[string]string {

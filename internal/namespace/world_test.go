@@ -49,7 +49,9 @@ func (n *node) DropNamespace(ctx context.Context, id string) error {
 }
 
 // AddNamespace implements namespace.Keys.
-func (n *node) AddNamespace(ctx context.Context, id string) error { return n.bar.AddNamespace(ctx, id) }
+func (n *node) AddNamespaceBelow(ctx context.Context, id, above string) error {
+	return n.bar.AddNamespaceBelow(ctx, id, above)
+}
 
 // Rows that stand for the scheduled work of a server.
 const (

@@ -41,7 +41,7 @@ func newOffice(t testing.TB, phys store.Store) *office {
 	clock := func() time.Time { return o.now }
 	b := barrier.New(phys, clock)
 	t.Cleanup(func() { must(t, b.Seal()) })
-	o.Desk = &Desk{Barrier: b, Seal: seal.NewManager(b, phys, seal.Kinds{seal.KindShamir: seal.Shamir{}}, clock), TokenLength: 5, Held: func(context.Context) bool { return false }, Log: slog.New(slog.DiscardHandler),
+	o.Desk = &Desk{Barrier: b, Seal: seal.NewManager(b, phys, seal.Kinds{seal.KindShamir: seal.Shamir{}}, clock), TokenLength: 5, Held: func(context.Context) bool { return false }, Warning: func() string { return "" }, Log: slog.New(slog.DiscardHandler),
 		Open: func(ctx context.Context) error { return b.AddNamespace(ctx, "root") }, Shut: func(context.Context) error { return b.Seal() },
 		IssueRoot:   func(context.Context) (*api.Auth, error) { return &api.Auth{ClientToken: api.NewSecret("token")}, nil },
 		RewrapLater: func(context.Context) error { o.rewraps++; return nil }}

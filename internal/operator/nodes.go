@@ -77,7 +77,7 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 		s = &SealStatus{Initialized: true, ClusterName: d.ClusterName, ClusterID: d.Barrier.ClusterID()}
 	}
 	h := &Health{Initialized: s.Initialized, Sealed: s.Sealed, PerfMode: "disabled", DRMode: "disabled", ServerTime: c.Now.Unix(),
-		Version: d.Version, ClusterName: s.ClusterName, ClusterID: s.ClusterID, LeasesHeld: s.LeasesHeld}
+		Version: d.Version, ClusterName: s.ClusterName, ClusterID: s.ClusterID, LeasesHeld: s.LeasesHeld, Warning: d.Warning()}
 	code := q.ActiveCode
 	switch {
 	case !s.Initialized:

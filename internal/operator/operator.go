@@ -58,6 +58,9 @@ type Desk struct {
 	// Audited is why requests are refused for want of an audit device, or nil when
 	// they are not.
 	Audited func(c *api.Call) error
+	// Warning is what whoever runs the server must know of the store, as that it takes no
+	// writes; empty: nothing.
+	Warning func() string
 	// LocalSlot says that the configuration names a local key slot: an
 	// initialised server unseals itself.
 	LocalSlot bool
@@ -317,6 +320,9 @@ type SealStatus struct {
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
 	LeasesHeld   bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
+	// DamagedKeySlots are, while the server is sealed, the rows of key slots, or of their
+	// list, that cannot be read: it cannot be unsealed by those.
+	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
 }
 
 func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
@@ -327,12 +333,14 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 		return s, err
 	}
 	p, err := d.Seal.Status(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return nil, err
 	}
 	s.alone(p.Alone)
 	s.Sealed, s.Threshold, s.Shares, s.Progress, s.Nonce = p.Sealed, p.Threshold, p.Shares, p.Progress, p.Nonce
-	if !s.Sealed {
+	if s.Sealed {
+		s.DamagedKeySlots = p.Damaged
+	} else {
 		s.ClusterName, s.ClusterID = d.ClusterName, d.Barrier.ClusterID()
 		s.Progress, s.Nonce, s.LeasesHeld = 0, "", d.Held(ctx)
 	}
@@ -451,4 +459,5 @@ type Health struct {
 	Skew        int64  `json:"clock_skew_ms"`
 	CanaryAge   int64  `json:"replication_primary_canary_age_ms"`
 	LeasesHeld  bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
+	Warning     string `json:"warning,omitempty"`     // what whoever runs the server must know of the store, as that it takes no writes
 }

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -121,7 +122,7 @@ func (r *Runner) scan(ctx context.Context) error {
 		}
 		ns, _, _ := strings.Cut(es[0].Key, "/")
 		if r.Alone && !r.regained {
-			if err := r.regain(ctx, ns); err != nil {
+			if err := r.regain(ctx, ns); err != nil && !errors.Is(err, store.ErrSealed) {
 				return err
 			}
 		}

@@ -33,6 +33,14 @@ var errMalformed = errors.New("schedule: a row's key is malformed")
 // be claimed.
 const breather = time.Second
 
+// slumber is how long a namespace is left alone whose keys are not at hand: it is
+// sealed, and what is due in it waits until it is not.
+const slumber = time.Minute
+
+// glance is how often a runner looks at the clock while it waits for it. A timer runs by what has passed, and goes on
+// doing so when the clock is set: what is due by it would wait for an hour that the clock has already struck.
+const glance = 2 * time.Second
+
 // maxBackoff bounds how long a failed job waits for its next try.
 const maxBackoff = 10 * time.Minute
 
@@ -74,7 +82,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.work.Go(func() { r.follow(ctx) })
 	for ctx.Err() == nil {
 		wait := r.pass(ctx)
-		r.sleep(ctx, wait)
+		r.sleep(ctx, min(wait, glance))
 	}
 	r.work.Wait()
 	return ctx.Err()
@@ -101,7 +109,12 @@ func (r *Runner) pass(ctx context.Context) time.Duration {
 		case at.After(now):
 			return at.Sub(now)
 		}
-		if err := r.start(ctx, ns); err != nil && ctx.Err() == nil {
+		err := r.start(ctx, ns)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, store.ErrSealed):
+			r.agenda.add(ns, now.Add(slumber))
+		default:
 			r.agenda.add(ns, now.Add(breather))
 			r.failed(Item{Namespace: ns}, err)
 		}

@@ -97,6 +97,35 @@ func TestRunsAtTheMoment(t *testing.T) {
 	})
 }
 
+// What is due by the clock runs soon after the clock was set ahead, and what is no longer due waits when it is set back.
+func TestTheClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c, ahead := mem.Open(), &tally{}, atomic.Int64{}
+		r := runner(s, c.run)
+		r.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		add(t, s, item(time.Now().Add(time.Hour), "first"), item(time.Now().Add(2*time.Hour), "second"))
+		defer start(t, r)()
+		time.Sleep(time.Minute)
+		if n := c.things(); n != 0 {
+			t.Fatalf("%d things have run an hour early", n)
+		}
+		ahead.Store(int64(time.Hour))
+		time.Sleep(5 * time.Second)
+		if n := c.things(); n != 1 {
+			t.Errorf("%d things have run five seconds after the clock was set to when one is due", n)
+		}
+		ahead.Store(0)
+		time.Sleep(90 * time.Minute)
+		if n := c.things(); n != 1 {
+			t.Errorf("%d things have run after the clock was set back, want 1", n)
+		}
+		time.Sleep(30 * time.Minute)
+		if n := c.things(); n != 2 {
+			t.Errorf("%d things have run in the end", n)
+		}
+	})
+}
+
 func TestRemovedItemDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := mem.Open()
@@ -466,6 +495,46 @@ func FuzzParse(f *testing.F) {
 		}
 		if ok && (strings.Contains(it.Kind, "/") || strings.Contains(it.Namespace, "/")) {
 			t.Errorf("%q has a slash in a name", key)
+		}
+	})
+}
+
+// sealed is a store in which the namespace "shut" is sealed while shut is set.
+type sealed struct {
+	store.Store
+	shut atomic.Bool
+}
+
+func (s *sealed) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
+	if s.shut.Load() && !r.KeysOnly && strings.HasPrefix(r.Start, "shut/") {
+		return nil, store.ErrSealed
+	}
+	return s.Store.List(ctx, r)
+}
+
+// What is due in a namespace that is sealed waits until it is not; that of others is
+// done, and nobody is told of failures.
+func TestSealedNamespaceWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sealed{Store: mem.Open()}
+		s.shut.Store(true)
+		var ran atomic.Int64
+		shut := item(time.Now().Add(time.Minute), "shut")
+		shut.Namespace = "shut"
+		add(t, s, shut, item(time.Now().Add(2*time.Minute), "open"))
+		r := runner(s, func(context.Context, *Job) error { ran.Add(1); return nil })
+		r.Alone = true
+		r.Failed = func(it Item, err error) { t.Errorf("told of %v: %v", it, err) }
+		stop := start(t, r)
+		defer stop()
+		time.Sleep(time.Hour)
+		if n := ran.Load(); n != 1 {
+			t.Errorf("%d jobs have run beside a sealed namespace, want 1", n)
+		}
+		s.shut.Store(false)
+		time.Sleep(2 * slumber)
+		if n := ran.Load(); n != 2 {
+			t.Errorf("%d jobs have run once it was unsealed, want 2", n)
 		}
 	})
 }

@@ -234,28 +234,58 @@ func (m *Manager) ListSlots(ctx context.Context) ([]Slot, error) {
 // read is the directory and the slots it lists that can be read; damaged joins
 // what is wrong with the others.
 func (m *Manager) read(ctx context.Context) (d *directory, rows []*slotRow, damaged, err error) {
-	e, err := m.phys.Get(ctx, directoryKey)
+	e, err := m.row(ctx, directoryKey)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("seal: reading the list of key slots: %w", err)
 	}
 	if !e.Exists() {
-		return nil, nil, nil, barrier.ErrNotInitialized
+		return nil, nil, nil, m.noList(ctx)
 	}
 	if d, err = decodeDirectory(e); err != nil {
 		return nil, nil, nil, err
 	}
 	for _, id := range d.Slots {
-		e, err := m.phys.Get(ctx, slotPrefix+id)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("seal: reading a key slot: %w", err)
-		}
-		if r, bad := decodeSlot(e); bad != nil {
-			damaged = errors.Join(damaged, bad)
-		} else {
+		r, err := m.readSlot(ctx, id)
+		switch {
+		case err == nil:
 			rows = append(rows, r)
+		case errors.Is(err, store.ErrCorrupt):
+			damaged = errors.Join(damaged, err)
+		default:
+			return nil, nil, nil, fmt.Errorf("seal: reading a key slot: %w", err)
 		}
 	}
 	return d, rows, damaged, nil
+}
+
+// row reads a row below the barrier. One that the store itself finds damaged is named.
+func (m *Manager) row(ctx context.Context, key string) (store.Entry, error) {
+	e, err := m.phys.Get(ctx, key)
+	if errors.Is(err, store.ErrCorrupt) {
+		return e, &barrier.DamagedError{Key: key, Reason: "the store cannot read it"}
+	}
+	return e, err
+}
+
+// noList is what it means that there is no list of key slots: in a store with a key ring it
+// was lost.
+func (m *Manager) noList(ctx context.Context) error {
+	if done, err := m.Initialized(ctx); err != nil || !done {
+		return errors.Join(err, barrier.ErrNotInitialized)
+	}
+	return &barrier.DamagedError{Key: directoryKey, Reason: "the list of key slots is missing"}
+}
+
+// readSlot reads the row of a slot that the list has.
+func (m *Manager) readSlot(ctx context.Context, id string) (*slotRow, error) {
+	e, err := m.row(ctx, slotPrefix+id)
+	if err == nil && !e.Exists() {
+		return nil, &barrier.DamagedError{Key: slotPrefix + id, Reason: "the slot is missing"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeSlot(e)
 }
 
 // AddSlot makes a further slot. The barrier must be unsealed.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -143,14 +144,14 @@ func TestUnsealWithShares(t *testing.T) {
 	made := n.init(t, shamirSpec)[0]
 	wantErr(t, n.Unseal(t.Context()), barrier.ErrSealed)
 	p, err := n.Status(t.Context())
-	if err != nil || p != (Progress{Sealed: true, Slot: made.ID, Shares: 5, Threshold: 3}) {
+	if err != nil || !reflect.DeepEqual(p, Progress{Sealed: true, Slot: made.ID, Shares: 5, Threshold: 3}) {
 		t.Errorf("before the first share: %+v, %v", p, err)
 	}
 	one := n.submit(t, made.Handed[4])
 	if one.Progress != 1 || len(one.Nonce) != 32 || !one.Sealed {
 		t.Errorf("after one: %+v", one)
 	}
-	if again := n.submit(t, made.Handed[4]); again != one {
+	if again := n.submit(t, made.Handed[4]); !reflect.DeepEqual(again, one) {
 		t.Errorf("handed in twice: %+v", again)
 	}
 	forged := made.Handed[1]

@@ -67,24 +67,38 @@ func newSlotID() (string, error) {
 
 // wrapSlot is the row that wraps root under the slot's key.
 func wrapSlot(h header, slotKey []byte, cluster string, root []byte) (store.Write, error) {
+	return wrapWith(barrier.SlotWrap, slotPrefix+h.ID, h, slotKey, cluster, root)
+}
+
+// wrapWith is the row, at key, that wraps secret under the slot's key.
+func wrapWith(l barrier.Label, key string, h header, slotKey []byte, cluster string, secret []byte) (store.Write, error) {
 	encoded, err := json.Marshal(h)
 	if err != nil {
 		return store.Write{}, fmt.Errorf("seal: encoding a slot: %w", err)
 	}
-	k, err := barrier.DeriveKey(slotKey, cluster, barrier.SlotWrap)
+	k, err := barrier.DeriveKey(slotKey, cluster, l)
 	if err != nil {
 		return store.Write{}, err
 	}
-	wrapped, err := k.Seal(root, string(encoded))
+	wrapped, err := k.Seal(secret, string(encoded))
 	if err != nil {
 		return store.Write{}, err
 	}
 	row := binary.BigEndian.AppendUint32([]byte{slotVersion}, uint32(len(encoded)))
-	return store.Write{Key: slotPrefix + h.ID, Value: slices.Concat(row, encoded, wrapped)}, nil
+	return store.Write{Key: key, Value: slices.Concat(row, encoded, wrapped)}, nil
 }
 
 // decodeSlot reads a row. Damage is a *barrier.DamagedError.
 func decodeSlot(e store.Entry) (*slotRow, error) {
+	s, err := decodeSlotRow(e)
+	if err == nil && slotPrefix+s.ID != e.Key {
+		return nil, &barrier.DamagedError{Key: e.Key, Reason: "the slot is another's"}
+	}
+	return s, err
+}
+
+// decodeSlotRow reads a row, whosever it is.
+func decodeSlotRow(e store.Entry) (*slotRow, error) {
 	bad := func(reason string) (*slotRow, error) {
 		return nil, &barrier.DamagedError{Key: e.Key, Reason: reason}
 	}
@@ -99,23 +113,25 @@ func decodeSlot(e store.Entry) (*slotRow, error) {
 	if err := json.Unmarshal(s.encoded, &s.header); err != nil {
 		return bad("the slot's header is no JSON")
 	}
-	if slotPrefix+s.ID != e.Key {
-		return bad("the slot is another's")
-	}
 	return s, nil
 }
 
 // unwrap is the root key; the caller wipes it.
 func (s *slotRow) unwrap(slotKey []byte, cluster string) ([]byte, error) {
-	k, err := barrier.DeriveKey(slotKey, cluster, barrier.SlotWrap)
+	return s.unwrapWith(barrier.SlotWrap, slotPrefix+s.ID, slotKey, cluster)
+}
+
+// unwrapWith undoes wrapWith; the caller wipes what it answers.
+func (s *slotRow) unwrapWith(l barrier.Label, key string, slotKey []byte, cluster string) ([]byte, error) {
+	k, err := barrier.DeriveKey(slotKey, cluster, l)
 	if err != nil {
 		return nil, err
 	}
-	root, err := k.Open(s.wrapped, string(s.encoded))
+	secret, err := k.Open(s.wrapped, string(s.encoded))
 	if errors.Is(err, barrier.ErrOpen) {
-		return nil, &barrier.DamagedError{Key: slotPrefix + s.ID, Reason: "its key does not open it"}
+		return nil, &barrier.DamagedError{Key: key, Reason: "its key does not open it"}
 	}
-	return root, err
+	return secret, err
 }
 
 // directory lists the slots. Every change of the set of slots goes through its

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -21,6 +22,9 @@ type Progress struct {
 	Threshold int    // shares needed
 	Progress  int    // different shares handed in so far
 	Nonce     string // names this attempt, 32 hexadecimal digits; empty before the first share
+	// Damaged are the keys of the rows of slots, or of their list, that cannot be read: by
+	// none of these slots the barrier can be unsealed.
+	Damaged []string
 }
 
 // attempt is the shares of one slot handed in so far.
@@ -89,13 +93,14 @@ func (m *Manager) open(ctx context.Context, r *slotRow, slotKey []byte) error {
 }
 
 // Status is how far unsealing has come: of the slot that shares were handed in
-// for, else of the first slot with shares.
+// for, else of the first slot with shares. An error that is store.ErrCorrupt says that there is
+// no such slot, or that nobody knows; what else is known comes with it.
 func (m *Manager) Status(ctx context.Context) (Progress, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, rows, damaged, err := m.read(ctx)
 	if err != nil {
-		return Progress{Sealed: m.barrier.Sealed()}, err
+		return Progress{Sealed: m.barrier.Sealed(), Damaged: damagedKeys(err)}, err
 	}
 	var first *slotRow
 	alone := false
@@ -111,11 +116,26 @@ func (m *Manager) Status(ctx context.Context) (Progress, error) {
 		}
 	}
 	if first == nil {
-		return Progress{Sealed: m.barrier.Sealed(), Alone: alone}, damaged
+		return Progress{Sealed: m.barrier.Sealed(), Alone: alone, Damaged: damagedKeys(damaged)}, damaged
 	}
 	p, err := m.progress(first)
-	p.Alone = alone
+	p.Alone, p.Damaged = alone, damagedKeys(errors.Join(damaged, err))
 	return p, err
+}
+
+// damagedKeys are the keys of the rows that an error names as damaged.
+func damagedKeys(err error) (out []string) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			out = append(out, damagedKeys(e)...)
+		}
+		return out
+	}
+	var d *barrier.DamagedError
+	if errors.As(err, &d) {
+		out = append(out, d.Key)
+	}
+	return out
 }
 
 func (m *Manager) progress(r *slotRow) (Progress, error) {
@@ -178,21 +198,30 @@ func (m *Manager) slotOf(ctx context.Context, s Share) (*slotRow, error) {
 func (m *Manager) gather(slot string, s Share) error {
 	a := m.attempts[slot]
 	if a == nil {
-		nonce := make([]byte, 16)
-		if _, err := rand.Read(nonce); err != nil {
-			return fmt.Errorf("seal: reading random bytes: %w", err)
+		var err error
+		if a, err = newAttempt(); err != nil {
+			return err
 		}
-		a = &attempt{nonce: hex.EncodeToString(nonce)}
 		m.attempts[slot] = a
 	}
-	a.last = m.now()
-	for _, known := range a.shares {
-		if known.index == s.index {
-			return nil
-		}
-	}
-	a.shares = append(a.shares, s)
+	a.add(s, m.now())
 	return nil
+}
+
+func newAttempt() (*attempt, error) {
+	nonce := make([]byte, 16)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("seal: reading random bytes: %w", err)
+	}
+	return &attempt{nonce: hex.EncodeToString(nonce)}, nil
+}
+
+// add keeps a share that was handed in at a moment; the same twice counts once.
+func (a *attempt) add(s Share, now time.Time) {
+	a.last = now
+	if !slices.ContainsFunc(a.shares, func(known Share) bool { return known.index == s.index }) {
+		a.shares = append(a.shares, s)
+	}
 }
 
 // complete unseals with a full set and ends every attempt, whatever comes of it.

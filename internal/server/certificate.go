@@ -134,9 +134,14 @@ func (c *certificate) stamps() []stamp {
 	return out
 }
 
-// clients says which client certificates a listener takes.
+// clients says which client certificates a listener asks for and takes. Without an
+// authority of theirs it takes any, of which the client holds the key: auth methods
+// judge it. A client that has none is served as if it had not been asked.
 func (l *Listener) clients(conf *tls.Config) error {
 	if l.ClientCA == "" {
+		if !l.NoClientCerts {
+			conf.ClientAuth = tls.RequestClientCert
+		}
 		return nil
 	}
 	pem, err := os.ReadFile(l.ClientCA)

@@ -12,7 +12,7 @@ func TestDropOfAMountNamesAMount(t *testing.T) {
 	root := w.printed()
 	w.wants(204, "", root, "POST", "sys/mounts/kv", `{"type":"kv"}`)
 	w.wants(204, "", root, "POST", "kv/a", `{"v":"1"}`)
-	drop := w.jobs(w.house)[jobDropMount]
+	drop := w.jobs(w.current())[jobDropMount]
 	run := func(prefix string) error {
 		return drop(t.Context(), &schedule.Job{Item: schedule.Item{Data: []byte(prefix)}})
 	}
@@ -32,7 +32,7 @@ func TestDropOfAMountNamesAMount(t *testing.T) {
 // mountOf is where a mount of the root namespace keeps its data.
 func (w *world) mountOf(t *testing.T, path string) string {
 	t.Helper()
-	table, err := w.house.Mounts.Table(t.Context(), "root")
+	table, err := w.current().Mounts.Table(t.Context(), "root")
 	if err != nil {
 		t.Fatal(err)
 	}

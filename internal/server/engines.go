@@ -2,6 +2,9 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/auth/cert"
+	"github.com/strongroom/strongroom/internal/auth/jwt"
+	"github.com/strongroom/strongroom/internal/auth/ldap"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -16,5 +19,9 @@ func mountable() []func() (api.Engine, error) {
 		kv.Engine,
 
 		// Auth methods.
+		ldap.Engine,
+		jwt.Engine,
+		jwt.OIDC,
+		cert.Engine,
 	}
 }

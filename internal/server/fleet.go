@@ -8,6 +8,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/fleet"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // probeTime is how long a node may take to catch up with the store before it
@@ -15,13 +16,13 @@ import (
 const probeTime = 2 * time.Second
 
 // joinFleet makes the node known to the others on its store. It writes nothing to
-// one that is in a format out of this version's reach.
-func (s *Server) joinFleet(ctx context.Context) error {
+// one that is in a format out of this version's reach. It tells of itself through told.
+func (s *Server) joinFleet(ctx context.Context, told store.Store) error {
 	if err := fleet.Check(ctx, s.phys); err != nil {
 		return err
 	}
 	began := s.now().UTC()
-	s.fleet = &fleet.Fleet{Store: s.phys, ID: api.NewUUID(), Alone: s.config.alone(), Newest: fleet.Format, Oldest: 1, Now: s.now, Log: s.logs.Logger("fleet"),
+	s.fleet = &fleet.Fleet{Store: told, ID: api.NewUUID(), Alone: s.config.alone(), Newest: fleet.Format, Oldest: 1, Now: s.now, Log: s.logs.Logger("fleet"),
 		Outdated: s.end, Notice: s.notice, Self: func(ctx context.Context) fleet.Member { return s.member(ctx, began) }}
 	if err := s.fleet.Join(ctx); err != nil {
 		return err
@@ -40,7 +41,7 @@ func (s *Server) joinFleet(ctx context.Context) error {
 // member tells how this node is.
 func (s *Server) member(ctx context.Context, began time.Time) fleet.Member {
 	m := fleet.Member{Name: hostname(), Address: s.config.address(), Version: Version, Sealed: s.barrier.Sealed(), Started: began}
-	m.Warning, _ = s.trouble.Load().(string)
+	m.Warning = s.warning()
 	ready, err := s.seal.Initialized(ctx)
 	m.Ready = ready && err == nil
 	if h := s.current(); h != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/profile"
+	"github.com/strongroom/strongroom/internal/quota"
 	"github.com/strongroom/strongroom/internal/raw"
 	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/schedule"
@@ -43,6 +44,7 @@ import (
 // Kinds of scheduled work that the server itself takes care of.
 const (
 	jobDropNamespace = "namespace-delete"
+	jobSealNamespace = "namespace-seal"
 	jobDropMount     = "mount-delete"
 	jobRewrap        = "rewrap"
 	jobCubbyhole     = "cubbyhole-clear"
@@ -79,7 +81,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
 		Delete:  s.dropLater(jobDropNamespace, 0),
-		Damaged: h.damaged,
+		Damaged: h.damaged, Seals: s.tenants, SealLater: s.dropLater(jobSealNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
@@ -93,7 +95,9 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
-	h.Leases = lease.New(lease.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
+	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Log: s.log, Damaged: h.damaged})
+	h.Tokens.Counter = h.Quotas
+	h.Leases = lease.New(lease.Config{Counter: h.Quotas, Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -150,6 +154,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
+	add(api.Bind(h.Quotas, quota.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
 	add(api.Bind(h.Mounts, mount.Routes()))
@@ -167,7 +172,10 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 
 // furnish gives a namespace the mounts and policies that each one has.
 func (h *house) furnish(ctx context.Context, nsID string) error {
-	return errors.Join(h.Mounts.Furnish(ctx, nsID), h.Policies.Furnish(ctx, nsID))
+	if err := h.Mounts.Furnish(ctx, nsID); err != nil {
+		return err
+	}
+	return h.Policies.Furnish(ctx, nsID)
 }
 
 // limits are the lifetimes that the mount which made a token gives.
@@ -261,6 +269,7 @@ func (s *Server) dropLater(kind string, delays ...time.Duration) func(*store.Tx,
 func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	all := map[string]schedule.Handler{
 		jobDropNamespace: h.dropNamespace,
+		jobSealNamespace: func(ctx context.Context, j *schedule.Job) error { return h.Namespaces.FinishSeal(ctx, string(j.Data)) },
 		jobRewrap:        s.rewrap,
 		jobDropMount:     h.dropMount,
 		jobRotation:      s.rotateIfDue,
@@ -271,6 +280,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
 	maps.Copy(all, h.Identity.Jobs())
+	maps.Copy(all, h.Quotas.Jobs(h.Tokens, h.Leases))
 	return all
 }
 

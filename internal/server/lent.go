@@ -26,7 +26,8 @@ func (h *house) endLeases(ctx context.Context, nsID, tokenID string) error {
 }
 
 func (h *house) mountRemoved(tx *store.Tx, nsID string, e *mount.Entry) error {
-	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters), h.Identity.MountRemoved(tx, nsID, e.Accessor, 0, lateWriters))
+	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters), h.Identity.MountRemoved(tx, nsID, e.Accessor, 0, lateWriters),
+		h.Quotas.MountRemoved(tx, e.ID))
 }
 
 func (h *house) mountMoved(tx *store.Tx, nsID, from string, e *mount.Entry) error {
@@ -58,8 +59,18 @@ func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
 	if errors.Is(err, lease.ErrQuarantined) {
 		return h.waitForResume(ctx, j)
 	}
+	if errors.Is(err, store.ErrSealed) { // what was lent in one that is given up cannot be taken back
+		abandoned, lerr := h.Namespaces.Abandoned(ctx, string(j.Data))
+		if lerr != nil || !abandoned {
+			return errors.Join(err, lerr)
+		}
+		return h.Namespaces.Destroy(ctx, string(j.Data))
+	}
 	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
 		return err
 	}
-	return h.Namespaces.Destroy(ctx, string(j.Data))
+	if err := h.Tokens.Discount(ctx, string(j.Data)); err != nil && !errors.Is(err, barrier.ErrNoNamespace) {
+		return err
+	}
+	return errors.Join(h.Namespaces.Destroy(ctx, string(j.Data)), h.Quotas.Tidy(ctx))
 }

@@ -35,7 +35,7 @@ type authority struct {
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{t: t, dir: t.TempDir(), next: 1}
-	a.issue("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	a.issue("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign})
 	return a
 }
 
@@ -76,10 +76,10 @@ func (a *authority) must(err error) {
 	}
 }
 
-// serve runs a development server on a listener until the test ends.
-func (a *authority) serve(l Listener) *Listeners {
+// serve runs a development server on listeners until the test ends.
+func (a *authority) serve(l ...Listener) *Listeners {
 	a.t.Helper()
-	c := &Config{DevRoot: api.NewSecret("root"), Listeners: []Listener{l}}
+	c := &Config{DevRoot: api.NewSecret("root"), Listeners: l}
 	ls, err := Listen(c)
 	a.must(err)
 	s, err := Open(a.t.Context(), c, quiet(), io.Discard, time.Now)
@@ -163,6 +163,10 @@ func TestClientCertificates(t *testing.T) {
 	given := a.serve(l)
 	l.RequireClient = true
 	required := a.serve(l)
+	open := a.serve(a.listener())
+	l = a.listener()
+	l.NoClientCerts = true
+	none := a.serve(l)
 	load := func(from *authority) []tls.Certificate {
 		pair, err := tls.LoadX509KeyPair(from.file("client.crt"), from.file("client.key"))
 		a.must(err)
@@ -173,22 +177,27 @@ func TestClientCertificates(t *testing.T) {
 		on    *Listeners
 		certs []tls.Certificate
 		ok    bool
+		asked bool
 	}{
-		{"required and given", required, load(a), true},
-		{"required and absent", required, nil, false},
-		{"required and a stranger's", required, load(stranger), false},
-		{"asked for and absent", given, nil, true},
-		{"asked for and a stranger's", given, load(stranger), false},
+		{"required and given", required, load(a), true, true},
+		{"required and absent", required, nil, false, true},
+		{"required and a stranger's", required, load(stranger), false, true},
+		{"asked for and absent", given, nil, true, true},
+		{"asked for and a stranger's", given, load(stranger), false, true},
+		{"any and absent", open, nil, true, true},
+		{"any and a stranger's", open, load(stranger), true, true},
+		{"not asked for", none, load(a), true, false},
 	} {
-		certs := try.certs
+		certs, asked := try.certs, false
 		_, err := a.get(try.on.URLs[0], &tls.Config{GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
 			if certs == nil {
 				return &tls.Certificate{}, nil
 			}
 			return &certs[0], nil
 		}})
-		if (err == nil) != try.ok {
-			t.Errorf("%s: %v", try.name, err)
+		if (err == nil) != try.ok || asked != try.asked {
+			t.Errorf("%s: %v; asked: %v", try.name, err, asked)
 		}
 	}
 }

@@ -51,11 +51,7 @@ func requestLevel(name string) (slog.Level, bool) {
 }
 
 // current is the house; nil while sealed.
-func (s *Server) current() *house {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.house
-}
+func (s *Server) current() *house { return s.house.Load() }
 
 func (s *Server) cacheMisses() uint64 {
 	if h := s.current(); h != nil {

@@ -55,7 +55,7 @@ func (w *world) restartedOn(c Config, rows ...string) *world {
 	}
 	w.end()
 	w = start(w.t, c)
-	if w.house == nil {
+	if w.current() == nil {
 		w.t.Fatal("the server stays sealed")
 	}
 	return w
@@ -105,7 +105,7 @@ func TestDamagedMountIsKeptApart(t *testing.T) {
 	}
 	w.wants(200, `"hurt/"`, root, "GET", "sys/internal/ui/mounts", "")
 	w.wants(200, "hurt/", root, "GET", "sys/internal/inspect/router/storage", "")
-	if err := w.house.Mounts.Upkeep(t.Context(), "root", "0123456789abcdef"); err == nil {
+	if err := w.current().Mounts.Upkeep(t.Context(), "root", "0123456789abcdef"); err == nil {
 		t.Error("the upkeep of a mount that may be the damaged one counts as done")
 	}
 	w.wants(204, "", root, "POST", "sys/mounts/third", `{"type":"kv"}`)
@@ -113,13 +113,13 @@ func TestDamagedMountIsKeptApart(t *testing.T) {
 	if now := w.keys(); slices.ContainsFunc(data, func(k string) bool { return strings.HasPrefix(k, "d/root/m/") && !slices.Contains(now, k) }) {
 		t.Errorf("data has gone: %q, then %q", data, now)
 	}
-	if got := w.house.damaged.Rows(); !slices.Equal(got, []string{hurtRow}) {
+	if got := w.current().damaged.Rows(); !slices.Equal(got, []string{hurtRow}) {
 		t.Errorf("the damaged rows are %q", got)
 	}
 	w.wants(200, `"Name":"strongroom_damaged_rows","Value":1`, root, "GET", "sys/metrics", "")
 	w.wants(204, "", root, "POST", "sys/raw", `{"path":"`+hurtRow+`","value":`+quoted(whole)+`}`)
 	w.wants(200, "hurt kept", root, "GET", "hurt/x", "")
-	if got := w.house.damaged.Rows(); len(got) != 0 {
+	if got := w.current().damaged.Rows(); len(got) != 0 {
 		t.Errorf("mended, the damaged rows are %q", got)
 	}
 }
@@ -183,7 +183,7 @@ func TestDamagedMethodLetsNobodyThrough(t *testing.T) {
 	w.wants(204, "", root, "PUT", "sys/policies/acl/careful",
 		`{"policy":"path \"well/*\" { capabilities = [\"read\"] condition = \"auth.method != 'door'\" }"}`)
 	issue := func(path string) string {
-		a, err := w.house.Tokens.Issue(t.Context(), token.Spec{Namespace: "root", Path: path, Auth: api.Auth{TokenPolicies: []string{"careful"}, TTL: time.Hour}})
+		a, err := w.current().Tokens.Issue(t.Context(), token.Spec{Namespace: "root", Path: path, Auth: api.Auth{TokenPolicies: []string{"careful"}, TTL: time.Hour}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestDamagedRowsOfLists(t *testing.T) {
 	w.wants(200, "", root, "POST", "sys/namespaces/hurt-ns", "")
 	w.wants(200, "", root, "POST", "sys/namespaces/well-ns", "")
 	w.wants(204, "", root, "PUT", "sys/policies/acl/short", `{"policy":"path \"a\" { capabilities = [\"read\"] }","ttl":"1h"}`)
-	if err := w.house.orders.GiveSeal(t.Context()); err != nil {
+	if err := w.current().orders.GiveSeal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	rows := []string{"settings/cors", "settings/header/x-mine", "audit-header/x-seen", "ns/root/hurt-ns", "policy/expires/short", "fleet/seal"}
@@ -244,7 +244,7 @@ func TestDamagedRowsOfLists(t *testing.T) {
 	if text := out["data"].(map[string]any)["keys"].([]any); len(text) != 1 {
 		t.Errorf("a damaged header is sent: %v", text)
 	}
-	if now, err := w.house.Settings.Current(t.Context()); err != nil || now.CORS == nil || now.CORS.Allows("https://a.example") || now.CORS.Allows("https://b.example") {
+	if now, err := w.current().Settings.Current(t.Context()); err != nil || now.CORS == nil || now.CORS.Allows("https://a.example") || now.CORS.Allows("https://b.example") {
 		t.Errorf("with a damaged CORS: %+v, %v", now, err)
 	}
 	w.wants(200, "well-ns/", root, "LIST", "sys/namespaces", "")
@@ -265,7 +265,7 @@ func TestDamagedRowsOfLists(t *testing.T) {
 // one, and serves nothing; one that starts has it behind it.
 func TestDamagedOrderIsNoConsent(t *testing.T) {
 	w, c, root, _ := furnished(t)
-	if err := w.house.orders.GiveSeal(t.Context()); err != nil {
+	if err := w.current().orders.GiveSeal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.wants(200, "hurt kept", root, "GET", "hurt/x", "") // the control
@@ -300,7 +300,7 @@ func TestDamagedAuditDeviceRefuses(t *testing.T) {
 	w.wants(204, "", root, "DELETE", "sys/audit/one", "")
 	w.wants(200, "hurt kept", root, "GET", "hurt/x", "")
 	w.wants(200, "two/", root, "GET", "sys/audit", "")
-	if got := w.house.damaged.Rows(); len(got) != 0 {
+	if got := w.current().damaged.Rows(); len(got) != 0 {
 		t.Errorf("given up, the damaged rows are %q", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,8 +58,8 @@ type Server struct {
 
 	profiler profile.Profiler
 
-	mu    sync.Mutex // held while the house changes
-	house *house     // nil while sealed
+	mu    sync.Mutex            // held while the house changes
+	house atomic.Pointer[house] // nil while sealed
 
 	listeners atomic.Pointer[Listeners] // that are served; nil before
 	meter     *telemetry.Meter
@@ -68,10 +69,13 @@ type Server struct {
 	beats sync.WaitGroup     // in which the node tells how it is
 	fatal chan error         // why the node cannot go on
 
+	tenants *operator.Tenants
+
 	draining atomic.Bool // connections end with their next answer
 
 	store   *opened
 	trouble atomic.Value // the string that says what is wrong with the store
+	room    *roomy       // whether the store takes writes
 }
 
 // Open opens the store and, where a key slot allows it, unseals. The server
@@ -97,16 +101,20 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if err := s.measure(ctx); err != nil {
 		return nil, errors.Join(err, s.phys.Close())
 	}
+	s.noteRoom()
 	if err := s.remember(ctx); err != nil {
 		return nil, errors.Join(err, s.phys.Close())
 	}
+	told := s.phys
+	s.phys = &newcomer{told, s}
 	s.barrier = barrier.New(s.phys, now)
+	s.tenants = &operator.Tenants{Keys: seal.NewTenants(s.barrier, now), Now: now}
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
 		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
-		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready, Held: s.held}
-	if err := s.joinFleet(ctx); err != nil {
+		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready, Held: s.held, Warning: s.warning}
+	if err := s.joinFleet(ctx, told); err != nil {
 		return nil, errors.Join(err, s.barrier.Close(), s.phys.Close())
 	}
 	s.desk.Fleet = s.fleet
@@ -231,6 +239,9 @@ func (s *Server) begin(ctx context.Context) error {
 			return fmt.Errorf("first start: %w", err)
 		}
 	}
+	if _, err := s.seal.ListSlots(ctx); err != nil {
+		s.log.Error("key slots are damaged", slog.Any("error", err), slog.String("hint", "any other key slot unseals; docs/reliability.md says how rows are put back"))
+	}
 	if err := s.seal.Unseal(ctx); err != nil {
 		return s.stayShut(ctx, err)
 	}
@@ -270,24 +281,26 @@ func (s *Server) newRoot(ctx context.Context) error {
 	return s.desk.MarkRootIssued(ctx)
 }
 
-// stayShut lets a server run sealed that people can unseal, and fails when
-// nobody could.
+// stayShut lets a server run sealed that people can unseal, or of whose keys something is
+// damaged, which is told while it runs and can be put right; it fails when nobody could unseal it
+// and nothing is wrong with what is stored.
 func (s *Server) stayShut(ctx context.Context, cause error) error {
 	if s.config.NewRoot {
 		return fmt.Errorf("-new-root-token: %w; make a root token with unseal keys instead: strongroom operator generate-root", cause)
 	}
 	slots, err := s.seal.ListSlots(ctx)
-	for _, slot := range slots {
-		if slot.Threshold == 0 {
-			continue
-		}
-		if s.config.LocalSlot {
-			s.log.Error("the local key slot does not unseal", slog.Any("error", cause))
-		}
-		s.log.Info("the server is sealed", slog.String("hint", "run: strongroom operator unseal"))
+	shares := slices.ContainsFunc(slots, func(slot seal.Slot) bool { return slot.Threshold > 0 })
+	switch {
+	case !shares && !errors.Is(errors.Join(cause, err), store.ErrCorrupt):
+		return fmt.Errorf("unsealing by the local key slot: %w", errors.Join(cause, err))
+	case !shares:
+		s.log.Error("the server is sealed, and no key slot unseals it", slog.Any("error", cause), slog.String("hint", "put the damaged row back and restart, or restore a snapshot into an empty store"))
 		return nil
+	case s.config.LocalSlot:
+		s.log.Error("the local key slot does not unseal", slog.Any("error", cause))
 	}
-	return errors.Join(fmt.Errorf("unsealing by the local key slot: %w", cause), err)
+	s.log.Info("the server is sealed", slog.String("hint", "run: strongroom operator unseal"))
+	return nil
 }
 
 // firstToken makes and prints the root token of a server that unseals itself,
@@ -343,7 +356,7 @@ func (s *Server) beginDev(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	h := s.house
+	h := s.house.Load()
 	if _, err := h.Tokens.Issue(ctx, token.Spec{Namespace: namespace.RootID, Root: true, ID: s.config.DevRoot, Path: "auth/token/root", Auth: api.Auth{DisplayName: "token"}}); err != nil {
 		return err
 	}
@@ -366,7 +379,7 @@ func (s *Server) mountDev(ctx context.Context) error {
 
 // mountSecret mounts the key-value store that every tutorial begins with.
 func (s *Server) mountSecret(ctx context.Context, version string) error {
-	return s.house.Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv",
+	return s.house.Load().Mounts.Enable(ctx, namespace.RootID, &mount.Entry{Path: "secret/", Type: "kv",
 		Description: "key/value secret storage", Options: map[string]string{"version": version}})
 }
 
@@ -374,7 +387,7 @@ func (s *Server) mountSecret(ctx context.Context, version string) error {
 func (s *Server) open(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.house != nil {
+	if s.house.Load() != nil {
 		return nil
 	}
 	if err := s.keeper.Admit(ctx); err != nil {
@@ -385,13 +398,13 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	h.Alone = s.config.alone()
-	if err := errors.Join(s.furnishRoot(ctx, h), introspect.RecordVersion(ctx, s.barrier, Version, s.now())); err != nil {
+	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, Version, s.now()))); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
 	if err := errors.Join(s.mark(), h.start(s)); err != nil {
 		return errors.Join(err, h.close())
 	}
-	s.house = h
+	s.house.Store(h)
 	s.gate.Open(&h.House)
 	s.fleet.Changed()
 	s.log.Info("the server is unsealed")
@@ -407,7 +420,12 @@ func (s *Server) furnishRoot(ctx context.Context, h *house) error {
 	if err := s.barrier.AddNamespace(ctx, namespace.RootID); err != nil {
 		return err
 	}
-	return errors.Join(h.furnish(ctx, namespace.RootID), s.rotationLater(ctx))
+	if err := h.furnish(ctx, namespace.RootID); err != nil {
+		if done, derr := s.desk.RootIssued(ctx); derr != nil || !done || !errors.Is(err, store.ErrFull) {
+			return err // without room, what an earlier opening has made is taken as it is
+		}
+	}
+	return unlessFull(s.rotationLater(ctx))
 }
 
 // shut keeps requests out and seals.
@@ -416,9 +434,9 @@ func (s *Server) shut(context.Context) error {
 	defer s.mu.Unlock()
 	s.gate.Open(nil)
 	var err error
-	if s.house != nil {
-		err = s.house.close()
-		s.house = nil
+	if h := s.house.Load(); h != nil {
+		err = h.close()
+		s.house.Store(nil)
 		s.log.Info("the server is sealed")
 	}
 	err = errors.Join(err, s.seal.Seal())
@@ -427,9 +445,7 @@ func (s *Server) shut(context.Context) error {
 }
 
 func (s *Server) issueRoot(ctx context.Context) (*api.Auth, error) {
-	s.mu.Lock()
-	h := s.house
-	s.mu.Unlock()
+	h := s.house.Load()
 	if h == nil {
 		return nil, barrier.ErrSealed
 	}
@@ -443,10 +459,11 @@ func (s *Server) Handler() http.Handler { return s.door }
 func (s *Server) Reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.house == nil {
+	h := s.house.Load()
+	if h == nil {
 		return nil
 	}
-	return s.house.Audit.Reopen()
+	return h.Audit.Reopen()
 }
 
 // Close seals the server and closes its store.

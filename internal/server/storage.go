@@ -229,7 +229,11 @@ func (m members) Remove(ctx context.Context, id uint64) error {
 
 // invalid is what an operator may be told of a change of members that was refused.
 func invalid(err error) error {
-	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	var refused *member.Refusal
+	switch {
+	case errors.As(err, &refused):
+		return &api.Error{Kind: api.Invalid, Message: refused.What, Hint: refused.Hint, Err: err}
+	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
 	}
 	return &api.Error{Kind: api.Invalid, Message: err.Error(), Err: err}

@@ -195,7 +195,7 @@ func TestLargeWriteAsksForUpkeep(t *testing.T) {
 	if ns == namespace.RootID || due(ns) != 1 || due("root") != 1 {
 		t.Errorf("%d rows in the namespace, %d in the root", due(ns), due("root"))
 	}
-	if w.jobs(w.house)[jobUpkeep] == nil {
+	if w.jobs(w.current())[jobUpkeep] == nil {
 		t.Error("nobody does it")
 	}
 }

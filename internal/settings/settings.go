@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
@@ -69,9 +70,14 @@ type header struct {
 	Values []string `json:"values"`
 }
 
+// loadTime bounds how long answers wait for the settings, those of sys/health among them, when the store does not answer.
+const loadTime = time.Second
+
 // load reads the settings. A damaged header is left out of answers. A damaged CORS
 // lets no origin ask: that none was configured would let browsers show what they got without asking.
 func (s *Store) load(ctx context.Context, r store.Reader, _ struct{}) (*Settings, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
+	defer cancel()
 	out := &Settings{Headers: http.Header{}}
 	var damaged []string
 	e, err := r.Get(ctx, corsKey)

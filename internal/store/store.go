@@ -66,6 +66,9 @@ var (
 	// ErrStopped says that the store has stopped writing after an I/O error and
 	// must be opened anew; the outcome of the commit is unknown.
 	ErrStopped = errors.New("store: has stopped writing after an error")
+	// ErrSealed says that the keys of one part of the store, a namespace, are not at
+	// hand: it has been sealed. Other parts are not concerned.
+	ErrSealed = errors.New("store: this part of the store is sealed")
 	// ErrCorrupt says that one entry's stored form is damaged; others may be whole.
 	ErrCorrupt = errors.New("store: entry is damaged")
 )

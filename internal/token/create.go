@@ -88,7 +88,7 @@ func (s *Store) createChild(c *api.Call, req CreateRequest, role *Role, orphan b
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.create(c, t, req.ID, nil)
+	text, err := s.create(c, t, creation{custom: req.ID, exempt: parent.Root()})
 	if err != nil {
 		return nil, err
 	}

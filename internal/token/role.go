@@ -140,27 +140,7 @@ func (r *Role) allowsAlias(name string) bool {
 // matches reports whether name matches one of the globs, in which * stands for
 // any text.
 func matches(globs []string, name string) bool {
-	return slices.ContainsFunc(globs, func(g string) bool { return glob(g, name) })
-}
-
-func glob(pattern, s string) bool {
-	head, rest, found := strings.Cut(pattern, "*")
-	if !strings.HasPrefix(s, head) {
-		return false
-	}
-	s = s[len(head):]
-	for found {
-		pattern = rest
-		if head, rest, found = strings.Cut(pattern, "*"); !found {
-			return strings.HasSuffix(s, head)
-		}
-		i := strings.Index(s, head)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(head):]
-	}
-	return s == ""
+	return slices.ContainsFunc(globs, func(g string) bool { return api.Glob(g, name) })
 }
 
 func roleKey(ns, name string) string { return ns + "/token/role/" + name }

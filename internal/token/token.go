@@ -102,6 +102,9 @@ type Token struct {
 	Login          bool   `json:"login,omitempty"`    // it is a login's own
 	Private        []byte `json:"private,omitempty"`  // see api.Auth
 
+	LoginRole string `json:"login_role,omitempty"` // that the login was by; empty: none
+	Quota     string `json:"quota,omitempty"`      // that counts it: see Counter
+
 	NumUses int       `json:"uses,omitempty"` // left; 0: no limit; negative: the last use is under way
 	Due     time.Time `json:"due,omitzero"`   // of its row in the schedule; zero: none
 
@@ -203,6 +206,8 @@ type Config struct {
 	IdentityPolicies func(ctx context.Context, t *Token) ([]string, error)
 	// HasPolicy reports whether a policy exists, for warnings; optional.
 	HasPolicy func(ctx context.Context, nsID, name string) (bool, error)
+	// Counter counts tokens; optional: nobody does.
+	Counter Counter
 	// Damaged is told of rows that are damaged and were passed over; optional.
 	Damaged func(error)
 	// OnRevoke is called, in order, for each service token after it is dead and

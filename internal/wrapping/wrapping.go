@@ -120,7 +120,7 @@ func (s *Store) issue(c *api.Call, nsID, path string, ttl time.Duration, put fun
 	}
 	a, err := s.tokens.Issue(c, token.Spec{
 		Auth: api.Auth{TTL: ttl, NumUses: 1, NoDefaultPolicy: true}, Namespace: nsID, Path: path, Now: c.Now,
-		Wrapping: true, With: put, Warn: c.Warn,
+		Wrapping: true, With: put, Warn: c.Warn, Exempt: c.Caller.Root,
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/server/servertest"
 )
 
@@ -22,6 +23,15 @@ func furnished(t testing.TB, options ...servertest.Option) *servertest.Server {
 	s.Want(t, 204, "POST", "sys/mounts/kv1", root, `{"type":"kv"}`)
 	s.Want(t, 204, "POST", "kv1/a", root, `{"k":"v"}`)
 	s.Want(t, 200, "POST", "secret/data/a", root, `{"data":{"k":"v"}}`)
+	engines, err := server.Engines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range engines {
+		if e.Auth && e.Type != "token" {
+			s.Want(t, 204, "POST", "sys/auth/"+e.Type, root, `{"type":"`+e.Type+`"}`)
+		}
+	}
 	return s
 }
 

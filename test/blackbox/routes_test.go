@@ -16,6 +16,7 @@ import (
 // itself; how far they have come is told to all, as of unsealing. sys/decode-token
 // only reckons with what it is given.
 const unauthenticated = `
+update auth/cert/login
 delete sys/generate-root
 delete sys/generate-root/attempt
 delete sys/rekey-recovery-key/init
@@ -53,6 +54,10 @@ update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
+update auth/jwt/login
+update auth/oidc/login
+update auth/cert/login
+update auth/ldap/login/{username...}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the
@@ -72,6 +77,9 @@ func surface(t *testing.T) map[string]*api.Endpoint {
 	at := map[string]string{"system": "sys/", "token": "auth/token/", "cubbyhole": "cubbyhole/", "identity": "identity/", "kv": "kv1/"}
 	for _, e := range engines {
 		prefix, known := at[e.Type]
+		if e.Auth && !known {
+			prefix, known = "auth/"+e.Type+"/", true // as furnished has it
+		}
 		if !known {
 			t.Fatalf("say where the engine %q is mounted", e.Type)
 		}

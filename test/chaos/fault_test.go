@@ -20,6 +20,7 @@ const (
 	careless fault = "careless" // a token's row is written whatever others have written meanwhile
 	deadly   fault = "deadly"   // who cancels a rekey ends the keys that it was to replace
 	lenient  fault = "lenient"  // keys that were replaced are never retired
+	boastful fault = "boastful" // a write that the store has no room for is taken for done
 )
 
 // of breaks the promise of an engine.
@@ -34,6 +35,8 @@ func (f fault) of(ctx context.Context, e store.Engine) (store.Engine, error) {
 		return deadlyStore{e}, nil
 	case lenient:
 		return lenientStore{e}, nil
+	case boastful:
+		return boastfulStore{e}, nil
 	}
 	return e, nil
 }
@@ -118,4 +121,16 @@ func (s lenientStore) Commit(ctx context.Context, checks []store.Check, writes [
 		return 0, errors.New("this slot stays")
 	}
 	return s.Engine.Commit(ctx, checks, writes)
+}
+
+// boastfulStore says that it has written what it had no room for.
+type boastfulStore struct{ store.Engine }
+
+// Commit implements store.Store, wrongly.
+func (s boastfulStore) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (store.Rev, error) {
+	rev, err := s.Engine.Commit(ctx, checks, writes)
+	if errors.Is(err, store.ErrFull) {
+		return s.Sync(ctx)
+	}
+	return rev, err
 }

@@ -45,22 +45,28 @@ type play struct {
 
 	mu       sync.Mutex
 	subjects [kindCount][2]*subject
+	making   bool // one client makes a register; the others go on meanwhile
 	made     int
 }
 
-// subject returns a register of a kind, in place of the last one when enough was done to that.
+// subject returns a register of a kind, in place of the last one when enough was done to that; nil: there is none yet.
 func (p *play) subject(c *client, kind, i int) *subject {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.subjects[kind][i]
-	if s == nil || s.done.Load() > perKey || s.haze.Load() > perHaze {
+	if (s == nil || s.done.Load() > perKey || s.haze.Load() > perHaze) && !p.making {
+		p.making = true
+		p.mu.Unlock()
 		fresh, err := p.make(c, kind)
-		if err != nil {
-			return s // the store is away: go on with the old one, if there is one
+		p.mu.Lock()
+		p.making = false
+		if err == nil { // else the store is away: go on with the old one, if there is one
+			p.subjects[kind][i], s = fresh, fresh
 		}
-		p.subjects[kind][i], s = fresh, fresh
 	}
-	s.done.Add(1)
+	if s != nil {
+		s.done.Add(1)
+	}
 	return s
 }
 
@@ -190,6 +196,7 @@ func (p *play) client(id int, r *rand.Rand, stop <-chan struct{}) {
 		c := all[r.IntN(fleetSize)]
 		s := p.subject(c, r.IntN(kindCount), r.IntN(2))
 		if s == nil {
+			<-time.After(time.Millisecond)
 			continue
 		}
 		in := p.choose(r, s, seen[s.key])

@@ -22,6 +22,12 @@ type site struct {
 // newSite starts a fleet whose store is on a disk of its own. Lying makes the store's syncs do nothing.
 func newSite(t *testing.T, engine string, lying bool) *site {
 	t.Helper()
+	return newSiteOf(t, engine, lying, func(int, *spec) {})
+}
+
+// newSiteOf is newSite with nodes that change makes what they are.
+func newSiteOf(t *testing.T, engine string, lying bool, change func(i int, s *spec)) *site {
+	t.Helper()
 	s := &site{d: newDisk(t)}
 	for _, dir := range []string{s.d.dir, filepath.Dir(s.d.dir), filepath.Dir(filepath.Dir(s.d.dir))} {
 		must(t, os.Chmod(dir, 0o755)) // PostgreSQL runs as somebody else
@@ -34,11 +40,14 @@ func newSite(t *testing.T, engine string, lying bool) *site {
 		}
 		pg, err := postgres.StartIn(s.d.dir, env)
 		must(t, err)
-		s.f = (&fleet{engine: engine, pg: pg}).begin(t, nil)
+		s.f = (&fleet{engine: engine, pg: pg}).begin(t, change)
 	case "external":
-		s.f = (&fleet{engine: engine, cluster: spec{Dir: filepath.Join(s.d.dir, "etcd"), NoSync: lying}}).begin(t, nil)
+		s.f = (&fleet{engine: engine, cluster: spec{Dir: filepath.Join(s.d.dir, "etcd"), NoSync: lying}}).begin(t, change)
 	default:
-		s.f = newFleet(t, engine, func(_ int, sp *spec) { sp.Dir = filepath.Join(s.d.dir, sp.Name) })
+		s.f = newFleet(t, engine, func(i int, sp *spec) {
+			sp.Dir = filepath.Join(s.d.dir, sp.Name)
+			change(i, sp)
+		})
 	}
 	s.token = s.f.root
 	must(t, s.d.sync()) // what was set up is not what is tested

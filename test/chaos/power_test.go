@@ -46,7 +46,7 @@ func newDisk(t *testing.T) *disk {
 	run(os.Mkdir(d.dir, 0o700))
 	run(os.WriteFile(d.image, nil, 0o600))
 	run(os.Truncate(d.image, diskBytes))
-	run(command("mkfs.ext4", "-q", "-F", d.image))
+	run(command("mkfs.ext4", "-q", "-F", "-m", "0", d.image))
 	run(d.mount())
 	t.Cleanup(func() {
 		if err := errors.Join(d.unmount(), held.Close()); err != nil {

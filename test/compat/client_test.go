@@ -36,6 +36,8 @@ type head struct {
 	SetToken     func(string)
 	SetNamespace func(string)
 	AddHeader    func(key, value string)
+
+	SetMaxRetries func(int)
 }
 
 type kv1 struct {

@@ -339,6 +339,16 @@ func (s *Server) end(sig syscall.Signal) error {
 	}
 }
 
+// Ended reports whether the server ends by itself within a time, as it does without room for its log.
+func (s *Server) Ended(within time.Duration) bool {
+	select {
+	case <-s.done:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
 // Remove stops the server and removes its data.
 func (s *Server) Remove() error { return errors.Join(s.Stop(), os.RemoveAll(s.Dir)) }
 

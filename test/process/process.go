@@ -166,6 +166,16 @@ func Answers(url string) bool {
 // PID is the process id of the server.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
+// Ended reports whether the process has ended.
+func (s *Server) Ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Output is everything the server has printed so far.
 func (s *Server) Output() string { return s.log.String() }
 

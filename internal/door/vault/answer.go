@@ -68,8 +68,12 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		if resp.Err != nil {
-			h["Retry-After"] = []string{"1"}
+			h["Retry-After"] = []string{strconv.FormatInt(retryAfter(resp.Err), 10)}
 		}
+	}
+	if a := resp.Allowance; a != nil {
+		h["X-Ratelimit-Limit"], h["X-Ratelimit-Remaining"] = []string{strconv.FormatInt(a.Limit, 10)}, []string{strconv.FormatInt(a.Remaining, 10)}
+		h["X-Ratelimit-Reset"] = []string{strconv.FormatInt(a.Reset, 10)}
 	}
 	if !deadline(http.NewResponseController(w).SetWriteDeadline, d.now().Add(writeTime+time.Duration(len(body)/writeRate)*time.Second)) {
 		return false // the connection is gone
@@ -90,6 +94,15 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 		err = http.NewResponseController(w).Flush()
 	}
 	return err == nil
+}
+
+// retryAfter is when to try again, in whole seconds: one at least.
+func retryAfter(err error) int64 {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return 1
+	}
+	return int64(max((e.RetryAfter+time.Second-1)/time.Second, 1))
 }
 
 // render is the status and body of an answer.

@@ -17,5 +17,9 @@ func pages() []reference.Page {
 		{Name: "secret-kv-v2", Title: "KV version 2", Mount: reference.Mount{Path: "secret/", Type: "kv", Options: map[string]string{"version": "2"}}},
 
 		// Auth methods.
+		{Name: "auth-ldap", Title: "LDAP", Mount: reference.Mount{Path: "auth/ldap/", Type: "ldap"}},
+		{Name: "auth-jwt", Title: "JWT", Mount: reference.Mount{Path: "auth/jwt/", Type: "jwt"}},
+		{Name: "auth-oidc", Title: "OIDC", Mount: reference.Mount{Path: "auth/oidc/", Type: "oidc"}},
+		{Name: "auth-cert", Title: "Client certificates", Mount: reference.Mount{Path: "auth/cert/", Type: "cert"}},
 	}
 }

@@ -48,10 +48,6 @@ func later() []exception {
 		{"", "/v1/sys/quotas/", "", "quotas"},
 		{"", "/v1/sys/mfa/", "", "multi-factor authentication"},
 		{"", "/v1/sys/locked-users", "", "users that are locked out of their auth methods"},
-		{"", "/v1/sys/namespaces/api-lock/", "", "namespaces that are locked or sealed"},
-		{"", "/v1/sys/namespaces/{path}/", "", "namespaces that are locked or sealed"},
-		{"", "/v1/sys/namespaces/{path}", "seal", "namespaces that are locked or sealed"},
-		{"", "/v1/sys/namespaces/{path}", "pgp_keys", "namespaces that are locked or sealed"},
 	}
 }
 

@@ -201,35 +201,6 @@ func TestAllRestart(t *testing.T) {
 	}
 }
 
-// remove has a remove a member. A request that was made while that one was still taken for
-// the leader is lost with it, and waits in vain: then it is made again, as it is until
-// etcd takes the two that are left for healthy.
-func (f *fleet) remove(ctx context.Context, id uint64) {
-	f.Helper()
-	a := f.members["a"]
-	there := func() bool {
-		for _, m := range a.etcd.Server.Cluster().Members() {
-			if uint64(m.ID) == id {
-				return true
-			}
-		}
-		return false
-	}
-	for range 20 {
-		soon, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := a.Remove(soon, id)
-		cancel()
-		if !there() {
-			return
-		}
-		f.Logf("removing the member: %v", err)
-		if err := pause(ctx, 500*time.Millisecond); err != nil {
-			break
-		}
-	}
-	f.Fatal("the member is not removed")
-}
-
 // TestReplaced loses a member's data, is refused, replaces it under another URL, and
 // moves a member to another URL.
 func TestReplaced(t *testing.T) {
@@ -247,7 +218,9 @@ func TestReplaced(t *testing.T) {
 	if err := f.tryStart(ctx, "c"); !errors.Is(err, errGone) {
 		t.Fatalf("a member that lost its data: %v", err)
 	}
-	f.remove(ctx, lost)
+	if err := f.members["a"].Remove(ctx, lost); err != nil {
+		t.Fatal(err)
+	}
 	err := f.tryStart(ctx, "c")
 	for range 50 { // until the other member, which may be asked too, has heard of the removal
 		if !errors.Is(err, errGone) {

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
@@ -191,36 +190,4 @@ func (m *Member) Members(ctx context.Context) ([]Info, error) {
 		})
 	}
 	return out, nil
-}
-
-// settle is how long etcd may need after a change of members before it takes another:
-// it wants to have been connected to all of them for five seconds.
-const settle = 15 * time.Second
-
-// Add makes room for a member at a URL. It is part of the cluster from then on, and
-// is started next, with an empty directory and with the URL in its configuration.
-func (m *Member) Add(ctx context.Context, url string) error {
-	if _, err := peerURL(url, m.cfg.Plain); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, settle)
-	defer cancel()
-	for {
-		_, err := m.client.MemberAdd(ctx, []string{url})
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(rpctypes.Error(err), rpctypes.ErrUnhealthy) || pause(ctx, askPause) != nil {
-			return fmt.Errorf("adding a member: %w", err)
-		}
-	}
-}
-
-// Remove takes a member out of the cluster, for ever: what it has in its directory
-// is of no more use.
-func (m *Member) Remove(ctx context.Context, id uint64) error {
-	if _, err := m.client.MemberRemove(ctx, id); err != nil {
-		return fmt.Errorf("removing a member: %w", err)
-	}
-	return nil
 }

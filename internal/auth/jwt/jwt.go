@@ -1,0 +1,122 @@
+// Package jwt owns the auth methods jwt and oidc: logins with a signed token
+// (RFC 7519) that an issuer has given to a machine, and logins of people through
+// an OpenID provider, by a browser or by the device flow (RFC 8628). Both are one
+// method under two names.
+//
+// What is kept lies in rows of the mount: the configuration, roles, the issuer's
+// keys with the time they were fetched, and logins that are under way, in a fixed
+// number of places. Nothing is kept between calls otherwise.
+package jwt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Bounds of what callers, roles and issuers say.
+const (
+	maxToken    = 32 << 10 // of a token, in bytes
+	maxValues   = 5000     // of a token's claims, or of an issuer's answer
+	maxKeys     = 100      // of an issuer
+	maxGroups   = 1000     // that a login is in
+	maxName     = 512      // of a user or a group, in bytes
+	maxMetadata = 1 << 10  // of one value that becomes metadata, in bytes
+	maxList     = 200      // entries of a list or map of a role or the configuration
+)
+
+// engine is the method. It keeps nothing.
+type engine struct{}
+
+// Engine is the row for the table of auth methods of the method under the name jwt. It returns an error when a
+// declaration is wrong.
+func Engine() (api.Engine, error) { return build("jwt", "Logins with signed tokens (JWT).") }
+
+// OIDC is the same method under the name oidc.
+func OIDC() (api.Engine, error) { return build("oidc", "Logins through an OpenID provider.") }
+
+func build(kind, description string) (api.Engine, error) {
+	eps, err := api.Bind(engine{}, []api.Route[engine]{
+		api.Handle(api.Read, "config", engine.readConfig),
+		api.Handle(api.Write, "config", engine.writeConfig),
+		api.Handle(api.Read, "role/{name}", engine.readRole),
+		api.Upsert("role/{name}", engine.writeRole, engine.hasRole),
+		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.Write, "login", engine.login, api.Public),
+	})
+	if err != nil {
+		return api.Engine{}, fmt.Errorf("%s: %w", kind, err)
+	}
+	return api.Engine{Type: kind, Auth: true, Description: description, Endpoints: eps, Renew: engine{}.renew}, nil
+}
+
+// load reads a row; false when there is none.
+func load(ctx context.Context, s store.Reader, key string, into any) (bool, error) {
+	e, err := s.Get(ctx, key)
+	if err != nil || !e.Exists() {
+		return false, err
+	}
+	return true, decode(e.Value, into)
+}
+
+func decode(b []byte, into any) error {
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("jwt: a row cannot be read: %w", store.ErrCorrupt)
+	}
+	return nil
+}
+
+// take reads a row as part of a transaction; false when there is none.
+func take(tx *store.Tx, key string, into any) (bool, error) {
+	e, err := tx.Get(key)
+	if err != nil || !e.Exists() {
+		return false, err
+	}
+	return true, decode(e.Value, into)
+}
+
+// put writes a row as part of a transaction.
+func put(tx *store.Tx, key string, row any) error {
+	b, err := json.Marshal(row)
+	if err != nil {
+		return fmt.Errorf("jwt: encode row: %w", err)
+	}
+	tx.Put(key, b)
+	return nil
+}
+
+// plain reports whether a name that an issuer gives can stand for somebody: two
+// that look alike, but for what is not seen, would be two.
+func plain(name string) bool {
+	return name != "" && len(name) <= maxName && utf8.ValidString(name) && strings.TrimSpace(name) == name &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// set changes a setting when it was sent.
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+// near reports whether a moment lies within a span before now, or a little after it: the
+// clocks of nodes differ.
+func near(then, now time.Time, span time.Duration) bool {
+	age := now.Sub(then)
+	return age < span && age > -time.Minute
+}
+
+func full[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,245 @@
+package jwt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// LoginRequest logs in with a token.
+type LoginRequest struct {
+	JWT  api.Secret `json:"jwt"`                // The token.
+	Role api.Name   `json:"role" audit:"clear"` // The role to log in by; the configuration's default when absent.
+}
+
+// LoginRole is the role that the login names.
+func (q *LoginRequest) LoginRole() string { return string(q.Role) }
+
+// person is who a token speaks of, in terms of a role.
+type person struct {
+	Name     string            `json:"name"`
+	Groups   []string          `json:"groups,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"` // without the role's name
+}
+
+// private is what a renewal looks at again.
+type private struct {
+	Role string `json:"role"`
+	CEL  []byte `json:"cel,omitempty"` // hash of the role in CEL that made the token; nil: the role is another
+}
+
+// errLogin is the one answer for a role that does not exist and a token that the role
+// does not want. Why is told to nobody: anybody can have a token of a public issuer.
+func errLogin(why error) *api.Error {
+	return &api.Error{Kind: api.Invalid, Message: "error validating claims: there is no such role, or it does not let this token in",
+		Hint: "compare what the token says with what the role wants", Err: why}
+}
+
+// errToken tells what is wrong with a token that is wrong for any role.
+func errToken(why error) error {
+	var known *api.Error
+	if errors.As(why, &known) {
+		return why
+	}
+	return api.Errorf(api.Invalid, "error validating token: %v", why)
+}
+
+// login exchanges a signed token for one of ours.
+func (engine) login(c *api.Call, req *LoginRequest) (*api.Auth, error) {
+	cfg, err := configured(c)
+	if err != nil {
+		return nil, err
+	}
+	name := string(req.Role)
+	if name == "" {
+		name = cfg.DefaultRole
+	}
+	switch {
+	case name == "":
+		return nil, api.Errorf(api.Invalid, "missing role")
+	case req.JWT.Empty():
+		return nil, api.Errorf(api.Invalid, "missing jwt")
+	}
+	r, err := roleOf(c, c.Store, name)
+	if err != nil {
+		return nil, err
+	}
+	said, err := cfg.accept(c, req.JWT.Reveal(), r)
+	if err != nil {
+		return nil, errToken(err)
+	}
+	if r == nil || r.Type != typeJWT {
+		return nil, errLogin(errors.New("no such role"))
+	}
+	who, err := r.admit(said, cfg)
+	if err != nil {
+		return nil, errLogin(err)
+	}
+	return r.auth(c, name, who)
+}
+
+// accept checks what is the same for all roles: the signature, the issuer and the times. The
+// times are a role's in that it says how far clocks may differ.
+func (cfg *config) accept(c *api.Call, raw string, r *role) (claims, error) {
+	var l leeways
+	if r != nil {
+		l = r.Leeways
+	}
+	said, err := cfg.read(c, raw, cfg.allowed(algorithms()))
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.issued(c, said); err != nil {
+		return nil, err
+	}
+	if err := l.valid(said, c.Now); err != nil {
+		return nil, err
+	}
+	if r != nil && r.MaxAge > 0 {
+		return said, said.recent(r.MaxAge, l.ClockSkew, c.Now)
+	}
+	return said, nil
+}
+
+// issued checks who a token says that it is from.
+func (cfg *config) issued(c *api.Call, said claims) error {
+	want := cfg.BoundIssuer
+	if want == "" && cfg.DiscoveryURL != "" {
+		is, err := cfg.current(c)
+		if err != nil {
+			return err
+		}
+		if is.Meta == nil {
+			return errAsking()
+		}
+		want = is.Meta.Issuer
+	}
+	if want != "" && said.text("iss") != want {
+		return errors.New("it is from another issuer")
+	}
+	return nil
+}
+
+// admit judges a token by the role, and says who it is.
+func (r *role) admit(said claims, cfg *config) (*person, error) {
+	audiences, err := said.audiences()
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Type == typeJWT && len(r.Audiences) == 0 && len(audiences) > 0:
+		return nil, errors.New("audience claim found in JWT but no audiences bound to the role")
+	case len(r.Audiences) > 0 && !slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(r.Audiences, a) }):
+		return nil, errors.New("aud is none of the role's")
+	case r.Subject != "" && said.text("sub") != r.Subject:
+		return nil, errors.New("sub is not the role's")
+	}
+	if err := said.bound(numbers(r.Claims), r.ClaimsType == globMatch); err != nil {
+		return nil, err
+	}
+	return r.person(said, cfg)
+}
+
+// person takes from a token who it is.
+func (r *role) person(said claims, cfg *config) (*person, error) {
+	var v any = said[r.User]
+	if r.UserPointer {
+		v = said.at(r.User)
+	}
+	name, ok := v.(string)
+	if !ok || !plain(name) {
+		return nil, errors.New("the claim that says who it is, is absent or no name")
+	}
+	who := &person{Name: name, Metadata: map[string]string{}}
+	for claim, target := range r.Mappings {
+		v := said.at(claim)
+		if v == nil {
+			continue
+		}
+		text, ok := v.(string)
+		if !ok || len(text) > maxMetadata {
+			return nil, errors.New("a claim that becomes metadata is no text, or too long")
+		}
+		who.Metadata[target] = text
+	}
+	var err error
+	who.Groups, err = r.groups(said, cfg)
+	return who, err
+}
+
+// groups takes from a token which groups the login is in.
+func (r *role) groups(said claims, cfg *config) ([]string, error) {
+	if r.Groups == "" {
+		return nil, nil
+	}
+	v := said.at(r.Groups)
+	if text, ok := v.(string); ok && cfg.Provider["provider"] == "secureauth" {
+		v = anys(strings.Split(text, ","))
+	}
+	list, ok := listed(v)
+	if !ok || len(list) > maxGroups {
+		return nil, errors.New("the claim that lists groups is absent, no list, or too long")
+	}
+	var out []string
+	for _, g := range list {
+		name, ok := g.(string)
+		if name = strings.TrimSpace(name); !ok || name != "" && !plain(name) {
+			return nil, errors.New("a group is no name")
+		}
+		if name != "" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+func anys(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
+}
+
+// auth is the answer to a login by the role.
+func (r *role) auth(c *api.Call, name string, who *person) (*api.Auth, error) {
+	metadata := maps.Clone(who.Metadata)
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	metadata["role"] = name
+	out := r.Auth()
+	out.Metadata, out.DisplayName, out.GroupAliases = metadata, displayName(c, who.Name), who.Groups
+	out.Alias = &api.Alias{Name: who.Name, Metadata: metadata}
+	var err error
+	out.Private, err = json.Marshal(private{Role: name})
+	return out, err
+}
+
+// displayName is how the audit log calls a login: after its mount.
+func displayName(c *api.Call, name string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(c.Mount.Path, "auth/"), "/", "-") + name
+}
+
+// renew looks again whether the role is still there, and lets whoever asks renew.
+func (e engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
+	var p private
+	if err := json.Unmarshal(s.Private, &p); err != nil {
+		return nil, fmt.Errorf("jwt: what a token keeps cannot be read: %w", err)
+	}
+	r, err := roleOf(c, c.Store, p.Role)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return nil, api.Errorf(api.Invalid, "the role does not exist any more, not renewing")
+	case !api.Within(c.Remote, r.BoundCIDRs):
+		return nil, api.ErrDenied()
+	}
+	return r.Auth(), nil
+}

@@ -1,0 +1,258 @@
+package jwt
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+func TestLogin(t *testing.T) {
+	s := static(t, m{"groups_claim": "/realm/roles", "claim_mappings": m{"team": "squad", "/realm/name": "realm"}, "token_ttl": "10m",
+		"bound_claims": m{"team": []string{"red", "blue"}}})
+	got, err := s.login("R", token(t, m{"team": "blue", "realm": m{"roles": []string{"b", "a", "b"}, "name": "x"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"role": "r", "squad": "blue", "realm": "x"}
+	if got.Alias.Name != "alice" || got.DisplayName != "jwt-alice" || got.TTL != 10*time.Minute || !slices.Equal(got.TokenPolicies, []string{"dev"}) ||
+		!slices.Equal(got.GroupAliases, []string{"a", "b"}) || !maps.Equal(got.Metadata, want) || !maps.Equal(got.Alias.Metadata, want) {
+		t.Errorf("%+v, alias %+v", got, got.Alias)
+	}
+}
+
+// TestClaimsOfARole holds tokens against what roles want: what is not wanted, is absent or of
+// another type is refused.
+func TestClaimsOfARole(t *testing.T) {
+	for name, c := range map[string]struct {
+		role, token m
+		ok          bool
+	}{
+		"as it is":                      {nil, nil, true},
+		"subject":                       {m{"bound_subject": "alice"}, nil, true},
+		"other subject":                 {m{"bound_subject": "bob"}, nil, false},
+		"subject by case":               {m{"bound_subject": "Alice"}, nil, false},
+		"subject is a list":             {m{"bound_subject": "alice"}, m{"sub": []string{"alice"}}, false},
+		"claim":                         {m{"bound_claims": m{"a": "x"}}, m{"a": "x"}, true},
+		"claim absent":                  {m{"bound_claims": m{"a": "x"}}, nil, false},
+		"claim null":                    {m{"bound_claims": m{"a": "x"}}, m{"a": []any{nil}}, false},
+		"one of a list":                 {m{"bound_claims": m{"a": "x"}}, m{"a": []string{"w", "x"}}, true},
+		"empty list":                    {m{"bound_claims": m{"a": "x"}}, m{"a": []string{}}, false},
+		"nested list":                   {m{"bound_claims": m{"a": "x"}}, m{"a": [][]string{{"x"}}}, false},
+		"object":                        {m{"bound_claims": m{"a": "x"}}, m{"a": m{"x": "x"}}, false},
+		"both claims":                   {m{"bound_claims": m{"a": "x", "b": "y"}}, m{"a": "x", "b": "z"}, false},
+		"truth":                         {m{"bound_claims": m{"a": true}}, m{"a": true}, true},
+		"untruth":                       {m{"bound_claims": m{"a": true}}, m{"a": false}, false},
+		"truth as text":                 {m{"bound_claims": m{"a": true}}, m{"a": "true"}, false},
+		"number":                        {m{"bound_claims": m{"a": 5}}, m{"a": 5}, true},
+		"number as text":                {m{"bound_claims": m{"a": 5}}, m{"a": "5"}, false},
+		"fraction is not cut":           {m{"bound_claims": m{"a": 5}}, m{"a": 5.9}, false},
+		"number otherwise":              {m{"bound_claims": m{"a": 5}}, m{"a": 5.0}, true},
+		"large numbers differ":          {m{"bound_claims": m{"a": 9007199254740993}}, m{"a": 9007199254740992}, false},
+		"glob":                          {m{"bound_claims_type": "glob", "bound_claims": m{"a": "repo:org/*:ref"}}, m{"a": "repo:org/app:ref"}, true},
+		"glob matches no other":         {m{"bound_claims_type": "glob", "bound_claims": m{"a": "repo:org/*:ref"}}, m{"a": "repo:other/app:ref"}, false},
+		"star of a token is none":       {m{"bound_claims_type": "glob", "bound_claims": m{"a": "x"}}, m{"a": "*"}, false},
+		"star without glob":             {m{"bound_claims": m{"a": "*"}}, m{"a": "x"}, false},
+		"glob wants texts":              {m{"bound_claims_type": "glob", "bound_claims": m{"a": "5*"}}, m{"a": 51}, false},
+		"pointer":                       {m{"bound_claims": m{"/a/0/b~1c": "x"}}, m{"a": []any{m{"b/c": "x"}}}, true},
+		"pointer past the end":          {m{"bound_claims": m{"/a/1": "x"}}, m{"a": []any{"x"}}, false},
+		"pointer with a leading zero":   {m{"bound_claims": m{"/a/00": "x"}}, m{"a": []any{"x"}}, false},
+		"user is a number":              {nil, m{"sub": 7}, false},
+		"user is empty":                 {nil, m{"sub": ""}, false},
+		"user ends in space":            {nil, m{"sub": "alice "}, false},
+		"user has what is not seen":     {nil, m{"sub": "ali\u200bce"}, false},
+		"user is too long":              {nil, m{"sub": strings.Repeat("a", maxName+1)}, false},
+		"user by pointer":               {m{"user_claim": "/a/b", "user_claim_json_pointer": true}, m{"a": m{"b": "x"}}, true},
+		"user that begins with a slash": {m{"user_claim": "/a/b"}, m{"a": m{"b": "x"}}, false},
+		"groups absent":                 {m{"groups_claim": "groups"}, nil, false},
+		"groups are numbers":            {m{"groups_claim": "groups"}, m{"groups": []int{1}}, false},
+		"groups too many":               {m{"groups_claim": "groups"}, m{"groups": make([]string, maxGroups+1)}, false},
+		"metadata is no text":           {m{"claim_mappings": m{"a": "b"}}, m{"a": 1}, false},
+		"metadata absent":               {m{"claim_mappings": m{"a": "b"}}, nil, true},
+		"metadata too long":             {m{"claim_mappings": m{"a": "b"}}, m{"a": strings.Repeat("a", maxMetadata+1)}, false},
+		"role for people":               {m{"role_type": "oidc", "allowed_redirect_uris": "https://a.example/"}, nil, false},
+	} {
+		s := static(t, c.role)
+		_, err := s.login("r", token(t, c.token))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "no such role") {
+			t.Errorf("%s: the answer tells that the role is there: %v", name, err)
+		}
+	}
+}
+
+// TestCVE_2024_5798 holds audiences of tokens against those of roles.
+func TestCVE_2024_5798(t *testing.T) {
+	for name, c := range map[string]struct {
+		role, aud any
+		ok        bool
+	}{
+		"text":                   {"strongroom", "strongroom", true},
+		"one of a list":          {"strongroom", []string{"other", "strongroom"}, true},
+		"one of the role's":      {"other,strongroom", "strongroom", true},
+		"another":                {"strongroom", "other", false},
+		"by case":                {"strongroom", "Strongroom", false},
+		"part":                   {"strongroom", "strong", false},
+		"more":                   {"strongroom", "strongroom.evil.example", false},
+		"star":                   {"strongroom", "*", false},
+		"empty text":             {"strongroom", "", false},
+		"empty list":             {"strongroom", []string{}, false},
+		"absent":                 {"strongroom", nil, false},
+		"list in a list":         {"strongroom", []any{[]string{"strongroom"}}, false},
+		"number":                 {"strongroom", 1, false},
+		"list with a number":     {"strongroom", []any{"strongroom", 1}, false},
+		"role wants none":        {nil, "strongroom", false},
+		"role wants none, list":  {nil, []string{"strongroom"}, false},
+		"neither":                {nil, nil, true},
+		"role wants none, empty": {nil, []string{}, true},
+	} {
+		s := static(t, m{"bound_audiences": c.role, "bound_subject": "alice"})
+		if _, err := s.login("r", token(t, m{"aud": c.aud})); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := newSite(t)
+	for _, list := range []any{[]string{""}, []string{"a", ""}} {
+		s.refused(api.Write, "role/r", with(m{"bound_audiences": list}), api.Invalid, "bound_audiences")
+	}
+}
+
+func TestTimesOfAToken(t *testing.T) {
+	at := func(d time.Duration) int64 { return epoch.Add(d).Unix() }
+	none := m{"iat": nil, "exp": nil}
+	for name, c := range map[string]struct {
+		role, token m
+		ok          bool
+	}{
+		"none at all":                 {nil, none, false},
+		"expired within the skew":     {nil, m{"exp": at(-59 * time.Second)}, true},
+		"expired":                     {nil, m{"exp": at(-60 * time.Second)}, false},
+		"expired, without skew":       {m{"clock_skew_leeway": "-1s"}, m{"exp": at(0)}, false},
+		"about to, without skew":      {m{"clock_skew_leeway": -1}, m{"exp": at(time.Second)}, true},
+		"a longer skew":               {m{"clock_skew_leeway": 120}, m{"exp": at(-119 * time.Second)}, true},
+		"not yet":                     {nil, m{"nbf": at(61 * time.Second)}, false},
+		"not yet, within the skew":    {nil, m{"nbf": at(60 * time.Second)}, true},
+		"issued in the future":        {nil, m{"iat": at(61 * time.Second)}, false},
+		"iat alone":                   {nil, m{"exp": nil, "iat": at(-209 * time.Second)}, true},
+		"iat alone, too old":          {nil, m{"exp": nil, "iat": at(-210 * time.Second)}, false},
+		"iat alone, own leeway":       {m{"expiration_leeway": 600}, m{"exp": nil, "iat": at(-650 * time.Second)}, true},
+		"iat alone, no leeway":        {m{"expiration_leeway": -1}, m{"exp": nil, "iat": at(-60 * time.Second)}, false},
+		"nbf alone":                   {nil, m{"exp": nil, "iat": nil, "nbf": at(-100 * time.Second)}, true},
+		"exp alone, far":              {nil, m{"iat": nil, "exp": at(time.Hour)}, false},
+		"exp alone, near":             {nil, m{"iat": nil, "exp": at(200 * time.Second)}, true},
+		"exp is a text":               {nil, m{"exp": "9999999999"}, false},
+		"exp is null":                 {nil, m{"exp": []any{nil}}, false},
+		"exp is negative":             {nil, m{"exp": -1}, false},
+		"exp has a fraction":          {nil, m{"exp": float64(at(100*time.Second)) + 0.5}, true},
+		"age of the login":            {m{"max_age": 600}, m{"auth_time": at(-600 * time.Second)}, true},
+		"the login is too long ago":   {m{"max_age": 600}, m{"auth_time": at(-661 * time.Second)}, false},
+		"the login's time is unknown": {m{"max_age": 600}, nil, false},
+	} {
+		s := static(t, c.role)
+		if _, err := s.login("r", token(t, c.token)); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := static(t, nil)
+	for _, exp := range []string{"1e400", "1e30", "99999999999999999999999999999999999", "-0", "0"} {
+		raw := sign(t, "RS256", keyring().rsa, "", `{"iss":"https://issuer.example","sub":"alice","aud":"strongroom","exp":`+exp+`}`)
+		if _, err := s.login("r", raw); err == nil {
+			t.Errorf("exp %s was let in", exp)
+		}
+	}
+}
+
+// TestWhatARoleMayNotBe checks the limits of roles.
+func TestWhatARoleMayNotBe(t *testing.T) {
+	s := newSite(t)
+	for says, role := range map[string]m{
+		"role_type":                 with(m{"role_type": "x"}),
+		"user_claim":                with(m{"user_claim": nil}),
+		"bound constraint":          with(m{"bound_audiences": nil}),
+		"allowed_redirect_uris":     with(m{"role_type": nil}),
+		"bound_claims_type":         with(m{"bound_claims_type": "regex"}),
+		"bound_claims:":             with(m{"bound_claims": m{"a": m{"b": 1}}}),
+		"glob":                      with(m{"bound_claims": m{"a": 1}, "bound_claims_type": "glob"}),
+		"claim_mappings":            with(m{"claim_mappings": m{"a": "role"}}),
+		"same metadata":             with(m{"claim_mappings": m{"a": "x", "b": "x"}}),
+		"callback_mode":             with(m{"callback_mode": "x"}),
+		"token_policies":            with(m{"token_policies": " ROOT"}),
+		"verbose_oidc_logging":      with(m{"verbose_oidc_logging": true}),
+		"oauth2_metadata":           with(m{"oauth2_metadata": "access_token"}),
+		"oidc_disable_confirmation": with(m{"oidc_disable_confirmation": true}),
+		"max_age":                   with(m{"max_age": -5}),
+		"clock_skew_leeway":         with(m{"clock_skew_leeway": "1h"}),
+		"https://":                  with(m{"allowed_redirect_uris": "http://evil.example/"}),
+		"an address":                with(m{"allowed_redirect_uris": "https://u:p@evil.example/"}),
+		"token_policies_template":   with(m{"token_policies_template_claims": true}),
+		"poll_interval":             with(m{"poll_interval": 100000}),
+	} {
+		s.refused(api.Write, "role/r", role, api.Invalid, says)
+	}
+	if r, err := s.do(api.Read, "role/r", nil); api.KindOf(err) != api.NotFound {
+		t.Errorf("a refused role is there: %v, %v", r, err)
+	}
+}
+
+func TestRolesAreKept(t *testing.T) {
+	s := newSite(t)
+	s.must(api.Write, "role/R", with(m{"bound_claims": m{"n": 9007199254740993}, "ttl": "5m"}))
+	s.must(api.Write, "role/r", m{"bound_subject": "x"})
+	s.must(api.Write, "role/b", with(nil))
+	got := s.must(api.Read, "role/r", nil).(*RoleAnswer)
+	if string(got.BoundClaims) != `{"n":9007199254740993}` || got.BoundSubject != "x" || got.UserClaim != "sub" ||
+		got.RoleType != "jwt" || got.TokenTTL.Std() != 5*time.Minute || got.CallbackMode != "client" {
+		t.Errorf("%+v %s", got, got.BoundClaims)
+	}
+	if keys := s.must(api.List, "role", nil).(*api.Keys).Keys; !slices.Equal(keys, []string{"b", "r"}) {
+		t.Errorf("the list has %v", keys)
+	}
+	s.must(api.Delete, "role/R", nil)
+	if _, err := s.do(api.Read, "role/r", nil); api.KindOf(err) != api.NotFound {
+		t.Errorf("the role is still there: %v", err)
+	}
+}
+
+// TestRenewal asks again: the role may be gone, or let in from elsewhere.
+func TestRenewal(t *testing.T) {
+	s := static(t, nil)
+	a, err := s.login("r", token(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew := func() (*api.Auth, error) {
+		return s.engine.Renew(s.call(), &api.Session{Private: a.Private, Policies: []string{"default", "dev"}})
+	}
+	s.must(api.Write, "role/r", m{"token_max_ttl": "1h", "token_policies": "ops"})
+	if got, err := renew(); err != nil || got.MaxTTL != time.Hour || !slices.Equal(got.TokenPolicies, []string{"ops"}) {
+		t.Errorf("a renewal answers %+v, %v", got, err)
+	}
+	s.must(api.Write, "role/r", m{"token_bound_cidrs": "10.0.0.0/8"})
+	if _, err := renew(); api.KindOf(err) != api.Denied {
+		t.Errorf("from elsewhere: %v", err)
+	}
+	s.must(api.Delete, "role/r", nil)
+	if _, err := renew(); api.KindOf(err) != api.Invalid {
+		t.Errorf("without a role: %v", err)
+	}
+	if _, err := s.engine.Renew(s.call(), &api.Session{}); err == nil {
+		t.Error("a token that nobody knows of was renewed")
+	}
+}
+
+// TestNobodyLearnsWhichRolesThereAre compares the answers to who has a token of the issuer, and to who has none.
+func TestNobodyLearnsWhichRolesThereAre(t *testing.T) {
+	s := static(t, m{"bound_subject": "somebody else", "clock_skew_leeway": 300})
+	for name, jwt := range map[string]string{"good": token(t, nil), "expired": token(t, m{"exp": epoch.Add(-time.Hour).Unix()}), "not one": "x.y.z"} {
+		_, there := s.login("r", jwt)
+		_, absent := s.login("no-such-role", jwt)
+		if there == nil || absent == nil || there.Error() != absent.Error() || api.KindOf(there) != api.KindOf(absent) {
+			t.Errorf("%s token: %v and %v", name, there, absent)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package barrier
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// A namespace that can be sealed has its seed twice: wrapped by the key ring, as any
+// has, while it is open, and under a key that its holders share, always. Sealing takes
+// the first away, and unsealing puts it back. Namespaces below it that cannot be sealed
+// themselves have their seeds wrapped by its key, too.
+
+// sealedMark is what the key row of a sealed namespace holds.
+const sealedMark = "\x00sealed"
+
+// aboveMark begins the key row of a namespace whose seed is wrapped by another's key:
+// mark | id of the other | 0 | message.
+const aboveMark = "\x00below\x00"
+
+const namespaceSlotPrefix = "core/ns-seal/"
+
+// NamespaceSlotKey is where, in the store below, a namespace's seed lies under the key
+// that its holders share.
+func NamespaceSlotKey(id string) string { return namespaceSlotPrefix + id }
+
+// ErrNotSealable says that nobody holds shares of a namespace's key.
+var ErrNotSealable = errors.New("barrier: the namespace cannot be sealed")
+
+// cutAbove takes a key row apart: what comes before the message, and the id that it
+// names; both empty when the seed takes no other key.
+func cutAbove(value []byte) (mark, above string, message []byte) {
+	rest, ok := bytes.CutPrefix(value, []byte(aboveMark))
+	id, message, cut := bytes.Cut(rest, []byte{0})
+	if !ok || !cut {
+		return "", "", value
+	}
+	return string(value[:len(value)-len(message)]), string(id), message
+}
+
+// sealSeed is the key row of a namespace.
+func (s *session) sealSeed(ctx context.Context, id, above string, seed []byte) ([]byte, error) {
+	key := namespaceKey(id)
+	if above == "" {
+		return s.sealWrapped(ctx, labelNamespace, key, seed)
+	}
+	k, err := s.purpose(ctx, above, labelBelow)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := k.Seal(seed, key)
+	if err != nil {
+		return nil, err
+	}
+	outer, err := s.sealWrapped(ctx, labelNamespace, key, inner)
+	return append([]byte(aboveMark+above+"\x00"), outer...), err
+}
+
+// openSeed opens a key row; the caller wipes the seed.
+func (s *session) openSeed(ctx context.Context, e store.Entry) (seed []byte, above string, err error) {
+	_, above, e.Value = cutAbove(e.Value)
+	if seed, err = s.openWrapped(ctx, labelNamespace, e); err != nil || above == "" {
+		return seed, "", err
+	}
+	// One that can be sealed takes no other's key: a row that says so could name itself.
+	over, err := s.phys.Get(ctx, namespaceKey(above))
+	if err != nil {
+		return nil, "", fmt.Errorf("barrier: reading a namespace key: %w", err)
+	}
+	if mark, _, _ := cutAbove(over.Value); mark != "" {
+		return nil, "", &DamagedError{Key: e.Key, Reason: "it names a namespace that cannot be sealed"}
+	}
+	k, err := s.purpose(ctx, above, labelBelow)
+	if err != nil {
+		return nil, "", err
+	}
+	seed, err = k.Open(seed, e.Key)
+	return seed, above, damaged(e.Key, err)
+}
+
+// ShareNamespace makes a namespace one that can be sealed, or gives it new holders: wrap
+// makes the value of the row at NamespaceSlotKey of the namespace's seed, which it must
+// not keep. It returns ErrNamespaceSealed, or ErrNoNamespace, when the seed is not at hand.
+func (b *Barrier) ShareNamespace(ctx context.Context, id string, wrap func(seed []byte) ([]byte, error)) error {
+	s, err := b.currentFor(id)
+	if err != nil {
+		return err
+	}
+	var slot, row []byte
+	e, err := s.phys.Get(ctx, namespaceKey(id))
+	if err == nil {
+		err = Erasing(func() error {
+			seed, _, err := s.loadSeed(ctx, id)
+			if err != nil {
+				return err
+			}
+			defer clear(seed)
+			if slot, err = wrap(seed); err != nil {
+				return err
+			}
+			row, err = s.sealSeed(ctx, id, "", seed)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	_, err = s.phys.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}}, []store.Write{{Key: NamespaceSlotKey(id), Value: slot}, {Key: e.Key, Value: row}})
+	if err != nil {
+		return fmt.Errorf("barrier: writing a namespace's key slot: %w", err)
+	}
+	return nil
+}
+
+// NamespaceSlot is the row at NamespaceSlotKey, and whether the namespace is sealed. It
+// returns ErrNotSealable when there is none.
+func (b *Barrier) NamespaceSlot(ctx context.Context, id string) (slot store.Entry, sealed bool, err error) {
+	s, err := b.currentFor(id)
+	if err != nil {
+		return slot, false, err
+	}
+	if slot, err = s.phys.Get(ctx, NamespaceSlotKey(id)); err != nil {
+		return slot, false, fmt.Errorf("barrier: reading a namespace's key slot: %w", err)
+	}
+	if !slot.Exists() {
+		return slot, false, ErrNotSealable
+	}
+	row, err := s.phys.Get(ctx, namespaceKey(id))
+	return slot, string(row.Value) == sealedMark, err
+}
+
+// SealNamespace takes a namespace's key, and with it those of the namespaces below that
+// take it, away from all nodes: this one at once, others as soon as they see the commit.
+// Sealing twice is no error. Copies of the store made before hold the key still, wrapped
+// by the key ring.
+func (b *Barrier) SealNamespace(ctx context.Context, id string) error {
+	s, err := b.currentFor(id)
+	if err != nil {
+		return err
+	}
+	slot, sealed, err := b.NamespaceSlot(ctx, id)
+	if err != nil || sealed {
+		return err
+	}
+	row, err := s.phys.Get(ctx, namespaceKey(id))
+	switch {
+	case err != nil:
+		return fmt.Errorf("barrier: reading a namespace key: %w", err)
+	case !row.Exists() || string(row.Value) == dropped:
+		return fmt.Errorf("%w: %q", ErrNoNamespace, id)
+	}
+	_, err = s.phys.Commit(ctx, []store.Check{{Key: slot.Key, Rev: slot.Rev}, {Key: row.Key, Rev: row.Rev}},
+		[]store.Write{{Key: row.Key, Value: []byte(sealedMark)}})
+	if err != nil {
+		return fmt.Errorf("barrier: sealing a namespace: %w", err)
+	}
+	s.evict(id)
+	return nil
+}
+
+// UnsealNamespace puts a sealed namespace's key back: open makes the seed of the row at
+// NamespaceSlotKey, and it is wiped afterwards. It does nothing when the namespace is open.
+func (b *Barrier) UnsealNamespace(ctx context.Context, id string, open func(slot store.Entry) (seed []byte, err error)) error {
+	s, err := b.currentFor(id)
+	if err != nil {
+		return err
+	}
+	slot, sealed, err := b.NamespaceSlot(ctx, id)
+	if err != nil || !sealed {
+		return err
+	}
+	row, err := s.phys.Get(ctx, namespaceKey(id))
+	if err != nil {
+		return fmt.Errorf("barrier: reading a namespace key: %w", err)
+	}
+	if string(row.Value) != sealedMark {
+		return nil
+	}
+	var value []byte
+	err = Erasing(func() error {
+		seed, err := open(slot)
+		if err != nil {
+			return err
+		}
+		defer clear(seed)
+		value, err = s.sealSeed(ctx, id, "", seed)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = s.phys.Commit(ctx, []store.Check{{Key: slot.Key, Rev: slot.Rev}, {Key: row.Key, Rev: row.Rev}}, []store.Write{{Key: row.Key, Value: value}})
+	if err != nil {
+		return fmt.Errorf("barrier: unsealing a namespace: %w", err)
+	}
+	s.evict(id)
+	return nil
+}

@@ -1,0 +1,69 @@
+package etcd
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestWhatIsLogged pins at which level what etcd says is shown, and that no key is.
+func TestWhatIsLogged(t *testing.T) {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelError} {
+		var out bytes.Buffer
+		l := Zap(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))).Sugar()
+		l.Infow("elected")
+		l.Warnw("apply request took too long", "request", "a-key", "took", "1s")
+		l.With("key", "a-key").Warnw("slow fdatasync", "took", "2s")
+		l.Errorw("failed to open")
+		l.Errorw("failed to update storage version", "error", errors.New("schema: missing term information"))
+		l.Errorw("setting up serving from embedded etcd failed.", "error", net.ErrClosed)
+		l.Errorw("setting up serving from embedded etcd failed.", "error", errors.New("else"))
+		for text, at := range map[string]slog.Level{
+			"elected": slog.LevelDebug, "level=DEBUG msg=\"etcd: apply request took too long\" took=1s": slog.LevelDebug,
+			"level=WARN msg=\"etcd: slow fdatasync\" took=2s": slog.LevelWarn, "level=ERROR msg=\"etcd: failed to open\"": slog.LevelError,
+			"missing term": slog.LevelDebug, "closed network": slog.LevelDebug, "error=else": slog.LevelError,
+		} {
+			if got := strings.Contains(out.String(), text); got != (at >= level) {
+				t.Errorf("at level %v %q is shown: %v", level, text, got)
+			}
+		}
+		if strings.Contains(out.String(), "a-key") {
+			t.Errorf("a key is logged: %s", out.String())
+		}
+	}
+}
+
+// TestTelltalesAreSaid looks each warning that stays one up in etcd's source: a new version
+// that says it in other words must not hide it.
+func TestTelltalesAreSaid(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "go.etcd.io/etcd/server/v3", "go.etcd.io/raft/v3").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source bytes.Buffer
+	for _, dir := range strings.Fields(string(out)) {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			source.Write(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range telltales() {
+		if !bytes.Contains(source.Bytes(), []byte(text)) {
+			t.Errorf("etcd does not say %q any more", text)
+		}
+	}
+}
