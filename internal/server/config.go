@@ -43,6 +43,7 @@ type Config struct {
 	UnusedEntityTTL time.Duration
 	Ignored         []string // settings that mean nothing here, to be told of
 	Telemetry       Telemetry
+	Lockout         map[string]*mount.Lockout // when accounts are locked for wrong credentials, by type of auth method; "all": of any
 
 	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
 	PolicyHeaders []string

@@ -200,6 +200,8 @@ func (r *reader) top(list *ast.ObjectList) {
 			r.blocks(it, 2, r.readAudit)
 		case "telemetry":
 			r.blocks(it, 0, r.readTelemetry)
+		case "user_lockout":
+			r.blocks(it, 1, r.readLockout)
 		default:
 			r.setting(it, key)
 		}

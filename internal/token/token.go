@@ -190,6 +190,9 @@ type Config struct {
 	System     Limits // of the server; zero fields: 768 hours
 	CacheSize  int    // tokens kept decoded; 0: 100,000
 
+	// Below are the namespaces below one whose rows can be read; optional: none.
+	Below func(ctx context.Context, nsID string) ([]string, error)
+
 	// Mount is the limits of the mount that made a token, for renewals; optional: System.
 	Mount func(ctx context.Context, t *Token) (Limits, error)
 	// Renewal is what the auth method says to the renewal of a token that its login
