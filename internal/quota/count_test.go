@@ -23,8 +23,8 @@ import (
 
 type noKeys struct{}
 
-func (noKeys) AddNamespace(context.Context, string) error  { return nil }
-func (noKeys) DropNamespace(context.Context, string) error { return nil }
+func (noKeys) AddNamespaceBelow(context.Context, string, string) error { return nil }
+func (noKeys) DropNamespace(context.Context, string) error             { return nil }
 
 // world is nodes on one store that count things: rows that hold their marks.
 type world struct {

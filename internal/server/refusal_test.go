@@ -17,7 +17,7 @@ func TestLoginsEndWithTheirMount(t *testing.T) {
 	w := startFor(t, Config{InMemory: true, DevRoot: api.NewSecret("root")})
 	c := &api.Call{Context: t.Context(), Now: time.Now(), Namespace: namespace.Root().API()}
 	gone := &token.Token{MountNamespace: namespace.RootID, MountID: "gone", Login: true, Policies: []string{"default"}}
-	if auth, err := w.house.renewLogin(c, gone, time.Hour); auth != nil || api.KindOf(err) != api.Denied {
+	if auth, err := w.house.Load().renewLogin(c, gone, time.Hour); auth != nil || api.KindOf(err) != api.Denied {
 		t.Errorf("renewed beyond its auth method: %v %v", auth, err)
 	}
 }
@@ -29,14 +29,14 @@ func TestTokensKeepToADamagedMount(t *testing.T) {
 	w, c, root, _ := furnished(t)
 	w.wants(200, "", root, "POST", "sys/namespaces/child", "")
 	w.wants(200, `"display_name"`, root, "GET", "child/auth/token/lookup-self", "")
-	if _, err := w.house.limits(t.Context(), &token.Token{NamespaceID: namespace.RootID, Path: "auth/token/create"}); err != nil {
+	if _, err := w.house.Load().limits(t.Context(), &token.Token{NamespaceID: namespace.RootID, Path: "auth/token/create"}); err != nil {
 		t.Fatal(err)
 	}
 	const row = "root/mount/at/auth/token/"
 	w = w.restartedOn(c, "d/"+row)
 	defer func() { w.end() }()
 	w.wants(500, row, root, "GET", "child/auth/token/lookup-self", "")
-	_, err := w.house.limits(t.Context(), &token.Token{NamespaceID: namespace.RootID, Path: "auth/token/create"})
+	_, err := w.house.Load().limits(t.Context(), &token.Token{NamespaceID: namespace.RootID, Path: "auth/token/create"})
 	if !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("the limits of a mount whose row is damaged: %v", err)
 	}
