@@ -112,6 +112,45 @@ func TestLoginThatIsNotAnswered(t *testing.T) {
 	}
 }
 
+// Nor does what was wrapped, in either form, with the token that stands for it.
+func TestWrappedAnswerThatIsNotSent(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour})
+	for _, path := range []string{"auth/lobby/login", "probe/thing/x"} {
+		for _, jwt := range []bool{false, true} {
+			r := request(api.Write, path, "")
+			if path != "auth/lobby/login" {
+				r = request(api.Read, path, f.root)
+			}
+			r.WrapTTL, r.WrapJWT = time.Minute, jwt
+			f.sink.breakOn("")
+			if control := f.gate.Serve(t.Context(), r); control.Wrap == nil || f.left(namespace.RootID+"/wrapping/") != 1 {
+				t.Fatalf("%s: %v", path, control.Err)
+			} else if err := f.house.Wrapping.Withdraw(&api.Call{Context: t.Context(), Now: time.Now(), Namespace: namespace.Root().API()}, control.Wrap); err != nil {
+				t.Fatal(err)
+			}
+			tokens := f.left(namespace.RootID + "/token/id/")
+			f.sink.breakOn("response")
+			if got := f.gate.Serve(t.Context(), r); got.Err == nil || got.Wrap != nil {
+				t.Fatalf("%s: was answered though its answer could not be written down", path)
+			}
+			if n, kept := f.left(namespace.RootID+"/token/id/"), f.left(namespace.RootID+"/wrapping/"); n != tokens || kept != 0 {
+				t.Errorf("%s: %d tokens are left, want %d, and %d answers", path, n, tokens, kept)
+			}
+		}
+	}
+}
+
+// left is how many rows there are below a prefix.
+func (f *fixture) left(prefix string) int {
+	f.t.Helper()
+	es, err := f.house.Data.List(f.t.Context(), store.Prefix(prefix))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return len(es)
+}
+
 // An address is judged as the client's, however it is written.
 func TestLoginFromAMappedAddress(t *testing.T) {
 	f := newFixture(t)

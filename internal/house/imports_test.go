@@ -69,6 +69,7 @@ func allowed() map[string][]string {
 		"test/process":                {},
 		"test/postgres":               {"test/process"},
 		"test/proxy":                  {},
+		"test/freeradius":             {"test/process"},
 		"test/slapd":                  {"test/process"},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
@@ -77,7 +78,7 @@ func allowed() map[string][]string {
 		"test/chaos":                  {"test/postgres", "test/process"},
 		"test/compat":                 {"test/process", "test/slapd"},
 		"test/compat/surface":         {"test/process"},
-		"test/script":                 {"test/process", "test/slapd"},
+		"test/script":                 {"test/freeradius", "test/process", "test/slapd"},
 		"test/readme":                 {"test/process"},
 	}
 }
@@ -145,6 +146,7 @@ func revealers() map[string]string {
 		"internal/audit":           "hashes tokens for its lines",
 		"internal/auth/jwt":        "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/auth/ldap":       "binds to the directory with passwords, and keeps that of its own account",
+		"internal/auth/radius":     "hides passwords and signs requests with the shared secret, which it keeps",
 		"internal/door/vault":      "writes a login's token into the answer",
 		"internal/gate":            "looks up the token that a request presents",
 		"internal/operator":        "answers unseal keys and the root token to who initialises",

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,10 +86,10 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Damaged: h.damaged, Seals: s.tenants, SealLater: s.dropLater(jobSealNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, Below: h.below, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = s.newIdentity(h, cache)
-	h.Tokens.Renewal = h.renewLogin
+	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
@@ -127,7 +128,7 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	}
 	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
-		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
+		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens, Spell: strings.ToLower},
 		{Type: "identity", Description: "Who is behind tokens: entities, aliases and groups.", Endpoints: persons},
 	}
 	for _, build := range mountable() {

@@ -17,6 +17,7 @@ import (
 // only reckons with what it is given.
 const unauthenticated = `
 update auth/cert/login
+update auth/kubernetes/login
 delete sys/generate-root
 delete sys/generate-root/attempt
 delete sys/rekey-recovery-key/init
@@ -59,6 +60,8 @@ update auth/cert/login
 update auth/jwt/login
 update auth/oidc/login
 update auth/ldap/login/{username...}
+update auth/radius/login
+update auth/radius/login/{urlusername}
 update auth/userpass/login/{username}
 `
 
