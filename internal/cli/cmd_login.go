@@ -25,6 +25,7 @@ func loginMethods() map[string]loginMethod {
 		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input."},
 		"userpass": password, "ldap": password, "radius": password,
 		"approle": fields, "jwt": fields, "cert": fields, "kubernetes": fields,
+		"oidc": {withProvider, providerHelp},
 	}
 }
 
@@ -55,7 +56,9 @@ func loginCommand() command {
 			# a token from a file or a pipe
 			login - < token.txt
 			# a token for a script
-			login -token-only -method=approle role_id=ci secret_id=@secret-id`,
+			login -token-only -method=approle role_id=ci secret_id=@secret-id
+			# a browser at the provider's page, or a code to type where there is none
+			login -method=oidc role=staff`,
 		flags: l.register,
 		run: connected(func(c *call, cl *client.Client) error {
 			s, last, err := c.login(cl, l)

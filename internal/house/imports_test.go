@@ -67,6 +67,7 @@ func allowed() map[string][]string {
 		"test/engine/with":            {"test/engine"},
 		"test/deploy":                 {},
 		"test/process":                {},
+		"test/openid":                 {},
 		"test/postgres":               {"test/process"},
 		"test/proxy":                  {},
 		"test/freeradius":             {"test/process"},
