@@ -14,8 +14,11 @@ import (
 // methods make their own.
 func (p *passage) admit() error {
 	login, ok := p.result.(*api.Auth)
-	if !ok || p.mount.Builtin || !p.mount.Auth() {
+	switch {
+	case !ok || !p.mount.Auth():
 		return nil
+	case p.mount.Builtin:
+		return p.tellIdentity(login)
 	}
 	if !api.Within(p.call.Remote, login.BoundCIDRs) {
 		return api.ErrDenied()
@@ -35,6 +38,25 @@ func (p *passage) admit() error {
 		return err
 	}
 	p.resp.Auth, p.issued = issued, issued
+	return nil
+}
+
+// tellIdentity adds what an entity gives to the answer about a token that was made or
+// renewed for it.
+func (p *passage) tellIdentity(made *api.Auth) error {
+	if made.EntityID == "" {
+		return nil
+	}
+	nsID := p.ns.ID
+	if made.EntityID == p.call.Caller.EntityID {
+		nsID = p.call.Caller.EntityNamespace
+	}
+	who, err := p.house.Identity.Person(&p.call, nsID, made.EntityID)
+	if err != nil || who == nil {
+		return err
+	}
+	made.IdentityPolicies = who.Policies[p.ns.ID]
+	made.Policies = together(made.TokenPolicies, made.IdentityPolicies)
 	return nil
 }
 

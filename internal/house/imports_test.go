@@ -37,6 +37,8 @@ func allowed() map[string][]string {
 		"internal/engine/*":           {"internal/api", "internal/store"},
 		"internal/auth/*":             {"internal/api", "internal/outbound", "internal/store"},
 		"internal/outbound":           {},
+		"internal/lockout":            {"internal/api", "internal/store"},
+		"internal/password":           {"internal/api"},
 		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
 		"internal/quota":              {"internal/api", "internal/mount", "internal/namespace", "internal/policy", "internal/schedule", "internal/store", "internal/token"},
 		"internal/identity":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
@@ -157,6 +159,8 @@ func revealers() map[string]string {
 		"internal/cli":             "sends tokens and prints them to who asked",
 		"client":                   "sends tokens",
 		"bench":                    "sends tokens",
+		"internal/auth/approle":    "answers a secret id of the operator's making with it",
+		"internal/password":        "hashes passwords",
 	}
 }
 

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"time"
@@ -169,6 +170,9 @@ func names[Q any](s *Store, c *api.Call, prefix string, placeOf func(*Q) *place)
 	var failed error
 	damaged, err := store.SiftJSON(c, s.Store, store.Prefix(prefix), func(e store.Entry, q *Q) {
 		_, there, err := s.path(c, placeOf(q))
+		if errors.Is(err, store.ErrSealed) {
+			there, err = true, nil // as far as is known
+		}
 		if err != nil {
 			failed = err
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -39,13 +40,15 @@ func (s *Store) Recount(ctx context.Context, kept ...Kept) error {
 	return s.recount(ctx, s.Namespaces.Root().ID, kept)
 }
 
-// recount does so in a namespace and below it.
+// recount does so in a namespace and below it. What is sealed is tried again, and
+// keeps nobody else from being counted.
 func (s *Store) recount(ctx context.Context, nsID string, kept []Kept) error {
 	for _, k := range kept {
 		if err := k.Recount(ctx, nsID); err != nil {
-			return err
+			return err // what is below a sealed one is sealed too
 		}
 	}
+	var sealed error
 	children, err := s.Namespaces.Children(ctx, nsID)
 	if err != nil {
 		return err
@@ -54,11 +57,33 @@ func (s *Store) recount(ctx context.Context, nsID string, kept []Kept) error {
 		if !child.Live() {
 			continue
 		}
-		if err := s.recount(ctx, child.ID, kept); err != nil {
+		err := s.recount(ctx, child.ID, kept)
+		if err != nil && !errors.Is(err, store.ErrSealed) {
 			return err
 		}
+		sealed = errors.Join(sealed, err)
 	}
-	return nil
+	return sealed
+}
+
+// Afresh has every bound on leases begin anew, and everything counted again: for when
+// things are gone that nobody could read, and so count as gone. It can be repeated.
+func (s *Store) Afresh(ctx context.Context) error {
+	rows, _, err := store.Sift(ctx, s.Store, store.Prefix(countPrefix))
+	for _, e := range rows {
+		id := api.NewUUID()
+		_, uerr := store.Update(ctx, s.Store, func(tx *store.Tx) error {
+			q, err := storedCount(tx, strings.TrimPrefix(e.Key, countPrefix))
+			if err != nil || q == nil {
+				return err
+			}
+			clearRoom(tx, q.ID)
+			q.ID = id
+			return errors.Join(resize(tx, id, q.Max), put(tx, e.Key, q), s.changed(tx, id))
+		})
+		err = errors.Join(err, uerr)
+	}
+	return err
 }
 
 // MountRemoved records in the transaction that disables a mount that its quotas are
@@ -104,6 +129,9 @@ func gone[Q any](ctx context.Context, s *Store, prefix string, placeOf func(*Q) 
 	var failed error
 	_, err = store.SiftJSON(ctx, s.Store, store.Prefix(prefix), func(e store.Entry, q *Q) {
 		_, there, err := s.path(ctx, placeOf(q))
+		if errors.Is(err, store.ErrSealed) {
+			return // it may be there
+		}
 		if err == nil && !there {
 			out = append(out, e)
 		}

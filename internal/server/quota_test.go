@@ -185,3 +185,25 @@ func TestLeaseCountOfANamespace(t *testing.T) {
 	s.Want(t, 200, "DELETE", "sys/namespaces/team", servertest.Root, "")
 	soon(t, "what was in the namespace to go", func() bool { return count(t, s, servertest.Root, "all") == 1 })
 }
+
+// What is in a sealed namespace stays counted, and is not when the namespace is
+// given up without having been read again.
+func TestLeaseCountOfASealedNamespace(t *testing.T) {
+	s := servertest.Start(t)
+	s.Want(t, 204, "POST", "sys/quotas/lease-count/all", servertest.Root, `{"max_leases":1000}`)
+	s.Want(t, 200, "POST", "sys/namespaces/team", servertest.Root, shamir)
+	s.Want(t, 204, "POST", "team/sys/mounts/kv", servertest.Root, `{"type":"kv"}`)
+	s.Want(t, 204, "POST", "sys/quotas/rate-limit/kv", servertest.Root, `{"rate":9,"path":"team/kv"}`)
+	for range 3 {
+		s.Want(t, 200, "PUT", "team/auth/token/create", servertest.Root, `{"policies":["default"],"no_parent":true}`)
+	}
+	soon(t, "what there is to be counted", func() bool { return count(t, s, servertest.Root, "all") == 4 })
+	s.Want(t, 204, "POST", "sys/namespaces/team/seal", servertest.Root, "")
+	s.Want(t, 200, "LIST", "sys/quotas/rate-limit", servertest.Root, "")
+	if got := count(t, s, servertest.Root, "all"); got != 4 {
+		t.Errorf("there are %v, want 4", got)
+	}
+	s.Want(t, 200, "DELETE", "sys/namespaces/team/delete-sealed?force=true", servertest.Root, "")
+	soon(t, "what is given up to go", func() bool { return count(t, s, servertest.Root, "all") == 1 })
+	soon(t, "the quota to go", func() bool { return s.Do(t, "LIST", "sys/quotas/rate-limit", servertest.Root, "").Status == 404 })
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,4 +52,42 @@ func TestResumingNeedsSudo(t *testing.T) {
 		tok, _ := out["auth"].(map[string]any)["client_token"].(string)
 		w.wants(want, "", tok, "DELETE", "sys/leases/quarantine", "")
 	}
+}
+
+// TestDisownedTokensGoWithTheirMethod disables an auth method of which a token has made another
+// in a namespace below, and was revoked without it: no row of that one is left.
+func TestDisownedTokensGoWithTheirMethod(t *testing.T) {
+	w, _, root, _ := furnished(t)
+	defer w.end()
+	w.wants(200, "", root, "POST", "sys/namespaces/child", "")
+	w.wants(200, "", root, "POST", "child/sys/namespaces/below", "")
+	w.wants(204, "", root, "PUT", "sys/policies/acl/reader", `{"policy":"path \"child/below/auth/token/create\" { capabilities = [\"update\", \"sudo\"] }"}`)
+	tokenOf := func(out map[string]any) string {
+		text, _ := out["auth"].(map[string]any)["client_token"].(string)
+		return text
+	}
+	parent := tokenOf(w.wants(200, "", "", "POST", "auth/door/login", ""))
+	w.wants(200, "", parent, "POST", "child/below/auth/token/create", `{"policies":["default"]}`)
+	w.wants(204, "", root, "POST", "auth/token/revoke-orphan", `{"token":"`+parent+`"}`)
+	if n := w.tokensBelow(); n != 1 {
+		t.Fatalf("%d rows of tokens below the root namespace, want 1", n)
+	}
+	w.wants(204, "", root, "DELETE", "sys/auth/door", "")
+	for range 200 {
+		if w.tokensBelow() == 0 {
+			return
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	t.Error("the row of a token that was disowned is left after its auth method was disabled")
+}
+
+// tokensBelow is how many rows of tokens there are in namespaces below the root.
+func (w *world) tokensBelow() (n int) {
+	for _, key := range w.keys() {
+		if strings.Contains(key, "/token/id/") && !strings.HasPrefix(key, "d/root/") {
+			n++
+		}
+	}
+	return n
 }

@@ -162,6 +162,9 @@ func (s *Store) create(ctx context.Context, t *Token, c creation) (string, error
 	if err := t.check(); err != nil {
 		return "", err
 	}
+	if err := s.lives(ctx, t); err != nil {
+		return "", err
+	}
 	if t.Type == Batch {
 		return s.createBatch(ctx, t, c)
 	}
@@ -186,6 +189,14 @@ func (s *Store) create(ctx context.Context, t *Token, c creation) (string, error
 		return t.insert(tx, accessor)
 	})
 	return text, err
+}
+
+// lives tells until when a token of an entity lives.
+func (s *Store) lives(ctx context.Context, t *Token) error {
+	if s.Lives == nil || t.EntityID == "" {
+		return nil
+	}
+	return s.Lives(ctx, t)
 }
 
 // name gives a token its text and storage identity. A text of the operator's

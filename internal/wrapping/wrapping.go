@@ -149,6 +149,19 @@ func (s *Store) take(c *api.Call, tx *store.Tx, t *token.Token) ([]byte, error) 
 	return e.Value, nil
 }
 
+// Withdraw ends a wrapping token that nobody was told of, with the answer that it stands for.
+func (s *Store) Withdraw(c *api.Call, info *api.WrapInfo) error {
+	t, err := s.find(c, info.Token)
+	if err != nil {
+		return err
+	}
+	_, err = store.Update(c, s.store, func(tx *store.Tx) error {
+		_, err := s.take(c, tx, t)
+		return err
+	})
+	return err
+}
+
 // find is the wrapping token that a request is about: the one it names, else the
 // one that was presented; either may be in JWT form.
 func (s *Store) find(c *api.Call, named api.Secret) (*token.Token, error) {

@@ -17,6 +17,7 @@ import (
 // only reckons with what it is given.
 const unauthenticated = `
 update auth/cert/login
+update auth/kubernetes/login
 delete sys/generate-root
 delete sys/generate-root/attempt
 delete sys/rekey-recovery-key/init
@@ -54,12 +55,14 @@ update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
+update auth/approle/login
+update auth/cert/login
 update auth/jwt/login
 update auth/oidc/login
-update auth/cert/login
 update auth/ldap/login/{username...}
 update auth/radius/login
 update auth/radius/login/{urlusername}
+update auth/userpass/login/{username}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the
