@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/auth/aws"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/kubernetes"
@@ -25,5 +26,6 @@ func mountable() []func() (api.Engine, error) {
 		jwt.OIDC,
 		cert.Engine,
 		kubernetes.Engine,
+		aws.Engine,
 	}
 }
