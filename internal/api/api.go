@@ -105,6 +105,7 @@ type Call struct {
 	Upload    io.Reader           // the request's body; nil unless the endpoint has the flag Upload
 	Peer      []*x509.Certificate // the client's certificate and what it sent with it, of which the client holds the key; nil: none
 	Attempts  Attempts            // see Attempt
+	Passwords Passwords           // slow hashes; see there
 
 	warnings []string
 	after    []func() error
@@ -218,8 +219,8 @@ type Auth struct {
 	EntityID         string
 	TokenType        string // service or batch; empty: as the mount says
 	Orphan           bool
-	NumUses          int // 0: no limit
-	DisplayName      string
+	NumUses          int    // 0: no limit
+	DisplayName      string // of a login: the mount's path is put in front; empty: that alone
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
 	BindIP           bool // of a login: the token is bound to the address that it came from

@@ -14,8 +14,11 @@ import (
 // methods make their own.
 func (p *passage) admit() error {
 	login, ok := p.result.(*api.Auth)
-	if !ok || p.mount.Builtin || !p.mount.Auth() {
+	switch {
+	case !ok || !p.mount.Auth():
 		return nil
+	case p.mount.Builtin:
+		return p.tellIdentity(login)
 	}
 	if !api.Within(p.call.Remote, login.BoundCIDRs) {
 		return api.ErrDenied()
@@ -38,6 +41,25 @@ func (p *passage) admit() error {
 	return nil
 }
 
+// tellIdentity adds what an entity gives to the answer about a token that was made or
+// renewed for it.
+func (p *passage) tellIdentity(made *api.Auth) error {
+	if made.EntityID == "" {
+		return nil
+	}
+	nsID := p.ns.ID
+	if made.EntityID == p.call.Caller.EntityID {
+		nsID = p.call.Caller.EntityNamespace
+	}
+	who, err := p.house.Identity.Person(&p.call, nsID, made.EntityID)
+	if err != nil || who == nil {
+		return err
+	}
+	made.IdentityPolicies = who.Policies[p.ns.ID]
+	made.Policies = together(made.TokenPolicies, made.IdentityPolicies)
+	return nil
+}
+
 // issue makes the token of a login.
 func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error) {
 	asked := *login
@@ -47,7 +69,7 @@ func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error
 	}
 	m := p.mount.API()
 	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: p.path, MountID: p.mount.ID,
-		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Now: p.call.Now, Warn: p.call.Warn})
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: p.loginRole(), Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
 		return nil, err
 	}

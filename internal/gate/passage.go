@@ -78,6 +78,9 @@ func (p *passage) run() (err error) {
 	if refused == nil {
 		refused = p.step("authorise", (*passage).authorise)
 	}
+	if refused == nil {
+		refused = p.roomy()
+	}
 	return p.audited(refused)
 }
 

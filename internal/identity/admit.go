@@ -116,7 +116,7 @@ func (s *Store) describe(c *api.Call, tx *store.Tx, a *aliasRow, who *api.Alias)
 // found makes a new entity whose only alias is a.
 func (s *Store) found(tx *store.Tx, nsID string, a *aliasRow) error {
 	e := &Entity{ID: api.NewUUID(), Created: a.Created, Updated: a.Created, Met: true}
-	if err := s.nameAnew(tx, nsID, e); err != nil {
+	if err := errors.Join(s.nameAnew(tx, nsID, e), s.reapFrom(tx, nsID, e.Created)); err != nil {
 		return err
 	}
 	a.EntityID, e.Aliases = e.ID, []AliasRef{a.ref()}

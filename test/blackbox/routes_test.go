@@ -56,10 +56,14 @@ update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
+update auth/approle/login
+update auth/cert/login
 update auth/jwt/login
 update auth/oidc/login
-update auth/cert/login
 update auth/ldap/login/{username...}
+update auth/radius/login
+update auth/radius/login/{urlusername}
+update auth/userpass/login/{username}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the

@@ -27,6 +27,7 @@ type node struct {
 	spec  spec
 	file  string       // its configuration
 	proxy *proxy.Proxy // between the node and its store; for a member within, what the others reach it by
+	space string       // the network namespace it is in
 
 	mu     sync.Mutex
 	server *process.Server
@@ -40,6 +41,8 @@ type fleet struct {
 	former  []*postgres.Server // that a standby has taken the place of
 	etcd    *process.Server    // an etcd by itself
 	cluster spec               // what etcd is
+	hurry   time.Duration      // how long clients of histories wait for an answer; 0: 5 seconds
+	net     *network           // the namespaces that the nodes are in; nil: they are in none
 	root    string
 	plays   int // histories that were made on it
 	tries   int // how often unsealing a node is tried; 0: as long as a store may be away
@@ -85,7 +88,11 @@ func (f *fleet) begin(t *testing.T, change func(i int, s *spec)) *fleet {
 	t.Helper()
 	engine := f.engine
 	for i := range fleetSize {
-		f.nodes = append(f.nodes, &node{spec: spec{Kind: engine, Listen: free(t), Name: string(rune('a' + i))}})
+		n := &node{spec: spec{Kind: engine, Listen: free(t), Name: string(rune('a' + i))}}
+		if f.net != nil {
+			n.spec.Listen, n.space = f.net.host(i)+":8200", f.net.namespace(i)
+		}
+		f.nodes = append(f.nodes, n)
 	}
 	switch engine {
 	case "postgres":
@@ -134,7 +141,14 @@ func (f *fleet) onPostgres(t *testing.T) {
 		}
 		must(t, f.pg.Remove())
 	})
+	if f.net != nil {
+		f.net.serves(t, f.pg.Addr)
+	}
 	for _, n := range f.nodes {
+		if f.net != nil {
+			n.spec.Conn = f.pg.Through(f.net.store)
+			continue
+		}
 		n.proxy = proxy.New(t, f.pg.Addr)
 		n.spec.Conn = f.pg.Through(n.proxy.Addr())
 	}
@@ -143,10 +157,16 @@ func (f *fleet) onPostgres(t *testing.T) {
 func (f *fleet) asMembers(t *testing.T) {
 	t.Helper()
 	var all []member.Peer
-	for _, n := range f.nodes {
+	for i, n := range f.nodes {
+		n.spec.Dir = filepath.Join(t.TempDir(), "member")
+		if f.net != nil {
+			n.spec.Peer = "http://" + f.net.host(i) + ":2380"
+			all = append(all, member.Peer{Name: n.spec.Name, URL: n.spec.Peer})
+			continue
+		}
 		listen := free(t)
 		n.proxy = proxy.New(t, listen)
-		n.spec.Peer, n.spec.Dir = "http://"+listen, filepath.Join(t.TempDir(), "member")
+		n.spec.Peer = "http://" + listen
 		all = append(all, member.Peer{Name: n.spec.Name, URL: "http://" + n.proxy.Addr()})
 	}
 	for _, n := range f.nodes {
@@ -163,7 +183,14 @@ func (f *fleet) onEtcd(t *testing.T) {
 	f.cluster.Kind, f.cluster.Listen, f.cluster.Endpoint, f.cluster.Peer = "cluster", addr, "http://"+addr, "http://"+free(t)
 	must(t, f.startEtcd())
 	t.Cleanup(func() { must(t, f.etcd.Kill()) })
+	if f.net != nil {
+		f.net.serves(t, addr)
+	}
 	for _, n := range f.nodes {
+		if f.net != nil {
+			n.spec.Endpoint = "http://" + f.net.store
+			continue
+		}
 		n.proxy = proxy.New(t, addr)
 		n.spec.Endpoint = "http://" + n.proxy.Addr()
 	}
@@ -195,6 +222,9 @@ func (n *node) start() error {
 			return err
 		}
 		program, env, args = exe, n.spec.reborn(), nil
+	}
+	if n.space != "" {
+		program, args = "ip", append([]string{"netns", "exec", n.space, program}, args...)
 	}
 	s, err := process.StartIn("", env, n.spec.Listen, program, args...)
 	if err != nil {

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -183,7 +184,7 @@ func (p *play) client(id int, r *rand.Rand, stop <-chan struct{}) {
 	all := make([]*client, fleetSize)
 	for i := range all {
 		all[i] = p.f.client(i, p.f.root)
-		all[i].http.Timeout = 5 * time.Second
+		all[i].http.Timeout = cmp.Or(p.f.hurry, 5*time.Second)
 		defer all[i].http.CloseIdleConnections()
 	}
 	seen := map[string]int{}

@@ -39,22 +39,24 @@ type spec struct {
 	Endpoint  string
 	Fault     fault  // what is broken about it, for checks to find
 	Clock     string // a file with the number of seconds that the clock is ahead
+	Deaf      bool   // the clock is not looked at: the control of wrong clocks
+	Lends     string // a directory in which an engine lends files
 	NoSync    bool   // an embedded member does not sync: the control of power cuts
 }
 
 // wrong reports whether the real program cannot be it.
-func (s spec) wrong() bool { return s.Fault != sound || s.Clock != "" || s.NoSync }
+func (s spec) wrong() bool { return s.Fault != sound || s.Clock != "" || s.Lends != "" || s.NoSync }
 
 // config is the configuration of the real program.
 func (s spec) config() string {
 	var storage strings.Builder
 	switch s.Kind {
 	case "postgres":
-		fmt.Fprintf(&storage, "storage \"postgres\" {\n  connection_url = %q\n}\n", s.Conn)
+		fmt.Fprintf(&storage, "storage \"postgres\" {\n  connection_url = %q\n  tls_disable = true\n}\n", s.Conn)
 	case "external":
-		fmt.Fprintf(&storage, "storage \"etcd\" {\n  endpoints = [%q]\n}\n", s.Endpoint)
+		fmt.Fprintf(&storage, "storage \"etcd\" {\n  endpoints = [%q]\n  tls_disable = true\n}\n", s.Endpoint)
 	case "etcd":
-		fmt.Fprintf(&storage, "storage \"etcd\" {\n  path = %q\n  node_id = %q\n  listen = %q\n", s.Dir, s.Name, s.Peer)
+		fmt.Fprintf(&storage, "storage \"etcd\" {\n  path = %q\n  node_id = %q\n  listen = %q\n  tls_disable = true\n", s.Dir, s.Name, s.Peer)
 		for _, m := range s.Members {
 			fmt.Fprintf(&storage, "  member %q {\n    peer_url = %q\n  }\n", m.Name, m.URL)
 		}
@@ -83,8 +85,15 @@ func beNode(text string) error {
 	if s.Kind == "cluster" {
 		return s.beEtcd(ctx)
 	}
-	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen}}, LogLevel: "warn",
+	c := &server.Config{Listeners: []server.Listener{{Address: s.Listen, Plain: true}}, LogLevel: "warn",
 		Shared: &server.Shared{Engine: func(log *slog.Logger) (store.Engine, error) { return s.open(ctx, log) }}}
+	if s.Lends != "" {
+		lender, err := fileLender{s.Lends}.engine()
+		if err != nil {
+			return err
+		}
+		c.Engines = append(c.Engines, lender)
+	}
 	sv, err := server.Open(ctx, c, server.NewLogger(c, os.Stderr), os.Stdout, s.now)
 	if err != nil {
 		return err
@@ -98,7 +107,7 @@ func beNode(text string) error {
 
 // now is the node's clock.
 func (s spec) now() time.Time {
-	if s.Clock == "" {
+	if s.Clock == "" || s.Deaf {
 		return time.Now()
 	}
 	text, err := os.ReadFile(s.Clock)
@@ -120,11 +129,11 @@ func (s spec) open(ctx context.Context, log *slog.Logger) (store.Engine, error) 
 func (s spec) engine(ctx context.Context, log *slog.Logger) (store.Engine, error) {
 	switch s.Kind {
 	case "postgres":
-		return postgres.Open(ctx, postgres.Options{Conn: postgres.NewConnString(s.Conn), Logger: log})
+		return postgres.Open(ctx, postgres.Options{Conn: postgres.NewConnString(s.Conn), Plain: true, Logger: log})
 	case "external":
-		return etcd.Open(ctx, etcd.Cluster{Endpoints: []string{s.Endpoint}}, etcd.Options{Logger: log})
+		return etcd.Open(ctx, etcd.Cluster{Endpoints: []string{s.Endpoint}, Plain: true}, etcd.Options{Logger: log})
 	case "etcd":
-		m, err := member.Start(ctx, member.Config{Members: s.Members, Name: s.Name, Dir: s.Dir, Listen: s.Peer, Logger: log})
+		m, err := member.Start(ctx, member.Config{Members: s.Members, Name: s.Name, Dir: s.Dir, Listen: s.Peer, Plain: true, Logger: log})
 		if err != nil {
 			return nil, err
 		}

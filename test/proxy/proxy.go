@@ -25,7 +25,13 @@ type Proxy struct {
 // New starts a proxy before an address (host:port), which ends with the test.
 func New(t testing.TB, to string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewOn(t, "127.0.0.1", to)
+}
+
+// NewOn is New on another address of this machine.
+func NewOn(t testing.TB, host, to string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/strongroom/strongroom/test/engine"
+	"github.com/strongroom/strongroom/test/freeradius"
 	"github.com/strongroom/strongroom/test/process"
 	"github.com/strongroom/strongroom/test/slapd"
 )
@@ -30,6 +31,7 @@ type session struct {
 	conns  chan net.Conn
 
 	directory *slapd.Server
+	radius    *freeradius.Server
 }
 
 type sessionKey struct{}
@@ -42,10 +44,8 @@ func (s *session) close() {
 			s.env.T().Log(err)
 		}
 	}
-	if s.directory != nil {
-		if err := s.directory.Remove(); err != nil {
-			s.env.T().Log(err)
-		}
+	if err := s.closeOthers(); err != nil {
+		s.env.T().Log(err)
 	}
 	s.hangUp()
 }
@@ -64,11 +64,12 @@ func (s *session) close() {
 //	capture NAME [REGEXP]          set $NAME to standard output, or to the first group of the expression in it
 //	sink up | down                 listen for audit records at $SINK, or stop
 //	directory [down]               start a directory at $LDAP_URL, or end it
+//	radius                         start a RADIUS server at $RADIUS_HOST and $RADIUS_PORT
 //	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
-		"directory": directoryCommand,
+		"directory": directoryCommand, "radius": radiusCommand,
 	}
 }
 

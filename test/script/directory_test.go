@@ -1,10 +1,13 @@
 package script
 
 import (
+	"errors"
 	"os"
+	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/strongroom/strongroom/test/freeradius"
 	"github.com/strongroom/strongroom/test/slapd"
 )
 
@@ -26,4 +29,27 @@ func directoryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		"LDAP_PEOPLE": slapd.People, "LDAP_GROUPS": slapd.Groups} {
 		ts.Setenv(name, value)
 	}
+}
+
+// radiusCommand starts a RADIUS server.
+func radiusCommand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 0, "radius")
+	r, err := freeradius.Start()
+	ts.Check(err)
+	of(ts).radius = r
+	for name, value := range map[string]string{"RADIUS_HOST": r.Host, "RADIUS_PORT": strconv.Itoa(r.Port), "RADIUS_SECRET": freeradius.Secret, "RADIUS_PASSWORD": freeradius.Password} {
+		ts.Setenv(name, value)
+	}
+}
+
+// closeOthers ends what people are known to.
+func (s *session) closeOthers() error {
+	var err error
+	if s.directory != nil {
+		err = s.directory.Remove()
+	}
+	if s.radius != nil {
+		err = errors.Join(err, s.radius.Remove())
+	}
+	return err
 }
