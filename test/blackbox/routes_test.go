@@ -16,6 +16,7 @@ import (
 // itself; how far they have come is told to all, as of unsealing. sys/decode-token
 // only reckons with what it is given.
 const unauthenticated = `
+update auth/aws/login
 update auth/cert/login
 update auth/kubernetes/login
 delete sys/generate-root
