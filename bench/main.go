@@ -58,7 +58,7 @@ func main() {
 	flag.StringVar(&o.peer.addr, "peer-addr", "", "host:port of another Vault-compatible server to measure beside")
 	flag.IntVar(&o.peer.pid, "peer-pid", 0, "its process id")
 	flag.StringVar(&o.peer.token, "peer-token", "root", "a token that may do anything there")
-	flag.StringVar(&o.only, "only", "", "measure these alone: read, write, list, create, lookup, separated by commas")
+	flag.StringVar(&o.only, "only", "", "measure these alone: read, write, list, create, lookup, login, separated by commas")
 	flag.Func("clients", "numbers of clients, such as 1,64 (default 1,16,64)", o.setClients)
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")

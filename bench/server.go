@@ -38,6 +38,7 @@ type target struct {
 	pid               int
 	bare              bool             // bare marks the handler that is not a secrets manager.
 	database          *postgres.Server // database is what has the server's store; nil: none, or nothing is known of it.
+	logins            []string         // logins are the bodies of logins by AppRole.
 	root              string           // root is a token that may read the server's metrics.
 }
 

@@ -48,6 +48,9 @@ var workloads = []workload{
 	{"token lookup-self", "lookup", func(t *target, _ int) [][]byte {
 		return turn(1, func(int) []byte { return t.request("GET", "/v1/auth/token/lookup-self", "") })
 	}},
+	{"AppRole login", "login", func(t *target, client int) [][]byte {
+		return turn(1, func(int) []byte { return t.request("POST", "/v1/auth/bench/login", t.login(client)) })
+	}},
 }
 
 func secretPath(i int) string { return fmt.Sprintf("/v1/bench/data/app/key-%04d", i%listed) }
@@ -118,6 +121,9 @@ func (t *target) prepare() error {
 			return err
 		}
 	}
+	if err := t.prepareLogins(); err != nil {
+		return err
+	}
 	rules := `{"policy":"path \"bench/*\" { capabilities = [\"create\",\"read\",\"update\",\"list\"] }\npath \"auth/token/*\" { capabilities = [\"create\",\"read\",\"update\"] }"}`
 	if _, err := t.call("POST", "/v1/sys/policies/acl/bench", rules); err != nil {
 		return err
@@ -135,5 +141,43 @@ func (t *target) prepare() error {
 		return fmt.Errorf("reading the new token: %w", err)
 	}
 	t.token = made.Auth.ClientToken
+	return nil
+}
+
+// roles is how many roles there are to log in by.
+const roles = 8
+
+// login is the body of a client's logins; the bare handler takes one of the same length.
+func (t *target) login(client int) string {
+	if t.bare {
+		return `{"role_id":"role-0","secret_id":"00000000-0000-0000-0000-000000000000"}`
+	}
+	return t.logins[client%len(t.logins)]
+}
+
+// prepareLogins makes roles, and a secret id of each.
+func (t *target) prepareLogins() error {
+	if _, err := t.call("POST", "/v1/sys/auth/bench", `{"type":"approle"}`); err != nil {
+		return err
+	}
+	for i := range roles {
+		role := fmt.Sprintf("/v1/auth/bench/role/app-%d", i)
+		if _, err := t.call("POST", role, fmt.Sprintf(`{"token_policies":"default","token_ttl":"1h","role_id":"role-%d"}`, i)); err != nil {
+			return err
+		}
+		text, err := t.call("POST", role+"/secret-id", "{}")
+		if err != nil {
+			return err
+		}
+		var made struct {
+			Data struct {
+				SecretID string `json:"secret_id"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal([]byte(text), &made); err != nil {
+			return fmt.Errorf("reading the secret id: %w", err)
+		}
+		t.logins = append(t.logins, fmt.Sprintf(`{"role_id":"role-%d","secret_id":%q}`, i, made.Data.SecretID))
+	}
 	return nil
 }

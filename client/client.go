@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
-// Client sends requests to one server. It is safe for concurrent use and never
+// Client sends requests to one server, or to one of several that serve the same. It is safe for concurrent use and never
 // changes; the methods beginning with With return changed copies that share its
 // connections.
 type Client struct {
-	base    *url.URL
+	nodes   []*url.URL    // where the server is reached, or each of several
+	at      *atomic.Int32 // which of them answered last, modulo their number; shared by copies
 	address string
 	cfg     Config // without its Token
 	http    *http.Client
@@ -25,12 +27,12 @@ type Client struct {
 // New checks cfg, reads the certificate files it names, and returns a Client. It
 // opens no connection.
 func New(cfg Config) (*Client, error) {
-	base, socket, err := parseAddress(cfg.Address)
+	nodes, socket, err := addresses(cfg.Address)
 	if err != nil {
 		return nil, err
 	}
 	cfg.setDefaults()
-	transport, err := newTransport(&cfg, socket)
+	transport, err := newTransport(&cfg, socket, dialTime(cfg.Patience, len(nodes)))
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +43,8 @@ func New(cfg Config) (*Client, error) {
 	token := cfg.Token
 	cfg.Token = ""
 	return &Client{
-		base:    base,
+		nodes:   nodes,
+		at:      new(atomic.Int32),
 		address: cfg.Address,
 		cfg:     cfg,
 		pace:    newPace(&cfg),
@@ -137,7 +140,7 @@ func (c *Client) WithHeader(name, value string) *Client {
 	})
 }
 
-// Address returns the server's address as configured.
+// Address returns the server's address as configured, or all of several.
 func (c *Client) Address() string { return c.address }
 
 // Token returns the token c sends; it is empty when c has none.

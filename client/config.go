@@ -45,7 +45,10 @@ const redacted = "[redacted]"
 
 // Config says how to reach a server and as whom. Its zero value is usable.
 type Config struct {
-	Address   string // http://, https:// or unix:///path; DefaultAddress when empty
+	// Address is http://, https:// or unix:///path; DefaultAddress when empty. Several, of
+	// nodes that serve the same, are set apart by commas: the first is asked, and the next
+	// one when it cannot be reached, or fails a request that changes nothing.
+	Address   string
 	Token     Token  // sent as X-Vault-Token
 	Namespace string // sent as X-Vault-Namespace
 	WrapTTL   string // asks for wrapped answers, as "60" or "60s"
@@ -62,7 +65,10 @@ type Config struct {
 	MaxRetries  int           // of a read; DefaultMaxRetries when 0, none when negative
 	MaxResponse int64         // bytes of an answer's body; DefaultMaxResponse when 0
 	NoRedirects bool          // follow no redirect at all
-	Proxy       string        // URL of a proxy; the system's variables say which when empty
+	// Patience bounds the connecting to all addresses together, and the pauses between
+	// attempts; 0: 30 seconds for each connection, and pauses of 10 seconds at most.
+	Patience time.Duration
+	Proxy    string // URL of a proxy; the system's variables say which when empty
 
 	// Rate is the most requests a second, after a first Burst of them; 0 is no limit.
 	Rate  float64
@@ -73,6 +79,10 @@ type Config struct {
 	// Warned, when set, is told what the server warns of in an answer, also where
 	// the method that asked returns no warnings.
 	Warned func(warnings []string)
+
+	// Waiting, when set, is told once what a request waits for: when there was no
+	// connection for a second, or no answer for five. It may be called while Do waits.
+	Waiting func(Waiting)
 
 	// Wrap, when set, is put around the transport. It sees every attempt.
 	Wrap func(http.RoundTripper) http.RoundTripper

@@ -21,10 +21,10 @@ func FuzzAddress(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if req.URL.Scheme != c.base.Scheme || req.URL.Host != c.base.Host || req.URL.RawQuery != "" {
+		if req.URL.Scheme != c.nodes[0].Scheme || req.URL.Host != c.nodes[0].Host || req.URL.RawQuery != "" {
 			t.Fatalf("%q with path %q goes to %s", address, path, req.URL)
 		}
-		if !strings.HasPrefix(req.URL.Path, c.base.Path+"/v1/") {
+		if !strings.HasPrefix(req.URL.Path, c.nodes[0].Path+"/v1/") {
 			t.Fatalf("%q with path %q goes to %s", address, path, req.URL)
 		}
 	})

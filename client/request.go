@@ -51,25 +51,33 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	fail := func(err error) (*Response, error) {
 		return nil, &TransportError{Method: httpReq.Method, Address: c.address, Path: req.Path, Err: err}
 	}
+	w := c.watching()
+	defer w.stop()
+	var waited time.Duration
 	for attempt := 0; ; attempt++ {
 		if err := c.pace.wait(ctx, c); err != nil {
 			return fail(err)
 		}
-		resp, err := c.once(httpReq)
-		again := attempt < c.cfg.MaxRetries && !req.Once && worthAgain(httpReq.Method, resp, err)
-		switch {
-		case err != nil && !again:
-			return fail(err)
-		case !again:
-			err := resp.asError(httpReq.Method, req.Path)
-			if err == nil {
-				c.warned(resp.Body)
+		resp, over, err := c.round(httpReq, req, w)
+		again := attempt < c.cfg.MaxRetries && !req.Once && !over && worthAgain(httpReq.Method, resp, err)
+		if again {
+			var interrupted error
+			w.next(c.here(), err)
+			if again, interrupted = c.rest(ctx, pause(attempt, resp.header()), &waited); interrupted != nil {
+				return fail(interrupted)
 			}
-			return resp, err
 		}
-		if err := c.sleep(ctx, pause(attempt, resp.header())); err != nil {
+		switch {
+		case again:
+			continue
+		case err != nil:
 			return fail(err)
 		}
+		err = resp.asError(httpReq.Method, req.Path)
+		if err == nil {
+			c.warned(resp.Body)
+		}
+		return resp, err
 	}
 }
 
@@ -170,7 +178,7 @@ func (c *Client) url(req Request) (string, error) {
 			return "", fmt.Errorf("path %q: segments %q and %q are not allowed", req.Path, ".", "..")
 		}
 	}
-	u := *c.base
+	u := *c.here()
 	u.Path += "/v1/" + path
 	u.RawQuery = req.Query.Encode()
 	return u.String(), nil
@@ -215,7 +223,7 @@ func pause(attempt int, h http.Header) time.Duration {
 	if d, ok := retryAfter(h); ok {
 		return min(d, maxWait)
 	}
-	d := min(firstWait<<attempt, maxWait)
+	d := min(firstWait<<min(attempt, 10), maxWait) // more would overflow
 	return d/2 + rand.N(d/2+1)
 }
 

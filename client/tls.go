@@ -38,17 +38,17 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 	return nil, "", fmt.Errorf("server address %q: want http://host:port, https://host:port or unix:///path", address)
 }
 
-func newTransport(cfg *Config, socket string) (*http.Transport, error) {
+func newTransport(cfg *Config, socket string, dial time.Duration) (*http.Transport, error) {
 	tlsConfig, err := cfg.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: dial}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         dialer.DialContext,
 		TLSClientConfig:     tlsConfig,
-		TLSHandshakeTimeout: 10 * time.Second,
+		TLSHandshakeTimeout: min(10*time.Second, dial),
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,

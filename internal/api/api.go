@@ -73,16 +73,18 @@ type Mount struct {
 
 // Caller is who asks. A call on a public endpoint has the zero Caller.
 type Caller struct {
-	TokenID     string   // storage identity of the token (a keyed hash, not the token)
-	Token       Secret   // the token as it was presented, to built-in mounts only; without TokenID, it has not been looked at
-	Accessor    string   // token accessor
-	DisplayName string   // such as token or userpass-alice
-	EntityID    string   // identity entity; empty when there is none
-	Policies    []string // names of all policies in force
-	Namespace   Namespace
-	Root        bool // holds the root policy
-	Sudo        bool // the policy grants sudo on this path
-	Batch       bool // the token is a batch token
+	TokenID     string // storage identity of the token (a keyed hash, not the token)
+	Token       Secret // the token as it was presented, to built-in mounts only; without TokenID, it has not been looked at
+	Accessor    string // token accessor
+	DisplayName string // such as token or userpass-alice
+	EntityID    string // identity entity; empty when there is none
+
+	EntityNamespace string   // identifier of the namespace that EntityID is of
+	Policies        []string // names of all policies in force
+	Namespace       Namespace
+	Root            bool // holds the root policy
+	Sudo            bool // the policy grants sudo on this path
+	Batch           bool // the token is a batch token
 }
 
 // Call is one authorised request on its way to a handler: the context it runs
@@ -103,6 +105,7 @@ type Call struct {
 	Upload    io.Reader           // the request's body; nil unless the endpoint has the flag Upload
 	Peer      []*x509.Certificate // the client's certificate and what it sent with it, of which the client holds the key; nil: none
 	Attempts  Attempts            // see Attempt
+	Passwords Passwords           // slow hashes; see there
 
 	warnings []string
 	after    []func() error
@@ -216,8 +219,8 @@ type Auth struct {
 	EntityID         string
 	TokenType        string // service or batch; empty: as the mount says
 	Orphan           bool
-	NumUses          int // 0: no limit
-	DisplayName      string
+	NumUses          int    // 0: no limit
+	DisplayName      string // of a login: the mount's path is put in front; empty: that alone
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
 	BindIP           bool // of a login: the token is bound to the address that it came from

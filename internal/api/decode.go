@@ -113,8 +113,8 @@ func (f *Field) set(v reflect.Value, raw jsontext.Value, name string) error {
 		return nil
 	}
 	dst := v.FieldByIndex(f.index)
-	if f.pointer && f.Kind != KindString && string(raw) == `""` {
-		return nil // clients write an optional setting that they leave alone as an empty text
+	if f.pointer && f.Kind != KindString && f.Kind != KindStrings && string(raw) == `""` {
+		return nil // clients write an optional setting that they leave alone as an empty text; a list they empty so
 	}
 	if f.pointer {
 		dst.Set(reflect.New(dst.Type().Elem()))

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Alias is who an auth method says has logged in, by the name that is theirs in
@@ -34,10 +36,11 @@ type Renewer func(c *Call, s *Session) (*Auth, error)
 
 // Attempts counts wrong credentials of accounts, for all nodes together.
 type Attempts interface {
-	// Attempt has check look at a credential of an account, unless too many wrong ones
-	// have been shown lately: then it answers like a wrong one and check is not called. Of
-	// any number of concurrent attempts no more are checked than are allowed.
-	// It reports whether the credential was right.
+	// Attempt has check look at a credential of an account, and reports whether it was
+	// right. Once too many wrong ones have been shown, it is false whatever is shown, and as a rule
+	// check is not called. Of any number of concurrent attempts, on any nodes, no more have
+	// an effect than are allowed: what is found beyond them is told to nobody. Where
+	// check fails, nothing is counted.
 	Attempt(c *Call, account string, check func() (bool, error)) (bool, error)
 }
 
@@ -50,6 +53,20 @@ func (c *Call) Attempt(account string, check func() (bool, error)) (bool, error)
 		return check()
 	}
 	return c.Attempts.Attempt(c, account, check)
+}
+
+// Passwords hashes and checks passwords, a bounded number at once on a node.
+type Passwords interface {
+	// Hash is a password's stored form. Its hashes are made to be slow.
+	Hash(ctx context.Context, password Secret) (string, error)
+	// Check reports whether a password is the one of a stored form, and whether that form
+	// is older than what Hash makes now, so that it is best replaced. For the empty form, of
+	// an account that does not exist, it takes as long and is false. It returns TooMany
+	// when too many wait to be checked.
+	Check(ctx context.Context, form string, password Secret) (right, old bool, err error)
+	// Take is a form that was made elsewhere, to be stored; it returns Invalid unless it
+	// can be checked.
+	Take(form Secret) (string, error)
 }
 
 // DisplayName is what a token of a login through the call's mount is shown as: the
@@ -118,7 +135,13 @@ func take[T any](dst, src *T) {
 // Apply changes the terms as asked. It returns Invalid, naming the field, for what
 // no token could have.
 func (f *TokenFields) Apply(t *TokenTerms) error {
-	take(&t.Policies, f.TokenPolicies)
+	if f.TokenPolicies != nil {
+		names, err := policyNames("token_policies", *f.TokenPolicies)
+		if err != nil {
+			return err
+		}
+		t.Policies = names
+	}
 	take(&t.BoundCIDRs, f.TokenBoundCIDRs)
 	take(&t.NoDefaultPolicy, f.TokenNoDefaultPolicy)
 	take(&t.NumUses, f.TokenNumUses)
@@ -135,15 +158,14 @@ func (t *TokenTerms) check() error {
 	switch {
 	case t.TTL < 0, t.MaxTTL < 0, t.ExplicitMaxTTL < 0, t.Period < 0, t.NumUses < 0:
 		return Errorf(Invalid, "token_ttl, token_max_ttl, token_explicit_max_ttl, token_period and token_num_uses cannot be negative")
+	case len(t.BoundCIDRs) > MaxListed:
+		return Errorf(Invalid, "token_bound_cidrs: more than %d", MaxListed)
 	case t.TTL > 0 && t.MaxTTL > 0 && t.TTL > t.MaxTTL:
 		return Errorf(Invalid, "token_ttl: cannot be longer than token_max_ttl")
 	case !slices.Contains([]string{"", "default", "default-service", "default-batch", "service", "batch"}, t.Type):
 		return Errorf(Invalid, "token_type: must be default, default-service, default-batch, service or batch")
 	case t.Type == "batch" && (t.Period > 0 || t.NumUses > 0 || t.ExplicitMaxTTL > 0):
 		return Errorf(Invalid, "token_type: batch tokens cannot have token_period, token_num_uses or token_explicit_max_ttl")
-	}
-	if slices.ContainsFunc(t.Policies, isRoot) {
-		return Errorf(Invalid, "token_policies: the root policy cannot be attached by a login")
 	}
 	for _, p := range t.BoundCIDRs {
 		if !IsCIDR(p) {
@@ -153,8 +175,49 @@ func (t *TokenTerms) check() error {
 	return nil
 }
 
-// isRoot reports whether a policy's name is a spelling of the root policy's.
-func isRoot(name string) bool { return strings.EqualFold(strings.TrimSpace(name), "root") }
+// MaxListed bounds the policies, and the addresses, that a role or user lists.
+const MaxListed = 128
+
+// policyNames gives the names of policies that a role attaches their one spelling,
+// sorted and each once. It refuses the root policy, in any spelling.
+func policyNames(field string, names []string) ([]string, error) {
+	out := make([]string, 0, len(names))
+	for _, n := range names {
+		n = strings.TrimSpace(n)
+		if n == "" {
+			continue
+		}
+		c, err := canonicalName(n)
+		switch {
+		case err != nil || len(n) > maxPolicyName:
+			return nil, Errorf(Invalid, "%s: a name is malformed", field)
+		case looksLikeRoot(c):
+			return nil, &Error{Kind: Invalid, Message: field + ": the root policy cannot be attached by an auth method", Hint: "name a policy that says what may be done"}
+		}
+		out = append(out, c)
+	}
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > MaxListed {
+		return nil, Errorf(Invalid, "%s: more than %d", field, MaxListed)
+	}
+	return out, nil
+}
+
+const maxPolicyName = 512 // in bytes
+
+// looksLikeRoot reports whether somebody could take a name for root: with inner
+// space, or in full-width letters.
+func looksLikeRoot(name string) bool {
+	return strings.EqualFold("root", strings.Map(func(r rune) rune {
+		switch {
+		case r >= '\uff01' && r <= '\uff5e':
+			return r - 0xfee0
+		case unicode.IsSpace(r) || !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, name))
+}
 
 // IsCIDR reports whether a text is an address or a range of addresses.
 func IsCIDR(text string) bool {

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 )
@@ -24,6 +27,9 @@ func (s Secret) Reveal() string { return s.text }
 
 // Empty reports whether there is no text.
 func (s Secret) Empty() bool { return s.text == "" }
+
+// Len is the length of the text, in bytes.
+func (s Secret) Len() int { return len(s.text) }
 
 // Equal compares in constant time (for texts of one length).
 func (s Secret) Equal(o Secret) bool {
@@ -67,3 +73,11 @@ func (d Disclosed) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 
 // LogValue is [redacted].
 func (d Disclosed) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Digest is the keyed hash of a secret (HMAC-SHA-256) as hexadecimal text: what is
+// kept in place of one that must be recognised, and need not be read again.
+func Digest(key []byte, s Secret) string {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(s.text))
+	return hex.EncodeToString(m.Sum(nil))
+}

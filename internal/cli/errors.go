@@ -239,12 +239,20 @@ func (a *app) transportHint(err error) string {
 		return "the certificate is for another name: use that name in STRONGROOM_ADDR, or give it in -tls-server-name"
 	case errors.As(err, &dns):
 		return "the name in STRONGROOM_ADDR is not known here: check its spelling"
+	case isTimeout(err):
+		return fmt.Sprintf("%s does not answer: see whether its machine is up and reached from here; other addresses to try go into STRONGROOM_ADDR with commas between", transport.Address)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return a.schemeHint("http")
 	case errors.Is(err, client.ErrRedirect):
 		return "set STRONGROOM_ADDR to the address it points to, if you trust that"
 	}
 	return ""
+}
+
+// isTimeout reports whether no connection came about in time.
+func isTimeout(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial" && op.Timeout() || strings.HasSuffix(err.Error(), "TLS handshake timeout")
 }
 
 func (a *app) schemeHint(want string) string {

@@ -11,6 +11,9 @@ import (
 	"github.com/strongroom/strongroom/client"
 )
 
+// patience is how long it is tried to reach a server in all, at all of its addresses.
+const patience = 4 * time.Second
+
 // globals are the flags every command takes.
 type globals struct {
 	address, agentAddress           string
@@ -29,7 +32,7 @@ type globals struct {
 // register adds the flags. A help text names a variable as the guise spells it.
 func (g *globals) register(f *pflag.FlagSet, worded func(string) string) {
 	defer f.VisitAll(func(flag *pflag.Flag) { flag.Usage = worded(flag.Usage) })
-	f.StringVar(&g.address, "address", "", "server `URL`, http://, https:// or unix:// (STRONGROOM_ADDR)")
+	f.StringVar(&g.address, "address", "", "server `URL`, http://, https:// or unix://, or several with commas between (STRONGROOM_ADDR)")
 	f.StringVar(&g.agentAddress, "agent-address", "", "`URL` of an agent to go through (STRONGROOM_AGENT_ADDR)")
 	f.StringVar(&g.namespace, "namespace", "", "`namespace` to work in (STRONGROOM_NAMESPACE)")
 	f.StringVar(&g.ns, "ns", "", "short for -namespace")
@@ -118,7 +121,10 @@ func (a *app) client() (*client.Client, error) {
 			return nil, err
 		}
 	}
-	cfg.Warned = a.warned
+	cfg.Warned, cfg.Waiting = a.warned, a.waiting
+	if cfg.MaxRetries <= 0 { // nobody asked for more than the usual ones
+		cfg.Patience = patience
+	}
 	switch {
 	case a.flags.outputCurl:
 		cfg.Wrap = instead(a.curl)

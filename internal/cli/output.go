@@ -156,6 +156,18 @@ func (a *app) warned(warnings []string) {
 	}
 }
 
+// waiting tells, while a request goes on, what it waits for.
+func (a *app) waiting(w client.Waiting) {
+	text := "no connection to " + w.Address + " yet"
+	if w.Connected {
+		text = w.Address + " has the request and has not answered yet"
+	}
+	if w.Err != nil {
+		text += "; the attempt before: " + w.Err.Error()
+	}
+	fmt.Fprintln(a.stderr, "waiting: "+printable(text))
+}
+
 // object prints a flat object.
 func (c *call) object(v any) error {
 	m, err := toMap(v)

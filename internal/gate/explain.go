@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -156,7 +157,7 @@ func (p *passage) suppose(q *ExplainRequest, own bool) error {
 	if err != nil {
 		return err
 	}
-	owner, names := home, q.Policies
+	owner, stands := home, &standing{parts: []policies.Part{{Namespace: home.ID, Names: q.Policies}}}
 	if t != nil {
 		if owner, err = h.Namespaces.ByID(&p.call, t.NamespaceID); err != nil {
 			return err
@@ -164,17 +165,27 @@ func (p *passage) suppose(q *ExplainRequest, own bool) error {
 		if owner == nil || !within(home.API(), owner.Path) && !own {
 			return api.Errorf(api.Invalid, "token: is none of this namespace")
 		}
-		names = t.Policies
+		if stands, err = h.held(&p.call, t.NamespaceID, t.Policies, t.EntityNamespace(), t.EntityID); err != nil {
+			return orInvalid(err)
+		}
 	}
 	if !within(owner.API(), asker.Path) {
 		return api.Errorf(api.Invalid, "path: lies outside the token's namespace, where it may do nothing")
 	}
-	p.token = t
-	p.call.Caller = api.Caller{Policies: names, Namespace: owner.API()}
-	if p.acl, err = h.Policies.ACLAt(&p.call, owner.ID, names, p.call.Now); err != nil {
+	p.token, p.stands = t, stands
+	p.call.Caller = api.Caller{Policies: stands.names(), Namespace: owner.API()}
+	if p.acl, err = h.Policies.ACLAt(&p.call, p.call.Now, stands.filler(), stands.parts...); err != nil {
 		return err
 	}
 	return p.imagineFacts()
+}
+
+// orInvalid is what is told of a token whose entity is gone or disabled.
+func orInvalid(err error) error {
+	if api.KindOf(err) == api.Denied {
+		return api.Errorf(api.Invalid, "token: may do nothing, whatever its policies: its entity is gone or disabled")
+	}
+	return err
 }
 
 // imagineFacts is gather for a request that is not made.

@@ -20,7 +20,7 @@ func (p *passage) gather() (err error) {
 	if !p.acl.Conditional() {
 		return nil
 	}
-	p.facts, err = p.house.facts(&p.call, p.token)
+	p.facts, err = p.house.facts(&p.call, p.token, p.stands.names())
 	if err != nil {
 		return err
 	}
@@ -44,9 +44,9 @@ func (p *passage) weighable() map[string]string {
 }
 
 // facts are what is known of a token, for requests in the call's namespace.
-func (h *House) facts(c *api.Call, t *token.Token) (*policy.Facts, error) {
+func (h *House) facts(c *api.Call, t *token.Token, names []string) (*policy.Facts, error) {
 	f := &policy.Facts{AuthTime: t.CreationTime, TokenType: t.Type, DisplayName: t.DisplayName, EntityID: t.EntityID,
-		Metadata: t.Meta, Policies: t.Policies, Namespace: c.Namespace.Path}
+		Metadata: t.Meta, Policies: names, Namespace: c.Namespace.Path}
 	e, err := h.Maker(c, t)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (h *House) ownFacts(c *api.Call, acl *policy.ACL) (*policy.Facts, error) {
 	if err != nil { // its last use is under way: it may do nothing more
 		return &policy.Facts{}, nil
 	}
-	f, err := h.facts(c, t)
+	f, err := h.facts(c, t, c.Caller.Policies)
 	if f != nil {
 		f.Source = c.Remote
 	}

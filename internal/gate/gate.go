@@ -122,7 +122,8 @@ type House struct {
 	Settings   *settings.Store
 	Identity   *identity.Store
 	Quotas     *quota.Store
-	Attempts   api.Attempts  // nil: wrong credentials are not counted
+	Attempts   api.Attempts // nil: wrong credentials are not counted
+	Passwords  api.Passwords
 	Upkeep     api.Scheduler // what handlers ask for with Call.Later
 	Leases     *lease.Store
 	Refusals   Refusals // of this node, for sys/policies/explain
@@ -178,7 +179,7 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep,
-		Peer: r.Peer, Attempts: h.Attempts}
+		Peer: r.Peer, Attempts: h.Attempts, Passwords: h.Passwords}
 	g.flight.begin(p)
 	defer g.flight.end(p)
 	if err := p.run(); err != nil {
@@ -244,7 +245,7 @@ func (g *Gate) Client(ctx context.Context, text api.Secret, from netip.Addr) (wh
 	if err != nil || t.Wrapping() || !t.AllowedFrom(from) {
 		return "", false
 	}
-	if _, _, err := h.standing(ctx, t); err != nil {
+	if _, err := h.standing(ctx, t); err != nil {
 		return "", false
 	}
 	if t.Accessor == "" {

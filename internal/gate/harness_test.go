@@ -192,6 +192,15 @@ func (s *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// hear has the test told of each entry.
+func (s *sink) hear(fn func(line string)) {
+	f := func(line []byte) error {
+		fn(string(line))
+		return nil
+	}
+	s.fail.Store(&f)
+}
+
 // breakOn makes the sink fail for entries of one type.
 func (s *sink) breakOn(kind string) {
 	f := func(line []byte) error {

@@ -26,10 +26,11 @@ func (p *passage) lend() error {
 	return nil
 }
 
-// takeBack ends the lease and the token of an answer that nobody gets. Should this fail, the
-// lease ends at its time.
+// takeBack ends the lease and the tokens of an answer that nobody gets. Should this fail, each
+// ends at its time.
 func (p *passage) takeBack() {
 	p.revokeIssued()
+	p.withdraw()
 	if p.lent == nil {
 		return
 	}

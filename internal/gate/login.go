@@ -2,14 +2,11 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/identity"
-	"github.com/strongroom/strongroom/internal/policy"
-	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -17,8 +14,11 @@ import (
 // methods make their own.
 func (p *passage) admit() error {
 	login, ok := p.result.(*api.Auth)
-	if !ok || p.mount.Builtin || !p.mount.Auth() {
+	switch {
+	case !ok || !p.mount.Auth():
 		return nil
+	case p.mount.Builtin:
+		return p.tellIdentity(login)
 	}
 	if !api.Within(p.call.Remote, login.BoundCIDRs) {
 		return api.ErrDenied()
@@ -41,6 +41,25 @@ func (p *passage) admit() error {
 	return nil
 }
 
+// tellIdentity adds what an entity gives to the answer about a token that was made or
+// renewed for it.
+func (p *passage) tellIdentity(made *api.Auth) error {
+	if made.EntityID == "" {
+		return nil
+	}
+	nsID := p.ns.ID
+	if made.EntityID == p.call.Caller.EntityID {
+		nsID = p.call.Caller.EntityNamespace
+	}
+	who, err := p.house.Identity.Person(&p.call, nsID, made.EntityID)
+	if err != nil || who == nil {
+		return err
+	}
+	made.IdentityPolicies = who.Policies[p.ns.ID]
+	made.Policies = together(made.TokenPolicies, made.IdentityPolicies)
+	return nil
+}
+
 // issue makes the token of a login.
 func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error) {
 	asked := *login
@@ -50,7 +69,7 @@ func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error
 	}
 	m := p.mount.API()
 	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: p.path, MountID: p.mount.ID,
-		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Now: p.call.Now, Warn: p.call.Warn})
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: p.loginRole(), Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
 		return nil, err
 	}
@@ -102,38 +121,4 @@ func (p *passage) revokeIssued() {
 	if err != nil {
 		p.gate.log.Warn("ending the token of a login that was not answered", slog.String("request_id", p.r.ID), slog.Any("error", err))
 	}
-}
-
-// standing is what a token may do at this moment: by its own policies and those of
-// its entity. A token whose entity is gone or disabled, or whose auth method is, may
-// do nothing.
-func (h *House) standing(ctx context.Context, t *token.Token) (*policy.ACL, []string, error) {
-	if t.MountID != "" {
-		table, err := h.Mounts.Table(ctx, t.MountNamespace)
-		if err != nil {
-			return nil, nil, err
-		}
-		switch e, err := table.ByID(t.MountID); {
-		case errors.Is(err, store.ErrCorrupt): // it may be there, and it may be gone: then this is told to a dead token
-			return nil, nil, &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: "the row of a mount is damaged, so that it is not known whether the auth method of this token is still there",
-				Hint: "an operator finds it in sys/mounts or sys/auth"}
-		case err != nil:
-			return nil, nil, err
-		case e == nil:
-			return nil, nil, api.ErrDenied()
-		}
-	}
-	names := t.Policies
-	if t.EntityID != "" {
-		who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
-		switch {
-		case err != nil:
-			return nil, nil, err
-		case who == nil || who.Disabled:
-			return nil, nil, api.ErrDenied()
-		}
-		names = together(names, who.Policies[t.NamespaceID])
-	}
-	acl, err := h.Policies.ACL(ctx, t.NamespaceID, names)
-	return acl, names, err
 }

@@ -19,8 +19,14 @@ import (
 // lobby mounts an auth method at auth/lobby/ whose login answers what the test says.
 func (f *fixture) lobby(login *api.Auth) {
 	f.t.Helper()
+	f.lobbyAt("auth/lobby/", login)
+}
+
+// lobbyAt is lobby at another path.
+func (f *fixture) lobbyAt(path string, login *api.Auth) {
+	f.t.Helper()
 	f.engine.login = login
-	if err := f.house.Mounts.Enable(context.Background(), namespace.RootID, &mount.Entry{Path: "auth/lobby/", Type: "lobby"}); err != nil {
+	if err := f.house.Mounts.Enable(context.Background(), namespace.RootID, &mount.Entry{Path: path, Type: "lobby"}); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -36,7 +42,7 @@ func TestLoginMakesAToken(t *testing.T) {
 	if a.EntityID == "" || a.EntityID != b.EntityID || a.ClientToken.Equal(b.ClientToken) {
 		t.Errorf("two logins of one alias: entities %q and %q, want one and two tokens", a.EntityID, b.EntityID)
 	}
-	if !slices.Equal(a.Policies, []string{"default", "dev"}) || a.TTL != time.Hour || !a.Orphan {
+	if !slices.Equal(a.Policies, []string{"default", "dev"}) || a.TTL != time.Hour || !a.Orphan || a.DisplayName != "lobby-x" {
 		t.Errorf("the token has %+v", a)
 	}
 	want(t, f.do(api.Read, "thing/x", a.ClientToken.Reveal()), "denied")
@@ -74,6 +80,24 @@ func TestTokensGoWithTheirMethod(t *testing.T) {
 	want(t, f.do(api.Read, "probe/thing/x", tok), "denied")
 }
 
+// A token that is bound to its client is used from the address of the login alone.
+func TestLoginBindsToTheClient(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour, TokenPolicies: []string{"all"}, BoundCIDRs: []string{"127.0.0.0/8"}, BindIP: true})
+	if err := f.house.Policies.Write(t.Context(), namespace.RootID, "all", `path "*" { capabilities = ["read"] }`, policies.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	q := request(api.Write, "auth/lobby/login", "")
+	q.Remote = netip.MustParseAddrPort("127.0.0.7:4000")
+	in := f.gate.Serve(t.Context(), q)
+	want(t, in, "")
+	for addr, kind := range map[string]string{"127.0.0.7:1": "", "[::ffff:127.0.0.7]:1": "", "127.0.0.8:1": "denied"} {
+		q := request(api.Read, "probe/thing/x", in.Auth.ClientToken.Reveal())
+		q.Remote = netip.MustParseAddrPort(addr)
+		want(t, f.gate.Serve(t.Context(), q), kind)
+	}
+}
+
 // What nobody is told of does not stay behind.
 func TestLoginThatIsNotAnswered(t *testing.T) {
 	f := newFixture(t)
@@ -86,6 +110,45 @@ func TestLoginThatIsNotAnswered(t *testing.T) {
 	if err != nil || len(es) != 1 { // the fixture's root token
 		t.Errorf("%d tokens are left (%v), want 1", len(es), err)
 	}
+}
+
+// Nor does what was wrapped, in either form, with the token that stands for it.
+func TestWrappedAnswerThatIsNotSent(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour})
+	for _, path := range []string{"auth/lobby/login", "probe/thing/x"} {
+		for _, jwt := range []bool{false, true} {
+			r := request(api.Write, path, "")
+			if path != "auth/lobby/login" {
+				r = request(api.Read, path, f.root)
+			}
+			r.WrapTTL, r.WrapJWT = time.Minute, jwt
+			f.sink.breakOn("")
+			if control := f.gate.Serve(t.Context(), r); control.Wrap == nil || f.left(namespace.RootID+"/wrapping/") != 1 {
+				t.Fatalf("%s: %v", path, control.Err)
+			} else if err := f.house.Wrapping.Withdraw(&api.Call{Context: t.Context(), Now: time.Now(), Namespace: namespace.Root().API()}, control.Wrap); err != nil {
+				t.Fatal(err)
+			}
+			tokens := f.left(namespace.RootID + "/token/id/")
+			f.sink.breakOn("response")
+			if got := f.gate.Serve(t.Context(), r); got.Err == nil || got.Wrap != nil {
+				t.Fatalf("%s: was answered though its answer could not be written down", path)
+			}
+			if n, kept := f.left(namespace.RootID+"/token/id/"), f.left(namespace.RootID+"/wrapping/"); n != tokens || kept != 0 {
+				t.Errorf("%s: %d tokens are left, want %d, and %d answers", path, n, tokens, kept)
+			}
+		}
+	}
+}
+
+// left is how many rows there are below a prefix.
+func (f *fixture) left(prefix string) int {
+	f.t.Helper()
+	es, err := f.house.Data.List(f.t.Context(), store.Prefix(prefix))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return len(es)
 }
 
 // An address is judged as the client's, however it is written.

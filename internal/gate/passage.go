@@ -36,6 +36,7 @@ type passage struct {
 	locked   *namespace.Namespace // what keeps requests out of the namespace; nil: nothing
 	missing  error                // why the namespace that answers is none
 	token    *token.Token
+	stands   *standing // of the token
 	issued   *api.Auth // the token that was made for a login; nil: none
 	using    holder    // the token, when its uses are limited
 	spent    bool      // this is the token's last use
@@ -76,6 +77,9 @@ func (p *passage) run() (err error) {
 	p.understand()
 	if refused == nil {
 		refused = p.step("authorise", (*passage).authorise)
+	}
+	if refused == nil {
+		refused = p.roomy()
 	}
 	return p.audited(refused)
 }
@@ -165,17 +169,20 @@ func (p *passage) owner() error {
 	if sealed, _, err := p.house.Namespaces.Closed(&p.call, owner); err != nil || sealed != nil {
 		return p.closedBy(sealed, err)
 	}
-	acl, names, err := p.house.standing(&p.call, t)
+	stands, err := p.house.standing(&p.call, t)
 	if err != nil {
 		return err
 	}
-	p.token = t
-	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName, EntityID: t.EntityID,
-		Policies: names, Namespace: owner.API(), Batch: t.Type == token.Batch}
+	p.token, p.stands = t, stands
+	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName,
+		Policies: stands.names(), Namespace: owner.API(), Batch: t.Type == token.Batch}
+	if stands.who != nil {
+		p.call.Caller.EntityID, p.call.Caller.EntityNamespace = stands.who.ID, t.EntityNamespace()
+	}
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)
 	}
-	p.acl = acl
+	p.acl = stands.acl
 	return nil
 }
 
@@ -187,7 +194,7 @@ func (p *passage) spend() (err error) {
 		p.gate.uses.begin(p.using) // before the use is counted, so that whoever has the last one knows of it
 	}
 	if p.spent, err = p.house.Tokens.Use(&p.call, t); err != nil {
-		p.token, p.acl, p.facts, p.call.Caller = nil, nil, nil, api.Caller{}
+		p.token, p.stands, p.acl, p.facts, p.call.Caller = nil, nil, nil, nil, api.Caller{}
 		return err
 	}
 	if err := p.atHome(); err != nil {

@@ -3,6 +3,7 @@ package gate
 import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/policy"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -13,11 +14,14 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 	a.ClientToken = p.r.Token // also one that is nobody's, so that guesses can be told apart by their hashes
 	if t := p.token; t != nil {
 		a.Accessor, a.DisplayName = t.Accessor, t.DisplayName
-		a.Policies, a.TokenPolicies, a.Metadata = t.Policies, t.Policies, t.Meta
-		a.EntityID, a.TokenType, a.TTL, a.IssueTime = t.EntityID, t.Type, t.TTL, t.CreationTime
+		a.Policies, a.TokenPolicies, a.Metadata = p.stands.names(), t.Policies, t.Meta
+		if who := p.stands.who; who != nil {
+			a.IdentityPolicies = who.Policies[t.NamespaceID]
+		}
+		a.EntityID, a.TokenType, a.TTL, a.IssueTime = p.call.Caller.EntityID, t.Type, t.TTL, t.CreationTime
 		for _, rule := range p.decision.Rules {
 			if refused == nil {
-				a.Granting = append(a.Granting, audit.Grant{Name: rule.Policy, Namespace: p.call.Caller.Namespace})
+				a.Granting = append(a.Granting, audit.Grant{Name: rule.Policy, Namespace: p.of(rule)})
 			}
 		}
 	}
@@ -30,6 +34,16 @@ func (p *passage) describe(e *audit.Entry, refused error) {
 	if p.req != nil && p.misread == nil {
 		q.Shape = p.match.Endpoint.Request.Shape
 	}
+}
+
+// of is the namespace that a rule is of.
+func (p *passage) of(rule *policy.Rule) api.Namespace {
+	for _, part := range p.stands.parts[1:] {
+		if part.Below == rule.Namespace {
+			return api.Namespace{ID: part.Namespace, Path: p.call.Caller.Namespace.Path + part.Below}
+		}
+	}
+	return p.call.Caller.Namespace
 }
 
 // logged is the answer as the audit log sees it.

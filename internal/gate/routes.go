@@ -61,7 +61,11 @@ func (h *House) capabilitiesSelf(c *api.Call, q *CapabilitiesRequest) (*map[stri
 			return nil, api.ErrDenied()
 		}
 	}
-	return h.capabilitiesWith(c, c.Caller.Namespace, c.Caller.Policies, q.Paths, h.ownFacts)
+	acl, err := h.callerACL(c)
+	if err != nil {
+		return nil, err
+	}
+	return h.capabilitiesWith(c, c.Caller.Namespace, acl, q.Paths, h.ownFacts)
 }
 
 // capabilitiesAccessor says what the token with an accessor may do on paths.
@@ -89,25 +93,21 @@ func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string, refu
 	if owner == nil || !strings.HasPrefix(c.Namespace.Path, owner.Path) {
 		return nil, api.Errorf(api.Invalid, "%s", refusal)
 	}
-	_, names, err := h.standing(c, t)
+	s, err := h.standing(c, t)
 	if api.KindOf(err) == api.Denied {
 		return nil, api.Errorf(api.Invalid, "%s", refusal)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return h.capabilitiesWith(c, owner.API(), names, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t) })
+	return h.capabilitiesWith(c, owner.API(), s.acl, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t, s.names()) })
 }
 
 // capabilitiesWith answers for policies and what is known of who has them. Where
 // requests will come from is not known of others.
-func (h *House) capabilitiesWith(c *api.Call, owner api.Namespace, names, paths []string, known func(*api.Call, *policy.ACL) (*policy.Facts, error)) (*map[string][]string, error) {
+func (h *House) capabilitiesWith(c *api.Call, owner api.Namespace, acl *policy.ACL, paths []string, known func(*api.Call, *policy.ACL) (*policy.Facts, error)) (*map[string][]string, error) {
 	if len(paths) == 0 {
 		return nil, api.Errorf(api.Invalid, "paths: must name at least one path")
-	}
-	acl, err := h.Policies.ACL(c, owner.ID, names)
-	if err != nil {
-		return nil, err
 	}
 	facts, err := known(c, acl)
 	if err != nil {
@@ -139,8 +139,17 @@ func (h *House) acl(c *api.Call) (*policy.ACL, string, error) {
 	if c.Caller.Namespace.ID == "" {
 		return nil, "", nil
 	}
-	acl, err := h.Policies.ACL(c, c.Caller.Namespace.ID, c.Caller.Policies)
+	acl, err := h.callerACL(c)
 	return acl, strings.TrimPrefix(c.Namespace.Path, c.Caller.Namespace.Path), err
+}
+
+// callerACL is what the policies of who makes a call come to.
+func (h *House) callerACL(c *api.Call) (*policy.ACL, error) {
+	s, err := h.callers(c)
+	if err != nil {
+		return nil, err
+	}
+	return h.Policies.ACLOf(c, s.filler(), s.parts...)
 }
 
 // visibleMounts lists the mounts that the caller's policies reach into.

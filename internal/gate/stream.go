@@ -80,13 +80,13 @@ func (p *passage) still(ctx context.Context) bool {
 	if err != nil || !t.AllowedFrom(p.call.Remote) {
 		return false
 	}
-	acl, _, err := p.house.standing(ctx, t)
+	stands, err := p.house.standing(ctx, t)
 	if err != nil {
 		return false
 	}
 	ask := p.ask(p.judged(p.path), verbs[p.r.Op])
 	ask.Now, ask.Facts = now, p.facts.Anew()
-	d := acl.Decide(ask)
+	d := stands.acl.Decide(ask)
 	return d.Allowed && (d.Sudo || !p.match.Endpoint.Has(api.Sudo))
 }
 

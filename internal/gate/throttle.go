@@ -73,6 +73,19 @@ func (p *passage) mayAsk() (bool, error) {
 	return p.r.Op == api.Write && p.acl.Decide(ask).Allowed, nil
 }
 
+// roomy refuses a login for whose token there is no room, before a credential that can
+// be used but once is used up for it.
+func (p *passage) roomy() error {
+	if e := p.match.Endpoint; e == nil || e.Answer != api.Login || !e.Has(api.Public) || p.r.Help || p.lost != nil || p.ns == nil {
+		return nil
+	}
+	plan, err := p.house.Quotas.Plan(&p.call)
+	if err != nil || !plan.Counts() {
+		return err
+	}
+	return p.house.Quotas.Admit(&p.call, token.Counted{NamespaceID: p.ns.ID, MountID: p.mount.ID, Path: p.path, Role: p.loginRole()})
+}
+
 // sought is what the quota of the request is sought for.
 func (p *passage) sought() *quota.Request {
 	r := &quota.Request{Namespace: p.ns}

@@ -1,6 +1,9 @@
 package gate
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -26,6 +29,19 @@ func (p *passage) wrap() error {
 	}
 	p.resp = &Response{RequestID: r.RequestID, Namespace: r.Namespace, Wrap: info, Allowance: r.Allowance}
 	return nil
+}
+
+// withdraw ends the wrapping token of an answer that nobody gets.
+func (p *passage) withdraw() {
+	if p.resp.Wrap == nil {
+		return
+	}
+	call := p.call
+	call.Context = context.WithoutCancel(&p.call)
+	if err := p.house.Wrapping.Withdraw(&call, p.resp.Wrap); err != nil {
+		p.gate.log.Warn("ending the wrapping token of an answer that was not sent", slog.String("request_id", p.r.ID), slog.Any("error", err))
+	}
+	p.resp.Wrap = nil
 }
 
 // mayKeep reports whether the answer may be kept for the bearer of a wrapping

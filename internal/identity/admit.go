@@ -34,7 +34,21 @@ func (s *Store) admit(c *api.Call, login *api.Auth) (*Person, error) {
 	case p == nil || p.Disabled:
 		return nil, api.ErrDenied()
 	}
-	return p, nil
+	return s.refresh(c, p, login.GroupAliases)
+}
+
+// Renewed takes up what the auth method of the call's mount says of somebody at the
+// renewal of a token: the groups that they are in now. Who is gone or disabled is denied.
+func (s *Store) Renewed(c *api.Call, entityID string, groupAliases []string) error {
+	p, err := s.Person(c, c.Namespace.ID, entityID)
+	switch {
+	case err != nil:
+		return err
+	case p == nil || p.Disabled:
+		return api.ErrDenied()
+	}
+	_, err = s.refresh(c, p, groupAliases)
+	return err
 }
 
 // known is the alias's row as this login leaves it.
@@ -102,7 +116,7 @@ func (s *Store) describe(c *api.Call, tx *store.Tx, a *aliasRow, who *api.Alias)
 // found makes a new entity whose only alias is a.
 func (s *Store) found(tx *store.Tx, nsID string, a *aliasRow) error {
 	e := &Entity{ID: api.NewUUID(), Created: a.Created, Updated: a.Created, Met: true}
-	if err := s.nameAnew(tx, nsID, e); err != nil {
+	if err := errors.Join(s.nameAnew(tx, nsID, e), s.reapFrom(tx, nsID, e.Created)); err != nil {
 		return err
 	}
 	a.EntityID, e.Aliases = e.ID, []AliasRef{a.ref()}

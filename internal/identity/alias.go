@@ -254,7 +254,7 @@ func (ch *aliasChange) leave() error {
 		return err
 	}
 	e.Aliases = slices.DeleteFunc(e.Aliases, func(r AliasRef) bool { return r.ID == ch.was.ID })
-	e.Updated, e.Met = ch.is.Updated, false
+	e.Updated, e.Met = ch.is.Updated, e.Met && ch.is.Met
 	return put(ch.tx, key{ch.ns(), e.ID}.entity(), e)
 }
 
@@ -283,17 +283,23 @@ func (ch *aliasChange) join() error {
 // removeAlias deletes an alias; one that is not there is as good as deleted. Who logs in
 // by its name from then on is somebody new.
 func (s *Store) removeAlias(c *api.Call, q *IDRequest) (*api.None, error) {
+	return nil, s.dropAlias(c, string(q.ID), false)
+}
+
+// dropAlias deletes an alias. met leaves an entity that a login has made as it is
+// otherwise, so that it is reaped in its time.
+func (s *Store) dropAlias(c *api.Call, id string, met bool) error {
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
-		a, err := aliasBy(tx.Get, c.Namespace.ID, string(q.ID))
+		a, err := aliasBy(tx.Get, c.Namespace.ID, id)
 		if err != nil || a == nil {
 			return err
 		}
 		tx.Delete(aliasID(c.Namespace.ID, a.ID))
 		tx.Delete(a.key(c.Namespace.ID))
-		ch := &aliasChange{tx: tx, call: c, store: s, was: *a, is: aliasRow{Updated: c.Now.UTC()}}
+		ch := &aliasChange{tx: tx, call: c, store: s, was: *a, is: aliasRow{Updated: c.Now.UTC(), Met: met}}
 		return ch.leave()
 	})
-	return nil, err
+	return err
 }
 
 // aliasInfo is what a list of entities or aliases shows of an alias.

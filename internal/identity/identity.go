@@ -19,6 +19,7 @@
 //	N/identity/member/<group>/<kind>/<N2>/<id>  a member of it, of namespace N2
 //	N2/identity/in/<member>/<N>/<group>         the same, from the member's side
 //	N/identity/used/<id>                        until when an entity counts as used
+//	N/identity/reaping                          unused ones are looked for here
 //
 // A set, such as the members of a group, is rows and never one row that grows. What
 // must hold for a set has a row that all who change it read or touch: a name's row, an
@@ -66,6 +67,10 @@ type Config struct {
 	Mount func(ctx context.Context, nsID, accessor string) (Mount, bool, error)
 	// Lineage is a namespace's identifier and those of the namespaces above it.
 	Lineage func(ctx context.Context, nsID string) ([]string, error)
+	// Unused is for how long nobody uses an entity that is then reaped; 0: DefaultUnused.
+	Unused time.Duration
+	// Failed is told of what failed and is tried again later; optional.
+	Failed func(error)
 	// Gone reports whether reading failed because the namespace is no more; optional.
 	Gone func(error) bool
 }
@@ -74,14 +79,21 @@ type Config struct {
 type Store struct {
 	Config
 	persons *store.Memo[key, *Person]
+	uses    *store.Memo[key, *usedRow]
 	aliases *store.Memo[string, *aliasRow]
+	outside *store.Memo[outsideKey, *Group] // external groups, by their aliases
 }
 
 // New keeps identities in the encrypted store.
 func New(c Config) *Store {
 	s := &Store{Config: c}
+	if s.Unused == 0 {
+		s.Unused = DefaultUnused
+	}
+	s.uses = store.NewMemo(c.Cache, remembered, loadUsed)
 	s.persons = store.NewMemo(c.Cache, remembered, s.loadPerson)
 	s.aliases = store.NewMemo(c.Cache, remembered, loadAlias)
+	s.outside = store.NewMemo(c.Cache, remembered, loadOutside)
 	return s
 }
 

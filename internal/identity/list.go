@@ -82,10 +82,7 @@ func (s *Store) listEntities(c *api.Call, q *ListRequest) (*api.Keys, error) {
 		out.Keys, out.Info[e.ID] = append(out.Keys, e.ID), info
 		return !q.full(out)
 	})
-	if err == nil {
-		err = failed
-	}
-	return out, err
+	return out, errors.Join(err, failed)
 }
 
 // listEntityNames lists the names of the entities. It is in the order of their folded
@@ -127,8 +124,5 @@ func (s *Store) listAliases(c *api.Call, q *ListRequest) (*api.Keys, error) {
 		out.Keys, out.Info[id] = append(out.Keys, id), info
 		return !q.full(out)
 	})
-	if err == nil {
-		err = failed
-	}
-	return out, err
+	return out, errors.Join(err, failed)
 }

@@ -206,3 +206,16 @@ func (p *Person) groupValue(nsID, what string, is func(*Group) bool) (string, bo
 	}
 	return "", false
 }
+
+// Elsewhere are the namespaces, other than one, where the person has policies by groups,
+// in order.
+func (p *Person) Elsewhere(nsID string) []string {
+	var out []string
+	for ns, names := range p.Policies {
+		if ns != nsID && len(names) > 0 {
+			out = append(out, ns)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

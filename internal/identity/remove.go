@@ -21,7 +21,7 @@ const clearDelay = time.Minute
 
 // Jobs are the handlers of what the store has scheduled.
 func (s *Store) Jobs() map[string]schedule.Handler {
-	return map[string]schedule.Handler{kindClear: s.clearLater}
+	return map[string]schedule.Handler{kindClear: s.clearLater, kindReap: s.reap, kindMount: s.mountGone}
 }
 
 // remains is what a deletion leaves behind its commit: rows that count for nothing.

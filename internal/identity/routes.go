@@ -8,7 +8,7 @@ import (
 
 // Routes are the endpoints under identity/.
 func Routes() []api.Route[*Store] {
-	return slices.Concat(entityRoutes(), aliasRoutes("entity-alias"), aliasRoutes("alias"), personaRoutes())
+	return slices.Concat(entityRoutes(), aliasRoutes("entity-alias"), aliasRoutes("alias"), personaRoutes(), groupRoutes())
 }
 
 func entityRoutes() []api.Route[*Store] {
@@ -23,6 +23,7 @@ func entityRoutes() []api.Route[*Store] {
 		api.Handle(api.Write, "entity/name/{name}", (*Store).writeEntityByName),
 		api.Handle(api.Delete, "entity/name/{name}", (*Store).removeEntityByName),
 		api.Handle(api.Write, "entity/batch-delete", (*Store).removeEntities),
+		api.Handle(api.Write, "entity/merge", (*Store).mergeEntities),
 		api.Handle(api.Write, "lookup/entity", (*Store).lookupEntity),
 	}
 }
@@ -45,5 +46,25 @@ func personaRoutes() []api.Route[*Store] {
 		api.Handle(api.Read, "persona/id/{id}", (*Store).readAlias),
 		api.Handle(api.Write, "persona/id/{id}", (*Store).writePersonaByID),
 		api.Handle(api.Delete, "persona/id/{id}", (*Store).removeAlias),
+	}
+}
+
+func groupRoutes() []api.Route[*Store] {
+	return []api.Route[*Store]{
+		api.Handle(api.Write, "group", (*Store).writeGroup),
+		api.Handle(api.List, "group/id", (*Store).listGroups),
+		api.Handle(api.Read, "group/id/{id}", (*Store).readGroup),
+		api.Handle(api.Write, "group/id/{id}", (*Store).writeGroupByID),
+		api.Handle(api.Delete, "group/id/{id}", (*Store).removeGroup),
+		api.Handle(api.List, "group/name", (*Store).listGroupNames),
+		api.Handle(api.Read, "group/name/{name}", (*Store).readGroupByName),
+		api.Handle(api.Write, "group/name/{name}", (*Store).writeGroupByName),
+		api.Handle(api.Delete, "group/name/{name}", (*Store).removeGroupByName),
+		api.Handle(api.Write, "lookup/group", (*Store).lookupGroup),
+		api.Handle(api.Write, "group-alias", (*Store).writeGroupAlias),
+		api.Handle(api.List, "group-alias/id", (*Store).listGroupAliases),
+		api.Handle(api.Read, "group-alias/id/{id}", (*Store).readGroupAlias),
+		api.Handle(api.Write, "group-alias/id/{id}", (*Store).writeGroupAliasByID),
+		api.Handle(api.Delete, "group-alias/id/{id}", (*Store).removeGroupAlias),
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 )
@@ -172,4 +173,26 @@ func (w *world) has(ns, id string, want ...string) {
 func (w *world) rows(prefix string) int {
 	w.t.Helper()
 	return must(store.Count(context.Background(), w.store, prefix, nil))(w.t)
+}
+
+// work does everything that is scheduled, and answers how much that was.
+func (w *world) work(s *identity.Store) int {
+	w.t.Helper()
+	done := 0
+	for _, ns := range []string{"root", "team", "squad"} {
+		for _, e := range must(w.store.List(context.Background(), store.Prefix(ns+"/due/")))(w.t) {
+			parts := strings.Split(e.Key, "/")
+			var row struct{ Data []byte }
+			if err := json.Unmarshal(e.Value, &row); err != nil {
+				w.t.Fatal(err)
+			}
+			job := &schedule.Job{Item: schedule.Item{Namespace: ns, Kind: parts[3], ID: parts[4], Data: row.Data}}
+			if err := s.Jobs()[job.Kind](context.Background(), job); err != nil {
+				w.t.Fatal(err)
+			}
+			must(w.store.Commit(context.Background(), nil, []store.Write{{Key: e.Key, Delete: true}}))(w.t)
+			done++
+		}
+	}
+	return done
 }

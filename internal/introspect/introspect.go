@@ -27,6 +27,8 @@ type Node struct {
 	Mounts     *mount.Mounts
 	// Tokens counts the service tokens of a namespace.
 	Tokens func(ctx context.Context, nsID string) (int, error)
+	// Entities counts the entities of a namespace.
+	Entities func(ctx context.Context, nsID string) (int, error)
 	// ClusterID is the cluster's id.
 	ClusterID func() string
 	Version   string // as clients gate their features by
@@ -145,9 +147,15 @@ func (n *Node) countTokens(c *api.Call, _ *api.None) (*TokenCount, error) {
 	})
 }
 
-// countEntities counts the entities of all namespaces: who uses the server is
-// known by token alone, so that there are none.
-func (n *Node) countEntities(*api.Call, *api.None) (*EntityCount, error) { return &EntityCount{}, nil }
+// countEntities counts the entities of all namespaces.
+func (n *Node) countEntities(c *api.Call, _ *api.None) (*EntityCount, error) {
+	out := &EntityCount{}
+	return out, n.each(c, n.Namespaces.Root(), func(ns *namespace.Namespace) error {
+		count, err := n.Entities(c, ns.ID)
+		out.Counters.Entities.Total += count
+		return err
+	})
+}
 
 // each calls fn for a namespace and all below it that can be reached.
 func (n *Node) each(ctx context.Context, from *namespace.Namespace, fn func(*namespace.Namespace) error) error {

@@ -67,7 +67,8 @@ func TestCounters(t *testing.T) {
 	if before != 1.0 || after != 3.0 {
 		t.Errorf("counted %v, then %v", before, after)
 	}
-	if n := read(t, s, "sys/internal/counters/entities", 200).Field("data", "counters", "entities", "total"); n != 0.0 {
+	write(t, s, "identity/entity", `{}`, 200)
+	if n := read(t, s, "sys/internal/counters/entities", 200).Field("data", "counters", "entities", "total"); n != 1.0 {
 		t.Errorf("%v entities", n)
 	}
 	if a := read(t, s, "sys/internal/counters/requests", 404); !strings.Contains(a.Text(), "removed on this path") {

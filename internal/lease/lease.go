@@ -55,6 +55,7 @@ type Config struct {
 	Mounts     *mount.Mounts
 	Tokens     *token.Store
 	Namespaces *namespace.Registry
+	Counter    token.Counter // nil: nobody counts leases
 	Now        func() time.Time
 	Log        *slog.Logger
 }
@@ -92,7 +93,8 @@ type Lease struct {
 	MaxTTL    time.Duration `json:"max,omitempty"`    // from issue; 0: the mount's maximum
 	Until     time.Time     `json:"until,omitzero"`   // of a batch token's lease: when the token ends
 	Renewable bool          `json:"renewable,omitempty"`
-	Own       string        `json:"own,omitempty"` // the quarantine in which it was made; empty: none lasted
+	Quota     string        `json:"quota,omitempty"` // that counts it: see token.Counter
+	Own       string        `json:"own,omitempty"`   // the quarantine in which it was made; empty: none lasted
 
 	Ended   time.Time `json:"ended,omitzero"` // since when it is being taken back; zero: it is not
 	Due     time.Time `json:"due"`            // of its row in the schedule
@@ -217,7 +219,13 @@ func (s *Store) Register(c *api.Call, asked *api.Lease, t *token.Token) (*Lease,
 		err = s.claim(ctx, l)
 	}
 	if err == nil {
-		_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return s.insert(tx, c, l) })
+		exempt := t.Root()
+		_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
+			if err := s.charge(tx, l, exempt); err != nil {
+				return err
+			}
+			return s.insert(tx, c, l)
+		})
 	}
 	if err != nil {
 		s.undo(ctx, c, l)
@@ -343,11 +351,11 @@ func (s *Store) undo(ctx context.Context, c *api.Call, l *Lease) {
 		}
 		if old == nil {
 			old = l
-			old.HolderNS, old.Holder, old.Due = "", "", time.Time{}
+			old.HolderNS, old.Holder, old.Quota, old.Due = "", "", "", time.Time{}
 		}
 		if err == nil {
 			old.remove(tx)
-			return nil
+			return s.credit(tx, old.Quota)
 		}
 		old.Ended = c.Now
 		return old.put(tx, s.Now().Add(retry))

@@ -211,3 +211,57 @@ func TestHeldBesideDamage(t *testing.T) {
 		}
 	})
 }
+
+// What came with a snapshot and ends while it is renewed is not taken back either: an engine
+// is asked to make it live on, and not to end it.
+func TestRenewalOfWhatIsHeld(t *testing.T) {
+	for name, held := range map[string]bool{"held": true, "control": false} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				l, lent := w.lend(time.Hour, 0)
+				if held {
+					w.isolate("one")
+				}
+				w.engine.renewing = func() { w.must(w.s.Revoke(context.Background(), namespace.RootID, l.ID, false)) }
+				if _, err := w.renew(l, time.Hour); api.KindOf(err) != api.Invalid {
+					t.Errorf("the renewal returned %v", err)
+				}
+				if w.engine.has(lent) != held || (w.engine.times(lent) == 0) != held {
+					t.Errorf("it is lent still: %v, and its end was asked for %d times", w.engine.has(lent), w.engine.times(lent))
+				}
+			})
+		})
+	}
+}
+
+// A lease whose mount may be the one that a damaged row is of is neither renewed nor ended:
+// nobody has given the mount up.
+func TestLeaseOfADamagedMount(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		l, lent := w.lend(time.Hour, 0)
+		const row = "root/mount/at/lend/"
+		e, err := w.bar.Get(t.Context(), row)
+		w.must(err)
+		c := w.call()
+		put := func(v []byte) {
+			_, err := w.bar.Commit(t.Context(), nil, []store.Write{{Key: row, Value: v}})
+			w.must(err)
+			w.fresh()
+		}
+		put([]byte("{"))
+		if _, err := w.s.Renew(c, &lease.RenewRequest{LeaseID: l.ID}); !errors.Is(err, store.ErrCorrupt) || strings.Contains(err.Error(), "revoke-force") {
+			t.Errorf("renewing returned %v", err)
+		}
+		if err := w.s.Revoke(t.Context(), namespace.RootID, l.ID, true); err == nil || strings.Contains(err.Error(), "revoke-force") {
+			t.Errorf("revoking returned %v", err)
+		}
+		if !w.engine.has(lent) {
+			t.Error("it was taken back without its mount")
+		}
+		put(e.Value)
+		w.later(time.Hour)
+		if w.engine.has(lent) {
+			t.Error("it was not taken back once the row was put back")
+		}
+	})
+}

@@ -396,18 +396,23 @@ func (s *Store) settleTogether(ctx context.Context, ls []*Lease, failed map[stri
 	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
 		there, err := current(tx, ls, attempt)
 		attempt++
+		marks := make([]string, 0, len(there))
 		for _, l := range there {
 			switch {
 			case err != nil:
 				return err
 			case failed[l.key()] == nil:
 				l.remove(tx)
+				marks = append(marks, l.Quota)
 			case l.Failure == "" && l.Due.After(s.Now().Add(retry)):
 				late := *l
 				err = late.put(tx, s.Now().Add(retry))
 			}
 		}
 		end(tx)
+		if err == nil {
+			err = s.credit(tx, marks...)
+		}
 		return err
 	})
 	return err

@@ -37,17 +37,17 @@ const maxRow = 64 << 10
 
 // Config is what tune changes.
 type Config struct {
-	DefaultTTL                api.Duration      `json:"default_lease_ttl"`
-	MaxTTL                    api.Duration      `json:"max_lease_ttl"`
-	ForceNoCache              bool              `json:"force_no_cache"`
-	TokenType                 string            `json:"token_type,omitempty"`
-	ListingVisibility         string            `json:"listing_visibility,omitempty"`
-	AuditNonHMACRequestKeys   []string          `json:"audit_non_hmac_request_keys,omitempty"`
-	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys,omitempty"`
-	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
-	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
-	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
-	FilterLists               bool              `json:"filter_lists,omitempty"`
+	DefaultTTL                api.Duration `json:"default_lease_ttl"`
+	MaxTTL                    api.Duration `json:"max_lease_ttl"`
+	ForceNoCache              bool         `json:"force_no_cache"`
+	TokenType                 string       `json:"token_type,omitempty"`
+	ListingVisibility         string       `json:"listing_visibility,omitempty"`
+	AuditNonHMACRequestKeys   []string     `json:"audit_non_hmac_request_keys,omitempty"`
+	AuditNonHMACResponseKeys  []string     `json:"audit_non_hmac_response_keys,omitempty"`
+	PassthroughRequestHeaders []string     `json:"passthrough_request_headers,omitempty"`
+	AllowedResponseHeaders    []string     `json:"allowed_response_headers,omitempty"`
+	UserLockout               *Lockout     `json:"user_lockout_config,omitempty"`
+	FilterLists               bool         `json:"filter_lists,omitempty"`
 }
 
 // Entry is one mount.

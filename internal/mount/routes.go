@@ -82,7 +82,7 @@ type TuneFields struct {
 	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys"`    // Kept for compatibility; what the audit log shows follows from types.
 	PassthroughRequestHeaders []string          `json:"passthrough_request_headers"`     // Request headers an engine may see.
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers"`        // Response headers an engine may set.
-	UserLockout               map[string]string `json:"user_lockout_config"`             // Lock-out settings of an auth method.
+	UserLockout               map[string]string `json:"user_lockout_config"`             // When an auth method locks an account: lockout_threshold, lockout_duration, lockout_counter_reset_duration and lockout_disable; those not named stay.
 	PluginVersion             string            `json:"plugin_version"`                  // Kept for compatibility; all engines are built in.
 	FilterLists               *bool             `json:"filter_lists"`                    // Lists hold only what the caller may do something with.
 }
@@ -142,7 +142,7 @@ type Tuned struct {
 	AuditNonHMACResponseKeys  []string          `json:"audit_non_hmac_response_keys,omitempty"`
 	PassthroughRequestHeaders []string          `json:"passthrough_request_headers,omitempty"`
 	AllowedResponseHeaders    []string          `json:"allowed_response_headers,omitempty"`
-	UserLockout               map[string]string `json:"user_lockout_config,omitempty"`
+	UserLockout               *Lockout          `json:"user_lockout_config,omitempty"`
 	FilterLists               bool              `json:"filter_lists,omitempty"`
 }
 
@@ -332,8 +332,15 @@ func (f *TuneFields) apply(c *api.Call, k *Config) error {
 	setList(&k.AuditNonHMACResponseKeys, f.AuditNonHMACResponseKeys)
 	setList(&k.PassthroughRequestHeaders, f.PassthroughRequestHeaders)
 	setList(&k.AllowedResponseHeaders, f.AllowedResponseHeaders)
-	if f.UserLockout != nil {
-		k.UserLockout = f.UserLockout
+	if len(f.UserLockout) > 0 {
+		var l Lockout
+		if k.UserLockout != nil {
+			l = *k.UserLockout
+		}
+		if err := l.Change(f.UserLockout); err != nil {
+			return err
+		}
+		k.UserLockout = &l
 	}
 	if len(f.AuditNonHMACRequestKeys)+len(f.AuditNonHMACResponseKeys) > 0 && len(c.Warnings()) == 0 {
 		c.Warn("audit_non_hmac_*_keys are kept but show nothing: what the audit log shows in clear follows from each field's type")

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +26,7 @@ const (
 
 	maxPolicyBytes = 256 << 10 // of one policy's text
 	maxSets        = 8192      // compiled sets that are remembered
+	maxFilled      = 4096      // compiled sets, filled in for one person, that are
 )
 
 // row is the stored form of a policy.
@@ -46,44 +46,17 @@ func (r *row) expired(now time.Time) bool { return !r.Expires.IsZero() && !now.B
 // Store keeps the policies of all namespaces.
 type Store struct {
 	store store.Store
-	sets  *store.Memo[set, *policy.ACL]
+	sets  *store.Memo[set, *compiled]
+	fills *fills
 	root  *policy.ACL
 	now   func() time.Time
 }
 
 // New keeps policies in the encrypted store.
 func New(s store.Store, cache *store.Cache, now func() time.Time) *Store {
-	p := &Store{store: s, root: policy.Root(), now: now}
+	p := &Store{store: s, root: policy.Root(), fills: newFills(maxFilled), now: now}
 	p.sets = store.NewMemo(cache, maxSets, p.compile)
 	return p
-}
-
-// set names a compiled set: a namespace, and names joined with their lengths,
-// so that no two sets have one name (CVE-2026-105820).
-type set struct{ nsID, names string }
-
-func setOf(nsID string, names []string) set {
-	var b strings.Builder
-	for _, n := range names {
-		b.WriteString(strconv.Itoa(len(n)))
-		b.WriteByte(':')
-		b.WriteString(n)
-	}
-	return set{nsID, b.String()}
-}
-
-// members are the names joined in the set.
-func (s set) members() []string {
-	var out []string
-	for rest := s.names; rest != ""; {
-		digits, tail, _ := strings.Cut(rest, ":")
-		n, err := strconv.Atoi(digits)
-		if err != nil || n > len(tail) {
-			return nil
-		}
-		out, rest = append(out, tail[:n]), tail[n:]
-	}
-	return out
 }
 
 func prefix(nsID string) string       { return nsID + "/policy/acl/" }
@@ -128,48 +101,6 @@ func load(ctx context.Context, s store.Reader, nsID, name string) (*row, error) 
 		return nil, err
 	}
 	return store.DecodeJSON[row](e)
-}
-
-// ACL is the compiled set of a namespace's policies with the given names, which
-// must be canonical. A name without a policy adds nothing. The policy root is
-// the root namespace's alone.
-func (s *Store) ACL(ctx context.Context, nsID string, names []string) (*policy.ACL, error) {
-	if nsID == rootName && slices.Contains(names, rootName) {
-		return s.root, nil
-	}
-	acl, err := s.sets.Get(ctx, setOf(nsID, names))
-	if err != nil {
-		return nil, err
-	}
-	if end := acl.Expires(); !end.IsZero() && !s.now().Before(end) {
-		return s.compile(ctx, s.store, setOf(nsID, names))
-	}
-	return acl, nil
-}
-
-// ACLAt is ACL as it stands at another moment: what has expired by then is left
-// out.
-func (s *Store) ACLAt(ctx context.Context, nsID string, names []string, at time.Time) (*policy.ACL, error) {
-	if nsID == rootName && slices.Contains(names, rootName) {
-		return s.root, nil
-	}
-	return s.compileAt(ctx, s.store, setOf(nsID, names), at)
-}
-
-func (s *Store) compile(ctx context.Context, r store.Reader, of set) (*policy.ACL, error) {
-	return s.compileAt(ctx, r, of, s.now())
-}
-
-func (s *Store) compileAt(ctx context.Context, r store.Reader, of set, at time.Time) (*policy.ACL, error) {
-	var parsed []*policy.Policy
-	for _, name := range of.members() {
-		p, err := parse(ctx, r, of.nsID, name)
-		if err != nil {
-			return nil, err
-		}
-		parsed = append(parsed, p)
-	}
-	return policy.Compile(at, parsed...), nil
 }
 
 // parse is a stored policy, or nil when there is none of that name.

@@ -140,6 +140,7 @@ type Policy struct {
 type Rule struct {
 	Policy       string       // name of the policy that holds it
 	Line         int          // line of the source, from 1
+	Namespace    string       // path of the namespace that the policy is of, from where it is asked for; see Policy.Below
 	Path         string       // the pattern, without a leading slash
 	Capabilities Capabilities // what it grants; Deny stands alone
 	Expiration   time.Time    // from then on the rule does not exist; zero is never

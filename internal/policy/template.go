@@ -61,6 +61,25 @@ func (r *Rule) expand(value func(string) (string, bool)) *Rule {
 	return &filled
 }
 
+// Below gives the policy as one of a namespace above names what it is about: with the
+// path from there, which ends in a slash, before each of its own.
+func (p *Policy) Below(path string) *Policy {
+	out := &Policy{Name: p.Name, Rules: make([]*Rule, 0, len(p.Rules))}
+	for _, r := range p.Rules {
+		moved := *r
+		moved.Path, moved.Namespace = path+r.Path, path+r.Namespace
+		moved.limits.filters = make([]string, 0, len(r.limits.filters))
+		for _, f := range r.limits.filters {
+			if !strings.HasPrefix(f, "{{") { // else the path of the request is first, and with it the namespace
+				f = path + f
+			}
+			moved.limits.filters = append(moved.limits.filters, f)
+		}
+		out.Rules = append(out.Rules, &moved)
+	}
+	return out
+}
+
 // templateWellFormed says whether every {{ has its }} and names something of
 // the identity, and the path around them could be a request's.
 func templateWellFormed(path string) bool {

@@ -17,16 +17,21 @@ func corrupt(err error) bool { return errors.Is(err, store.ErrCorrupt) }
 // Plan is all quotas, in the order of a search. It is not modified.
 type Plan struct {
 	rates    index[Rate]
+	counts   index[Count]
+	rev      store.Rev // of the guard
 	settings *Settings
 	exempt   []string // folded
 	absolute []string // folded
 }
 
-func newPlan() *Plan { return &Plan{rates: newIndex[Rate](), settings: defaults()} }
+func newPlan() *Plan {
+	return &Plan{rates: newIndex[Rate](), counts: newIndex[Count](), settings: defaults()}
+}
 
 func (p *Plan) settle() {
 	p.exempt, p.absolute = folded(p.settings.Exempt), folded(p.settings.Absolute)
 	p.rates.settle()
+	p.counts.settle()
 }
 
 func folded(paths []string) []string {

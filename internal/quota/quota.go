@@ -1,11 +1,15 @@
 // Package quota owns what callers may use of the server: how many requests they
-// may make in a time, by namespace, mount, path, role and identity.
+// may make in a time, and how many leases and tokens they may have, by namespace, mount,
+// path, role and identity.
 //
 // # What is stored
 //
 // In the root namespace, on the whole encrypted store:
 //
 //	root/quota/rate-limit/<name>   a limit on the rate of requests
+//	root/quota/lease-count/<name>  a bound on how many leases and service tokens there are
+//	root/quota/room/<id>/part/<n>  a part of what may still be made under such a bound
+//	root/quota/room/<id>/debt      how many there are too many; only when there are
 //	root/quota/config              what holds for all rate limits
 //	root/quota/guard               touched by every change of a quota
 //
@@ -27,12 +31,18 @@
 // protects the node, and a limit on a fleet of three is up to three times as
 // high. This is the one thing that a node keeps between requests without the store
 // behind it; it forgets it when it restarts.
+//
+// Leases and tokens are counted in the store, in the commits that make and remove them:
+// exactly, for all nodes, and whatever is killed. Each bears the mark of the one quota that
+// counts it. When a quota is made, changed or removed, the schedule has everything
+// counted anew that is now another's.
 package quota
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -49,6 +59,9 @@ const (
 	ratePrefix = prefix + "rate-limit/"
 	configKey  = prefix + "config"
 	guardKey   = prefix + "guard"
+
+	countPrefix = prefix + "lease-count/"
+	roomsPrefix = prefix + "room/"
 )
 
 // maxQuotas bounds how many quotas there are of a kind.
@@ -68,6 +81,7 @@ type Config struct {
 	Mounts     *mount.Mounts
 	Namespaces *namespace.Registry
 	Now        func() time.Time
+	Log        *slog.Logger
 	Damaged    *store.Quarantine // told which rows are damaged; nil: nobody is
 }
 
@@ -140,6 +154,18 @@ func (s *Store) load(ctx context.Context, r store.Reader) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("quota: read: %w", err)
 	}
+	counts, err := store.SiftJSON(ctx, r, store.Prefix(countPrefix), func(e store.Entry, q *Count) {
+		q.Name = strings.TrimPrefix(e.Key, countPrefix)
+		p.counts.add(&q.place, q)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("quota: read: %w", err)
+	}
+	guard, err := r.Get(ctx, guardKey)
+	if err != nil && !corrupt(err) { // its value says nothing
+		return nil, fmt.Errorf("quota: read: %w", err)
+	}
+	p.rev = guard.Rev
 	e, err := r.Get(ctx, configKey)
 	if err == nil && e.Exists() {
 		p.settings, err = store.DecodeJSON[Settings](e)
@@ -151,7 +177,7 @@ func (s *Store) load(ctx context.Context, r store.Reader) (*Plan, error) {
 		return nil, fmt.Errorf("quota: read: %w", err)
 	}
 	p.settle()
-	s.Damaged.Found(prefix, append(damaged, store.Keys(rates)...)...)
+	s.Damaged.Found(prefix, append(damaged, store.Keys(append(rates, counts...))...)...)
 	return p, nil
 }
 

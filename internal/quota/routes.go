@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"time"
@@ -20,14 +21,14 @@ const (
 
 // Routes are the endpoints of quotas, relative to sys/.
 func Routes() []api.Route[*Store] {
-	return []api.Route[*Store]{
+	return append(leaseRoutes(), []api.Route[*Store]{
 		api.Handle(api.Read, "quotas/config", (*Store).readConfig, api.RootOnly),
 		api.Handle(api.Write, "quotas/config", (*Store).writeConfig, api.RootOnly),
 		api.Handle(api.List, "quotas/rate-limit", (*Store).listRates, api.RootOnly),
 		api.Handle(api.Read, "quotas/rate-limit/{name}", (*Store).readRate, api.RootOnly),
 		api.Upsert("quotas/rate-limit/{name}", (*Store).writeRate, (*Store).hasRate, api.RootOnly),
 		api.Handle(api.Delete, "quotas/rate-limit/{name}", (*Store).deleteRate, api.RootOnly),
-	}
+	}...)
 }
 
 // ConfigRequest changes what holds for all rate limits; what is absent stays as it was.
@@ -169,6 +170,9 @@ func names[Q any](s *Store, c *api.Call, prefix string, placeOf func(*Q) *place)
 	var failed error
 	damaged, err := store.SiftJSON(c, s.Store, store.Prefix(prefix), func(e store.Entry, q *Q) {
 		_, there, err := s.path(c, placeOf(q))
+		if errors.Is(err, store.ErrSealed) {
+			there, err = true, nil // as far as is known
+		}
 		if err != nil {
 			failed = err
 		}

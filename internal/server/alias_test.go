@@ -24,7 +24,7 @@ func aliases(w *world, root string) []aliased {
 	ofToken := map[string]string{"token": root}
 	info := w.wants(200, "", root, "GET", "auth/token/lookup-self", "")["data"].(map[string]any)
 	ofAccessor := map[string]string{"accessor": info["accessor"].(string)}
-	return []aliased{
+	all := []aliased{
 		{"roles/{role_name}", "auth/token/roles/r", "period", "token_period", "2h", nil},
 		{"roles/{role_name}", "auth/token/roles/r", "explicit_max_ttl", "token_explicit_max_ttl", "2h", nil},
 		{"roles/{role_name}", "auth/token/roles/r", "bound_cidrs", "token_bound_cidrs", "127.0.0.1", nil},
@@ -51,6 +51,18 @@ func aliases(w *world, root string) []aliased {
 		{"alias", "identity/alias", "entity_id", "canonical_id", "x", nil},
 		{"alias/id/{id}", "identity/alias/id/x", "entity_id", "canonical_id", "x", nil},
 	}
+	for method, pattern := range map[string]string{"jwt": "role/{name}", "cert": "certs/{name}"} {
+		w.wants(204, "", root, "POST", "sys/auth/"+method, `{"type":"`+method+`"}`)
+		path := "auth/" + method + "/" + strings.Replace(pattern, "{name}", "r", 1)
+		for alias, value := range map[string]string{"policies": "p", "ttl": "2h", "max_ttl": "2h", "period": "2h", "num_uses": "2", "bound_cidrs": "127.0.0.1", "lease": "2h"} {
+			if method == "cert" && alias == "num_uses" || method != "cert" && alias == "lease" {
+				continue
+			}
+			name := "token_" + strings.Replace(alias, "lease", "ttl", 1)
+			all = append(all, aliased{pattern, path, alias, name, value, nil})
+		}
+	}
+	return all
 }
 
 // declared are the aliases of all endpoints.

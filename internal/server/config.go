@@ -37,8 +37,13 @@ type Config struct {
 	APIAddress  string        // where clients reach this node; empty: the first listener's
 	DefaultTTL  time.Duration // of leases and tokens that ask for none; 0: 768 hours, or MaxTTL where that is shorter
 	MaxTTL      time.Duration // of leases and tokens, where a mount sets none; 0: 768 hours
-	Ignored     []string      // settings that mean nothing here, to be told of
-	Telemetry   Telemetry
+
+	// UnusedEntityTTL is for how long nobody uses an entity that a login has made and that
+	// is then deleted; 0: 90 days, identity.Never: none is.
+	UnusedEntityTTL time.Duration
+	Ignored         []string // settings that mean nothing here, to be told of
+	Telemetry       Telemetry
+	Lockout         map[string]*mount.Lockout // when accounts are locked for wrong credentials, by type of auth method; "all": of any
 
 	// PolicyHeaders are the headers of requests that conditions of policies may weigh.
 	PolicyHeaders []string

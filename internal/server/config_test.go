@@ -125,6 +125,7 @@ default_lease_ttl = "soon"
 listener "tcp" { max_connections_per_client = 0 }
 listener "tcp" { max_connections_per_client = "1h" }
 listener "tcp" { max_connections_per_client = 8193 }
+unused_entity_ttl = "1h"
 `
 	wants := []string{
 		"f:1: storage \"consul\"", "f:2: listener \"quic\"", "f:3: listener \"0.0.0.0:1\": an address that others can reach needs TLS",
@@ -138,6 +139,7 @@ listener "tcp" { max_connections_per_client = 8193 }
 		"f:27: default_lease_ttl: not a duration",
 		"f:28: max_connections_per_client: must be a whole number of one or more", "f:29: max_connections_per_client: must be a whole number of one or more",
 		"f:30: listener \"127.0.0.1:8200\": max_connections_per_client: must be from 1 to 8192",
+		"f:31: unused_entity_ttl: must be never, or a day or longer",
 	}
 	_, err := ParseConfig("f", []byte(src))
 	if err == nil {

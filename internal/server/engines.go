@@ -2,8 +2,13 @@ package server
 
 import (
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/auth/approle"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
+	"github.com/strongroom/strongroom/internal/auth/kubernetes"
+	"github.com/strongroom/strongroom/internal/auth/ldap"
+	"github.com/strongroom/strongroom/internal/auth/userpass"
+	"github.com/strongroom/strongroom/internal/auth/radius"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
@@ -18,8 +23,13 @@ func mountable() []func() (api.Engine, error) {
 		kv.Engine,
 
 		// Auth methods.
+		approle.Engine,
+		ldap.Engine,
+		radius.Engine,
 		jwt.Engine,
 		jwt.OIDC,
+		userpass.Engine,
 		cert.Engine,
+		kubernetes.Engine,
 	}
 }

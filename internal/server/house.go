@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/lockout"
 	"github.com/strongroom/strongroom/internal/logging"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -56,6 +58,7 @@ type house struct {
 	orders  *fleet.Orders
 	damaged *store.Quarantine // rows that are done without
 	book    reference.Book
+	lockout *lockout.Store
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -83,10 +86,10 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Damaged: h.damaged, Seals: s.tenants, SealLater: s.dropLater(jobSealNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
-		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
+		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, Below: h.below, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = s.newIdentity(h, cache)
-	h.Tokens.Renewal = h.renewLogin
+	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
@@ -94,8 +97,11 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
-	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Damaged: h.damaged})
-	h.Leases = lease.New(lease.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
+	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Log: s.log, Damaged: h.damaged})
+	h.Tokens.Counter = h.Quotas
+	h.Leases = lease.New(lease.Config{Counter: h.Quotas, Store: s.barrier, Cache: cache, Mounts: h.Mounts, Tokens: h.Tokens, Namespaces: h.Namespaces, Now: s.now, Log: s.log})
+	h.lockout, h.Passwords = s.lockoutOf(h), s.passwords
+	h.Attempts = h.lockout
 	engines, err := s.engines(h, desk)
 	if err == nil {
 		err = errors.Join(h.Mounts.Install(engines), h.describe(engines))
@@ -122,7 +128,7 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	}
 	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
-		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens},
+		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens, Spell: strings.ToLower},
 		{Type: "identity", Description: "Who is behind tokens: entities, aliases and groups.", Endpoints: persons},
 	}
 	for _, build := range mountable() {
@@ -152,6 +158,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.devices, audit.Routes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
+	add(api.Bind(h.lockout, lockout.Routes()))
 	add(api.Bind(h.Quotas, quota.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
@@ -278,7 +285,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
 	maps.Copy(all, h.Identity.Jobs())
-	maps.Copy(all, h.Quotas.Jobs())
+	maps.Copy(all, h.Quotas.Jobs(h.Tokens, h.Leases))
 	return all
 }
 

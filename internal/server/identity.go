@@ -3,15 +3,20 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
 )
 
 // newIdentity keeps who is behind tokens.
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
+		Unused: s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
 		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
 }
 
@@ -26,4 +31,32 @@ func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity
 		return identity.Mount{}, false, nil
 	}
 	return identity.Mount{Path: e.Path, Type: e.Type, Spell: h.Mounts.Spelling(e)}, true, nil
+}
+
+// entityOf is the entity that a token is made for, by its alias of the mount of tokens.
+func (h *house) entityOf(c *api.Call, alias string) (string, error) {
+	who, err := h.Identity.Admit(c, &api.Auth{Alias: &api.Alias{Name: alias}})
+	if err != nil {
+		return "", err
+	}
+	return who.ID, nil
+}
+
+// tokenLives records that a token of an entity lives until a moment; one that does not
+// expire, for as long as can be told.
+func (h *house) tokenLives(ctx context.Context, t *token.Token) error {
+	until := t.ExpireTime
+	if until.IsZero() {
+		until = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return h.Identity.Lives(ctx, t.EntityNamespace(), t.EntityID, until)
+}
+
+// identityPolicies are the names that a token has by its entity.
+func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string, error) {
+	who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
+	if err != nil || who == nil {
+		return nil, err
+	}
+	return who.Policies[t.NamespaceID], nil
 }

@@ -26,11 +26,29 @@ func (h *house) endLeases(ctx context.Context, nsID, tokenID string) error {
 }
 
 func (h *house) mountRemoved(tx *store.Tx, nsID string, e *mount.Entry) error {
-	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters), h.Quotas.MountRemoved(tx, e.ID))
+	return errors.Join(h.Leases.MountRemoved(tx, nsID, e), h.Tokens.MountRemoved(tx, nsID, e.ID, 0, lateWriters),
+		h.Identity.MountRemoved(tx, nsID, e.Accessor, 0, lateWriters), h.Quotas.MountRemoved(tx, e.ID))
 }
 
 func (h *house) mountMoved(tx *store.Tx, nsID, from string, e *mount.Entry) error {
 	return h.Leases.MountMoved(tx, nsID, from, e)
+}
+
+// below are the namespaces below one that are open. What lies in one that is sealed cannot be
+// read, nor in one whose row is damaged.
+func (h *house) below(ctx context.Context, nsID string) (out []string, err error) {
+	children, err := h.Namespaces.Children(ctx, nsID)
+	for _, n := range children {
+		if n.Sealed || n.Damaged() != "" || !n.Live() {
+			continue
+		}
+		deeper, err := h.below(ctx, n.ID)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, n.ID), deeper...)
+	}
+	return out, err
 }
 
 // dropMount removes what a mount that was disabled leaves: first what it has lent,
@@ -54,19 +72,30 @@ func (h *house) dropMount(ctx context.Context, j *schedule.Job) error {
 
 // dropNamespace destroys a namespace: first what was lent in it, then all else.
 func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
-	err := h.Leases.ClearNamespace(ctx, string(j.Data), j.Tries >= stubborn)
-	if errors.Is(err, lease.ErrQuarantined) {
+	id := string(j.Data)
+	err := h.Leases.ClearNamespace(ctx, id, j.Tries >= stubborn)
+	if err == nil {
+		err = h.Tokens.Discount(ctx, id)
+	}
+	switch {
+	case errors.Is(err, lease.ErrQuarantined):
 		return h.waitForResume(ctx, j)
-	}
-	if errors.Is(err, store.ErrSealed) { // what was lent in one that is given up cannot be taken back
-		abandoned, lerr := h.Namespaces.Abandoned(ctx, string(j.Data))
-		if lerr != nil || !abandoned {
-			return errors.Join(err, lerr)
+	case errors.Is(err, store.ErrSealed): // what was lent in one that is given up cannot be taken back
+		if err := h.giveUp(ctx, id, err); err != nil {
+			return err
 		}
-		return h.Namespaces.Destroy(ctx, string(j.Data))
-	}
-	if err != nil && !errors.Is(err, barrier.ErrNoNamespace) { // a destruction that was cut short
+	case err != nil && !errors.Is(err, barrier.ErrNoNamespace): // a destruction that was cut short
 		return err
 	}
-	return errors.Join(h.Namespaces.Destroy(ctx, string(j.Data)), h.Quotas.Tidy(ctx))
+	return errors.Join(h.Namespaces.Destroy(ctx, id), h.Quotas.Tidy(ctx))
+}
+
+// giveUp has nothing more counted that lies in a sealed namespace which is given up:
+// nobody can read what that is. It returns the reason for the namespace to stay, if it is not.
+func (h *house) giveUp(ctx context.Context, id string, sealed error) error {
+	abandoned, err := h.Namespaces.Abandoned(ctx, id)
+	if err != nil || !abandoned {
+		return errors.Join(sealed, err)
+	}
+	return h.Quotas.Afresh(ctx)
 }

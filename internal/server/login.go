@@ -37,5 +37,9 @@ func (h *house) renewLogin(c *api.Call, t *token.Token, increment time.Duration)
 	call := *c
 	call.Namespace, call.Mount, call.Path = ns.API(), e.API(), ""
 	call.Store = store.Sub(h.Data, e.Prefix(t.MountNamespace))
-	return renew(&call, &api.Session{Private: t.Private, Metadata: t.Meta, Policies: slices.Clone(t.Policies), Issued: t.CreationTime, Increment: increment})
+	said, err := renew(&call, &api.Session{Private: t.Private, Metadata: t.Meta, Policies: slices.Clone(t.Policies), Issued: t.CreationTime, Increment: increment})
+	if err != nil || said == nil || t.EntityID == "" {
+		return said, err
+	}
+	return said, h.Identity.Renewed(&call, t.EntityID, said.GroupAliases)
 }

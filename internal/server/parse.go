@@ -16,6 +16,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
+	"github.com/strongroom/strongroom/internal/identity"
 )
 
 // LoadConfig reads configuration files in HCL or JSON, later ones on top; of a
@@ -199,6 +200,8 @@ func (r *reader) top(list *ast.ObjectList) {
 			r.blocks(it, 2, r.readAudit)
 		case "telemetry":
 			r.blocks(it, 0, r.readTelemetry)
+		case "user_lockout":
+			r.blocks(it, 1, r.readLockout)
 		default:
 			r.setting(it, key)
 		}
@@ -233,6 +236,8 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.DefaultTTL = r.duration(it)
 	case "max_lease_ttl":
 		c.MaxTTL = r.duration(it)
+	case "unused_entity_ttl":
+		c.UnusedEntityTTL = r.unused(it)
 	case "log_requests_level":
 		c.LogRequests = strings.ToLower(r.text(it))
 		r.check(it, checkRequests(c.LogRequests))
@@ -298,6 +303,18 @@ func (r *reader) duration(it *ast.ObjectItem) time.Duration {
 		r.fault(it, "%s: %v", keyOf(it, 0), err)
 	case d <= 0 && s != "":
 		r.fault(it, "%s: must be longer than zero", keyOf(it, 0))
+	}
+	return d
+}
+
+// unused is a time of a day or more, or never.
+func (r *reader) unused(it *ast.ObjectItem) time.Duration {
+	if r.text(it) == "never" {
+		return identity.Never
+	}
+	d := r.duration(it)
+	if 0 < d && d < 24*time.Hour {
+		r.fault(it, "%s: must be never, or a day or longer", keyOf(it, 0))
 	}
 	return d
 }

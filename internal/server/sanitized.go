@@ -12,7 +12,7 @@ func (s *Server) node(h *house) *introspect.Node {
 	n := &introspect.Node{Store: s.barrier, Namespaces: h.Namespaces, Mounts: h.Mounts, Version: Version, Config: s.sanitized,
 		Reload: map[string]func() error{"tls": s.reloadCertificates, "audit": s.Reopen}}
 	if s.config != nil { // else it is described, not run
-		n.InFlight, n.Tokens, n.ClusterID, n.Dirs = s.gate.InFlight, h.Tokens.Count, s.barrier.ClusterID, []string{s.config.DataDir}
+		n.InFlight, n.Tokens, n.Entities, n.ClusterID, n.Dirs = s.gate.InFlight, h.Tokens.Count, h.Identity.Count, s.barrier.ClusterID, []string{s.config.DataDir}
 	}
 	return n
 }

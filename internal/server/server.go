@@ -29,6 +29,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/password"
 	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
 	"github.com/strongroom/strongroom/internal/snapshot"
@@ -56,7 +57,8 @@ type Server struct {
 	door    *vault.Door
 	keeper  *snapshot.Keeper
 
-	profiler profile.Profiler
+	profiler  profile.Profiler
+	passwords *password.Hasher // of all auth methods together, so that its bound holds
 
 	mu    sync.Mutex            // held while the house changes
 	house atomic.Pointer[house] // nil while sealed
@@ -89,7 +91,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	}
 	logs := logging.Of(log, c.logLevel())
 	log = logs.Logger("core")
-	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1)}
+	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1), passwords: password.New(password.Slots())}
 	var err error
 	if s.store, err = c.openStore(ctx, logs.Logger("storage")); err != nil {
 		return nil, err

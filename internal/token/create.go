@@ -88,7 +88,7 @@ func (s *Store) createChild(c *api.Call, req CreateRequest, role *Role, orphan b
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.create(c, t, req.ID, nil)
+	text, err := s.create(c, t, creation{custom: req.ID, exempt: parent.Root()})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (ch *child) checkRequest() error {
 		return api.Errorf(api.Invalid, "period must be positive")
 	case r.EntityAlias != "" && ch.role == nil:
 		return api.Errorf(api.Invalid, "'entity_alias' is only allowed in combination with token role")
-	case r.EntityAlias != "":
+	case r.EntityAlias != "" && (ch.store.Entity == nil || !ch.role.allowsAlias(r.EntityAlias)):
 		return api.Errorf(api.Invalid, "invalid 'entity_alias' value")
 	}
 	return ch.checkRights()
@@ -186,6 +186,9 @@ func (ch *child) token() (*Token, error) {
 		ch.role.shape(t)
 	}
 	ch.setParent(t)
+	if err := ch.setEntity(t); err != nil {
+		return nil, err
+	}
 	return t, ch.bind(t)
 }
 
@@ -329,6 +332,16 @@ func (ch *child) setParent(t *Token) {
 		t.EntityNS = ch.parent.EntityNamespace()
 	}
 	t.MountID, t.MountNamespace = ch.parent.MountID, ch.parent.MountNamespace
+}
+
+// setEntity puts the entity behind the child whose alias is asked for.
+func (ch *child) setEntity(t *Token) (err error) {
+	if ch.req.EntityAlias == "" {
+		return nil
+	}
+	t.EntityNS = ""
+	t.EntityID, err = ch.store.Entity(ch.call, strings.ToLower(ch.req.EntityAlias))
+	return err
 }
 
 // setTTL resolves the child's lifetime; only a root token may have none. It

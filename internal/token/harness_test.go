@@ -100,6 +100,12 @@ func newFixtureOn(t testing.TB, st store.Store, change ...func(*Config)) *fixtur
 	c := Config{
 		Store: st, Cache: cache, Keys: testKeys{}, Now: func() time.Time { return f.now },
 		Namespaces: testNamespaces{RootNamespace: "", "ns1": "ns1/", "ns2": "ns2/"},
+		Below: func(_ context.Context, ns string) ([]string, error) {
+			if ns == RootNamespace {
+				return []string{"ns1", "ns2"}, nil
+			}
+			return nil, nil
+		},
 	}
 	for _, fn := range change {
 		fn(&c)

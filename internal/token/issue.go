@@ -24,6 +24,8 @@ type Spec struct {
 	Root bool
 	// Wrapping makes a wrapping token: see WrappingPolicy.
 	Wrapping bool
+	Role     string // that the login was by; empty: none
+	Exempt   bool   // no quota refuses it: who asks holds the root policy
 	// With writes what belongs to the token in the commit that makes it. It may be
 	// called many times; nil: nothing.
 	With func(tx *store.Tx, t *Token) error
@@ -61,6 +63,7 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 		MountID:         sp.MountID,
 		Login:           sp.MountID != "",
 		Private:         sp.Auth.Private,
+		LoginRole:       sp.Role,
 	}
 	if t.Login {
 		t.MountNamespace = sp.Namespace
@@ -71,7 +74,7 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 	if err := s.setLoginTTL(t, sp); err != nil {
 		return nil, err
 	}
-	text, err := s.create(ctx, t, sp.ID, sp.With)
+	text, err := s.create(ctx, t, creation{custom: sp.ID, with: sp.With, exempt: sp.Root || sp.Exempt})
 	if err != nil {
 		return nil, err
 	}
@@ -147,16 +150,25 @@ func (t *Token) auth(text string) *api.Auth {
 	}
 }
 
-// create makes a token whose content is decided and returns its text. with, where
-// it is not nil, is part of the commit.
-func (s *Store) create(ctx context.Context, t *Token, custom api.Secret, with func(*store.Tx, *Token) error) (string, error) {
+// creation is how a token is made.
+type creation struct {
+	custom api.Secret                    // its text, when it is chosen
+	with   func(*store.Tx, *Token) error // part of the commit; nil: nothing
+	exempt bool                          // no quota refuses it
+}
+
+// create makes a token whose content is decided and returns its text.
+func (s *Store) create(ctx context.Context, t *Token, c creation) (string, error) {
 	if err := t.check(); err != nil {
 		return "", err
 	}
-	if t.Type == Batch {
-		return s.createBatch(ctx, t)
+	if err := s.lives(ctx, t); err != nil {
+		return "", err
 	}
-	text, err := s.name(ctx, t, custom)
+	if t.Type == Batch {
+		return s.createBatch(ctx, t, c)
+	}
+	text, err := s.name(ctx, t, c.custom)
 	if err != nil {
 		return "", err
 	}
@@ -166,14 +178,25 @@ func (s *Store) create(ctx context.Context, t *Token, custom api.Secret, with fu
 		return "", fmt.Errorf("token: hash: %w", err)
 	}
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
-		if with != nil {
-			if err := with(tx, t); err != nil {
+		if c.with != nil {
+			if err := c.with(tx, t); err != nil {
 				return err
 			}
+		}
+		if err := s.charge(tx, t, c.exempt); err != nil {
+			return err
 		}
 		return t.insert(tx, accessor)
 	})
 	return text, err
+}
+
+// lives tells until when a token of an entity lives.
+func (s *Store) lives(ctx context.Context, t *Token) error {
+	if s.Lives == nil || t.EntityID == "" {
+		return nil
+	}
+	return s.Lives(ctx, t)
 }
 
 // name gives a token its text and storage identity. A text of the operator's
@@ -259,8 +282,14 @@ func errNoParent() error {
 	return api.Errorf(api.Invalid, "parent token lookup failed: no parent found")
 }
 
-// createBatch seals a batch token's content into its text.
-func (s *Store) createBatch(ctx context.Context, t *Token) (string, error) {
+// createBatch seals a batch token's content into its text. It is counted by no quota,
+// and refused by one that has no room.
+func (s *Store) createBatch(ctx context.Context, t *Token, c creation) (string, error) {
+	if s.Counter != nil {
+		if err := s.Counter.Admit(ctx, t.counted(c.exempt)); err != nil {
+			return "", err
+		}
+	}
 	plain, err := json.Marshal(t)
 	if err != nil {
 		return "", fmt.Errorf("token: encode batch token: %w", err)

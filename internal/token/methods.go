@@ -24,10 +24,29 @@ func (s *Store) MountRemoved(tx *store.Tx, nsID, mountID string, delays ...time.
 	return nil
 }
 
-// endMount revokes the tokens of a mount.
+// endMount revokes the tokens of a mount, and those that they made in namespaces below and
+// that have no parent any more.
 func (s *Store) endMount(ctx context.Context, job *schedule.Job) error {
-	return s.each(ctx, rowKey{job.Namespace, ""}.String(), func(e store.Entry) error {
-		k := rowKey{job.Namespace, e.Key[len(rowKey{job.Namespace, ""}.String()):]}
+	spaces := []string{job.Namespace}
+	if s.Below != nil {
+		below, err := s.Below(ctx, job.Namespace)
+		if err != nil {
+			return err
+		}
+		spaces = append(spaces, below...)
+	}
+	for _, ns := range spaces {
+		if err := s.endMountIn(ctx, ns, job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) endMountIn(ctx context.Context, nsID string, job *schedule.Job) error {
+	prefix := rowKey{nsID, ""}.String()
+	return s.each(ctx, prefix, func(e store.Entry) error {
+		k := rowKey{nsID, e.Key[len(prefix):]}
 		t, err := decodeToken(k, e.Value)
 		if err != nil {
 			return s.passOver(err)

@@ -75,12 +75,20 @@ func TestTokensOfAMountAreRevoked(t *testing.T) {
 		f.now = time.Now()
 		gone, child, other := f.login("m", "dev"), "", f.login("n", "dev")
 		child = f.child(gone, `{"policies":["dev"],"ttl":"30m"}`)
+		parent := f.login("m", "dev")
+		disowned := f.child(parent, `{"policies":["dev"],"ttl":"30m"}`, in("ns1"), withSudo)
+		if _, _, err := f.write(f.root, "revoke-orphan", `{"token":"`+parent+`"}`); err != nil || !f.alive(disowned) {
+			t.Fatalf("a child that is disowned in another namespace: %v", err)
+		}
 		if _, err := store.Update(t.Context(), f.store, func(tx *store.Tx) error { return f.s.MountRemoved(tx, RootNamespace, "m", 0, time.Minute) }); err != nil {
 			t.Fatal(err)
 		}
 		f.run(f.s.Jobs(), 30*time.Second)
 		if f.alive(gone) || f.alive(child) || !f.alive(other) || !f.alive(f.root) {
 			t.Errorf("alive: its own %v, a child %v, another's %v, root %v", f.alive(gone), f.alive(child), f.alive(other), f.alive(f.root))
+		}
+		if f.alive(disowned) {
+			t.Error("one that was made in another namespace and disowned is alive")
 		}
 		late := f.login("m", "dev") // of a request that had begun before
 		f.run(f.s.Jobs(), time.Minute)

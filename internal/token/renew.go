@@ -82,6 +82,7 @@ func (s *Store) renew(c *api.Call, t *Token, increment api.Duration, text api.Se
 		return nil, err
 	}
 	var auth *api.Auth
+	var renewed *Token
 	var warnings []string
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
 		warnings = nil
@@ -97,8 +98,12 @@ func (s *Store) renew(c *api.Call, t *Token, increment api.Duration, text api.Se
 		if auth, err = s.extend(c, tx, now, tm); err != nil {
 			return err
 		}
+		renewed = now
 		return write(tx, now)
 	})
+	if err == nil {
+		err = s.lives(c, renewed)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,8 @@ import (
 const grace = 30 * time.Second
 
 // page is how many children a revocation handles in one commit: three removals
-// and one check each, within store.MaxWrites.
-const page = 30
+// and one check each, and what it takes to count them, within store.MaxWrites.
+const page = 24
 
 // work is what a revocation has left to do once its token is dead. It is the
 // data of the due-time that stands until everything is done.
@@ -69,7 +69,7 @@ var errDead = errors.New("token: dead already")
 // meanwhile does not answer before; an orphaning cuts it at once, so that
 // the parent's fate is no longer the children's.
 func (s *Store) condemn(tx *store.Tx, t *Token, orphan bool) (schedule.Item, work, error) {
-	if err := s.kill(tx, t); err != nil {
+	if err := s.end(tx, t); err != nil {
 		return schedule.Item{}, work{}, err
 	}
 	w := work{Parent: t.ParentID, ParentNamespace: t.ParentNamespace, Orphan: orphan}
@@ -82,6 +82,14 @@ func (s *Store) condemn(tx *store.Tx, t *Token, orphan bool) (schedule.Item, wor
 	}
 	job := schedule.Item{Namespace: t.NamespaceID, At: s.Now().Add(grace), Kind: kindRevoke, ID: t.ID, Data: data}
 	return job, w, schedule.Add(tx, job)
+}
+
+// end removes a token's rows, all but the link from its parent, and counts it as gone.
+func (s *Store) end(tx *store.Tx, t *Token) error {
+	if err := s.credit(tx, t.Quota); err != nil {
+		return err
+	}
+	return s.kill(tx, t)
 }
 
 // kill removes a token's rows, all but the link from its parent.
@@ -174,11 +182,26 @@ func (s *Store) links(ctx context.Context, k rowKey) ([]rowKey, error) {
 	return out, nil
 }
 
-// killAll kills a page of tokens in one commit. It reports which of them were
-// dead before.
+// killAll kills a page of tokens, in one commit where that holds them all. It reports
+// which of them were dead before.
 func (s *Store) killAll(ctx context.Context, ks []rowKey) (before []bool, err error) {
+	before, err = s.killTogether(ctx, ks)
+	if !errors.Is(err, store.ErrTooLarge) || len(ks) < 2 {
+		return before, err
+	}
+	before, err = s.killAll(ctx, ks[:len(ks)/2])
+	if err != nil {
+		return nil, err
+	}
+	more, err := s.killAll(ctx, ks[len(ks)/2:])
+	return append(before, more...), err
+}
+
+// killTogether is killAll in one commit.
+func (s *Store) killTogether(ctx context.Context, ks []rowKey) (before []bool, err error) {
 	before = make([]bool, len(ks))
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		marks := make([]string, 0, len(ks))
 		for i, k := range ks {
 			t, err := read(tx, k)
 			if errors.Is(err, store.ErrCorrupt) { // nobody can use it any more; the others must die all the same
@@ -195,8 +218,9 @@ func (s *Store) killAll(ctx context.Context, ks []rowKey) (before []bool, err er
 			if err := s.kill(tx, t); err != nil {
 				return err
 			}
+			marks = append(marks, t.Quota)
 		}
-		return nil
+		return s.credit(tx, marks...)
 	})
 	return before, err
 }

@@ -306,7 +306,7 @@ func TestNoChildEscapesARevocation(t *testing.T) {
 			wg.Go(func() {
 				for range 30 {
 					c := &Token{NamespaceID: RootNamespace, Type: Service, ParentID: tok.ID, ParentNamespace: RootNamespace, CreationTime: f.now}
-					text, err := f.s.create(context.Background(), c, api.Secret{}, nil)
+					text, err := f.s.create(context.Background(), c, creation{})
 					if err != nil {
 						return
 					}

@@ -131,6 +131,12 @@ func (r *Role) allows(name string, addDefault bool) bool {
 	return matches(r.AllowedPoliciesGlob, name)
 }
 
+// allowsAlias reports whether tokens may be made for an alias of an entity.
+func (r *Role) allowsAlias(name string) bool {
+	name = strings.ToLower(name)
+	return slices.Contains(r.AllowedEntityAliases, name) || matches(r.AllowedEntityAliases, name)
+}
+
 // matches reports whether name matches one of the globs, in which * stands for
 // any text.
 func matches(globs []string, name string) bool {

@@ -57,6 +57,7 @@ type LookupAnswer struct {
 	ExpireTime      *api.Time         `json:"expire_time"` // null: never
 	ExplicitMaxTTL  api.Duration      `json:"explicit_max_ttl"`
 	ID              api.Disclosed     `json:"id"`
+	Identity        []string          `json:"identity_policies,omitempty" audit:"clear"` // that the entity and its groups give
 	IssueTime       api.Time          `json:"issue_time"`
 	LastRenewal     *api.Time         `json:"last_renewal,omitempty"`
 	LastRenewalTime int64             `json:"last_renewal_time,omitempty"` // Unix seconds
@@ -194,6 +195,13 @@ func (s *Store) describe(c *api.Call, t *Token, text api.Secret) (*LookupAnswer,
 	if t.Period != 0 {
 		p := api.Duration(t.Period)
 		a.Period = &p
+	}
+	if t.EntityID != "" && s.IdentityPolicies != nil {
+		names, err := s.IdentityPolicies(c, t)
+		if err != nil {
+			return nil, err
+		}
+		a.Identity = names
 	}
 	if t.NamespaceID != RootNamespace {
 		path, _, err := s.Namespaces.Path(c, t.NamespaceID)

@@ -102,6 +102,9 @@ type Token struct {
 	Login          bool   `json:"login,omitempty"`    // it is a login's own
 	Private        []byte `json:"private,omitempty"`  // see api.Auth
 
+	LoginRole string `json:"login_role,omitempty"` // that the login was by; empty: none
+	Quota     string `json:"quota,omitempty"`      // that counts it: see Counter
+
 	NumUses int       `json:"uses,omitempty"` // left; 0: no limit; negative: the last use is under way
 	Due     time.Time `json:"due,omitzero"`   // of its row in the schedule; zero: none
 
@@ -187,13 +190,27 @@ type Config struct {
 	System     Limits // of the server; zero fields: 768 hours
 	CacheSize  int    // tokens kept decoded; 0: 100,000
 
+	// Below are the namespaces below one whose rows can be read; optional: none.
+	Below func(ctx context.Context, nsID string) ([]string, error)
+
 	// Mount is the limits of the mount that made a token, for renewals; optional: System.
 	Mount func(ctx context.Context, t *Token) (Limits, error)
 	// Renewal is what the auth method says to the renewal of a token that its login
 	// made; optional: nothing.
 	Renewal func(c *api.Call, t *Token, increment time.Duration) (*api.Auth, error)
+	// Entity is the entity of the call's namespace that a name of the mount of tokens is an
+	// alias of, made if there is none; optional: no token is made for one.
+	Entity func(c *api.Call, alias string) (id string, err error)
+	// Lives is told, before a token of an entity is made and after it is renewed, until when
+	// the token lives; optional.
+	Lives func(ctx context.Context, t *Token) error
+	// IdentityPolicies are the names, beside the token's own, that its entity and the entity's
+	// groups give it in its namespace; optional: none.
+	IdentityPolicies func(ctx context.Context, t *Token) ([]string, error)
 	// HasPolicy reports whether a policy exists, for warnings; optional.
 	HasPolicy func(ctx context.Context, nsID, name string) (bool, error)
+	// Counter counts tokens; optional: nobody does.
+	Counter Counter
 	// Damaged is told of rows that are damaged and were passed over; optional.
 	Damaged func(error)
 	// OnRevoke is called, in order, for each service token after it is dead and

@@ -46,5 +46,5 @@ func (s *Store) Consume(tx *store.Tx, nsID, id string, now time.Time) error {
 	if t == nil || !t.Wrapping() || !t.Alive(now) {
 		return api.ErrDenied()
 	}
-	return s.kill(tx, t)
+	return s.end(tx, t)
 }

@@ -120,7 +120,7 @@ func (s *Store) issue(c *api.Call, nsID, path string, ttl time.Duration, put fun
 	}
 	a, err := s.tokens.Issue(c, token.Spec{
 		Auth: api.Auth{TTL: ttl, NumUses: 1, NoDefaultPolicy: true}, Namespace: nsID, Path: path, Now: c.Now,
-		Wrapping: true, With: put, Warn: c.Warn,
+		Wrapping: true, With: put, Warn: c.Warn, Exempt: c.Caller.Root,
 	})
 	if err != nil {
 		return nil, err
@@ -147,6 +147,19 @@ func (s *Store) take(c *api.Call, tx *store.Tx, t *token.Token) ([]byte, error) 
 	}
 	tx.Delete(k)
 	return e.Value, nil
+}
+
+// Withdraw ends a wrapping token that nobody was told of, with the answer that it stands for.
+func (s *Store) Withdraw(c *api.Call, info *api.WrapInfo) error {
+	t, err := s.find(c, info.Token)
+	if err != nil {
+		return err
+	}
+	_, err = store.Update(c, s.store, func(tx *store.Tx) error {
+		_, err := s.take(c, tx, t)
+		return err
+	})
+	return err
 }
 
 // find is the wrapping token that a request is about: the one it names, else the

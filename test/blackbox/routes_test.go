@@ -16,6 +16,8 @@ import (
 // itself; how far they have come is told to all, as of unsealing. sys/decode-token
 // only reckons with what it is given.
 const unauthenticated = `
+update auth/cert/login
+update auth/kubernetes/login
 delete sys/generate-root
 delete sys/generate-root/attempt
 delete sys/rekey-recovery-key/init
@@ -53,8 +55,14 @@ update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
+update auth/approle/login
+update auth/cert/login
 update auth/jwt/login
 update auth/oidc/login
+update auth/ldap/login/{username...}
+update auth/radius/login
+update auth/radius/login/{urlusername}
+update auth/userpass/login/{username}
 `
 
 // surface is every endpoint that the server has, by operation and path, as the

@@ -18,7 +18,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/strongroom/strongroom/test/engine"
+	"github.com/strongroom/strongroom/test/freeradius"
 	"github.com/strongroom/strongroom/test/process"
+	"github.com/strongroom/strongroom/test/slapd"
 )
 
 // session is what a script has running: a server, and a listener that takes audit records.
@@ -27,6 +29,9 @@ type session struct {
 	server *process.Server
 	sink   net.Listener
 	conns  chan net.Conn
+
+	directory *slapd.Server
+	radius    *freeradius.Server
 }
 
 type sessionKey struct{}
@@ -38,6 +43,9 @@ func (s *session) close() {
 		if err := s.server.Kill(); err != nil {
 			s.env.T().Log(err)
 		}
+	}
+	if err := s.closeOthers(); err != nil {
+		s.env.T().Log(err)
 	}
 	s.hangUp()
 }
@@ -55,10 +63,13 @@ func (s *session) close() {
 //	await STATUS METHOD PATH       make a request again and again, for ten seconds at most, until it has that status
 //	capture NAME [REGEXP]          set $NAME to standard output, or to the first group of the expression in it
 //	sink up | down                 listen for audit records at $SINK, or stop
+//	directory [down]               start a directory at $LDAP_URL, or end it
+//	radius                         start a RADIUS server at $RADIUS_HOST and $RADIUS_PORT
 //	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
+		"directory": directoryCommand, "radius": radiusCommand,
 	}
 }
 

@@ -268,7 +268,7 @@ func TestEntriesAreJudged(t *testing.T) {
 	m.trust("a", fields{"certificate": good, "policies": "Dev", "ttl": "90", "bound_cidrs": "10.0.0.0/8", "period": "1m", "display_name": "x"})
 	m.trust("a", fields{"max_ttl": 100, "certificate": nil})
 	got := m.must(api.Read, "certs/A", nil).(*Cert)
-	if got.Certificate != good || got.DisplayName != "x" || got.TokenTTL.Seconds() != 90 || got.TokenMaxTTL.Seconds() != 100 || got.TokenPolicies[0] != "Dev" || got.OCSPMaxRetries != 4 {
+	if got.Certificate != good || got.DisplayName != "x" || got.TokenTTL.Seconds() != 90 || got.TokenMaxTTL.Seconds() != 100 || got.TokenPolicies[0] != "dev" || got.OCSPMaxRetries != 4 {
 		t.Errorf("is read as %+v", got)
 	}
 	if _, err := m.do(api.Read, "certs/b", nil); api.KindOf(err) != api.NotFound {

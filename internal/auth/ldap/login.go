@@ -16,7 +16,7 @@ type LoginRequest struct {
 
 // known is what a renewal needs to know of a login.
 type known struct {
-	Name  string `json:"name"` // as it was typed
+	Name  string `json:"name"` // for the directory to look for
 	Alias string `json:"alias"`
 	Stamp string `json:"stamp"`
 }
@@ -159,7 +159,7 @@ func (d *directory) admit(c *api.Call, p *person, name string) (*api.Auth, error
 		return nil, errNameless()
 	}
 	login := cfg.canonical(p.login)
-	groups, policies, err := d.standing(c, p)
+	groups, policies, err := powers(c, d, p)
 	if err != nil {
 		return nil, err
 	}
@@ -179,9 +179,9 @@ func display(mount string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(mount, "auth/"), "/", "-")
 }
 
-// standing is the groups of a person, and the policies that follow from them and from
+// powers is the groups of a person, and the policies that follow from them and from
 // the person's own row.
-func (d *directory) standing(c *api.Call, p *person) (groups, policies []string, err error) {
+func powers(c *api.Call, d *directory, p *person) (groups, policies []string, err error) {
 	groups, err = d.groups(p)
 	if err != nil {
 		return nil, nil, err

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -191,6 +192,20 @@ func TestTLS(t *testing.T) {
 				tellsNothing(t, err.Error())
 			}
 		})
+	}
+}
+
+func TestVersionsOfTLS(t *testing.T) {
+	for _, s := range []string{`{}`, `{"tls_min_version":"tls13"}`, `{"tls_max_version":"tls12"}`} {
+		m := searching(t, s)
+		cfg, err := settings(stored(m.call()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := cfg.tls("x")
+		if err != nil || c.MinVersion != tlsVersion(cfg.TLSMin) || c.MaxVersion != tlsVersion(cfg.TLSMax) || c.ServerName != "x" || c.InsecureSkipVerify || c.MinVersion < tls.VersionTLS12 {
+			t.Errorf("%s: %d to %d for %q (%v)", s, c.MinVersion, c.MaxVersion, c.ServerName, err)
+		}
 	}
 }
 

@@ -17,8 +17,13 @@ func pages() []reference.Page {
 		{Name: "secret-kv-v2", Title: "KV version 2", Mount: reference.Mount{Path: "secret/", Type: "kv", Options: map[string]string{"version": "2"}}},
 
 		// Auth methods.
+		{Name: "auth-approle", Title: "AppRole", Mount: reference.Mount{Path: "auth/approle/", Type: "approle"}},
+		{Name: "auth-userpass", Title: "Userpass", Mount: reference.Mount{Path: "auth/userpass/", Type: "userpass"}},
+		{Name: "auth-radius", Title: "RADIUS", Mount: reference.Mount{Path: "auth/radius/", Type: "radius"}},
+		{Name: "auth-ldap", Title: "LDAP", Mount: reference.Mount{Path: "auth/ldap/", Type: "ldap"}},
 		{Name: "auth-jwt", Title: "JWT", Mount: reference.Mount{Path: "auth/jwt/", Type: "jwt"}},
 		{Name: "auth-oidc", Title: "OIDC", Mount: reference.Mount{Path: "auth/oidc/", Type: "oidc"}},
 		{Name: "auth-cert", Title: "Client certificates", Mount: reference.Mount{Path: "auth/cert/", Type: "cert"}},
+		{Name: "auth-kubernetes", Title: "Kubernetes", Mount: reference.Mount{Path: "auth/kubernetes/", Type: "kubernetes"}},
 	}
 }

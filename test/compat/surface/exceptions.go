@@ -37,6 +37,8 @@ func meaningless() []exception {
 		{"POST", "/v1/{mount}/metadata/{path}", "limit", "pages a list, and this writes"},
 		{"PATCH", "/v1/{mount}/metadata/{path}", "after", "pages a list, and this writes"},
 		{"PATCH", "/v1/{mount}/metadata/{path}", "limit", "pages a list, and this writes"},
+		{"POST", "/v1/auth/{mount}/role/{role_name}/secret-id", "after", "pages a list, and this writes"},
+		{"POST", "/v1/auth/{mount}/role/{role_name}/secret-id", "limit", "pages a list, and this writes"},
 		{"POST", "/v1/sys/internal/specs/openapi", "generic_mount_paths", "a POST has its parameters in the body, where this one is taken"},
 	}
 }
@@ -47,7 +49,6 @@ func later() []exception {
 	return []exception{
 		{"", "/v1/sys/quotas/", "", "quotas"},
 		{"", "/v1/sys/mfa/", "", "multi-factor authentication"},
-		{"", "/v1/sys/locked-users", "", "users that are locked out of their auth methods"},
 	}
 }
 

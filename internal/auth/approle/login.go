@@ -1,0 +1,117 @@
+package approle
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Login asks for a token.
+type Login struct {
+	RoleID   string     `json:"role_id"`   // The role's id.
+	SecretID api.Secret `json:"secret_id"` // One of its secret ids, where it needs one.
+}
+
+func errWrong() error { return api.Errorf(api.Invalid, "invalid role or secret ID") }
+
+// login lets in whoever has a role's id and one of its secret ids, from the addresses
+// of both. A secret id with a limit is spent by it.
+func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	if q.RoleID == "" {
+		return nil, api.Errorf(api.Invalid, "missing role_id")
+	}
+	if len(q.RoleID) > maxRoleID || q.SecretID.Len() > maxSecretID {
+		return nil, errWrong()
+	}
+	var r *role
+	var s *secret
+	right, err := c.Attempt(q.RoleID, func() (right bool, err error) {
+		r, s, err = q.look(c)
+		return err == nil && r != nil && (s != nil || !r.BindSecretID), err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !right && q.SecretID.Empty():
+		return nil, api.Errorf(api.Invalid, "missing secret_id")
+	case !right:
+		return nil, errWrong()
+	case !api.Within(c.Remote, r.BoundCIDRs), s != nil && !api.Within(c.Remote, s.CIDRs), !api.Within(c.Remote, r.Terms.BoundCIDRs):
+		return nil, api.ErrDenied()
+	}
+	a, err := answer(c, r, s)
+	if err != nil || s == nil || !s.Limited {
+		return a, err
+	}
+	spent, err := r.spend(c, r.hash(q.SecretID))
+	if err == nil && !spent {
+		err = errWrong()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// look finds the role and, where it needs one, the secret id; nil for what is not there.
+func (q *Login) look(c *api.Call) (*role, *secret, error) {
+	e, err := c.Store.Get(c, idKey(q.RoleID))
+	if err != nil || !e.Exists() {
+		return nil, nil, err
+	}
+	r, err := loadRole(c, c.Store, string(e.Value))
+	if err != nil || r == nil || !api.NewSecret(r.RoleID).Equal(api.NewSecret(q.RoleID)) {
+		return nil, nil, err
+	}
+	if !r.BindSecretID {
+		return r, nil, nil
+	}
+	s, err := loadSecret(c, c.Store, r.secretKey(r.hash(q.SecretID)))
+	if err != nil || s == nil || !s.alive(c.Now) {
+		return r, nil, err
+	}
+	return r, s, nil
+}
+
+// private is what a renewal looks at again.
+type private struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+}
+
+// answer is the answer to a login by a role, with a secret id or without.
+func answer(c *api.Call, r *role, s *secret) (*api.Auth, error) {
+	a := r.Terms.Auth()
+	a.DisplayName, a.Metadata = c.DisplayName(""), map[string]string{}
+	if s != nil {
+		maps.Copy(a.Metadata, s.Metadata)
+		var some bool
+		if a.BoundCIDRs, some = narrowed(s.TokenCIDRs, r.Terms.BoundCIDRs); !some {
+			return nil, api.ErrDenied()
+		}
+	}
+	a.Metadata["role_name"] = r.Name
+	a.Alias = &api.Alias{Name: r.RoleID, Metadata: a.Metadata}
+	var err error
+	a.Private, err = json.Marshal(private{r.Name, r.ID})
+	return a, err
+}
+
+// renew lets a token live on while its role is there.
+func renew(c *api.Call, s *api.Session) (*api.Auth, error) {
+	var p private
+	if err := json.Unmarshal(s.Private, &p); err != nil {
+		return nil, fmt.Errorf("approle: a token's row: %w", store.ErrCorrupt)
+	}
+	r, err := loadRole(c, c.Store, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || r.ID != p.ID {
+		return nil, api.Errorf(api.Invalid, "the role of this token is gone, not renewing")
+	}
+	return answer(c, r, nil)
+}

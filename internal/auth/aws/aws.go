@@ -1,0 +1,198 @@
+// Package aws owns the auth method by which who has credentials of AWS logs in: with a
+// signed question to STS, GetCallerIdentity, which the server asks itself, of whom the
+// operator has named, and in its own words. What EC2 instances know of themselves is not
+// taken: their roles are known to STS as well.
+package aws
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+type engine struct{}
+
+// Rows of the method's store.
+const (
+	configKey   = "config"
+	identityKey = "identity"
+	rolePrefix  = "role/" // + name
+)
+
+// Engine is the method's row for the table of auth methods. It returns an error when
+// a declaration is wrong.
+func Engine() (api.Engine, error) {
+	eps, err := api.Bind(engine{}, []api.Route[engine]{
+		api.Handle(api.Read, "config/client", engine.readConfig),
+		api.Handle(api.Write, "config/client", engine.putConfig),
+		api.Handle(api.Delete, "config/client", engine.deleteConfig),
+		api.Handle(api.Read, "config/identity", engine.readIdentity),
+		api.Handle(api.Write, "config/identity", engine.putIdentity),
+		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.List, "roles", engine.listRoles),
+		api.Handle(api.Read, "role/{role}", engine.readRole),
+		api.Upsert("role/{role}", engine.putRole, engine.hasRole),
+		api.Handle(api.Delete, "role/{role}", engine.deleteRole),
+		api.Handle(api.Write, "login", engine.login, api.Public),
+	})
+	if err != nil {
+		return api.Engine{}, fmt.Errorf("aws: %w", err)
+	}
+	return api.Engine{Type: "aws", Auth: true, Description: "Logins with credentials of AWS.", Endpoints: eps, Renew: engine{}.renew}, nil
+}
+
+// Config is whom the server asks, and what must be in the questions that it is given.
+type Config struct {
+	Endpoint     string   `json:"sts_endpoint" audit:"clear"`
+	Region       string   `json:"sts_region" audit:"clear"`
+	ClientRegion bool     `json:"use_sts_region_from_client"`
+	ServerID     string   `json:"iam_server_id_header_value" audit:"clear"`
+	Headers      []string `json:"allowed_sts_header_values" audit:"clear"`
+}
+
+// PutConfig says whom the server asks; what is absent stays as it was.
+type PutConfig struct {
+	Endpoint     *string   `json:"sts_endpoint" audit:"clear"`               // Where STS is asked: a URL with https; https://sts.amazonaws.com when empty.
+	Region       *string   `json:"sts_region" audit:"clear"`                 // Region that questions must be signed for; empty: any.
+	ClientRegion *bool     `json:"use_sts_region_from_client"`               // Ask AWS's own endpoint in the region that a question is signed for, in place of sts_endpoint.
+	ServerID     *string   `json:"iam_server_id_header_value" audit:"clear"` // What the signed header X-Vault-AWS-IAM-Server-ID must be; empty: it need not be there.
+	Headers      *[]string `json:"allowed_sts_header_values" audit:"clear"`  // Further headers that questions may have.
+	Retries      *int      `json:"max_retries"`                              // Kept for clients: a question is asked once.
+}
+
+const usualEndpoint = "https://sts.amazonaws.com"
+
+func config(c *api.Call) (*Config, error) {
+	conf, err := store.LoadJSON[Config](c, c.Store, configKey)
+	if conf == nil {
+		conf = &Config{}
+	}
+	if conf.Headers == nil {
+		conf.Headers = []string{}
+	}
+	return conf, err
+}
+
+// readConfig answers whom the server asks.
+func (engine) readConfig(c *api.Call, _ *api.None) (*Config, error) { return config(c) }
+
+// deleteConfig has the server ask whom it asks usually.
+func (engine) deleteConfig(c *api.Call, _ *api.None) (*api.None, error) {
+	_, err := c.Store.Commit(c, nil, []store.Write{{Key: configKey, Delete: true}})
+	return nil, err
+}
+
+// Bounds of what is kept.
+const (
+	maxItems = 200
+	maxItem  = 512 // in bytes
+)
+
+// putConfig says whom the server asks.
+func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
+	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
+		var conf Config
+		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
+			return err
+		}
+		set(&conf.Endpoint, q.Endpoint)
+		set(&conf.Region, q.Region)
+		set(&conf.ClientRegion, q.ClientRegion)
+		set(&conf.ServerID, q.ServerID)
+		set(&conf.Headers, q.Headers)
+		if err := conf.check(); err != nil {
+			return err
+		}
+		return tx.PutJSON(configKey, &conf)
+	})
+	return nil, err
+}
+
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+// headerForm is a header's name; those that decide how a question is read or answered
+// are the server's own.
+var headerForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+func (conf *Config) check() error {
+	if conf.Endpoint != "" && !isEndpoint(conf.Endpoint) {
+		return api.Errorf(api.Invalid, "sts_endpoint: must be a URL with https and nothing behind the host; with http on this machine alone")
+	}
+	if conf.Region != "" && !regionForm.MatchString(conf.Region) {
+		return api.Errorf(api.Invalid, "sts_region: is not the name of a region")
+	}
+	if len(conf.ServerID) > maxItem || strings.ContainsFunc(conf.ServerID, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+		return api.Errorf(api.Invalid, "iam_server_id_header_value: cannot stand in a header")
+	}
+	if len(conf.Headers) > maxItems {
+		return api.Errorf(api.Invalid, "allowed_sts_header_values: holds more than %d", maxItems)
+	}
+	for _, h := range conf.Headers {
+		if !headerForm.MatchString(h) || slices.Contains([]string{"Accept", "Accept-Encoding", "Host", "Connection", "Transfer-Encoding", "Content-Encoding", "Expect", "Te", "Trailer", "Upgrade"}, http.CanonicalHeaderKey(h)) {
+			return api.Errorf(api.Invalid, "allowed_sts_header_values: holds one that is no header's name, or is the server's own to set")
+		}
+	}
+	return nil
+}
+
+// isEndpoint reports whether STS can be asked at an address: by TLS, or on this machine.
+func isEndpoint(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") || len(text) > maxItem {
+		return false
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && a.IsLoopback())
+}
+
+// What an alias is called by.
+const (
+	byRole      = "role_id"
+	byUniqueID  = "unique_id"
+	byCanonical = "canonical_arn"
+	byFull      = "full_arn"
+)
+
+// Identity is what aliases are called by.
+type Identity struct {
+	IAMAlias string `json:"iam_alias"`
+}
+
+// PutIdentity says what aliases are called by.
+type PutIdentity struct {
+	IAMAlias string `json:"iam_alias" default:"role_id"` // role_id, unique_id, canonical_arn or full_arn.
+}
+
+func identityOf(c *api.Call) (*Identity, error) {
+	i, err := store.LoadJSON[Identity](c, c.Store, identityKey)
+	if i == nil {
+		i = &Identity{IAMAlias: byRole}
+	}
+	return i, err
+}
+
+// readIdentity answers what aliases are called by.
+func (engine) readIdentity(c *api.Call, _ *api.None) (*Identity, error) { return identityOf(c) }
+
+// putIdentity says what aliases are called by.
+func (engine) putIdentity(c *api.Call, q *PutIdentity) (*api.None, error) {
+	if !slices.Contains([]string{byRole, byUniqueID, byCanonical, byFull}, q.IAMAlias) {
+		return nil, api.Errorf(api.Invalid, "iam_alias: must be %s, %s, %s or %s", byRole, byUniqueID, byCanonical, byFull)
+	}
+	_, err := store.Update(c, c.Store, func(tx *store.Tx) error { return tx.PutJSON(identityKey, &Identity{q.IAMAlias}) })
+	return nil, err
+}
+
+var errAnswer = errors.New("the answer of STS is not one to the question")

@@ -1,0 +1,237 @@
+// Package kubernetes owns the auth method by which what runs in a cluster logs in with
+// the token of its service account. The cluster says whose token it is (TokenReview);
+// what the token says of itself is believed nowhere.
+package kubernetes
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+type engine struct{}
+
+// Rows of the method's store.
+const (
+	configKey  = "config"
+	rolePrefix = "role/" // + name
+)
+
+// Engine is the method's row for the table of auth methods. It returns an error when
+// a declaration is wrong.
+func Engine() (api.Engine, error) {
+	eps, err := api.Bind(engine{}, []api.Route[engine]{
+		api.Handle(api.Read, "config", engine.readConfig),
+		api.Handle(api.Write, "config", engine.putConfig),
+		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.Read, "role/{name}", engine.readRole),
+		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
+		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Handle(api.Write, "login", engine.login, api.Public),
+	})
+	if err != nil {
+		return api.Engine{}, fmt.Errorf("kubernetes: %w", err)
+	}
+	return api.Engine{Type: "kubernetes", Auth: true, Description: "Logins by service accounts of a Kubernetes cluster.", Endpoints: eps, Renew: engine{}.renew}, nil
+}
+
+// cluster is which cluster is asked, and how.
+type cluster struct {
+	Host        string   `json:"host"` // base URL of the API
+	CA          string   `json:"ca,omitempty"`
+	Reviewer    string   `json:"reviewer,omitempty"` // the token to ask with; empty: the pod's, or the client's own
+	Keys        []string `json:"keys,omitempty"`
+	NoLocal     bool     `json:"no_local,omitempty"` // nothing is taken from the pod that the server runs in
+	Annotations bool     `json:"annotations,omitempty"`
+	Issuer      string   `json:"issuer,omitempty"`    // kept for clients
+	NoIssuer    bool     `json:"no_issuer,omitempty"` // likewise
+}
+
+// PutConfig says which cluster is asked. It replaces all that was said before.
+type PutConfig struct {
+	Host        string     `json:"kubernetes_host" audit:"clear"`         // Address of the cluster's API: a URL, HOST or HOST:PORT.
+	CA          string     `json:"kubernetes_ca_cert"`                    // Certificates, in PEM, that the API's must come from; the pod's when empty.
+	Reviewer    api.Secret `json:"token_reviewer_jwt"`                    // Token to ask the API with; when empty the pod's, and elsewhere the one that logs in.
+	Keys        []string   `json:"pem_keys"`                              // Public keys or certificates, in PEM, of which one must have signed each token.
+	NoLocal     bool       `json:"disable_local_ca_jwt"`                  // Take nothing from the pod that the server runs in.
+	Annotations bool       `json:"use_annotations_as_alias_metadata"`     // Annotations vault.hashicorp.com/alias-metadata-KEY of the service account go into the alias's metadata.
+	Issuer      string     `json:"issuer"`                                // Kept for clients: the cluster says whose a token is.
+	NoIssuer    bool       `json:"disable_iss_validation" default:"true"` // Kept for clients, likewise.
+}
+
+// Config is which cluster is asked.
+type Config struct {
+	Host        string   `json:"kubernetes_host" audit:"clear"`
+	CA          string   `json:"kubernetes_ca_cert" audit:"clear"`
+	ReviewerSet bool     `json:"token_reviewer_jwt_set"`
+	Keys        []string `json:"pem_keys" audit:"clear"`
+	NoLocal     bool     `json:"disable_local_ca_jwt"`
+	Annotations bool     `json:"use_annotations_as_alias_metadata"`
+	Issuer      string   `json:"issuer"`
+	NoIssuer    bool     `json:"disable_iss_validation"`
+}
+
+// readConfig answers which cluster is asked, without the token to ask with.
+func (engine) readConfig(c *api.Call, _ *api.None) (*Config, error) {
+	k, err := store.LoadJSON[cluster](c, c.Store, configKey)
+	switch {
+	case err != nil:
+		return nil, err
+	case k == nil:
+		return nil, api.ErrNotFound()
+	}
+	a := &Config{Host: k.Host, CA: k.CA, ReviewerSet: k.Reviewer != "", Keys: k.Keys, NoLocal: k.NoLocal, Annotations: k.Annotations, Issuer: k.Issuer, NoIssuer: k.NoIssuer}
+	if a.Keys == nil {
+		a.Keys = []string{}
+	}
+	return a, nil
+}
+
+// Bounds of the configuration.
+const (
+	maxKeys = 32
+	maxText = 128 << 10 // of certificates and keys, in bytes
+)
+
+// putConfig says which cluster is asked.
+func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
+	if q.Host == "" {
+		return nil, api.Errorf(api.Invalid, "missing kubernetes_host")
+	}
+	host, err := apiURL(q.Host)
+	if err != nil {
+		return nil, api.Errorf(api.Invalid, "kubernetes_host: %v", err)
+	}
+	k := &cluster{Host: host, CA: q.CA, Reviewer: strings.TrimSpace(q.Reviewer.Reveal()), Keys: q.Keys, NoLocal: q.NoLocal, Annotations: q.Annotations, Issuer: q.Issuer, NoIssuer: q.NoIssuer}
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	_, err = store.Update(c, c.Store, func(tx *store.Tx) error { return tx.PutJSON(configKey, k) })
+	return nil, err
+}
+
+func (k *cluster) check() error {
+	if _, err := outbound.Pool(k.CA); err != nil || len(k.CA) > maxText {
+		return api.Errorf(api.Invalid, "kubernetes_ca_cert: must be certificates in PEM")
+	}
+	if len(k.Reviewer) > maxToken || strings.ContainsFunc(k.Reviewer, unprintable) {
+		return api.Errorf(api.Invalid, "token_reviewer_jwt: is not a token")
+	}
+	if len(k.Keys) > maxKeys {
+		return api.Errorf(api.Invalid, "pem_keys: holds more than %d", maxKeys)
+	}
+	if len(k.Issuer) > maxItem {
+		return api.Errorf(api.Invalid, "issuer: is longer than %d bytes", maxItem)
+	}
+	for _, text := range k.Keys {
+		if _, err := publicKey(text); err != nil {
+			return api.Errorf(api.Invalid, "pem_keys: %v", err)
+		}
+	}
+	return nil
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r >= 0x7f }
+
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+var errHost = errors.New("must be HOST, HOST:PORT, or a URL with https; with http on this machine alone")
+
+// apiURL is the base URL of a cluster's API. Tokens go there, so nobody may hear them on
+// the way.
+func apiURL(host string) (string, error) {
+	if !strings.Contains(host, "://") {
+		host = "https://" + host
+	}
+	u, err := url.Parse(host)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(host) > maxItem:
+		return "", errHost
+	case u.Scheme != "https" && (u.Scheme != "http" || !here(u.Hostname())):
+		return "", errHost
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// here reports whether a host is this machine.
+func here(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// publicKey reads a public key, or that of a certificate.
+func publicKey(text string) (any, error) {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || strings.TrimSpace(string(rest)) != "" || len(text) > maxText {
+		return nil, errKey
+	}
+	if block.Type == "CERTIFICATE" {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, errKey
+		}
+		return cert.PublicKey, nil
+	}
+	if key, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errKey
+	}
+	return key, nil
+}
+
+var errKey = errors.New("each must be a public key or a certificate in PEM")
+
+// podDir is where a pod finds its service account's token and the cluster's
+// authority.
+const podDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// local adds what the pod that the server runs in knows, where nothing else is said.
+func (k *cluster) local(dir string) error {
+	if k.NoLocal {
+		return nil
+	}
+	for name, text := range map[string]*string{"ca.crt": &k.CA, "token": &k.Reviewer} {
+		if *text != "" {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		switch {
+		case errors.Is(err, os.ErrNotExist): // the server runs elsewhere
+		case err != nil:
+			return fmt.Errorf("kubernetes: %w", err)
+		default:
+			*text = string(b)
+		}
+	}
+	k.Reviewer = strings.TrimSpace(k.Reviewer)
+	return nil
+}
+
+// connected is the cluster as it is asked now.
+func connected(c *api.Call) (*cluster, error) {
+	k, err := store.LoadJSON[cluster](c, c.Store, configKey)
+	switch {
+	case err != nil:
+		return nil, err
+	case k == nil || k.Host == "":
+		return nil, api.Errorf(api.Invalid, "the auth method has not been configured: it does not know which cluster to ask")
+	}
+	return k, k.local(podDir)
+}

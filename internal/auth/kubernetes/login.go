@@ -1,0 +1,154 @@
+package kubernetes
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Login is a login with the token of a service account.
+type Login struct {
+	Role api.Name   `json:"role" api:"required"` // The role to log in by.
+	JWT  api.Secret `json:"jwt" api:"required"`  // The service account's token.
+}
+
+// LoginRole is the role that is named.
+func (l *Login) LoginRole() string { return string(l.Role) }
+
+// private is what a renewal looks at again.
+type private struct {
+	Role string  `json:"role"`
+	Who  account `json:"who"`
+}
+
+// denied is the one answer to who is not let in: whether there is such a role, and
+// whom it lets in, is not told. The cause is for the log. What is not the client's fault
+// is told as it is.
+func denied(cause error) error {
+	var told *api.Error
+	if errors.As(cause, &told) || errors.Is(cause, store.ErrCorrupt) {
+		return cause
+	}
+	d := api.ErrDenied()
+	d.Err = cause
+	return d
+}
+
+var (
+	errRole  = errors.New("there is no such role")
+	errBound = errors.New("the role does not let this service account in")
+)
+
+// login makes a token for a service account that a role lets in.
+func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	k, err := connected(c)
+	if err != nil {
+		return nil, err
+	}
+	r, err := load(c, string(q.Role))
+	if err != nil {
+		return nil, err
+	}
+	asked := r
+	if r == nil { // as long as for a role that there is
+		asked = &role{}
+	}
+	token := q.JWT.Reveal()
+	who, err := k.review(c, token, asked.Audience)
+	switch {
+	case err != nil:
+		return nil, denied(err)
+	case r == nil:
+		return nil, denied(errRole)
+	}
+	if err := r.lets(c, k, k.bearer(token), who); err != nil {
+		return nil, denied(err)
+	}
+	return r.admit(c, k, k.bearer(token), string(q.Role), who)
+}
+
+// lets is nil when a role lets a service account in.
+func (r *role) lets(c *api.Call, k *cluster, bearer string, who *account) error {
+	switch {
+	case !one(r.Names, who.Name):
+		return errBound
+	case one(r.Namespaces, who.Namespace):
+		return nil
+	case r.Selector == "":
+		return errBound
+	}
+	want, err := parseSelector(r.Selector)
+	if err != nil {
+		return fmt.Errorf("kubernetes: %w: a role's selector", store.ErrCorrupt)
+	}
+	have, err := k.labels(c, bearer, who.Namespace)
+	if err != nil {
+		return err
+	}
+	for key, value := range want {
+		if got, ok := have[key]; !ok || got != value {
+			return errBound
+		}
+	}
+	return nil
+}
+
+// admit is the answer to a login.
+func (r *role) admit(c *api.Call, k *cluster, bearer, name string, who *account) (*api.Auth, error) {
+	auth := r.Token.Auth()
+	meta := map[string]string{"service_account_name": who.Name, "service_account_namespace": who.Namespace, "service_account_uid": who.UID, "service_account_secret_name": ""}
+	auth.Alias = &api.Alias{Name: who.UID, Metadata: maps.Clone(meta)}
+	if r.AliasSource == byName {
+		auth.Alias.Name = who.Namespace + "/" + who.Name
+	}
+	if k.Annotations {
+		more, err := k.annotated(c, bearer, who)
+		if err != nil {
+			return nil, denied(err)
+		}
+		for key, value := range more {
+			if _, taken := meta[key]; !taken { // what the cluster says stays
+				auth.Alias.Metadata[key] = value
+			}
+		}
+	}
+	meta["role"] = name
+	auth.Metadata = meta
+	auth.DisplayName = c.DisplayName(who.Namespace + "-" + who.Name)
+	var err error
+	auth.Private, err = json.Marshal(private{name, *who})
+	return auth, err
+}
+
+// renew lets a token be renewed as long as its role lets the service account in. Labels of
+// a namespace are asked for again where the server has a token of its own to ask with.
+func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
+	var p private
+	if err := json.Unmarshal(s.Private, &p); err != nil || p.Role == "" {
+		return nil, fmt.Errorf("kubernetes: %w: what a token keeps of its login", store.ErrCorrupt)
+	}
+	r, err := load(c, p.Role)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return nil, denied(errRole)
+	case one(r.Names, p.Who.Name) && one(r.Namespaces, p.Who.Namespace):
+		return r.Token.Auth(), nil
+	}
+	k, err := connected(c)
+	if err != nil {
+		return nil, err
+	}
+	if k.Reviewer == "" {
+		return nil, denied(errBound)
+	}
+	if err := r.lets(c, k, k.Reviewer, &p.Who); err != nil {
+		return nil, denied(err)
+	}
+	return r.Token.Auth(), nil
+}

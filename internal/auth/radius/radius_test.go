@@ -1,0 +1,296 @@
+package radius
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/test/freeradius"
+)
+
+const success api.Kind = 99
+
+// world is what the tests share: one RADIUS server, which none of them changes.
+var world struct{ server *freeradius.Server }
+
+func TestMain(m *testing.M) {
+	s, err := freeradius.Start()
+	if err != nil {
+		panic(err)
+	}
+	world.server = s
+	status := m.Run()
+	if err := s.Remove(); err != nil {
+		panic(err)
+	}
+	os.Exit(status)
+}
+
+// mount is a mounted method.
+type mount struct {
+	testing.TB
+	router   *api.Router
+	store    store.Store
+	warnings []string
+	attempts []string
+	locked   bool
+}
+
+func newMount(t testing.TB) *mount {
+	t.Helper()
+	e, err := Engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := api.NewRouter(e.Endpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := mem.Open()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &mount{TB: t, router: r, store: s}
+}
+
+// asking is a mount that asks the tests' server, with more settings, by JSON.
+func asking(t testing.TB, more string) *mount {
+	t.Helper()
+	m := newMount(t)
+	m.must(api.Write, "config", fmt.Sprintf(`{"host":%q,"port":%d,"secret":%q,"unregistered_user_policies":"guest"}`, world.server.Host, world.server.Port, freeradius.Secret))
+	m.must(api.Write, "config", more)
+	return m
+}
+
+// Attempt counts as the gate will.
+func (m *mount) Attempt(_ *api.Call, account string, check func() (bool, error)) (bool, error) {
+	m.attempts = append(m.attempts, account)
+	if m.locked {
+		return false, nil
+	}
+	return check()
+}
+
+func (m *mount) send(op api.Op, path, body string) (any, error) {
+	m.Helper()
+	match, err := m.router.Match(op, path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := api.ParseBody([]byte(body))
+	if err != nil {
+		m.Fatal(err)
+	}
+	req, _, err := match.Endpoint.Decode(&match, b)
+	if err != nil {
+		return nil, err
+	}
+	c := &api.Call{Context: m.Context(), Store: m.store, Now: time.Now(), Attempts: m, Remote: netip.MustParseAddr("192.0.2.1"), Mount: api.Mount{Path: "auth/radius/"}}
+	resp, err := match.Endpoint.Invoke(c, req)
+	m.warnings = c.Warnings()
+	return resp, err
+}
+
+func (m *mount) do(op api.Op, path, body string) (string, api.Kind) {
+	m.Helper()
+	resp, err := m.send(op, path, body)
+	if err != nil {
+		return err.Error(), api.KindOf(err)
+	}
+	out, err := json.Marshal(resp)
+	if err != nil {
+		m.Fatal(err)
+	}
+	return string(out), success
+}
+
+func (m *mount) must(op api.Op, path, body string) string {
+	m.Helper()
+	out, kind := m.do(op, path, body)
+	if kind != success {
+		m.Fatalf("%s %s: %s (%v)", op, path, out, kind)
+	}
+	return out
+}
+
+func (m *mount) login(name, password string) (*api.Auth, error) {
+	m.Helper()
+	n, _ := json.Marshal(name)
+	p, _ := json.Marshal(password)
+	resp, err := m.send(api.Write, "login", fmt.Sprintf(`{"username":%s,"password":%s}`, n, p))
+	a, _ := resp.(*api.Auth)
+	return a, err
+}
+
+func (m *mount) refused(name, password string, kind api.Kind) string {
+	m.Helper()
+	a, err := m.login(name, password)
+	if err == nil {
+		m.Fatalf("%q is let in as %q", name, a.Alias.Name)
+	}
+	if got := api.KindOf(err); got != kind {
+		m.Errorf("%q: %v (%v), want %v", name, err, got, kind)
+	}
+	for _, s := range []string{freeradius.Secret, freeradius.Password, "127.0.0.1"} {
+		if strings.Contains(err.Error(), s) {
+			m.Errorf("%v tells of %q", err, s)
+		}
+	}
+	return err.Error()
+}
+
+func TestWire(t *testing.T) {
+	m := newMount(t)
+	for _, s := range []struct {
+		op         api.Op
+		path, body string
+		want       string
+		kind       api.Kind
+	}{
+		{api.Read, "config", "", "", api.NotFound},
+		{api.Write, "login/alice", `{"password":"x"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r.example.com"}`, "", api.Invalid},
+		{api.Write, "config", `{"secret":"s"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r.example.com:1812","secret":"s"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","port":0}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","port":65536}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","read_timeout":0}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","dial_timeout":"1h"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","nas_port":-1}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","nas_identifier":"` + strings.Repeat("x", maxName+1) + `"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","unregistered_user_policies":"a, ROOT"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"r","secret":"s","token_policies":"root"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"::1","secret":"0123456789abcdef","unregistered_user_policies":"b,A","token_ttl":60}`, "null", success},
+		{api.Write, "users/Alice", `{"policies":"B,a"}`, "null", success},
+		{api.Read, "users/ALICE", "", `{"policies":["a","b"]}`, success},
+		{api.Write, "users/bob", `{"policies":[" root"]}`, "", api.Invalid},
+		{api.Write, "users/" + strings.Repeat("x", maxName+1), `{}`, "", api.Invalid},
+		{api.List, "users", "", `{"keys":["alice"]}`, success},
+		{api.Delete, "users/alice", "", "null", success},
+		{api.Delete, "users/alice", "", "null", success},
+		{api.Read, "users/alice", "", "", api.NotFound},
+		{api.List, "users", "", `{"keys":[]}`, success},
+	} {
+		got, kind := m.do(s.op, s.path, s.body)
+		if kind != s.kind || kind == success && got != s.want {
+			t.Errorf("%s %.30q %.60s: %s %v, want %s %v", s.op, s.path, s.body, got, kind, s.want, s.kind)
+		}
+	}
+	const want = `{"dial_timeout":10,"host":"::1","nas_identifier":"","nas_port":10,"port":1812,"read_timeout":10,"require_message_authenticator":true,"unregistered_user_policies":["a","b"],`
+	if got := m.must(api.Read, "config", ""); !strings.HasPrefix(got, want) || strings.Contains(got, "abcdef") || !strings.Contains(got, `"token_ttl":60`) {
+		t.Errorf("the settings are %s", got)
+	}
+	m.must(api.Write, "config", `{"secret":"short","require_message_authenticator":false}`)
+	if w := strings.Join(m.warnings, "\n"); !strings.Contains(w, "CVE-2024-3596") || !strings.Contains(w, "secret:") {
+		t.Errorf("warned of %s", w)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	for _, settings := range []string{`{"token_policies":"all"}`, `{"token_policies":"all","nas_identifier":"vault"}`} {
+		m := asking(t, settings)
+		m.must(api.Write, "users/dave", `{"policies":"daves"}`)
+		a, err := m.login("Alice", freeradius.Password)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, world.server.Output())
+		}
+		if !slices.Equal(a.TokenPolicies, []string{"all", "guest"}) || a.Alias.Name != "alice" || a.DisplayName != "radius-alice" || a.Metadata["username"] != "alice" ||
+			a.Metadata["policies"] != "guest" || a.Renewable || a.Private != nil {
+			t.Errorf("is answered %+v", a)
+		}
+		if a, err = m.login("dave", freeradius.Password); err != nil || !slices.Equal(a.TokenPolicies, []string{"all", "daves"}) {
+			t.Errorf("dave has %+v (%v)", a, err)
+		}
+		if _, err := renew(nil, nil); api.KindOf(err) != api.Invalid {
+			t.Errorf("is renewed: %v", err)
+		}
+		for _, path := range []string{"login/alice", "login/ALICE"} {
+			m.must(api.Write, path, `{"password":"`+freeradius.Password+`"}`)
+		}
+		m.must(api.Write, "login", `{"urlusername":"alice","password":"`+freeradius.Password+`"}`)
+		if got, kind := m.do(api.Write, "login/alice", `{"username":"dave","password":"`+freeradius.Password+`"}`); kind != api.Invalid {
+			t.Errorf("two names: %s (%v)", got, kind)
+		}
+	}
+	m := asking(t, `{"unregistered_user_policies":""}`)
+	m.refused("alice", freeradius.Password, api.Invalid)
+	m = asking(t, `{"token_bound_cidrs":"10.0.0.0/8"}`)
+	m.refused("alice", freeradius.Password, api.Denied)
+}
+
+// Two spellings of a name are one person, and are counted as one; two accounts whose
+// names differ by case are not both let in.
+func TestVault_2_0_3_NamesThatDifferByCase(t *testing.T) {
+	m := asking(t, `{}`)
+	for _, s := range []string{"alice", "Alice", "ALICE"} {
+		if a, err := m.login(s, freeradius.Password); err != nil || a.Alias.Name != "alice" {
+			t.Errorf("%q is %+v (%v)", s, a, err)
+		}
+	}
+	if got := slices.Compact(slices.Clone(m.attempts)); len(got) != 1 {
+		t.Errorf("counted for %q", got)
+	}
+	m.refused("Bob", freeradius.Password, api.Invalid)               // the server has Bob, and is asked for bob
+	m.refused("carol@example.com", freeradius.Password, api.Invalid) // and calls this one carol
+	for _, s := range []string{" alice", "alice ", "alice\u00a0", "al\u200bice", "alıce", "", strings.Repeat("x", maxName+1)} {
+		m.refused(s, freeradius.Password, api.Invalid)
+	}
+}
+
+// The answer does not tell whether there is such an account.
+func TestAnswersTellNothing(t *testing.T) {
+	m := asking(t, `{}`)
+	m.must(api.Write, "users/alice", `{"policies":"x"}`)
+	want := m.refused("alice", "wrong", api.Invalid)
+	got := []string{m.refused("nobody", "wrong", api.Invalid), m.refused("dave", "wrong", api.Invalid)}
+	m.locked = true
+	for _, g := range append(got, m.refused("alice", freeradius.Password, api.Invalid), m.refused("nobody", "x", api.Invalid)) {
+		if g != want {
+			t.Errorf("%q, want %q", g, want)
+		}
+	}
+}
+
+// What cannot be a password is not sent.
+func TestPasswordsThatAreNone(t *testing.T) {
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var heard atomic.Int32
+	go func() {
+		for {
+			if _, _, err := l.ReadFrom(make([]byte, 1)); err != nil {
+				return
+			}
+			heard.Add(1)
+		}
+	}()
+	m := asking(t, fmt.Sprintf(`{"port":%d}`, l.LocalAddr().(*net.UDPAddr).Port))
+	for _, p := range []string{"", " ", "\x00", "x\x00", strings.Repeat("x", maxPassword+1)} {
+		m.refused("alice", p, api.Invalid)
+	}
+	if n := heard.Load(); n > 0 || len(m.attempts) > 0 {
+		t.Errorf("sent %d packets, looked %d times", n, len(m.attempts))
+	}
+}
+
+func TestServerIsAway(t *testing.T) {
+	m := asking(t, `{"secret":"another secret than the server's","read_timeout":"1s"}`)
+	m.refused("alice", freeradius.Password, api.Unavailable)
+	m.must(api.Write, "config", `{"port":1}`)
+	m.refused("alice", freeradius.Password, api.Unavailable)
+}

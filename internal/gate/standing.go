@@ -1,0 +1,113 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/token"
+)
+
+// standing is what a token may do at a moment: by its own policies, those of its entity
+// and those of the entity's groups, in its namespace and those below.
+type standing struct {
+	acl   *policy.ACL
+	who   *identity.Person // nil: nobody is behind the token
+	parts []policies.Part  // the first is of the token's namespace
+}
+
+// names are the policies in force in the token's own namespace.
+func (s *standing) names() []string { return s.parts[0].Names }
+
+// standing is what a token may do at this moment. A token whose entity is gone or
+// disabled, or whose auth method is, may do nothing.
+func (h *House) standing(ctx context.Context, t *token.Token) (*standing, error) {
+	if err := h.methodLives(ctx, t); err != nil {
+		return nil, err
+	}
+	s, err := h.held(ctx, t.NamespaceID, t.Policies, t.EntityNamespace(), t.EntityID)
+	if err == nil {
+		s.acl, err = h.Policies.ACLOf(ctx, s.filler(), s.parts...)
+	}
+	return s, err
+}
+
+// filler is who the templates of policies are filled in for.
+func (s *standing) filler() policies.Who {
+	if s.who == nil {
+		return nil
+	}
+	return s.who
+}
+
+// callers is the standing of who makes a call, without what the policies come to.
+func (h *House) callers(c *api.Call) (*standing, error) {
+	return h.held(c, c.Caller.Namespace.ID, c.Caller.Policies, c.Caller.EntityNamespace, c.Caller.EntityID)
+}
+
+// held is the policies of a namespace that somebody holds beside those of the entity behind
+// them, which may be none.
+func (h *House) held(ctx context.Context, nsID string, names []string, entityNS, entityID string) (*standing, error) {
+	s := &standing{parts: []policies.Part{{Namespace: nsID, Names: names}}}
+	if entityID == "" {
+		return s, nil
+	}
+	who, err := h.Identity.Person(ctx, entityNS, entityID)
+	switch {
+	case err != nil:
+		return nil, err
+	case who == nil || who.Disabled:
+		return nil, api.ErrDenied()
+	}
+	s.who, s.parts[0].Names = who, together(names, who.Policies[nsID])
+	if len(who.Policies) > 1 {
+		err = h.addBelow(ctx, s)
+	}
+	return s, err
+}
+
+// addBelow adds what groups of namespaces below give.
+func (h *House) addBelow(ctx context.Context, s *standing) error {
+	home, err := h.Namespaces.ByID(ctx, s.parts[0].Namespace)
+	if err != nil || home == nil {
+		return err
+	}
+	for _, nsID := range s.who.Elsewhere(home.ID) {
+		ns, err := h.Namespaces.ByID(ctx, nsID)
+		if err != nil {
+			return err
+		}
+		if !ns.Live() {
+			continue
+		}
+		if below, ok := strings.CutPrefix(ns.Path, home.Path); ok && below != "" {
+			s.parts = append(s.parts, policies.Part{Namespace: nsID, Below: below, Names: s.who.Policies[nsID]})
+		}
+	}
+	return nil
+}
+
+// methodLives refuses a token whose auth method is gone.
+func (h *House) methodLives(ctx context.Context, t *token.Token) error {
+	if t.MountID != "" {
+		table, err := h.Mounts.Table(ctx, t.MountNamespace)
+		if err != nil {
+			return err
+		}
+		switch e, err := table.ByID(t.MountID); {
+		case errors.Is(err, store.ErrCorrupt): // it may be there, and it may be gone: then this is told to a dead token
+			return &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: "the row of a mount is damaged, so that it is not known whether the auth method of this token is still there",
+				Hint: "an operator finds it in sys/mounts or sys/auth"}
+		case err != nil:
+			return err
+		case e == nil:
+			return api.ErrDenied()
+		}
+	}
+	return nil
+}

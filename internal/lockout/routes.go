@@ -1,0 +1,131 @@
+package lockout
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Routes are the endpoints of locked accounts.
+func Routes() []api.Route[*Store] {
+	return []api.Route[*Store]{
+		api.Handle(api.Read, "locked-users", (*Store).Locked),
+		api.Handle(api.Write, "locked-users/{mount_accessor}/unlock/{alias_identifier...}", (*Store).Unlock),
+	}
+}
+
+// LockedRequest asks which accounts are locked.
+type LockedRequest struct {
+	MountAccessor string `json:"mount_accessor"` // Of this auth method alone.
+}
+
+// LockedAnswer is the locked accounts.
+type LockedAnswer struct {
+	ByNamespace []LockedNamespace `json:"by_namespace"`
+	Total       int               `json:"total"`
+}
+
+// LockedNamespace is those of a namespace.
+type LockedNamespace struct {
+	NamespaceID    string        `json:"namespace_id"`
+	NamespacePath  string        `json:"namespace_path"`
+	Counts         int           `json:"counts"`
+	MountAccessors []LockedMount `json:"mount_accessors"`
+}
+
+// LockedMount is those of an auth method.
+type LockedMount struct {
+	MountAccessor    string   `json:"mount_accessor"`
+	Counts           int      `json:"counts"`
+	AliasIdentifiers []string `json:"alias_identifiers"`
+}
+
+// Locked lists the accounts of the namespace that are locked for wrong credentials.
+func (s *Store) Locked(c *api.Call, req *LockedRequest) (*LockedAnswer, error) {
+	mounts, err := s.Mounts(c)
+	if err != nil {
+		return nil, err
+	}
+	ns := LockedNamespace{NamespaceID: c.Namespace.ID, NamespacePath: c.Namespace.Path, MountAccessors: []LockedMount{}}
+	for _, m := range mounts {
+		if req.MountAccessor != "" && m.Accessor != req.MountAccessor {
+			continue
+		}
+		names, err := s.lockedIn(c, m)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			ns.Counts += len(names)
+			ns.MountAccessors = append(ns.MountAccessors, LockedMount{MountAccessor: m.Accessor, Counts: len(names), AliasIdentifiers: names})
+		}
+	}
+	answer := &LockedAnswer{ByNamespace: []LockedNamespace{}, Total: ns.Counts}
+	if ns.Counts > 0 {
+		answer.ByNamespace = append(answer.ByNamespace, ns)
+	}
+	return answer, nil
+}
+
+func (s *Store) lockedIn(c *api.Call, m api.Mount) ([]string, error) {
+	at := *c
+	at.Mount = m
+	settings, err := s.Settings(&at)
+	if err != nil || settings.Disabled {
+		return nil, err
+	}
+	es, err := s.Store.List(c, store.Prefix(s.Rows(c.Namespace.ID, m.ID)))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range es {
+		r, err := decodeRow(e)
+		if err != nil {
+			return nil, err
+		}
+		for i := range r.Entries {
+			if r.Entries[i].locked(settings, c.Now) {
+				names = append(names, r.Entries[i].Account)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// UnlockRequest names an account.
+type UnlockRequest struct {
+	MountAccessor   string `path:"mount_accessor"`   // Accessor of the auth method.
+	AliasIdentifier string `path:"alias_identifier"` // The account: a user's name, or a role's id.
+}
+
+// Unlock forgets an account's wrong credentials. One that is not locked is as good as
+// unlocked.
+func (s *Store) Unlock(c *api.Call, req *UnlockRequest) (*api.None, error) {
+	mounts, err := s.Mounts(c)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(mounts, func(m api.Mount) bool { return m.Accessor == req.MountAccessor })
+	if i < 0 {
+		return nil, api.Errorf(api.Invalid, "mount_accessor: no auth method of this namespace has it")
+	}
+	at := *c
+	at.Mount = mounts[i]
+	for _, name := range slices.Compact([]string{req.AliasIdentifier, strings.ToLower(req.AliasIdentifier)}) {
+		a := &attempt{store: s, call: &at, account: name}
+		if a.settings, err = s.Settings(&at); err != nil {
+			return nil, err
+		}
+		if a.key, err = s.place(&at, at.Mount.ID, name); err != nil {
+			return nil, err
+		}
+		if _, err = a.change((*attempt).succeed); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}

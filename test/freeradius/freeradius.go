@@ -1,0 +1,185 @@
+// Package freeradius owns running a private FreeRADIUS server for tests, on a free loopback port, with a few accounts. It
+// ends only what it started, by process id; nothing of it is part of the product.
+package freeradius
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/strongroom/strongroom/test/process"
+)
+
+// What a server knows. Tests look for the secrets where none may be.
+const (
+	Secret   = "canary-5e2d9a40-shared"
+	Password = "canary-c71f03be" // of everybody
+)
+
+const readyWithin = 30 * time.Second
+
+// Server is a FreeRADIUS server.
+type Server struct {
+	Dir  string // Dir holds its configuration.
+	Host string
+	Port int // Port is of UDP.
+
+	cmd  *exec.Cmd
+	log  *process.Log
+	done <-chan struct{}
+}
+
+// Start starts a server that knows alice, bob and, by another name, carol@example.com.
+func Start() (*Server, error) {
+	bin, err := program()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "freeradius")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Dir: dir, Host: "127.0.0.1", log: &process.Log{}}
+	if err := s.create(bin); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+func program() (string, error) {
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
+		for _, name := range []string{"freeradius", "radiusd"} {
+			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", errors.New("no FreeRADIUS server is installed: install the package freeradius")
+}
+
+// configuration is of radiusd.conf(5): a server for passwords alone, which signs its answers.
+const configuration = `
+prefix = /usr
+name = radiusd
+confdir = DIR
+logdir = DIR
+raddbdir = DIR
+libdir = /usr/lib/freeradius
+log {
+	destination = stdout
+}
+security {
+	reject_delay = 0
+	allow_vulnerable_openssl = yes
+}
+client localhost {
+	ipaddr = 127.0.0.1
+	secret = SECRET
+	require_message_authenticator = yes
+}
+modules {
+	pap {
+	}
+	files {
+		filename = DIR/users
+	}
+}
+server default {
+	listen {
+		type = auth
+		ipaddr = 127.0.0.1
+		port = PORT
+	}
+	authorize {
+		files
+		pap
+	}
+	authenticate {
+		pap
+	}
+	post-auth {
+		update reply {
+			&Message-Authenticator := 0x00
+		}
+		Post-Auth-Type REJECT {
+			update reply {
+				&Message-Authenticator := 0x00
+			}
+		}
+	}
+}
+`
+
+// accounts is of users(5).
+const accounts = `
+alice Cleartext-Password := "PASSWORD"
+Bob Cleartext-Password := "PASSWORD"
+carol@example.com Cleartext-Password := "PASSWORD"
+	User-Name := "carol"
+dave Cleartext-Password := "PASSWORD"
+	User-Name := "Dave"
+`
+
+func (s *Server) create(bin string) error {
+	l, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return err
+	}
+	s.Port = l.LocalAddr().(*net.UDPAddr).Port
+	if err := l.Close(); err != nil {
+		return err
+	}
+	fill := strings.NewReplacer("DIR", s.Dir, "PORT", fmt.Sprint(s.Port), "SECRET", Secret, "PASSWORD", Password)
+	for name, text := range map[string]string{"radiusd.conf": configuration, "users": accounts} {
+		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(fill.Replace(text)), 0o600); err != nil {
+			return err
+		}
+	}
+	return s.start(bin)
+}
+
+// start starts the server and waits until it listens.
+func (s *Server) start(bin string) error {
+	cmd := exec.Command(bin, "-f", "-l", "stdout", "-n", "radiusd", "-d", s.Dir, "-D", "/usr/share/freeradius")
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	done, err := process.Child(cmd, syscall.SIGKILL, s.log)
+	if err != nil {
+		return fmt.Errorf("starting freeradius: %w", err)
+	}
+	s.cmd, s.done = cmd, done
+	deadline := time.After(readyWithin)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(s.log.String(), "Ready to process requests") {
+		select {
+		case <-s.done:
+			return fmt.Errorf("freeradius has ended:\n%s", s.log)
+		case <-deadline:
+			return errors.Join(fmt.Errorf("freeradius is not ready:\n%s", s.log), s.Kill())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// Kill ends the server and waits for it.
+func (s *Server) Kill() error {
+	err := s.cmd.Process.Kill()
+	<-s.done
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// Remove ends the server and removes its configuration.
+func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }
+
+// Output is what the server has logged so far.
+func (s *Server) Output() string { return s.log.String() }
