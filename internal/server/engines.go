@@ -7,8 +7,8 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/kubernetes"
 	"github.com/strongroom/strongroom/internal/auth/ldap"
-	"github.com/strongroom/strongroom/internal/auth/userpass"
 	"github.com/strongroom/strongroom/internal/auth/radius"
+	"github.com/strongroom/strongroom/internal/auth/userpass"
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/engine/kv"
 )
