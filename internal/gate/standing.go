@@ -85,6 +85,12 @@ func (h *House) addBelow(ctx context.Context, s *standing) error {
 		if !ns.Live() {
 			continue
 		}
+		if sealed, _, err := h.Namespaces.Closed(ctx, ns); err != nil || sealed != nil {
+			if err != nil {
+				return err
+			}
+			continue // no request reaches it, and its policies cannot be read
+		}
 		if below, ok := strings.CutPrefix(ns.Path, home.Path); ok && below != "" {
 			s.parts = append(s.parts, policies.Part{Namespace: nsID, Below: below, Names: s.who.Policies[nsID]})
 		}

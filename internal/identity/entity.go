@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"errors"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -222,6 +223,10 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	p, err := s.loadPerson(c, s.Store, key{c.Namespace.ID, id})
+	var part *partial
+	if errors.As(err, &part) {
+		p, err = part.person, nil
+	}
 	switch {
 	case err != nil:
 		return nil, err

@@ -252,7 +252,8 @@ func (s *Store) showGroup(c *api.Call, id string) (*GroupAnswer, error) {
 			a.MemberEntityIDs = append(a.MemberEntityIDs, m.member.id)
 		}
 	}
-	above, err := s.linksOf(c, s.Store, k, false)
+	sealed := false
+	above, err := s.linksOf(c, s.Store, k, false, &sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -329,18 +329,19 @@ func TestGroupsAcrossNamespaces(t *testing.T) {
 type fencedStore struct {
 	store.Store
 	gone string
+	why  error
 }
 
 func (f *fencedStore) Get(ctx context.Context, key string) (store.Entry, error) {
 	if f.gone != "" && strings.HasPrefix(key, f.gone) {
-		return store.Entry{}, errGone
+		return store.Entry{}, f.why
 	}
 	return f.Store.Get(ctx, key)
 }
 
 func (f *fencedStore) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
 	if f.gone != "" && strings.HasPrefix(r.Start, f.gone) {
-		return nil, errGone
+		return nil, f.why
 	}
 	return f.Store.List(ctx, r)
 }
@@ -348,7 +349,7 @@ func (f *fencedStore) List(ctx context.Context, r store.Range) ([]store.Entry, e
 func (f *fencedStore) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (store.Rev, error) {
 	for _, wr := range writes {
 		if f.gone != "" && strings.HasPrefix(wr.Key, f.gone) {
-			return 0, errGone
+			return 0, f.why
 		}
 	}
 	return f.Store.Commit(ctx, checks, writes)
@@ -357,7 +358,7 @@ func (f *fencedStore) Commit(ctx context.Context, checks []store.Check, writes [
 // A namespace that is gone takes what its groups gave, and nobody is locked out by it.
 func TestNamespaceOfAGroupIsGone(t *testing.T) {
 	w := newWorld(t)
-	fence := &fencedStore{Store: w.store}
+	fence := &fencedStore{Store: w.store, why: errGone}
 	w.store = fence
 	w.ids = w.node()
 	w.router = w.routes(w.ids)
@@ -370,6 +371,38 @@ func TestNamespaceOfAGroupIsGone(t *testing.T) {
 	w.has("team", ann)
 	w.do(api.Delete, "entity/id/"+ann, "")
 	if n := w.rows("root/identity/"); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}
+
+// What groups of a sealed namespace give is not there while it is sealed, and is there at
+// once when it is open again, though no row has changed.
+func TestNamespaceOfAGroupIsSealed(t *testing.T) {
+	w := newWorld(t)
+	fence := &fencedStore{Store: w.store, why: store.ErrSealed}
+	w.store = fence
+	w.ids = w.node()
+	w.router = w.routes(w.ids)
+	ann := w.write("entity", `{"name":"ann","policies":"base"}`)
+	must(w.try("team", api.Write, "group", `{"name":"g","policies":"team","member_entity_ids":`+list(ann)+`}`))(t)
+	fence.gone = "team/"
+	w.has("root", ann, "base")
+	w.has("team", ann)
+	if e := w.do(api.Read, "entity/id/"+ann, ""); e["name"] != "ann" {
+		t.Errorf("the entity is %v", e)
+	}
+	fence.gone = ""
+	w.has("team", ann, "team")
+	fence.gone = "team/"
+	w.write("entity", `{"name":"ann","policies":"other"}`)
+	w.do(api.Delete, "entity/id/"+ann, "")
+	w.has0(ann)
+	fence.gone = ""
+	if g := must(w.try("team", api.Read, "group/name/g", ""))(t); len(g["member_entity_ids"].([]any)) != 1 {
+		t.Fatalf("the row of the sealed namespace is %v", g["member_entity_ids"])
+	}
+	w.work(w.ids)
+	if n := w.rows("root/identity/") + w.rows("team/identity/member/"); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
 }

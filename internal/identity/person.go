@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,8 +34,20 @@ type membership struct {
 // Person is an entity as it stands, or what it has become, as of no earlier than the
 // cache's last Fresh; nil when there is none.
 func (s *Store) Person(ctx context.Context, nsID, entityID string) (*Person, error) {
-	return s.persons.Get(ctx, key{nsID, entityID})
+	p, err := s.persons.Get(ctx, key{nsID, entityID})
+	var part *partial
+	if errors.As(err, &part) {
+		return part.person, nil
+	}
+	return p, err
 }
+
+// partial is a person of whom groups lie in a namespace that is sealed. Requests do not
+// reach that, and what the groups give and deny there is not needed; but it is as soon as the
+// namespace is open, of which no row of theirs tells. So such a person is not remembered.
+type partial struct{ person *Person }
+
+func (*partial) Error() string { return "identity: groups of the entity lie in a sealed namespace" }
 
 func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person, error) {
 	read := reading(ctx, r)
@@ -52,10 +65,13 @@ func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person,
 			p.aliases[ref.Accessor] = a
 		}
 	}
-	if p.groups, err = s.groupsOf(ctx, r, key{k.namespace, e.ID}); err != nil {
+	sealed := false
+	if p.groups, err = s.groupsOf(ctx, r, key{k.namespace, e.ID}, &sealed); err != nil {
 		return nil, err
 	}
-	p.Policies = p.policies()
+	if p.Policies = p.policies(); sealed {
+		return nil, &partial{p}
+	}
 	return p, nil
 }
 
@@ -80,9 +96,10 @@ func sorted(names []string) []string {
 // maxGroups bounds the groups of one person, those of their groups among them.
 const maxGroups = 4096
 
-// groupsOf are the groups that an entity is in, and those that they are in.
-func (s *Store) groupsOf(ctx context.Context, r store.Reader, entity key) ([]membership, error) {
-	out, err := s.linksOf(ctx, r, entity, true)
+// groupsOf are the groups that an entity is in, and those that they are in. sealed tells
+// whether there are more in a sealed namespace.
+func (s *Store) groupsOf(ctx context.Context, r store.Reader, entity key, sealed *bool) ([]membership, error) {
+	out, err := s.linksOf(ctx, r, entity, true, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +108,7 @@ func (s *Store) groupsOf(ctx context.Context, r store.Reader, entity key) ([]mem
 		seen[key{m.namespace, m.group.ID}] = true
 	}
 	for i := 0; i < len(out); i++ {
-		above, err := s.linksOf(ctx, r, key{out[i].namespace, out[i].group.ID}, false)
+		above, err := s.linksOf(ctx, r, key{out[i].namespace, out[i].group.ID}, false, sealed)
 		if err != nil {
 			return nil, err
 		}
@@ -109,16 +126,16 @@ func (s *Store) groupsOf(ctx context.Context, r store.Reader, entity key) ([]mem
 }
 
 // linksOf are the groups that have a member: an entity, or a group.
-func (s *Store) linksOf(ctx context.Context, r store.Reader, member key, entity bool) ([]membership, error) {
+func (s *Store) linksOf(ctx context.Context, r store.Reader, member key, entity bool, sealed *bool) ([]membership, error) {
 	rows, err := r.List(ctx, store.Prefix(member.in()))
-	if err != nil && !s.gone(err) {
+	if err = s.passable(err, sealed); err != nil {
 		return nil, err
 	}
 	var out []membership
 	for _, e := range rows {
 		ns, id, _ := strings.Cut(e.Key[len(member.in()):], "/")
 		g, err := get[Group](reading(ctx, r), key{ns, id}.group())
-		if err != nil && !s.gone(err) {
+		if err = s.passable(err, sealed); err != nil {
 			return nil, err
 		}
 		if by := string(e.Value); g != nil && (!entity || by == g.stamp()) {
@@ -126,6 +143,18 @@ func (s *Store) linksOf(ctx context.Context, r store.Reader, member key, entity 
 		}
 	}
 	return out, nil
+}
+
+// passable is nil for an error that says no more than that a namespace is gone or sealed.
+func (s *Store) passable(err error, sealed *bool) error {
+	switch {
+	case errors.Is(err, store.ErrSealed):
+		*sealed = true
+		return nil
+	case s.gone(err):
+		return nil
+	}
+	return err
 }
 
 // Value is what a template in a policy of a namespace stands for: what is between the

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -130,7 +131,11 @@ func (s *Store) clearLater(ctx context.Context, job *schedule.Job) error {
 
 // clear removes the remains of something, and takes the job back that would.
 func (s *Store) clear(ctx context.Context, k key, left *remains, now time.Time) error {
-	if err := s.clearRows(ctx, k, left); err != nil {
+	err := s.clearRows(ctx, k, left)
+	if errors.Is(err, store.ErrSealed) {
+		return nil // the schedule does it, when the namespace is open again
+	}
+	if err != nil {
 		return err
 	}
 	it, err := clearing(k, left, now)

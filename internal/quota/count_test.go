@@ -348,3 +348,23 @@ func TestNothingIsWrittenWithoutABound(t *testing.T) {
 	})
 	w.ok(err)
 }
+
+// What is made while a bound is made is counted by it, in the commit.
+func TestBoundThatIsMadeMeanwhile(t *testing.T) {
+	w := newWorld(t, 2)
+	n, attempts := w.fresh(0), 0
+	_, err := store.Update(t.Context(), n.Store, func(tx *store.Tx) error {
+		mark, err := n.Charge(tx, w.what("|a/x"))
+		if attempts++; attempts == 1 {
+			_, werr := w.nodes[1].writeCount(w.calls[1], &CountRequest{NameRequest{"all"}, PlaceFields{}, 5})
+			err = errors.Join(err, werr)
+		}
+		tx.Put(things+"1", []byte(mark+" |a/x"))
+		return err
+	})
+	w.ok(err)
+	if attempts < 2 {
+		t.Error("it was made by what held before")
+	}
+	w.check(true)
+}
