@@ -90,7 +90,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = s.newIdentity(h, cache)
 	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
-	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address())
+	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address(), h.Namespaces.Refusal)
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		s.auditEnv(h.damaged), s.config.Audit, h.Audit)
