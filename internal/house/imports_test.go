@@ -35,7 +35,9 @@ func allowed() map[string][]string {
 		"internal/snapshot":           {"internal/api", "internal/barrier", "internal/fleet", "internal/seal", "internal/snapshot/framed", "internal/store"},
 		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
-		"internal/auth/*":             {"internal/api", "internal/outbound", "internal/store"},
+		"internal/auth/*":             {"internal/api", "internal/issuer", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/issuer":             {"internal/api", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/jws":                {"internal/api"}, // pure
 		"internal/outbound":           {},
 		"internal/lockout":            {"internal/api", "internal/store"},
 		"internal/password":           {"internal/api"},
