@@ -18,6 +18,7 @@ import (
 const unauthenticated = `
 update auth/aws/login
 update auth/cert/login
+update auth/gcp/login
 update auth/kubernetes/login
 delete sys/generate-root
 delete sys/generate-root/attempt
