@@ -418,7 +418,7 @@ func TestHeaders(t *testing.T) {
 
 // FuzzPayload reads anything as passcodes: it is refused as malformed, or judged.
 func FuzzPayload(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":["1"]}`, `"{\"a\":[\"1\"]}"`, `{"a":[]}`, `{"a":["1","2"]}`, `null`, `[`, `""`} {
+	for _, s := range []string{`{}`, `{"a":["1"]}`, `{"a":[]}`, `{"a":["1","2"]}`, `null`, `[`, `""`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -84,12 +84,8 @@ func FromHeaders(h http.Header) (Shown, error) {
 }
 
 // parsePayload reads passcodes as sys/mfa/validate has them: an object of lists with one
-// text each, or such an object as a text.
+// text each.
 func parsePayload(b []byte) (Shown, error) {
-	var text string
-	if json.Unmarshal(b, &text) == nil && text != "" {
-		b = []byte(text)
-	}
 	var lists map[string][]string
 	if err := json.Unmarshal(b, &lists); err != nil {
 		return nil, api.Errorf(api.Invalid, "mfa_payload: want an object with a list of passcodes for each method's identifier")
@@ -148,15 +144,15 @@ func (s *Store) Satisfy(c *api.Call, n *Need, shown Shown) error {
 func (n *Need) requirement(id string) *api.MFARequirement {
 	out := &api.MFARequirement{RequestID: id, Constraints: map[string]api.MFAConstraint{}}
 	for _, r := range n.rules {
-		any := []api.MFAMethod{}
+		ways := []api.MFAMethod{}
 		for _, m := range r.methods {
-			any = append(any, api.MFAMethod{Type: m.Type, ID: m.ID, UsesPasscode: true, Name: m.Name})
+			ways = append(ways, api.MFAMethod{Type: m.Type, ID: m.ID, UsesPasscode: true, Name: m.Name})
 		}
 		name := r.Name
 		if _, taken := out.Constraints[name]; taken { // by a namespace below
 			name += " " + r.ID
 		}
-		out.Constraints[name] = api.MFAConstraint{Any: any}
+		out.Constraints[name] = api.MFAConstraint{Any: ways}
 	}
 	return out
 }
