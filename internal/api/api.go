@@ -193,6 +193,8 @@ type Raw struct {
 	ContentType string
 	Body        []byte
 	Status      int // HTTP status; 0 means 200
+	// Keep is for how long everybody may keep the answer; 0: nobody may keep it.
+	Keep time.Duration
 
 	// Stream makes the answer while it is sent, in place of Body; nil: there is
 	// nothing to make. It writes to w until it is done or the context ends, which
