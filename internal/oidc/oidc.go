@@ -77,7 +77,7 @@ func New(c Config) *Store {
 
 // Jobs are the handlers of what the store has scheduled.
 func (s *Store) Jobs() map[string]schedule.Handler {
-	return map[string]schedule.Handler{kindRotate: s.rotateDue}
+	return map[string]schedule.Handler{kindRotate: s.rotateDue, kindEnd: s.end}
 }
 
 func area(ns, what string) string { return ns + "/oidc/" + what + "/" }

@@ -62,15 +62,8 @@ func (s *Store) token(c *api.Call, q *RoleName) (*TokenAnswer, error) {
 	return &TokenAnswer{r.ClientID, signed.Disclose(), api.Duration(r.TTL)}, nil
 }
 
-// sign makes a token of claims of a template and those that are ours, which come last.
+// sign makes a token of claims of a template and those that are ours.
 func (s *Store) sign(ctx context.Context, ns, key string, all map[string]json.RawMessage, ours map[string]any) (api.Secret, error) {
-	for name, v := range ours {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return api.Secret{}, fmt.Errorf("oidc: encoding a claim: %w", err)
-		}
-		all[name] = b
-	}
 	row, err := store.LoadJSON[signRow](ctx, s.Store, signKey(ns, key))
 	if err != nil {
 		return api.Secret{}, err
@@ -78,13 +71,25 @@ func (s *Store) sign(ctx context.Context, ns, key string, all map[string]json.Ra
 	if row == nil {
 		return api.Secret{}, api.Errorf(api.Invalid, "key: there is no such key")
 	}
-	signer, err := row.Now.signer()
-	if err != nil {
-		return api.Secret{}, err
+	return signWith(row.Now, all, ours)
+}
+
+// signWith signs claims; those that are ours come last.
+func signWith(key pair, all map[string]json.RawMessage, ours map[string]any) (api.Secret, error) {
+	for name, v := range ours {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return api.Secret{}, fmt.Errorf("oidc: encoding a claim: %w", err)
+		}
+		all[name] = b
 	}
 	payload, err := json.Marshal(all)
 	if err != nil {
 		return api.Secret{}, fmt.Errorf("oidc: encoding claims: %w", err)
+	}
+	signer, err := key.signer()
+	if err != nil {
+		return api.Secret{}, err
 	}
 	signed, err := signer.Sign(payload)
 	if err != nil {
@@ -178,14 +183,19 @@ func (s *Store) verifier(c *api.Call, h jose.Header) (any, error) {
 type published struct {
 	keys map[string]*keyRow
 	used map[string]bool // by roles
+
+	clients map[string]string // key by client id
 }
 
 func (s *Store) loadPublished(ctx context.Context, r store.Reader, ns string) (*published, error) {
-	p := &published{keys: map[string]*keyRow{}, used: map[string]bool{}}
+	p := &published{keys: map[string]*keyRow{}, used: map[string]bool{}, clients: map[string]string{}}
 	if err := each(ctx, r, area(ns, "key"), false, func(name string, k *keyRow) { p.keys[name] = k }); err != nil {
 		return nil, err
 	}
-	err := each(ctx, r, area(ns, "role"), false, func(_ string, r *roleRow) { p.used[r.Key] = true })
+	if err := each(ctx, r, area(ns, "role"), false, func(_ string, r *roleRow) { p.used[r.Key] = true }); err != nil {
+		return nil, err
+	}
+	err := each(ctx, r, area(ns, "client"), false, func(_ string, r *clientRow) { p.clients[r.ID] = r.Key })
 	return p, err
 }
 

@@ -66,6 +66,9 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 	if resp.Raw != nil && resp.Raw.ContentType != "" {
 		h["Content-Type"] = []string{resp.Raw.ContentType}
 	}
+	if resp.Raw != nil && resp.Raw.Challenge != "" {
+		h["Www-Authenticate"] = []string{resp.Raw.Challenge}
+	}
 	if resp.Raw != nil && resp.Raw.Keep > 0 && resp.Err == nil {
 		h["Cache-Control"] = []string{"max-age=" + strconv.FormatInt(int64(resp.Raw.Keep/time.Second), 10)}
 	}
