@@ -24,7 +24,10 @@ func loginMethods() map[string]loginMethod {
 	return map[string]loginMethod{
 		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input."},
 		"userpass": password, "ldap": password, "radius": password,
-		"approle": fields, "jwt": fields, "cert": fields, "kubernetes": fields,
+		"approle": fields, "jwt": fields, "cert": fields,
+		"oidc":       {withProvider, providerHelp},
+		"kubernetes": {withServiceAccount, "login -method=kubernetes role=ROLE [jwt=TOKEN]\nWithout jwt the token of the pod's service account is used."},
+		"aws":        {withAWS, "login -method=aws [role=ROLE] [region=REGION] [header_value=SERVER_ID] [sts_host=HOST]\nThe credentials are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."},
 	}
 }
 
@@ -34,7 +37,7 @@ type loginFlags struct {
 }
 
 func (l *loginFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&l.method, "method", "token", "`type` of the auth method")
+	f.StringVar(&l.method, "method", "", "`type` of the auth method; when not given, that of the last login, or token")
 	f.StringVar(&l.path, "path", "", "`path` the method is enabled at; its type when not given")
 	f.BoolVar(&l.noStore, "no-store", false, "do not store the token")
 	f.BoolVar(&l.noPrint, "no-print", false, "do not print the token")
@@ -46,53 +49,58 @@ func loginCommand() command {
 	return command{
 		use: "login [TOKEN | KEY=VALUE...]", short: "Get a token and keep it for later commands", args: atLeast(0),
 		long: "The token is kept in ~/" + tokenFile + ", readable by you alone, or by the program\n" +
-			"that ~/.vault names as token_helper. What is not given is asked for, hidden.",
+			"that ~/.vault names as token_helper. What is not given is asked for, hidden.\n\n" +
+			"Without -method it is the last login again: ~/" + loginFile + " has its method, path,\n" +
+			"username and role, and never a secret. A token that is given is always taken.",
 		example: `
 			login
 			login -method=userpass username=ann
 			# a token from a file or a pipe
 			login - < token.txt
 			# a token for a script
-			login -token-only -method=approle role_id=ci secret_id=@secret-id`,
+			login -token-only -method=approle role_id=ci secret_id=@secret-id
+			# a browser at the provider's page, or a code to type where there is none
+			login -method=oidc role=staff`,
 		flags: l.register,
 		run: connected(func(c *call, cl *client.Client) error {
-			s, err := c.login(cl, l)
+			s, last, err := c.login(cl, l)
 			if err != nil {
 				return failed(err, "logging in")
 			}
-			return c.loggedIn(s, l)
+			return c.loggedIn(s, l, last)
 		}),
 	}
 }
 
-func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, error) {
-	method, ok := loginMethods()[l.method]
-	if !ok {
-		return nil, usagef("-method=%s: want one of %s", l.method, strings.Join(sortedKeys(loginMethods()), ", "))
+func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogin, error) {
+	if _, ok := loginMethods()[l.method]; !ok && l.method != "" {
+		return nil, nil, usagef("-method=%s: want one of %s", l.method, strings.Join(sortedKeys(loginMethods()), ", "))
 	}
-	if l.method == "token" && len(c.args) == 1 && !strings.Contains(c.args[0], "=") {
+	if (l.method == "token" || l.method == "") && len(c.args) == 1 && !strings.Contains(c.args[0], "=") {
 		c.args = []string{"token=" + c.args[0]}
 	}
 	args, err := parseStringPairs(c.input(), c.args)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	c.again(&l, args)
 	mount := l.path
 	if mount == "" {
 		mount = l.method
 	}
-	s, err := method.log(c, cl.WithToken(""), cleanPath(mount), args)
+	last := &lastLogin{Method: l.method, Path: cleanPath(mount), Username: args["username"], Role: args["role"]}
+	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), cleanPath(mount), args)
 	if err == nil && s != nil && s.WrapInfo != nil && !l.noStore && !l.tokenOnly {
 		s, err = cl.Unwrap(c.ctx, client.Token(s.WrapInfo.Token))
 	}
 	if err == nil && (s == nil || (s.Auth == nil && s.WrapInfo == nil)) {
 		err = errors.New("the server's answer has no token")
 	}
-	return s, err
+	return s, last, err
 }
 
 // loggedIn stores and prints the token as the flags say.
-func (c *call) loggedIn(s *client.Secret, l loginFlags) error {
+func (c *call) loggedIn(s *client.Secret, l loginFlags, last *lastLogin) error {
 	switch {
 	case l.tokenOnly:
 		c.flags.field = "token"
@@ -105,6 +113,9 @@ func (c *call) loggedIn(s *client.Secret, l loginFlags) error {
 		fmt.Fprintln(c.stderr, c.guise.worded("warning: the token was not stored: set STRONGROOM_TOKEN to it"))
 	default:
 		if err := c.storeToken(client.Token(s.Auth.ClientToken)); err != nil {
+			return err
+		}
+		if err := c.remember(last); err != nil {
 			return err
 		}
 		if client.LookupEnv(c.getenv, "TOKEN") != "" {

@@ -13,11 +13,6 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// Format is the newest stored format that this version reads and writes. It goes
-// up when rows are written that an older version cannot read; until all nodes
-// have it, they write the format before.
-const Format = 1
-
 // formatKey is the row that says in which format the store is.
 const formatKey = "core/format"
 

@@ -13,9 +13,9 @@ import (
 // admit makes the token that the answer of an auth method stands for. The built-in
 // methods make their own.
 func (p *passage) admit() error {
-	login, ok := p.result.(*api.Auth)
+	login := loginOf(p.result)
 	switch {
-	case !ok || !p.mount.Auth():
+	case login == nil || !p.mount.Auth():
 		return nil
 	case p.mount.Builtin:
 		return p.tellIdentity(login)
@@ -38,6 +38,18 @@ func (p *passage) admit() error {
 		return err
 	}
 	p.resp.Auth, p.issued = issued, issued
+	return nil
+}
+
+// loginOf is the login that a result is, or that it holds where an endpoint answers
+// browsers as well; nil: none.
+func loginOf(result any) *api.Auth {
+	switch v := result.(type) {
+	case *api.Auth:
+		return v
+	case *api.Answer:
+		return v.Auth
+	}
 	return nil
 }
 

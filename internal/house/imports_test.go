@@ -68,6 +68,7 @@ func allowed() map[string][]string {
 		"test/engine/with":            {"test/engine"},
 		"test/deploy":                 {},
 		"test/process":                {},
+		"test/openid":                 {},
 		"test/postgres":               {"test/process"},
 		"test/proxy":                  {},
 		"test/freeradius":             {"test/process"},
@@ -142,6 +143,8 @@ func checkPackageComment(pkg []*source) []string {
 func revealers() map[string]string {
 	return map[string]string{
 		"internal/api":             "owns Secret",
+		"internal/auth/approle":    "answers a secret id of the operator's making with it",
+		"internal/password":        "hashes passwords",
 		"internal/audit":           "hashes tokens for its lines",
 		"internal/auth/jwt":        "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/auth/ldap":       "binds to the directory with passwords, and keeps that of its own account",
@@ -161,8 +164,6 @@ func revealers() map[string]string {
 		"internal/cli":             "sends tokens and prints them to who asked",
 		"client":                   "sends tokens",
 		"bench":                    "sends tokens",
-		"internal/auth/approle":    "answers a secret id of the operator's making with it",
-		"internal/password":        "hashes passwords",
 	}
 }
 

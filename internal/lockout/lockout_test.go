@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -190,6 +191,38 @@ func TestConcurrentGuessesOnOneNode(t *testing.T) {
 			t.Errorf("%d credentials were looked at", looked.Load())
 		}
 	}
+}
+
+// What is being checked when the first failure is counted counts as well: nothing more
+// is looked at before it is known how that came out.
+func TestChecksUnderWayCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		var wg sync.WaitGroup
+		var looked atomic.Int64
+		try := func(wait <-chan struct{}) {
+			wg.Go(func() {
+				if _, err := w.nodes[0].Attempt(w.call(), "ann", func() (bool, error) { looked.Add(1); <-wait; return false, nil }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		slow, at := make(chan struct{}), make(chan struct{})
+		close(at)
+		for range 4 {
+			try(slow)
+		}
+		synctest.Wait()
+		for range 6 {
+			try(at)
+		}
+		synctest.Wait()
+		close(slow)
+		wg.Wait()
+		if looked.Load() != 5 {
+			t.Errorf("%d credentials were looked at, want 5", looked.Load())
+		}
+	})
 }
 
 // A credential that was found right only after the account was locked by others is of no

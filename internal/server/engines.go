@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/auth/approle"
+	"github.com/strongroom/strongroom/internal/auth/aws"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/kubernetes"
@@ -31,5 +32,6 @@ func mountable() []func() (api.Engine, error) {
 		userpass.Engine,
 		cert.Engine,
 		kubernetes.Engine,
+		aws.Engine,
 	}
 }

@@ -16,6 +16,7 @@ import (
 // itself; how far they have come is told to all, as of unsealing. sys/decode-token
 // only reckons with what it is given.
 const unauthenticated = `
+update auth/aws/login
 update auth/cert/login
 update auth/kubernetes/login
 delete sys/generate-root
@@ -55,10 +56,20 @@ update sys/storage/raft/snapshot-force
 update sys/internal/specs/openapi
 update sys/unseal
 update sys/wrapping/lookup
+read auth/jwt/oidc/callback
+update auth/jwt/cel/login
 update auth/approle/login
 update auth/cert/login
 update auth/jwt/login
+update auth/jwt/oidc/auth_url
+update auth/jwt/oidc/callback
+update auth/jwt/oidc/poll
+read auth/oidc/oidc/callback
+update auth/oidc/cel/login
 update auth/oidc/login
+update auth/oidc/oidc/auth_url
+update auth/oidc/oidc/callback
+update auth/oidc/oidc/poll
 update auth/ldap/login/{username...}
 update auth/radius/login
 update auth/radius/login/{urlusername}

@@ -15,7 +15,7 @@
 // TestBrokenCeremonies, whose nodes are this test's own program with a store that breaks a promise. The same check is made on
 // those and has to say what is wrong.
 //
-// TestPartition cuts nodes off from each other and from the store, in network namespaces of their own. TestFull fills the disk beneath a fleet. TestClocks and TestJumps set the clocks of nodes, in this process and of their own.
+// TestUpgrade replaces the nodes by those of another build. TestPartition cuts nodes off from each other and from the store, in network namespaces of their own. TestFull fills the disk beneath a fleet. TestClocks and TestJumps set the clocks of nodes, in this process and of their own.
 //
 // -kills and -cuts, -fills and -schedules, and -rounds, -revocations, -trials, -pauses, -ceremony and -damages, lengthen the tests; each prints the seed it ran with, and -seed runs it again.
 package chaos

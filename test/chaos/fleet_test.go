@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,10 +25,11 @@ const fleetSize = 3
 
 // node is one process of a fleet, over all its lives.
 type node struct {
-	spec  spec
-	file  string       // its configuration
-	proxy *proxy.Proxy // between the node and its store; for a member within, what the others reach it by
-	space string       // the network namespace it is in
+	spec    spec
+	file    string       // its configuration
+	program string       // what it runs; empty: the program as it is
+	proxy   *proxy.Proxy // between the node and its store; for a member within, what the others reach it by
+	space   string       // the network namespace it is in
 
 	mu     sync.Mutex
 	server *process.Server
@@ -215,7 +217,7 @@ func (f *fleet) startAll(t *testing.T) {
 
 // start begins a life of the node: of the real program, unless something about it is wrong on purpose.
 func (n *node) start() error {
-	program, env, args := bin, []string(nil), []string{"server", "-config=" + n.file}
+	program, env, args := cmp.Or(n.program, bin), []string(nil), []string{"server", "-config=" + n.file}
 	if n.spec.wrong() {
 		exe, err := os.Executable()
 		if err != nil {

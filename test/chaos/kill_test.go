@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -98,6 +99,30 @@ func first(t *testing.T, s *process.Server) string {
 }
 
 func TestKill(t *testing.T) {
+	lost, refused, acked := killAgain(t, bin)
+	report(t, lost)
+	if refused != nil {
+		t.Errorf("under load: %v", refused)
+	}
+	if acked < *kills*writers {
+		t.Errorf("only %d writes were acknowledged: this shows nothing", acked)
+	}
+}
+
+// TestKillControl must lose writes: the same kills, of a server that acknowledges what it has in its memory alone.
+func TestKillControl(t *testing.T) {
+	forgetful, err := process.Build(t.TempDir(), "nolog")
+	must(t, err)
+	lost, _, acked := killAgain(t, forgetful)
+	if len(lost) == 0 {
+		t.Errorf("a server that writes nothing down lost none of %d acknowledged writes in %d kills: the test sees nothing", acked, *kills)
+	}
+	t.Logf("the control lost as it must: %s", brief(lost))
+}
+
+// killAgain runs lives that end with a kill until one has lost something.
+func killAgain(t *testing.T, program string) (lost []string, refused error, acked int) {
+	t.Helper()
 	data, next, l, token := t.TempDir(), moments(t), newLedger(), ""
 	kill := func(s *process.Server) {
 		if err := s.Kill(); err != nil {
@@ -108,18 +133,15 @@ func TestKill(t *testing.T) {
 		if k == *kills {
 			l.ending()
 		}
-		var lost []string
-		var refused error
-		token, lost, refused = life(t, bin, data, token, l, next(), kill)
-		report(t, lost)
-		if refused != nil {
-			t.Errorf("under load: %v", refused)
+		var err error
+		token, lost, err = life(t, program, data, token, l, next(), kill)
+		refused = errors.Join(refused, err)
+		if len(lost) > 0 {
+			break
 		}
 	}
 	t.Logf("%d kills, %d acknowledged writes", *kills, l.total)
-	if l.total < *kills*writers {
-		t.Errorf("only %d writes were acknowledged: this shows nothing", l.total)
-	}
+	return lost, refused, l.total
 }
 
 func report(t *testing.T, lost []string) {

@@ -63,6 +63,8 @@ func (s *session) close() {
 //	await STATUS METHOD PATH       make a request again and again, for ten seconds at most, until it has that status
 //	capture NAME [REGEXP]          set $NAME to standard output, or to the first group of the expression in it
 //	sink up | down                 listen for audit records at $SINK, or stop
+//	provider ADDRESS...            run an OpenID provider as $ISSUER that sends browsers back to those addresses
+//	person FILE                    wait for an address in a file, and log in at it as somebody with a browser does
 //	directory [down]               start a directory at $LDAP_URL, or end it
 //	radius                         start a RADIUS server at $RADIUS_HOST and $RADIUS_PORT
 //	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
@@ -70,6 +72,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
 		"directory": directoryCommand, "radius": radiusCommand,
+		"provider": providerCommand, "person": personCommand,
 	}
 }
 

@@ -3,8 +3,6 @@ package jwt
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -17,7 +15,7 @@ import (
 // claims are what a token says, as JSON with numbers as they are written.
 type claims map[string]any
 
-var errClaims = errors.New("what it says is not a JSON object, or names something twice")
+var errClaims = wrong("what it says is not a JSON object, or names something twice")
 
 // parseClaims reads an object strictly: names that occur twice, at any level, and
 // deep nesting are errors, so that nobody else reads it differently.
@@ -87,13 +85,13 @@ func (c claims) audiences() ([]string, error) {
 		for _, a := range v {
 			s, ok := a.(string)
 			if !ok {
-				return nil, errors.New("its aud is not a list of texts")
+				return nil, wrong("its aud is not a list of texts")
 			}
 			out = append(out, s)
 		}
 		return out, nil
 	}
-	return nil, errors.New("its aud is neither a text nor a list")
+	return nil, wrong("its aud is neither a text nor a list")
 }
 
 // moment is a claim that is a time, in seconds since 1970 (RFC 7519 2, NumericDate);
@@ -105,11 +103,11 @@ func (c claims) moment(name string) (time.Time, error) {
 	}
 	n, ok := v.(json.Number)
 	if !ok || len(n) > 32 {
-		return time.Time{}, fmt.Errorf("its %s is not a time", name)
+		return time.Time{}, wrong("its %s is not a time", name)
 	}
 	f, err := n.Float64()
 	if err != nil || math.IsNaN(f) || f <= 0 || f > 1<<37 {
-		return time.Time{}, fmt.Errorf("its %s is not a time", name)
+		return time.Time{}, wrong("its %s is not a time", name)
 	}
 	whole, part := math.Modf(f)
 	return time.Unix(int64(whole), int64(part*1e9)), nil
@@ -155,7 +153,7 @@ func (l leeways) valid(c claims, now time.Time) error {
 		return err
 	}
 	if issued.IsZero() && notBefore.IsZero() && expires.IsZero() {
-		return errors.New("it has none of iat, nbf and exp")
+		return wrong("it has none of iat, nbf and exp")
 	}
 	if expires.IsZero() {
 		expires = later(issued, notBefore).Add(leeway(l.Expiration, usualLeeway))
@@ -168,11 +166,11 @@ func (l leeways) valid(c claims, now time.Time) error {
 	skew := leeway(l.ClockSkew, usualSkew)
 	switch {
 	case !now.Add(-skew).Before(expires):
-		return errors.New("it has expired")
+		return wrong("it has expired")
 	case now.Add(skew).Before(notBefore):
-		return errors.New("it is not valid yet")
+		return wrong("it is not valid yet")
 	case now.Add(skew).Before(issued):
-		return errors.New("it was issued in the future")
+		return wrong("it was issued in the future")
 	}
 	return nil
 }
@@ -195,9 +193,9 @@ func (c claims) recent(most, skew time.Duration, now time.Time) error {
 	case err != nil:
 		return err
 	case at.IsZero():
-		return errors.New("it has no auth_time")
+		return wrong("it has no auth_time")
 	case now.Sub(at) > most+leeway(skew, usualSkew):
-		return errors.New("the login at the issuer is too long ago")
+		return wrong("the login at the issuer is too long ago")
 	}
 	return nil
 }
@@ -289,7 +287,7 @@ func (c claims) bound(wanted map[string]any, globs bool) error {
 		have, ok := listed(c.at(name))
 		want, ok2 := listed(value)
 		if !ok || !ok2 || !meets(have, want, globs) {
-			return errors.New("a claim is not as the role wants it")
+			return wrong("a claim is not as the role wants it")
 		}
 	}
 	return nil

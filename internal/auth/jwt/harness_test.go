@@ -211,12 +211,12 @@ func static(t testing.TB, role m) *site {
 	t.Helper()
 	s := newSite(t)
 	s.must(api.Write, "config", m{"jwt_validation_pubkeys": []string{pemOf(t, keyring().rsa.Public())}, "bound_issuer": "https://issuer.example"})
-	s.must(api.Write, "role/r", with(role))
+	s.must(api.Write, "role/r", ordinary(role))
 	return s
 }
 
 // with is an ordinary role, with changes.
-func with(changes m) m {
+func ordinary(changes m) m {
 	out := m{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "strongroom", "token_policies": "dev"}
 	for k, v := range changes {
 		if out[k] = v; v == nil {

@@ -50,7 +50,17 @@ func build(kind, description string) (api.Engine, error) {
 		api.Upsert("role/{name}", engine.writeRole, engine.hasRole),
 		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
 		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.Read, "cel/role/{name}", engine.readCELRole),
+		api.Handle(api.Write, "cel/role/{name}", engine.writeCELRole),
+		api.Handle(api.Patch, "cel/role/{name}", engine.patchCELRole),
+		api.Handle(api.Delete, "cel/role/{name}", engine.deleteCELRole),
+		api.Handle(api.List, "cel/role", engine.listCELRoles),
+		api.Handle(api.Write, "cel/login", engine.celLogin, api.Public),
 		api.Handle(api.Write, "login", engine.login, api.Public),
+		api.Handle(api.Write, "oidc/auth_url", engine.authURL, api.Public),
+		api.Handle(api.Read, "oidc/callback", engine.callback, api.Public),
+		api.Handle(api.Write, "oidc/callback", engine.formPost, api.Public),
+		api.Handle(api.Write, "oidc/poll", engine.poll, api.Public),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("%s: %w", kind, err)

@@ -50,7 +50,7 @@ func (k key) public() (any, error) {
 func parsePEM(text string) (key, error) {
 	block, rest := pem.Decode([]byte(strings.TrimSpace(text)))
 	if block == nil || len(strings.TrimSpace(string(rest))) > 0 {
-		return key{}, errors.New("is not one public key in PEM")
+		return key{}, wrong("is not one public key in PEM")
 	}
 	var public any
 	var err error
@@ -66,14 +66,14 @@ func parsePEM(text string) (key, error) {
 		public, err = x509.ParsePKIXPublicKey(block.Bytes)
 	}
 	if err != nil {
-		return key{}, errors.New("is not a public key in PEM")
+		return key{}, wrong("is not a public key in PEM")
 	}
 	return newKey("", "", public)
 }
 
 func newKey(id, alg string, public any) (key, error) {
 	if algorithmsOf(public) == nil {
-		return key{}, fmt.Errorf("is of a kind or size that is not taken: RSA of %d to %d bits, P-256, P-384, P-521 or Ed25519", minRSA, maxRSA)
+		return key{}, wrong("is of a kind or size that is not taken: RSA of %d to %d bits, P-256, P-384, P-521 or Ed25519", minRSA, maxRSA)
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
 	return key{ID: id, Alg: alg, DER: der}, err
@@ -83,13 +83,13 @@ func newKey(id, alg string, public any) (key, error) {
 // that are not taken, are left out: they are none of our business.
 func parseKeys(b []byte) ([]key, error) {
 	if _, err := api.ParseBodyWithin(b, maxValues); err != nil {
-		return nil, errors.New("the keys are not a JSON object")
+		return nil, wrong("the keys are not a JSON object")
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(b, &set); err != nil {
-		return nil, errors.New("the keys are not a set of keys")
+		return nil, wrong("the keys are not a set of keys")
 	}
 	var out []key
 	for _, raw := range set.Keys {
@@ -103,9 +103,9 @@ func parseKeys(b []byte) ([]key, error) {
 	}
 	switch {
 	case len(out) == 0:
-		return nil, errors.New("there is no key among them that could verify a token")
+		return nil, wrong("there is no key among them that could verify a token")
 	case len(out) > maxKeys:
-		return nil, fmt.Errorf("there are more than %d keys", maxKeys)
+		return nil, wrong("there are more than %d keys", maxKeys)
 	}
 	return out, nil
 }
@@ -135,16 +135,16 @@ func checkURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("is not an address such as https://login.example.com")
+		return wrong("is not an address such as https://login.example.com")
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme != "http":
-		return errors.New("must begin with https://")
+		return wrong("must begin with https://")
 	}
 	if loopback(u.Hostname()) {
 		return nil
 	}
-	return errors.New("must begin with https://: over http, whoever is on the way could make keys of their own")
+	return wrong("must begin with https://: over http, whoever is on the way could make keys of their own")
 }
 
 // loopback reports whether a host is this machine itself.
@@ -175,7 +175,7 @@ func get(ctx context.Context, ca, target string) ([]byte, error) {
 		return nil, err
 	}
 	if a.Status != http.StatusOK {
-		return nil, fmt.Errorf("the answer has status %d", a.Status)
+		return nil, wrong("the answer has status %d", a.Status)
 	}
 	return a.Body, nil
 }
@@ -188,17 +188,17 @@ func discover(ctx context.Context, base, ca string) (*metadata, error) {
 	}
 	var m metadata
 	if _, err := api.ParseBodyWithin(b, maxValues); err != nil || json.Unmarshal(b, &m) != nil {
-		return nil, errors.New("what the provider says of itself is not as OpenID Connect Discovery wants it")
+		return nil, wrong("what the provider says of itself is not as OpenID Connect Discovery wants it")
 	}
 	if strings.TrimSuffix(m.Issuer, "/") != strings.TrimSuffix(base, "/") {
-		return nil, errors.New("the provider calls itself another issuer than it was asked as")
+		return nil, wrong("the provider calls itself another issuer than it was asked as")
 	}
 	for _, u := range []string{m.JWKS, m.Authorization, m.Token, m.UserInfo, m.Device} {
 		if u == "" && u != m.JWKS {
 			continue
 		}
 		if err := checkURL(u); err != nil {
-			return nil, errors.New("an address that the provider names " + err.Error())
+			return nil, wrong("an address that the provider names %v", err)
 		}
 	}
 	if len(m.TokenAuth) > maxList {

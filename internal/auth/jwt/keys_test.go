@@ -88,7 +88,7 @@ func published(t testing.TB) (*site, *publisher) {
 	p := publish(t, map[string]crypto.PublicKey{"one": keyring().rsa.Public()})
 	s := newSite(t)
 	s.must(api.Write, "config", m{"jwks_url": p.URL + "/keys", "jwks_ca_pem": p.ca()})
-	s.must(api.Write, "role/r", with(nil))
+	s.must(api.Write, "role/r", ordinary(nil))
 	return s, p
 }
 
@@ -198,7 +198,7 @@ func TestDiscovery(t *testing.T) {
 	p := publish(t, map[string]crypto.PublicKey{"one": keyring().rsa.Public()})
 	s := newSite(t)
 	s.must(api.Write, "config", m{"oidc_discovery_url": p.URL + "/", "oidc_discovery_ca_pem": p.ca()})
-	s.must(api.Write, "role/r", with(nil))
+	s.must(api.Write, "role/r", ordinary(nil))
 	if _, err := s.login("r", sign(t, "RS256", keyring().rsa, "one", saying(m{"iss": p.URL}))); err != nil {
 		t.Error(err)
 	}

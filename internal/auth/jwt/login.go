@@ -31,6 +31,8 @@ type person struct {
 type private struct {
 	Role string `json:"role"`
 	CEL  []byte `json:"cel,omitempty"` // hash of the role in CEL that made the token; nil: the role is another
+
+	Terms *api.TokenTerms `json:"terms,omitempty"` // what the program gave
 }
 
 // errLogin is the one answer for a role that does not exist and a token that the role
@@ -41,12 +43,23 @@ func errLogin(why error) *api.Error {
 }
 
 // errToken tells what is wrong with a token that is wrong for any role.
-func errToken(why error) error {
-	var known *api.Error
-	if errors.As(why, &known) {
-		return why
+func errToken(why error) error { return told("error validating token", why) }
+
+// fault is why somebody is not let in, in words that may be told.
+type fault string
+
+// Error is the words.
+func (f fault) Error() string { return string(f) }
+
+func wrong(format string, args ...any) error { return fault(fmt.Sprintf(format, args...)) }
+
+// told makes a fault an answer; what else has failed stays as it is.
+func told(what string, why error) error {
+	var f fault
+	if errors.As(why, &f) {
+		return api.Errorf(api.Invalid, "%s: %v", what, f)
 	}
-	return api.Errorf(api.Invalid, "error validating token: %v", why)
+	return why
 }
 
 // login exchanges a signed token for one of ours.
@@ -74,7 +87,7 @@ func (engine) login(c *api.Call, req *LoginRequest) (*api.Auth, error) {
 		return nil, errToken(err)
 	}
 	if r == nil || r.Type != typeJWT {
-		return nil, errLogin(errors.New("no such role"))
+		return nil, errLogin(wrong("no such role"))
 	}
 	who, err := r.admit(said, cfg)
 	if err != nil {
@@ -120,7 +133,7 @@ func (cfg *config) issued(c *api.Call, said claims) error {
 		want = is.Meta.Issuer
 	}
 	if want != "" && said.text("iss") != want {
-		return errors.New("it is from another issuer")
+		return wrong("it is from another issuer")
 	}
 	return nil
 }
@@ -132,11 +145,11 @@ func (r *role) admit(said claims, cfg *config) (*person, error) {
 	case err != nil:
 		return nil, err
 	case r.Type == typeJWT && len(r.Audiences) == 0 && len(audiences) > 0:
-		return nil, errors.New("audience claim found in JWT but no audiences bound to the role")
+		return nil, wrong("audience claim found in JWT but no audiences bound to the role")
 	case len(r.Audiences) > 0 && !slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(r.Audiences, a) }):
-		return nil, errors.New("aud is none of the role's")
+		return nil, wrong("aud is none of the role's")
 	case r.Subject != "" && said.text("sub") != r.Subject:
-		return nil, errors.New("sub is not the role's")
+		return nil, wrong("sub is not the role's")
 	}
 	if err := said.bound(numbers(r.Claims), r.ClaimsType == globMatch); err != nil {
 		return nil, err
@@ -152,7 +165,7 @@ func (r *role) person(said claims, cfg *config) (*person, error) {
 	}
 	name, ok := v.(string)
 	if !ok || !plain(name) {
-		return nil, errors.New("the claim that says who it is, is absent or no name")
+		return nil, wrong("the claim that says who it is, is absent or no name")
 	}
 	who := &person{Name: name, Metadata: map[string]string{}}
 	for claim, target := range r.Mappings {
@@ -162,7 +175,7 @@ func (r *role) person(said claims, cfg *config) (*person, error) {
 		}
 		text, ok := v.(string)
 		if !ok || len(text) > maxMetadata {
-			return nil, errors.New("a claim that becomes metadata is no text, or too long")
+			return nil, wrong("a claim that becomes metadata is no text, or too long")
 		}
 		who.Metadata[target] = text
 	}
@@ -182,13 +195,13 @@ func (r *role) groups(said claims, cfg *config) ([]string, error) {
 	}
 	list, ok := listed(v)
 	if !ok || len(list) > maxGroups {
-		return nil, errors.New("the claim that lists groups is absent, no list, or too long")
+		return nil, wrong("the claim that lists groups is absent, no list, or too long")
 	}
 	var out []string
 	for _, g := range list {
 		name, ok := g.(string)
 		if name = strings.TrimSpace(name); !ok || name != "" && !plain(name) {
-			return nil, errors.New("a group is no name")
+			return nil, wrong("a group is no name")
 		}
 		if name != "" {
 			out = append(out, name)
@@ -231,6 +244,9 @@ func (e engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	var p private
 	if err := json.Unmarshal(s.Private, &p); err != nil {
 		return nil, fmt.Errorf("jwt: what a token keeps cannot be read: %w", err)
+	}
+	if p.CEL != nil {
+		return e.renewCEL(c, p)
 	}
 	r, err := roleOf(c, c.Store, p.Role)
 	switch {

@@ -118,7 +118,7 @@ func TestCVE_2024_5798(t *testing.T) {
 	}
 	s := newSite(t)
 	for _, list := range []any{[]string{""}, []string{"a", ""}} {
-		s.refused(api.Write, "role/r", with(m{"bound_audiences": list}), api.Invalid, "bound_audiences")
+		s.refused(api.Write, "role/r", ordinary(m{"bound_audiences": list}), api.Invalid, "bound_audiences")
 	}
 }
 
@@ -171,26 +171,26 @@ func TestTimesOfAToken(t *testing.T) {
 func TestWhatARoleMayNotBe(t *testing.T) {
 	s := newSite(t)
 	for says, role := range map[string]m{
-		"role_type":                 with(m{"role_type": "x"}),
-		"user_claim":                with(m{"user_claim": nil}),
-		"bound constraint":          with(m{"bound_audiences": nil}),
-		"allowed_redirect_uris":     with(m{"role_type": nil}),
-		"bound_claims_type":         with(m{"bound_claims_type": "regex"}),
-		"bound_claims:":             with(m{"bound_claims": m{"a": m{"b": 1}}}),
-		"glob":                      with(m{"bound_claims": m{"a": 1}, "bound_claims_type": "glob"}),
-		"claim_mappings":            with(m{"claim_mappings": m{"a": "role"}}),
-		"same metadata":             with(m{"claim_mappings": m{"a": "x", "b": "x"}}),
-		"callback_mode":             with(m{"callback_mode": "x"}),
-		"token_policies":            with(m{"token_policies": " ROOT"}),
-		"verbose_oidc_logging":      with(m{"verbose_oidc_logging": true}),
-		"oauth2_metadata":           with(m{"oauth2_metadata": "access_token"}),
-		"oidc_disable_confirmation": with(m{"oidc_disable_confirmation": true}),
-		"max_age":                   with(m{"max_age": -5}),
-		"clock_skew_leeway":         with(m{"clock_skew_leeway": "1h"}),
-		"https://":                  with(m{"allowed_redirect_uris": "http://evil.example/"}),
-		"an address":                with(m{"allowed_redirect_uris": "https://u:p@evil.example/"}),
-		"token_policies_template":   with(m{"token_policies_template_claims": true}),
-		"poll_interval":             with(m{"poll_interval": 100000}),
+		"role_type":                 ordinary(m{"role_type": "x"}),
+		"user_claim":                ordinary(m{"user_claim": nil}),
+		"bound constraint":          ordinary(m{"bound_audiences": nil}),
+		"allowed_redirect_uris":     ordinary(m{"role_type": nil}),
+		"bound_claims_type":         ordinary(m{"bound_claims_type": "regex"}),
+		"bound_claims:":             ordinary(m{"bound_claims": m{"a": m{"b": 1}}}),
+		"glob":                      ordinary(m{"bound_claims": m{"a": 1}, "bound_claims_type": "glob"}),
+		"claim_mappings":            ordinary(m{"claim_mappings": m{"a": "role"}}),
+		"same metadata":             ordinary(m{"claim_mappings": m{"a": "x", "b": "x"}}),
+		"callback_mode":             ordinary(m{"callback_mode": "x"}),
+		"token_policies":            ordinary(m{"token_policies": " ROOT"}),
+		"verbose_oidc_logging":      ordinary(m{"verbose_oidc_logging": true}),
+		"oauth2_metadata":           ordinary(m{"oauth2_metadata": "access_token"}),
+		"oidc_disable_confirmation": ordinary(m{"oidc_disable_confirmation": true}),
+		"max_age":                   ordinary(m{"max_age": -5}),
+		"clock_skew_leeway":         ordinary(m{"clock_skew_leeway": "1h"}),
+		"https://":                  ordinary(m{"allowed_redirect_uris": "http://evil.example/"}),
+		"an address":                ordinary(m{"allowed_redirect_uris": "https://u:p@evil.example/"}),
+		"token_policies_template":   ordinary(m{"token_policies_template_claims": true}),
+		"poll_interval":             ordinary(m{"poll_interval": 100000}),
 	} {
 		s.refused(api.Write, "role/r", role, api.Invalid, says)
 	}
@@ -201,9 +201,9 @@ func TestWhatARoleMayNotBe(t *testing.T) {
 
 func TestRolesAreKept(t *testing.T) {
 	s := newSite(t)
-	s.must(api.Write, "role/R", with(m{"bound_claims": m{"n": 9007199254740993}, "ttl": "5m"}))
+	s.must(api.Write, "role/R", ordinary(m{"bound_claims": m{"n": 9007199254740993}, "ttl": "5m"}))
 	s.must(api.Write, "role/r", m{"bound_subject": "x"})
-	s.must(api.Write, "role/b", with(nil))
+	s.must(api.Write, "role/b", ordinary(nil))
 	got := s.must(api.Read, "role/r", nil).(*RoleAnswer)
 	if string(got.BoundClaims) != `{"n":9007199254740993}` || got.BoundSubject != "x" || got.UserClaim != "sub" ||
 		got.RoleType != "jwt" || got.TokenTTL.Std() != 5*time.Minute || got.CallbackMode != "client" {

@@ -6,8 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -55,7 +53,7 @@ func algorithmsOf(key any) []string {
 }
 
 // errForm is why something is no token that could be looked at.
-var errForm = errors.New("it is not a signed token in compact form")
+var errForm = wrong("it is not a signed token in compact form")
 
 // header is what a token says of how it is signed.
 type header struct {
@@ -67,7 +65,7 @@ type header struct {
 // and addresses of keys, is not looked at.
 func headerOf(raw string) (header, error) {
 	if len(raw) > maxToken {
-		return header{}, fmt.Errorf("it is longer than %d bytes", maxToken)
+		return header{}, wrong("it is longer than %d bytes", maxToken)
 	}
 	first, rest, _ := strings.Cut(raw, ".")
 	if strings.Count(rest, ".") != 1 || strings.ContainsFunc(raw, foreign) {
@@ -83,7 +81,7 @@ func headerOf(raw string) (header, error) {
 	}
 	for _, name := range []string{"crit", "b64", "zip", "enc"} {
 		if body.Get(name) != nil {
-			return header{}, errors.New("its header wants what is not known here")
+			return header{}, wrong("its header wants what is not known here")
 		}
 	}
 	claims, err := parseClaims(b)
@@ -121,13 +119,13 @@ func candidates(keys []key, kid string) []key {
 }
 
 // errSignature is for a token that none of the keys has signed.
-var errSignature = errors.New("it is signed by no key of the issuer")
+var errSignature = wrong("it is signed by no key of the issuer")
 
 // verify checks a token's signature and answers what it signs. The algorithm is one that is
 // allowed, and that the key is for.
 func verify(raw string, h header, keys []key, allowed []string) ([]byte, error) {
 	if !slices.Contains(allowed, h.alg) || !slices.Contains(algorithms(), h.alg) {
-		return nil, errors.New("it is signed by an algorithm that is not allowed")
+		return nil, wrong("it is signed by an algorithm that is not allowed")
 	}
 	alg := jose.SignatureAlgorithm(h.alg)
 	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{alg})

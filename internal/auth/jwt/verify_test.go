@@ -114,7 +114,7 @@ func TestAlgorithmsOfKeys(t *testing.T) {
 	keys := map[string]any{"RS256": k.rsa, "RS384": k.rsa, "RS512": k.rsa, "PS256": k.rsa, "PS384": k.rsa, "PS512": k.rsa,
 		"ES256": k.p256, "ES384": k.p384, "ES512": p521, "EdDSA": k.ed}
 	s := newSite(t)
-	s.must(api.Write, "role/r", with(nil))
+	s.must(api.Write, "role/r", ordinary(nil))
 	all := []string{pemOf(t, k.rsa.Public()), pemOf(t, k.p256.Public()), pemOf(t, k.p384.Public()), pemOf(t, p521.Public()), pemOf(t, k.ed.Public())}
 	for alg, key := range keys {
 		raw := sign(t, alg, key, "", saying(nil))

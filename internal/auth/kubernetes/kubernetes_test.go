@@ -150,6 +150,18 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// What can be no name in a cluster is nobody, also for a role that lets anybody in.
+func TestNames(t *testing.T) {
+	m, s := furnished(t)
+	m.must(api.Write, "role/web", fields{"bound_service_account_names": "*", "bound_service_account_namespaces": "*"})
+	for user, in := range map[string]bool{"default:web": true, "a-b:c.d": true, ":web": false, "default:": false, "a/b:web": false, "default:a/b": false, "default:..": false, "default:Web": false, "default:a b": false, "default:a:b": false, "default": false} {
+		s.tokens["a.b.c"].Status.User.Username = userPrefix + user
+		if _, err := m.login("web", "a.b.c"); (err == nil) != in {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+}
+
 // A row that says nothing lets nobody in.
 func TestEmptyRoleLetsNobodyIn(t *testing.T) {
 	if err := (&role{}).lets(nil, nil, "", &account{"default", "web", "u"}); err == nil {

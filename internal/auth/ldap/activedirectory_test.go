@@ -152,7 +152,7 @@ func TestRenewalSeesTheAccount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := forest(t, nil).mount(t, `{"token_policies":"dev"}`)
 			a := m.enters("alice")
-			m.must(api.Write, "config", `{"url":"`+forest(t, c.account).url()+`"}`)
+			m.must(api.Write, "config", `{"bindpass":"service","url":"`+forest(t, c.account).url()+`"}`)
 			b, err := m.renews(a)
 			if (err == nil) != c.renewed {
 				t.Fatalf("renewed: %v", err)

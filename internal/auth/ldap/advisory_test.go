@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -173,9 +174,9 @@ func TestCVE2017_14623_EmptyPasswords(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for _, settings := range []string{`{"deny_null_bind":false}`, `{"binddn":"","deny_null_bind":false}`} {
+	for _, settings := range []string{`{"deny_null_bind":false}`, `{"binddn":"","bindpass":"","deny_null_bind":false}`} {
 		m := searching(t, settings)
-		m.must(api.Write, "config", `{"url":"ldap://`+l.Addr().String()+`"}`)
+		m.configure(`{"url":"ldap://` + l.Addr().String() + `"}`)
 		for _, p := range []string{"", " ", "   ", "\x00", "\x00abc", " \x00", "\t", "\u00a0"} {
 			if got := m.refused("alice", p, api.Invalid); !strings.Contains(got, "password") {
 				t.Errorf("%q: %s", p, got)
@@ -230,4 +231,53 @@ func TestDirectoryThatTalksOn(t *testing.T) {
 		return []*ldap.Entry{ldap.NewEntry("uid=alice,dc=x", map[string][]string{"uid": {big}})}
 	}
 	m.refused("alice", "wrong", api.Unavailable)
+}
+
+// Where the directory minds capitals, accounts that differ by them are not one person.
+func TestDirectoryThatMindsCapitals(t *testing.T) {
+	f := newFake(t)
+	f.passwords["cn=reader"], f.passwords["uid=Alice,dc=x"], f.passwords["uid=alice,dc=x"] = "reader", "x", "x"
+	f.answer = func(_, filter string) []*ldap.Entry {
+		name := strings.TrimSuffix(strings.TrimPrefix(filter, "(uid="), ")")
+		if !strings.EqualFold(name, "alice") {
+			return nil
+		}
+		return []*ldap.Entry{ldap.NewEntry("uid="+name+",dc=x", map[string][]string{"uid": {name}})}
+	}
+	m := newMount(t)
+	m.must(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
+	for _, sensitive := range []bool{false, true} {
+		m.must(api.Write, "config", fmt.Sprintf(`{"case_sensitive_names":%v}`, sensitive))
+		for _, name := range []string{"alice", "Alice"} {
+			f.asked()
+			a, err := m.login(name, "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "alice"
+			if sensitive {
+				want = name
+			}
+			if asked := f.asked(); a.Alias.Name != want || asked[2] != "bind uid="+want+",dc=x" {
+				t.Errorf("%q is %q, after %q", name, a.Alias.Name, asked)
+			}
+		}
+	}
+}
+
+// The stored password is shown to nobody else than whom it was stored for.
+func TestBindPassStaysWithItsDirectory(t *testing.T) {
+	for _, s := range []string{`"url":"ldap://attacker.example"`, `"insecure_tls":true`, `"starttls":true`, `"certificate":` + quoted(world.directory.CA)} {
+		m := searching(t, "")
+		if got, kind := m.do(api.Write, "config", "{"+s+"}"); kind != api.Invalid || !strings.Contains(got, "bindpass") {
+			t.Errorf("%.20s: %s (%v)", s, got, kind)
+		}
+		if got, kind := m.do(api.Write, "config", `{"bindpass":"",`+s+`}`); kind != api.Invalid {
+			t.Errorf("%.20s, with an empty one: %s (%v)", s, got, kind)
+		}
+		m.must(api.Write, "config", `{"bindpass":"known",`+s+`}`)
+		m.must(api.Write, "config", `{"userattr":"cn","binddn":"cn=other"}`)
+		m.must(api.Write, "config", `{"binddn":"","url":"ldap://attacker.example"}`)
+		m.must(api.Write, "config", `{"url":"ldap://127.0.0.1"}`)
+	}
 }

@@ -201,6 +201,7 @@ func take[T any](dst, src *T) {
 // apply changes the settings as asked and returns Invalid, naming the field, for what
 // cannot be.
 func (q *ConfigRequest) apply(cfg *config) error {
+	before := *cfg
 	for _, f := range []struct{ dst, src *string }{
 		{&cfg.URL, q.URL}, {&cfg.TLSMin, q.TLSMinVersion}, {&cfg.TLSMax, q.TLSMaxVersion}, {&cfg.Certificate, q.Certificate},
 		{&cfg.ClientCert, q.ClientTLSCert}, {&cfg.BindDN, q.BindDN}, {&cfg.UserDN, q.UserDN}, {&cfg.UserAttr, q.UserAttr},
@@ -230,7 +231,23 @@ func (q *ConfigRequest) apply(cfg *config) error {
 	if err := q.TokenFields.Apply(&cfg.Token); err != nil {
 		return err
 	}
-	return cfg.check()
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	return q.checkPeer(&before, cfg)
+}
+
+// checkPeer keeps the stored password from being sent to somebody else: whoever changes
+// who is asked must know it.
+func (q *ConfigRequest) checkPeer(before, cfg *config) error {
+	if q.BindPass != nil || before.bindPass.Empty() || cfg.BindDN == "" {
+		return nil
+	}
+	if before.URL != cfg.URL || before.Certificate != cfg.Certificate || before.InsecureTLS != cfg.InsecureTLS || before.StartTLS != cfg.StartTLS {
+		return &api.Error{Kind: api.Invalid, Message: "bindpass: must be given again with another url, certificate, insecure_tls or starttls",
+			Hint: "the password that is stored would go to whoever is asked then"}
+	}
+	return nil
 }
 
 // attribute is the form of an attribute's description (RFC 4512, section 2.5).

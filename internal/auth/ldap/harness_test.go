@@ -74,10 +74,19 @@ func searching(t testing.TB, more string) *mount {
 	m := newMount(t)
 	m.must(api.Write, "config", `{"url":"`+world.directory.URL+`","binddn":"`+slapd.Reader+`","bindpass":"`+slapd.Password+`",
 		"userdn":"`+slapd.People+`","userattr":"uid","groupdn":"`+slapd.Groups+`"}`)
-	if more != "" {
-		m.must(api.Write, "config", more)
-	}
+	m.configure(more)
 	return m
+}
+
+// configure changes settings, by JSON; who is asked is not changed without the password.
+func (m *mount) configure(settings string) {
+	m.Helper()
+	if rest, ok := strings.CutPrefix(settings, "{"); ok && !strings.Contains(settings, `"binddn"`) && rest != "}" {
+		settings = `{"bindpass":"` + slapd.Password + `",` + rest
+	}
+	if settings != "" {
+		m.must(api.Write, "config", settings)
+	}
 }
 
 // Attempt counts as the gate will.

@@ -65,6 +65,9 @@ func (engine) login(c *api.Call, q *LoginRequest) (*api.Auth, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !cfg.CaseSensitive { // where the directory minds it, accounts that differ by case are not one person
+		name = strings.ToLower(name)
+	}
 	if err := checkPassword(q.Password); err != nil {
 		return nil, err
 	}

@@ -236,9 +236,9 @@ func TestDirectoryIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer deaf.Close()
-	m.must(api.Write, "config", `{"url":"ldap://`+deaf.Addr().String()+`"}`)
+	m.configure(`{"url":"ldap://` + deaf.Addr().String() + `"}`)
 	m.refused("alice", slapd.Password, api.Unavailable)
-	m.must(api.Write, "config", `{"url":"ldaps://`+deaf.Addr().String()+`"}`)
+	m.configure(`{"url":"ldaps://` + deaf.Addr().String() + `"}`)
 	m.refused("alice", slapd.Password, api.Unavailable)
 }
 

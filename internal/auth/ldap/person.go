@@ -69,6 +69,9 @@ func (cfg *config) meet(e *ldap.Entry, name string, compared []string, now time.
 		p.value = values[0]
 		p.alias = cfg.canonical(p.value)
 	}
+	if tidy(p.value) != p.value {
+		p.alias, p.value = "", "" // the directory may have others that differ by space alone
+	}
 	if cfg.NameAsAlias {
 		p.alias = cfg.canonical(cfg.bare(p.value))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,7 +35,13 @@ var (
 	noStore   = []string{"no-store"}
 	transport = []string{"max-age=31536000; includeSubDomains"}
 	noSniff   = []string{"nosniff"}
-	noContent = []string{"default-src 'none'"} // nothing that is answered is a page
+	noContent = []string{"default-src 'none'"} // what is answered is no page
+	noFrame   = []string{"DENY"}
+	noReferer = []string{"no-referrer"}
+
+	// Of the few pages, which ask a browser's user something: no script, no style, no frame, and forms to the
+	// server alone.
+	formsOnly = []string{"default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
 )
 
 // An answer may take writeTime, and a second more for each writeRate bytes; what
@@ -65,6 +72,9 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 	status, body := render(resp)
 	if resp.Raw != nil && resp.Raw.ContentType != "" {
 		h["Content-Type"] = []string{resp.Raw.ContentType}
+		if strings.HasPrefix(resp.Raw.ContentType, "text/html") {
+			h["Content-Security-Policy"], h["X-Frame-Options"], h["Referrer-Policy"] = formsOnly, noFrame, noReferer
+		}
 	}
 	if resp.Raw != nil && resp.Raw.Challenge != "" {
 		h["Www-Authenticate"] = []string{resp.Raw.Challenge}

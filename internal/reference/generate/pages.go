@@ -25,5 +25,6 @@ func pages() []reference.Page {
 		{Name: "auth-oidc", Title: "OIDC", Mount: reference.Mount{Path: "auth/oidc/", Type: "oidc"}},
 		{Name: "auth-cert", Title: "Client certificates", Mount: reference.Mount{Path: "auth/cert/", Type: "cert"}},
 		{Name: "auth-kubernetes", Title: "Kubernetes", Mount: reference.Mount{Path: "auth/kubernetes/", Type: "kubernetes"}},
+		{Name: "auth-aws", Title: "AWS", Mount: reference.Mount{Path: "auth/aws/", Type: "aws"}},
 	}
 }

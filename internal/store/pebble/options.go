@@ -76,6 +76,7 @@ func (o Options) engineOptions(log *engineLog) *crdb.Options {
 		FormatMajorVersion:          crdb.FormatValueSeparation,
 		Logger:                      log,
 		EventListener:               log.events(),
+		DisableWAL:                  neverLog,
 	}
 	// Values are ciphertext: compressing them costs time and wins nothing.
 	out.ApplyCompressionSettings(func() crdb.DBCompressionSettings { return crdb.DBCompressionNone })

@@ -1,6 +1,9 @@
-//go:build !nosync
+//go:build !nosync && !nolog
 
 package pebble
 
-// neverSync is false in every build but the control of the fault tests.
-const neverSync = false
+// neverSync and neverLog are false in every build but the controls of the fault tests.
+const (
+	neverSync = false
+	neverLog  = false
+)

@@ -40,6 +40,15 @@ func meaningless() []exception {
 		{"POST", "/v1/auth/{mount}/role/{role_name}/secret-id", "after", "pages a list, and this writes"},
 		{"POST", "/v1/auth/{mount}/role/{role_name}/secret-id", "limit", "pages a list, and this writes"},
 		{"POST", "/v1/sys/internal/specs/openapi", "generic_mount_paths", "a POST has its parameters in the body, where this one is taken"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "state", "a POST has its parameters in the body, where this one is taken"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "code", "a POST has its parameters in the body, where this one is taken"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "error", "a POST has its parameters in the body, where this one is taken"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "error_description", "a POST has its parameters in the body, where this one is taken"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "error_uri", "a POST has its parameters in the body, where this one is taken"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "client_nonce", "a form of the provider does not have it"},
+		{"POST", "/v1/auth/{mount}/oidc/callback", "confirmation", "a form of the provider does not have it"},
+		{"POST", "/v1/auth/{mount}/role/{name}", "cel_program", "is of roles in CEL, at cel/role"},
+		{"POST", "/v1/auth/{mount}/role/{name}", "message", "is of roles in CEL, at cel/role"},
 	}
 }
 

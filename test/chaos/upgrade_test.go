@@ -1,0 +1,174 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/test/process"
+)
+
+// formatRow says in which format the store is, and nodeRows what nodes tell of themselves.
+const (
+	formatRow = "core/format"
+	nodeRows  = "core/nodes/"
+)
+
+// storedFormat is the format that the store is in.
+func (f *fleet) storedFormat(t testing.TB) int {
+	t.Helper()
+	rows := f.rowsOf(t, formatRow)
+	if len(rows) != 1 {
+		t.Fatalf("%d rows say in which format the store is", len(rows))
+	}
+	var v struct{ Format int }
+	must(t, json.Unmarshal(rows[0].value, &v))
+	return v.Format
+}
+
+// rotation is the nodes that requests are sent to, as by a load balancer, and what came of those.
+type rotation struct {
+	f      *fleet
+	out    [fleetSize]atomic.Bool // is sent nothing more
+	stop   chan struct{}
+	work   sync.WaitGroup
+	mu     sync.Mutex
+	acked  map[string]int
+	failed []string
+	done   int
+}
+
+// begin has clients write and read through the nodes that are in rotation.
+func (r *rotation) begin() {
+	for w := range writers {
+		r.work.Go(func() {
+			all := r.f.clients()
+			defer closeIdle(all)
+			for n := 1; ; n++ {
+				select {
+				case <-r.stop:
+					return
+				default:
+				}
+				if i := (w + n) % fleetSize; !r.out[i].Load() {
+					r.one(all[i], i, fmt.Sprintf("plain/upgrade-%d", w), n)
+				}
+			}
+		})
+	}
+}
+
+func (r *rotation) one(c *client, i int, path string, n int) {
+	status, text, err := c.send("POST", path, fmt.Sprintf(`{"n":%d}`, n))
+	r.note(i, path, n, status == http.StatusNoContent, fmt.Sprintf("a write: %d %s %v", status, text, err))
+	var got struct{ Data struct{ N int } }
+	err = c.call("GET", path, "", &got)
+	r.note(i, "", 0, err == nil && got.Data.N == n, fmt.Sprintf("a read of %d: %d %v", n, got.Data.N, err))
+}
+
+func (r *rotation) note(i int, path string, n int, right bool, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done++
+	switch {
+	case !right && !r.out[i].Load():
+		r.failed = append(r.failed, fmt.Sprintf("node %d: %s", i, what))
+	case right && path != "":
+		r.acked[path] = n
+	}
+}
+
+// upgrade replaces the nodes one by one under load. Meanwhile happens before the last one is replaced.
+func (f *fleet) upgrade(t testing.TB, program string, meanwhile func()) {
+	t.Helper()
+	r := &rotation{f: f, stop: make(chan struct{}), acked: map[string]int{}}
+	r.begin()
+	for i, n := range f.nodes {
+		<-time.After(time.Second / 2)
+		if i == fleetSize-1 {
+			meanwhile()
+		}
+		if v := f.storedFormat(t); v != 1 {
+			t.Errorf("the store is in format %d while a node lives that reads 1", v)
+		}
+		r.out[i].Store(true)
+		<-time.After(50 * time.Millisecond) // what was on its way arrives
+		if err := n.life().Stop(); err != nil {
+			t.Errorf("node %d does not end: %v", i, err)
+		}
+		n.program = program
+		must(t, f.restart(n))
+		r.out[i].Store(false)
+	}
+	if err := await("the store moves to the new format", func() bool { return f.storedFormat(t) == 2 }); err != nil {
+		t.Error(err)
+	}
+	close(r.stop)
+	r.work.Wait()
+	t.Logf("%d requests, %d failed", r.done, len(r.failed))
+	for _, what := range r.failed[:min(3, len(r.failed))] {
+		t.Errorf("a request failed: %s", what)
+	}
+	if r.done < 200 {
+		t.Error("this shows nothing")
+	}
+	for path, n := range r.acked {
+		var got struct{ Data struct{ N int } }
+		if err := f.client(0, f.root).call("GET", path, "", &got); err != nil || got.Data.N < n {
+			t.Errorf("%s is %d after %d was acknowledged: %v", path, got.Data.N, n, err)
+		}
+	}
+}
+
+// tooOld starts a node of the old build, which must refuse and change nothing.
+func (f *fleet) tooOld(t testing.TB) {
+	t.Helper()
+	rows := func() []row {
+		return slices.DeleteFunc(postgresEditor{f}.rows(t), func(r row) bool { return strings.HasPrefix(r.key, nodeRows) && f.tells(r) })
+	}
+	must(t, f.nodes[0].life().Stop())
+	before := rows()
+	f.nodes[0].program = bin
+	err := f.nodes[0].start()
+	if err == nil || !strings.Contains(err.Error(), "start a newer version on it") {
+		t.Errorf("a node that is too old for the store starts, or does not say why not: %v", err)
+	}
+	after := rows()
+	if !slices.EqualFunc(before, after, func(a, b row) bool { return a.key == b.key && string(a.value) == string(b.value) }) {
+		t.Errorf("a node that is too old has changed the store: %d rows before, %d after", len(before), len(after))
+	}
+}
+
+// tells reports whether a row is of a node that lives, which goes on telling of itself.
+func (f *fleet) tells(r row) bool {
+	var m struct{ Address string }
+	return json.Unmarshal(r.value, &m) == nil && m.Address != f.nodes[0].url()
+}
+
+// TestUpgrade replaces the nodes of a fleet, one by one and under load, by those of a build that stores in a newer format. The
+// control takes the rows of the nodes that live away, so that the new ones do not know of the old.
+func TestUpgrade(t *testing.T) {
+	next, err := process.Build(t.TempDir(), "nextformat")
+	must(t, err)
+	t.Run("rolling", func(t *testing.T) {
+		f := newFleet(t, "postgres", nil)
+		f.upgrade(t, next, nothing)
+		f.tooOld(t)
+	})
+	t.Run("control", func(t *testing.T) {
+		f := newFleet(t, "postgres", nil)
+		hide := func() {
+			must(t, await("the old node is overlooked", func() bool {
+				_, err := f.pg.SQL(fmt.Sprintf(`delete from strongroom.entries where front >= '\x%x' and front < '\x%x'`, nodeRows, "core/nodes0"))
+				return err == nil && f.storedFormat(t) == 2
+			}))
+		}
+		caught(t, func(t testing.TB) { f.upgrade(t, next, hide) }, "in format 2 while a node lives that reads 1")
+	})
+}
