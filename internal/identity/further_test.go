@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Of two who log in at once for the first time by names that differ by case, one is let in
@@ -96,4 +98,66 @@ func TestGroupAliasOntoAnother(t *testing.T) {
 	}
 	w.refused("group-alias/id/"+aliases[0], `{"canonical_id":"`+groups[1]+`"}`, "already has an alias")
 	w.has("root", w.login("auth_door_1", "ann", "dev", "ops").ID, "dev", "ops")
+}
+
+// hookStore does something before its next commit.
+type hookStore struct {
+	store.Store
+	before func()
+}
+
+func (h *hookStore) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (store.Rev, error) {
+	if f := h.before; f != nil {
+		h.before = nil
+		f()
+	}
+	return h.Store.Commit(ctx, checks, writes)
+}
+
+// Who logs in while a group's alias comes to be another's is not in the group by the old one.
+func TestGroupAliasChangesDuringALogin(t *testing.T) {
+	w := newWorld(t)
+	hooked := &hookStore{Store: w.store}
+	w.store = hooked
+	node := w.node()
+	g := w.write("group", `{"type":"external","policies":"g"}`)
+	alias := w.write("group-alias", `{"name":"dev","mount_accessor":"auth_door_1","canonical_id":"`+g+`"}`)
+	ann := w.login("auth_door_1", "ann").ID
+	hooked.before = func() { w.write("group-alias/id/"+alias, `{"name":"ops"}`) }
+	must(w.enter(node, "root", "auth_door_1", "ann", "dev"))(t)
+	if hooked.before != nil {
+		t.Fatal("the login has written nothing")
+	}
+	w.has("root", ann)
+}
+
+// A merge brings no membership along that does not count any more.
+func TestMergeOfAnOldExternalMembership(t *testing.T) {
+	w := newWorld(t)
+	g := w.write("group", `{"type":"external","policies":"g"}`)
+	alias := w.write("group-alias", `{"name":"dev","mount_accessor":"auth_door_1","canonical_id":"`+g+`"}`)
+	ann, bob := w.login("auth_door_1", "ann", "dev").ID, w.write("entity", `{"name":"bob"}`)
+	w.has("root", ann, "g")
+	w.write("group-alias/id/"+alias, `{"name":"ops"}`)
+	w.write("entity/merge", mergeOf(bob, ann))
+	w.has("root", bob)
+	w.has("root", ann)
+}
+
+// Templates in policies of a namespace are about the groups of that namespace: whoever makes a
+// group of the same name elsewhere fills in nothing.
+func TestTemplatesAreAboutGroupsOfTheirNamespace(t *testing.T) {
+	w := newWorld(t)
+	ann := w.write("entity", `{"name":"ann"}`)
+	made := must(w.try("team", api.Write, "group", `{"name":"g","metadata":{"tier":"one"},"member_entity_ids":["`+ann+`"]}`))(t)
+	id := made["id"].(string)
+	p := w.person("root", ann)
+	for _, template := range []string{"identity.groups.names.g.id", "identity.groups.names.g.metadata.tier", "identity.groups.ids." + id + ".name"} {
+		if v, ok := p.Value("team", template); !ok || v == "" {
+			t.Errorf("control: %s is %q, %v in its namespace", template, v, ok)
+		}
+		if v, ok := p.Value("root", template); ok {
+			t.Errorf("%s is %q in another namespace", template, v)
+		}
+	}
 }
