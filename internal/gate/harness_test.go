@@ -35,6 +35,7 @@ type probe struct {
 	keys  []string
 	exist func(*api.Call) (bool, error)
 	login *api.Auth
+	fails error // what a login answers beside it
 
 	entered atomic.Int64
 }
@@ -122,7 +123,7 @@ func (p *probe) named(*api.Call, *named) (*answer, error) { return &answer{"name
 
 func (p *probe) enter(*api.Call, *api.None) (*api.Auth, error) {
 	a := *p.login
-	return &a, nil
+	return &a, p.fails
 }
 
 // byRole is a login by a role.
@@ -135,7 +136,7 @@ func (r *byRole) LoginRole() string { return r.Role }
 func (p *probe) enterBy(*api.Call, *byRole) (*api.Auth, error) {
 	p.entered.Add(1)
 	a := *p.login
-	return &a, nil
+	return &a, p.fails
 }
 
 func lobbyRoutes() []api.Route[*probe] {

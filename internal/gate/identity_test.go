@@ -12,6 +12,7 @@ import (
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // ask sends a request with a body, in a namespace.
@@ -175,4 +176,18 @@ func TestIdentityPoliciesAreToldOf(t *testing.T) {
 	}
 	want(t, f.ask("", api.Delete, "identity/group/id/"+g, f.root, ""), "")
 	want(t, f.do(api.Read, "probe/thing/x", a.ClientToken.Reveal()), "denied")
+}
+
+// A namespace that was made before identity/ came has it.
+func TestIdentityOfOlderNamespaces(t *testing.T) {
+	f := newFixture(t)
+	team := f.child(f.house.Namespaces.Root().API(), "team")
+	if _, err := f.house.Data.Commit(t.Context(), nil, []store.Write{{Key: team.ID + "/mount/at/identity/", Delete: true}}); err != nil {
+		t.Fatal(err)
+	}
+	id := f.makes("team", "identity/entity", `{"name":"ann"}`)
+	if r := f.ask("team", api.Read, "identity/entity/id/"+id, f.root, ""); !strings.Contains(string(r.Data), id) {
+		t.Errorf("%s, %v", r.Data, r.Err)
+	}
+	want(t, f.ask("", api.Read, "identity/entity/id/"+id, f.root, ""), "not found")
 }

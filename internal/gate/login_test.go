@@ -289,3 +289,25 @@ func TestDamagedNamespaceIsNotTold(t *testing.T) {
 	}
 	want(t, f.do(api.Read, "hidden/probe/thing/x", f.root), "damaged")
 }
+
+// CVE-2026-46405: a login and a failure in one answer are a failure, of which no token and
+// nobody is left.
+func TestCVE_2026_46405_LoginThatFails(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour, Alias: &api.Alias{Name: "ann"}})
+	for _, path := range []string{"auth/lobby/login", "auth/lobby/enter"} {
+		f.engine.fails = api.ErrDenied()
+		tokens, persons := f.left(namespace.RootID+"/token/id/"), f.left(namespace.RootID+"/identity/entity/")
+		if r := f.do(api.Write, path, ""); r.Err == nil || r.Auth != nil || len(r.Data) > 0 {
+			t.Errorf("%s: %v, %+v, %s", path, r.Err, r.Auth, r.Data)
+		}
+		if a, b := f.left(namespace.RootID+"/token/id/"), f.left(namespace.RootID+"/identity/entity/"); a != tokens || b != persons {
+			t.Errorf("%s: tokens %d, then %d; rows of identities %d, then %d", path, tokens, a, persons, b)
+		}
+		f.engine.fails = nil
+		want(t, f.do(api.Write, path, ""), "")
+		if f.left(namespace.RootID+"/token/id/") != tokens+1 {
+			t.Errorf("%s: control: a login that succeeds makes a token", path)
+		}
+	}
+}

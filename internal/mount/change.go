@@ -194,7 +194,7 @@ func (m *Mounts) vacant(tx *store.Tx, t *Table, nsID, path, except string) error
 func (m *Mounts) Disable(ctx context.Context, nsID, path string) (*Entry, error) {
 	var e *Entry
 	_, err := store.Update(ctx, m.store, func(tx *store.Tx) (err error) {
-		if e, err = rowOf(tx, nsID, path); err != nil || e == nil {
+		if e, err = m.rowOf(tx, nsID, path); err != nil || e == nil {
 			return err
 		}
 		switch {
@@ -241,7 +241,7 @@ func (m *Mounts) Upkeep(ctx context.Context, nsID, id string) error {
 // change rewrites one mount's row.
 func (m *Mounts) change(ctx context.Context, nsID, path string, fn func(*Entry) error) error {
 	_, err := store.Update(ctx, m.store, func(tx *store.Tx) error {
-		e, err := rowOf(tx, nsID, path)
+		e, err := m.rowOf(tx, nsID, path)
 		if err != nil {
 			return err
 		}
@@ -276,7 +276,7 @@ func (m *Mounts) move(tx *store.Tx, nsID, from, to string) error {
 	if err != nil {
 		return err
 	}
-	e, err := rowOf(tx, nsID, from)
+	e, err := m.rowOf(tx, nsID, from)
 	if err != nil {
 		return err
 	}

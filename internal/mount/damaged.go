@@ -73,6 +73,7 @@ func (m *Mounts) readTable(ctx context.Context, s store.Reader, nsID string) (*T
 	for _, row := range damaged {
 		t.add(m.standIn(nsID, row.Key[len(prefix):]))
 	}
+	m.lend(t, nsID)
 	slices.Sort(t.paths)
 	m.quarantine.Found(prefix, t.damagedRows(nsID)...)
 	return t, nil

@@ -69,6 +69,7 @@ type Entry struct {
 	router *api.Router
 	system Limits     // where Config sets none
 	damage *api.Error // its row cannot be read; nil: it could
+	lent   bool       // it has no row: the namespace is older than what is mounted
 }
 
 // Limits are lease durations.
@@ -339,12 +340,16 @@ func (m *Mounts) hold(tx *store.Tx, nsID string) (*Table, error) {
 
 // rowOf is one mount for a transaction that changes the table; nil when there
 // is none.
-func rowOf(tx *store.Tx, nsID, path string) (*Entry, error) {
+func (m *Mounts) rowOf(tx *store.Tx, nsID, path string) (*Entry, error) {
 	if err := touch(tx, nsID); err != nil {
 		return nil, err
 	}
 	row, err := tx.Get(rowKey(nsID, path))
-	return whole(row, err, nsID, path)
+	e, err := whole(row, err, nsID, path)
+	if err != nil || e != nil {
+		return e, err
+	}
+	return m.lentIn(tx, nsID, path)
 }
 
 func put(tx *store.Tx, nsID string, e *Entry) error {
@@ -370,14 +375,17 @@ func (m *Mounts) load(ctx context.Context, s store.Reader, nsID string) (*Table,
 }
 
 // builtin is a mount that every namespace has.
-type builtin struct{ path, kind, description string }
+type builtin struct {
+	path, kind, description string
+	later                   bool // the first namespaces were made without it
+}
 
 // builtins are all of them.
 var builtins = []builtin{
-	{"sys/", "system", "system endpoints used for control, policy and debugging"},
-	{"cubbyhole/", "cubbyhole", "per-token private secret storage"},
-	{"auth/token/", "token", "token based credentials"},
-	{"identity/", "identity", "who is behind tokens: entities, aliases and groups"},
+	{path: "sys/", kind: "system", description: "system endpoints used for control, policy and debugging"},
+	{path: "cubbyhole/", kind: "cubbyhole", description: "per-token private secret storage"},
+	{path: "auth/token/", kind: "token", description: "token based credentials"},
+	{path: "identity/", kind: "identity", description: "who is behind tokens: entities, aliases and groups", later: true},
 }
 
 // bare is the table of a namespace in which nothing has been mounted.
@@ -402,7 +410,7 @@ func (m *Mounts) Furnish(ctx context.Context, nsID string) error {
 			return err
 		}
 		for _, b := range builtins {
-			if t.Get(b.path) != nil {
+			if old := t.Get(b.path); old != nil && !old.lent {
 				continue
 			}
 			e := m.entry(t, b.path, b.kind, b.description)
