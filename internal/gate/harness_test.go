@@ -267,7 +267,7 @@ func newFixture(t testing.TB) *fixture {
 		Lineage: h.Namespaces.Lineage})
 	h.MFA = mfa.New(mfa.Config{Store: s, Cache: h.Cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: fakeKeys{}.TokenHash,
 		Accessor: func(context.Context, string, string) (bool, error) { return true, nil }})
-	h.Wrapping = wrapping.New(s, h.Tokens, "")
+	h.Wrapping = wrapping.New(s, h.Tokens, "", h.Namespaces.Refusal)
 	h.Settings = settings.New(s, h.Cache, nil)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)
 	h.Quotas = quota.New(quota.Config{Store: s, Cache: h.Cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: f.clock})

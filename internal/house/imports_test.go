@@ -35,7 +35,9 @@ func allowed() map[string][]string {
 		"internal/snapshot":           {"internal/api", "internal/barrier", "internal/fleet", "internal/seal", "internal/snapshot/framed", "internal/store"},
 		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
-		"internal/auth/*":             {"internal/api", "internal/outbound", "internal/store"},
+		"internal/auth/*":             {"internal/api", "internal/issuer", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/issuer":             {"internal/api", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/jws":                {"internal/api"}, // pure
 		"internal/outbound":           {},
 		"internal/lockout":            {"internal/api", "internal/store"},
 		"internal/password":           {"internal/api"},
@@ -146,6 +148,7 @@ func revealers() map[string]string {
 		"internal/auth/approle":    "answers a secret id of the operator's making with it",
 		"internal/password":        "hashes passwords",
 		"internal/audit":           "hashes tokens for its lines",
+		"internal/auth/gcp":        "verifies the tokens that log in",
 		"internal/auth/jwt":        "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/auth/ldap":       "binds to the directory with passwords, and keeps that of its own account",
 		"internal/auth/radius":     "hides passwords and signs requests with the shared secret, which it keeps",

@@ -19,6 +19,7 @@ const unauthenticated = `
 update auth/aws/login
 update sys/mfa/validate
 update auth/cert/login
+update auth/gcp/login
 update auth/kubernetes/login
 delete sys/generate-root
 delete sys/generate-root/attempt
