@@ -272,6 +272,31 @@ func strip(s string) string {
 	return s[:i] + s[j:]
 }
 
+// Of two who complete one login at once, each with a right passcode of its own, one is let in.
+func TestALoginIsCompletedOnce(t *testing.T) {
+	w := newWorld(t, 2)
+	method, entity := w.method(""), w.person("ann")
+	app := w.secret(method, entity)
+	w.enforce(method)
+	for range 50 {
+		id := w.hold(w.nodes[0], entity, &api.Auth{})
+		var in atomic.Int64
+		var work sync.WaitGroup
+		for i, code := range []string{app.code(w.now), app.code(w.now.Add(30 * time.Second))} {
+			work.Go(func() {
+				if a, err := w.validate(w.nodes[i], "10.1.1.1", id, method, code); err == nil && a != nil {
+					in.Add(1)
+				}
+			})
+		}
+		work.Wait()
+		if in.Load() != 1 {
+			t.Fatalf("%d of 2 completed the login", in.Load())
+		}
+		w.now = w.now.Add(2 * time.Minute)
+	}
+}
+
 // No more logins of one entity wait than there is room for, and they are forgotten.
 func TestLoginsThatWaitAreBounded(t *testing.T) {
 	w := newWorld(t, 1)
