@@ -121,7 +121,7 @@ func (o *options) run(w io.Writer) (err error) {
 		return reportMemory(w, &stand{server, e, bin, dir}, secretsAndTokens(o.memoryNum))
 	}
 	if o.namespaces {
-		return reportMemory(w, &stand{server, e, bin, dir}, namespaces(o.memoryNum))
+		return reportMemory(w, &stand{server, e, bin, dir}, namespaces(o.memoryNum, server.RootToken()))
 	}
 	bare, err := startBare()
 	if err != nil {

@@ -160,12 +160,14 @@ func secretsAndTokens(num int) load {
 }
 
 // namespaces is namespaces, each of which was asked for something, so that its keys are known.
-func namespaces(num int) load {
+func namespaces(num int, token string) load {
 	return load{num, "%d namespaces", func(t *target, i int) error {
-		if _, err := t.call("POST", fmt.Sprintf("/v1/sys/namespaces/n%d", i), ""); err != nil {
+		root := *t
+		root.token = token
+		if _, err := root.call("POST", fmt.Sprintf("/v1/sys/namespaces/n%d", i), ""); err != nil {
 			return err
 		}
-		_, err := t.call("GET", fmt.Sprintf("/v1/n%d/sys/mounts", i), "")
+		_, err := root.call("GET", fmt.Sprintf("/v1/n%d/sys/mounts", i), "")
 		return err
 	}}
 }

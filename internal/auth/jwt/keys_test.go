@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
 )
 
 // publisher is an issuer that shows its keys, and counts how often it was asked.
@@ -114,7 +115,7 @@ func TestKeysAreFetchedOnceForAllNodes(t *testing.T) {
 func TestAKeyThatIsNew(t *testing.T) {
 	s, p := published(t)
 	p.change(func() { p.keys = map[string]crypto.PublicKey{"two": keyring().p256.Public()} })
-	s.now = s.now.Add(askEvery)
+	s.now = s.now.Add(issuer.AskEvery)
 	if _, err := s.login("r", two(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestAFloodOfUnknownKeys(t *testing.T) {
 // TestWhileAnotherNodeAsks tells who comes meanwhile to try again, and lets known keys in.
 func TestWhileAnotherNodeAsks(t *testing.T) {
 	s, p := published(t)
-	s.now = s.now.Add(askEvery)
+	s.now = s.now.Add(issuer.AskEvery)
 	twin := s.twin()
 	p.change(func() {
 		p.keys = map[string]crypto.PublicKey{"one": keyring().rsa.Public(), "two": keyring().p256.Public()}
@@ -182,11 +183,11 @@ func TestAnIssuerThatIsAway(t *testing.T) {
 			t.Errorf("after %v: %v", d, err)
 		}
 	}
-	if _, err := at(keysUsable); api.KindOf(err) != api.Unavailable {
+	if _, err := at(issuer.Usable); api.KindOf(err) != api.Unavailable {
 		t.Errorf("after a day: %v", err)
 	}
 	p.change(func() { p.down = false })
-	if _, err := at(keysUsable + askEvery); err != nil {
+	if _, err := at(issuer.Usable + issuer.AskEvery); err != nil {
 		t.Errorf("once it is back: %v", err)
 	}
 	if got := s.must(api.Read, "config", nil).(*ConfigAnswer); got.Status != "valid" {
