@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -386,6 +388,24 @@ func TestSettingsOfProviders(t *testing.T) {
 	for _, path := range []string{"oidc/provider/none/.well-known/keys", "oidc/provider/none/.well-known/openid-configuration", "oidc/provider/none", "oidc/client/none", "oidc/scope/none", "oidc/assignment/none"} {
 		if _, err := w.try("root", api.Read, path, ""); api.KindOf(err) != api.NotFound {
 			t.Errorf("%s: %v, want not found", path, err)
+		}
+	}
+}
+
+// All that is known of a code is in the store, so that it does not matter where it is shown.
+func TestCodeIsRedeemedOnceOfMany(t *testing.T) {
+	w := newShop(t)
+	for range 20 {
+		code, won, all := w.code(), atomic.Int32{}, sync.WaitGroup{}
+		for range 8 {
+			all.Go(func() {
+				if status, _ := w.exchange("p", code); status == 200 {
+					won.Add(1)
+				}
+			})
+		}
+		if all.Wait(); won.Load() != 1 {
+			t.Fatalf("a code was redeemed %d times", won.Load())
 		}
 	}
 }

@@ -111,6 +111,14 @@ func TestRotation(t *testing.T) {
 		t.Error("a key is published for longer than the verification_ttl")
 	}
 	text := w.token("r")
+	w.write("oidc/key/k/rotate", `{"verification_ttl": 60}`)
+	if w.now = w.now.Add(59 * time.Second); !w.active(text, "") {
+		t.Error("a token is not active whose key counts yet")
+	}
+	if w.now = w.now.Add(time.Second); w.active(text, "") {
+		t.Error("a token is active whose key counts no more")
+	}
+	text = w.token("r")
 	w.write("oidc/key/k/rotate", `{"verification_ttl": 0}`)
 	if w.active(text, "") {
 		t.Error("a token is active whose key was withdrawn")
@@ -196,6 +204,10 @@ func TestNamespacesHaveTheirOwnKeys(t *testing.T) {
 	text = w.token("r")
 	if got := w.verified(jwks, text); got["iss"] != "https://id.example.com/v1/identity/oidc" || !w.active(text, "") {
 		t.Errorf("the issuer is %v", got["iss"])
+	}
+	w.write("oidc/config", `{"issuer": ""}`)
+	if w.active(text, "") {
+		t.Error("the token of another issuer is active")
 	}
 	for _, bad := range []string{"id.example.com", "https://", "ftp://x", "https://x/y", "https://x?y", "https://u@x", "javascript:x"} {
 		w.refused("oidc/config", `{"issuer": "`+bad+`"}`, "issuer")
