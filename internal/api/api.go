@@ -232,6 +232,11 @@ type Auth struct {
 	// Private is what the method's Renew needs to know, at most a few KiB. It is
 	// encrypted in the store, and neither answered nor logged. With a batch token it is lost.
 	Private []byte
+
+	// MFA is what a login waits for: it then has no token yet. Entrance is set in the
+	// answer that ends the wait. Both are the gate's.
+	MFA      *MFARequirement `json:",omitempty"`
+	Entrance *Entrance       `json:"-"`
 }
 
 // Answer is a whole answer of any form, as it was made earlier and kept. Its

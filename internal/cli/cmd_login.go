@@ -90,6 +90,9 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 	}
 	last := &lastLogin{Method: l.method, Path: cleanPath(mount), Username: args["username"], Role: args["role"]}
 	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), cleanPath(mount), args)
+	if need := requirementOf(s); err == nil && need != nil && !c.flags.nonInteractive {
+		s, err = c.secondFactors(cl.WithToken(""), need)
+	}
 	if err == nil && s != nil && s.WrapInfo != nil && !l.noStore && !l.tokenOnly {
 		s, err = cl.Unwrap(c.ctx, client.Token(s.WrapInfo.Token))
 	}
@@ -101,6 +104,9 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 
 // loggedIn stores and prints the token as the flags say.
 func (c *call) loggedIn(s *client.Secret, l loginFlags, last *lastLogin) error {
+	if requirementOf(s) != nil {
+		return c.waiting(s, l)
+	}
 	switch {
 	case l.tokenOnly:
 		c.flags.field = "token"

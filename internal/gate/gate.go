@@ -27,6 +27,7 @@ import (
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
@@ -121,6 +122,7 @@ type House struct {
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
 	Identity   *identity.Store
+	MFA        *mfa.Store
 	Quotas     *quota.Store
 	Attempts   api.Attempts // nil: wrong credentials are not counted
 	Passwords  api.Passwords

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -209,7 +210,7 @@ func (h *House) visibleMount(c *api.Call, q *mount.PathRequest) (*VisibleMount, 
 	if e == nil || !acl.Reaches(prefix+below+e.Path) {
 		return nil, &api.Error{Kind: api.Denied, Message: "preflight capability check returned 403, please ensure client's policies grant access to the path"}
 	}
-	if err := e.Refusal(); err != nil {
+	if err := cmp.Or(h.Namespaces.Refusal(c, nsID), e.Refusal()); err != nil {
 		return nil, err
 	}
 	return &VisibleMount{Info: *e.Describe(nsID), Path: below + e.Path}, nil

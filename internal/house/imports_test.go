@@ -41,9 +41,10 @@ func allowed() map[string][]string {
 		"internal/outbound":           {},
 		"internal/lockout":            {"internal/api", "internal/store"},
 		"internal/password":           {"internal/api"},
-		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
+		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mfa", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
 		"internal/quota":              {"internal/api", "internal/mount", "internal/namespace", "internal/policy", "internal/schedule", "internal/store", "internal/token"},
 		"internal/identity":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
+		"internal/mfa":                {"internal/api", "internal/identity", "internal/policy", "internal/schedule", "internal/store"},
 		"internal/lease":              {"internal/api", "internal/mount", "internal/namespace", "internal/schedule", "internal/store", "internal/token"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
 		"internal/telemetry":          {"internal/api", "internal/gate", "internal/store"},
@@ -166,6 +167,7 @@ func revealers() map[string]string {
 		"internal/cli":             "sends tokens and prints them to who asked",
 		"client":                   "sends tokens",
 		"bench":                    "sends tokens",
+		"internal/mfa":             "checks passcodes",
 	}
 }
 

@@ -21,6 +21,7 @@ type Person struct {
 	namespace string
 	aliases   map[string]*aliasRow // by accessor
 	groups    []membership         // all, the nearest first
+	sealed    bool                 // there are more groups, in a sealed namespace
 }
 
 // membership is a group that a person is in.
@@ -69,6 +70,7 @@ func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person,
 	if p.groups, err = s.groupsOf(ctx, r, key{k.namespace, e.ID}, &sealed); err != nil {
 		return nil, err
 	}
+	p.sealed = sealed
 	if p.Policies = p.policies(); sealed {
 		return nil, &partial{p}
 	}
@@ -143,6 +145,20 @@ func (s *Store) linksOf(ctx context.Context, r store.Reader, member key, entity 
 		}
 	}
 	return out, nil
+}
+
+// Partial reports whether the person is in more groups than can be told, as they lie in a
+// sealed namespace.
+func (p *Person) Partial() bool { return p.sealed }
+
+// GroupIDs are the identifiers of all groups that the person is in, those of their
+// groups among them.
+func (p *Person) GroupIDs() []string {
+	out := make([]string, len(p.groups))
+	for i, m := range p.groups {
+		out[i] = m.group.ID
+	}
+	return out
 }
 
 // passable is nil for an error that says no more than that a namespace is gone or sealed.

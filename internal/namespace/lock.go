@@ -35,6 +35,25 @@ func (r *Registry) Closed(ctx context.Context, n *Namespace) (sealed, locked *Na
 	return nil, locked, nil
 }
 
+// Refusal is what requests to a namespace meet: the error of the one that is sealed or
+// locked, itself or above it; nil where it is open.
+func (r *Registry) Refusal(ctx context.Context, id string) error {
+	n, err := r.ByID(ctx, id)
+	if err != nil {
+		return err
+	}
+	sealed, locked, err := r.Closed(ctx, n)
+	switch {
+	case err != nil:
+		return err
+	case sealed != nil:
+		return ErrSealed(sealed)
+	case locked != nil:
+		return ErrLocked(locked)
+	}
+	return nil
+}
+
 // ErrLocked is what every request to a namespace meets that is locked, or lies below
 // one that is.
 func ErrLocked(n *Namespace) *api.Error {

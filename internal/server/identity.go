@@ -9,6 +9,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -16,8 +17,18 @@ import (
 // newIdentity keeps who is behind tokens.
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
-		Unused: s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
+		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
+		Unused:  s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
 		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
+}
+
+// newMFA keeps the second factors of logins.
+func (s *Server) newMFA(h *house, cache *store.Cache) *mfa.Store {
+	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: keys{s.barrier}.TokenHash,
+		Accessor: func(ctx context.Context, nsID, accessor string) (bool, error) {
+			_, there, err := h.aliasMount(ctx, nsID, accessor)
+			return there, err
+		}})
 }
 
 // aliasMount is the auth method of a namespace that has an accessor.

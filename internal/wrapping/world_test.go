@@ -76,7 +76,7 @@ func newWorld(t testing.TB, phys store.Store) *world {
 	w.must(err)
 	w.tokens = token.New(token.Config{Store: w.bar, Cache: w.cache, Keys: keys{w.bar}, Namespaces: namespaces{}, Now: time.Now,
 		OnRevoke: []func(context.Context, string, string) error{func(ctx context.Context, ns, id string) error { return w.s.Erase(ctx, ns, id) }}})
-	w.s = wrapping.New(w.bar, w.tokens, address)
+	w.s = wrapping.New(w.bar, w.tokens, address, func(context.Context, string) error { return nil })
 	t.Cleanup(func() { w.must(errors.Join(w.cache.Close(), w.bar.Seal())) })
 	return w
 }

@@ -31,12 +31,14 @@ type Store struct {
 	store   store.Store // the whole encrypted store
 	tokens  *token.Store
 	address string
+	closed  func(ctx context.Context, nsID string) error
 }
 
 // New keeps answers in the store that the tokens are in. The address is where
-// clients reach this node, which tokens in JWT form tell.
-func New(s store.Store, tokens *token.Store, address string) *Store {
-	return &Store{store: s, tokens: tokens, address: address}
+// clients reach this node, which tokens in JWT form tell. closed is why no request reaches
+// a namespace that is sealed or locked; nil where one does.
+func New(s store.Store, tokens *token.Store, address string, closed func(ctx context.Context, nsID string) error) *Store {
+	return &Store{store: s, tokens: tokens, address: address, closed: closed}
 }
 
 func rowKey(nsID, tokenID string) string { return nsID + "/wrapping/" + tokenID }
@@ -163,7 +165,8 @@ func (s *Store) Withdraw(c *api.Call, info *api.WrapInfo) error {
 }
 
 // find is the wrapping token that a request is about: the one it names, else the
-// one that was presented; either may be in JWT form.
+// one that was presented; either may be in JWT form. It may be of another namespace than
+// the request, which must be one that requests reach.
 func (s *Store) find(c *api.Call, named api.Secret) (*token.Token, error) {
 	if named.Empty() {
 		named = c.Caller.Token
@@ -185,7 +188,10 @@ func (s *Store) find(c *api.Call, named api.Secret) (*token.Token, error) {
 	if !t.Wrapping() {
 		return nil, errToken()
 	}
-	return t, nil
+	if t.NamespaceID != c.Namespace.ID {
+		err = s.closed(c, t.NamespaceID)
+	}
+	return t, err
 }
 
 // errToken is the one answer for whatever is no live wrapping token.

@@ -18,6 +18,7 @@ import (
 const unauthenticated = `
 update auth/aws/login
 update auth/azure/login
+update sys/mfa/validate
 update auth/cert/login
 update auth/gcp/login
 update auth/kubernetes/login

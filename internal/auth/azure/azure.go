@@ -128,9 +128,12 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		set(&conf.ClientID, q.ClientID)
 		set(&conf.Endpoints, q.Endpoints)
 		conf.Tenant = strings.ToLower(conf.Tenant)
-		if q.Secret != nil {
+		switch {
+		case q.Secret != nil:
 			conf.Secret = q.Secret.Reveal()
-		} else if conf.Secret != "" && !conf.sameClient(&before) {
+		case conf.ClientID == "":
+			conf.Secret = "" // there is no client any more
+		case conf.Secret != "" && !conf.sameClient(&before):
 			return api.Errorf(api.Invalid, "client_secret: must be given again, as it would go elsewhere or be another client's")
 		}
 		if err := conf.check(); err != nil {

@@ -186,6 +186,17 @@ func TestAnotherTenantsKeys(t *testing.T) {
 	if _, err := m.login("web", sign(t, pair()[0], e.claims(nil))); api.KindOf(err) != api.Unavailable {
 		t.Errorf("%v", err)
 	}
+	sts := "https://sts.windows.net"
+	m.must(api.Write, "config", fields{"client_id": "", "client_secret": "", "custom_endpoint": fields{"login": e.URL, "issuer": sts}})
+	token := sign(t, pair()[0], e.claims(fields{"iss": sts + "/" + tenant + "/"}))
+	e.named = e.URL + "/" + tenant + "/"
+	if _, err := m.login("web", token); api.KindOf(err) != api.Unavailable {
+		t.Errorf("one that calls itself by its address: %v", err)
+	}
+	e.named, m.now = sts+"/"+tenant+"/", m.now.Add(time.Minute)
+	if _, err := m.login("web", token); err != nil {
+		t.Errorf("the name that tokens have: %v", err)
+	}
 }
 
 func TestRoles(t *testing.T) {

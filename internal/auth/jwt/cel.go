@@ -142,7 +142,10 @@ func compileStep(lang *cel.Env, text string) (step cel.Program, err error) {
 		at := faults[0].Location
 		return nil, wrong("is not a CEL expression over claims, now and operation, at line %d, column %d", at.Line(), at.Column()+1)
 	}
-	step, err = lang.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	if err := judge(ast); err != nil {
+		return nil, err
+	}
+	step, err = lang.Program(ast, cel.CostLimit(maxCost), cel.CostTracking(scales{}), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, wrong("cannot be made ready")
 	}
@@ -165,6 +168,9 @@ func (p program) run(said jws.Claims, now time.Time) (g *given, err error) {
 	for i, step := range ready.steps {
 		if result, _, err = step.Eval(facts); err != nil {
 			return nil, wrong("the program cannot tell")
+		}
+		if room := maxMade; i < len(ready.names) && !fits(result, &room) {
+			return nil, wrong("the program makes too much")
 		}
 		if i < len(ready.names) {
 			facts[ready.names[i]] = result
