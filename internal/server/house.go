@@ -19,7 +19,6 @@ import (
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
-	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/lockout"
@@ -27,6 +26,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/oidc"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/profile"
@@ -60,6 +60,7 @@ type house struct {
 	damaged *store.Quarantine // rows that are done without
 	book    reference.Book
 	lockout *lockout.Store
+	oidc    *oidc.Store
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -91,6 +92,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = s.newIdentity(h, cache)
 	h.MFA = s.newMFA(h, cache)
+	h.oidc = s.newOIDC(h, cache)
 	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address(), h.Namespaces.Refusal)
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
@@ -124,7 +126,7 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	persons, err := api.Bind(h.Identity, identity.Routes())
+	persons, err := h.identityEndpoints()
 	if err != nil {
 		return nil, err
 	}
@@ -293,6 +295,7 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Leases.Jobs())
 	maps.Copy(all, h.Identity.Jobs())
 	maps.Copy(all, h.MFA.Jobs())
+	maps.Copy(all, h.oidc.Jobs())
 	maps.Copy(all, h.Quotas.Jobs(h.Tokens, h.Leases))
 	return all
 }

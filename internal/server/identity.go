@@ -10,6 +10,7 @@ import (
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/mfa"
+	"github.com/strongroom/strongroom/internal/oidc"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -70,4 +71,27 @@ func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string,
 		return nil, err
 	}
 	return who.Policies[t.NamespaceID], nil
+}
+
+// newOIDC signs tokens about who is behind tokens.
+func (s *Server) newOIDC(h *house, cache *store.Cache) *oidc.Store {
+	return oidc.New(oidc.Config{Store: s.barrier, Cache: cache, Now: s.now, Address: s.config.address(),
+		Person: h.Identity.Person, Lineage: h.Namespaces.Lineage,
+		LoggedIn: func(c *api.Call) (time.Time, error) {
+			t, err := h.Tokens.Lookup(c, c.Caller.Token.Reveal(), c.Now)
+			if err != nil {
+				return time.Time{}, err
+			}
+			return t.CreationTime, nil
+		}})
+}
+
+// identityEndpoints is everything under identity/.
+func (h *house) identityEndpoints() ([]*api.Endpoint, error) {
+	persons, err := api.Bind(h.Identity, identity.Routes())
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := api.Bind(h.oidc, oidc.Routes())
+	return append(persons, tokens...), err
 }

@@ -76,6 +76,12 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 			h["Content-Security-Policy"], h["X-Frame-Options"], h["Referrer-Policy"] = formsOnly, noFrame, noReferer
 		}
 	}
+	if resp.Raw != nil && resp.Raw.Challenge != "" {
+		h["Www-Authenticate"] = []string{resp.Raw.Challenge}
+	}
+	if resp.Raw != nil && resp.Raw.Keep > 0 && resp.Err == nil {
+		h["Cache-Control"] = []string{"max-age=" + strconv.FormatInt(int64(resp.Raw.Keep/time.Second), 10)}
+	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		if resp.Err != nil {
 			h["Retry-After"] = []string{strconv.FormatInt(retryAfter(resp.Err), 10)}
