@@ -24,7 +24,7 @@ func loginMethods() map[string]loginMethod {
 	return map[string]loginMethod{
 		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input."},
 		"userpass": password, "ldap": password, "radius": password,
-		"approle": fields, "jwt": fields, "cert": fields, "gcp": fields,
+		"approle": fields, "jwt": fields, "cert": fields, "gcp": fields, "azure": fields,
 		"oidc":       {withProvider, providerHelp},
 		"kubernetes": {withServiceAccount, "login -method=kubernetes role=ROLE [jwt=TOKEN]\nWithout jwt the token of the pod's service account is used."},
 		"aws":        {withAWS, "login -method=aws [role=ROLE] [region=REGION] [header_value=SERVER_ID] [sts_host=HOST]\nThe credentials are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."},

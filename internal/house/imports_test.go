@@ -149,6 +149,7 @@ func revealers() map[string]string {
 		"internal/auth/approle":    "answers a secret id of the operator's making with it",
 		"internal/password":        "hashes passwords",
 		"internal/audit":           "hashes tokens for its lines",
+		"internal/auth/azure":      "verifies the tokens that log in, and keeps the secret of the client that asks where machines stand",
 		"internal/auth/gcp":        "verifies the tokens that log in",
 		"internal/auth/jwt":        "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/auth/ldap":       "binds to the directory with passwords, and keeps that of its own account",

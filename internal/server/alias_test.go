@@ -61,6 +61,7 @@ func aliases(w *world, root string) []aliased {
 		{"approle", "role/{role_name}/policies", "role/r/policies", "policies"},
 		{"approle", "role/{role_name}/period", "role/r/period", "period"},
 		{"aws", "role/{role}", "role/r", "policies ttl max_ttl period"},
+		{"azure", "role/{name}", "role/r", "policies ttl max_ttl period num_uses"},
 		{"gcp", "role/{name}", "role/r", "policies ttl max_ttl period bound_zone bound_region"},
 		{"userpass", "users/{username}", "users/u", "policies ttl max_ttl bound_cidrs"},
 		{"userpass", "users/{username}/policies", "users/u/policies", "policies"},

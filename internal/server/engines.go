@@ -4,6 +4,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/auth/approle"
 	"github.com/strongroom/strongroom/internal/auth/aws"
+	"github.com/strongroom/strongroom/internal/auth/azure"
 	"github.com/strongroom/strongroom/internal/auth/cert"
 	"github.com/strongroom/strongroom/internal/auth/gcp"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
@@ -35,5 +36,6 @@ func mountable() []func() (api.Engine, error) {
 		kubernetes.Engine,
 		aws.Engine,
 		gcp.Engine,
+		azure.Engine,
 	}
 }

@@ -17,6 +17,7 @@ import (
 // only reckons with what it is given.
 const unauthenticated = `
 update auth/aws/login
+update auth/azure/login
 update sys/mfa/validate
 update auth/cert/login
 update auth/gcp/login

@@ -27,5 +27,6 @@ func pages() []reference.Page {
 		{Name: "auth-kubernetes", Title: "Kubernetes", Mount: reference.Mount{Path: "auth/kubernetes/", Type: "kubernetes"}},
 		{Name: "auth-aws", Title: "AWS", Mount: reference.Mount{Path: "auth/aws/", Type: "aws"}},
 		{Name: "auth-gcp", Title: "Google Cloud", Mount: reference.Mount{Path: "auth/gcp/", Type: "gcp"}},
+		{Name: "auth-azure", Title: "Azure", Mount: reference.Mount{Path: "auth/azure/", Type: "azure"}},
 	}
 }

@@ -1,0 +1,184 @@
+package azure
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// Login is a login with the token of an identity.
+type Login struct {
+	Role         api.Name   `json:"role" api:"required"` // The role to log in by.
+	JWT          api.Secret `json:"jwt" api:"required"`  // The token, from the instance's metadata service.
+	Subscription string     `json:"subscription_id"`     // Subscription of the machine. What the token says counts: where it says another, the login is refused. So for the others.
+	Group        string     `json:"resource_group_name"` // Its group of resources.
+	Machine      string     `json:"vm_name"`             // Its name.
+	ScaleSet     string     `json:"vmss_name"`           // Its scale set.
+	Resource     string     `json:"resource_id"`         // Its identifier, in place of the others.
+}
+
+// LoginRole is the role that is named.
+func (l *Login) LoginRole() string { return string(l.Role) }
+
+// caller is who a token speaks of.
+type caller struct {
+	ID       string    `json:"id"` // object id in the tenant
+	Groups   []string  `json:"groups,omitempty"`
+	Machine  *resource `json:"machine,omitempty"`  // where the token was made, when it says so
+	Location string    `json:"location,omitempty"` // of the machine; empty: nobody has asked
+}
+
+// private is what a renewal looks at again.
+type private struct {
+	Role string `json:"role"`
+	Who  caller `json:"who"`
+}
+
+var (
+	errBound    = errors.New("there is no such role, or it does not let in whom the token speaks of")
+	errToken    = errors.New("the token is not one of the tenant for this server")
+	errIdentity = errors.New("the token does not say whose it is")
+	errNamed    = errors.New("the machine that the login names is not the one that the token says")
+)
+
+// denied is the one answer to who is not let in: whether there is such a role, and whom it lets in, is
+// not told. The cause is for the log. What is not the client's fault is told as it is.
+func denied(cause error) error {
+	var told *api.Error
+	if errors.As(cause, &told) || errors.Is(cause, store.ErrCorrupt) {
+		return cause
+	}
+	d := api.ErrDenied()
+	d.Err = cause
+	return d
+}
+
+// login makes a token for an identity that a role lets in.
+func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	conf, err := configured(c)
+	if err != nil {
+		return nil, err
+	}
+	said, err := conf.source().Read(c, q.JWT.Reveal(), []string{"RS256"})
+	if err != nil {
+		return nil, denied(err)
+	}
+	if err := conf.takes(c, said); err != nil {
+		return nil, denied(err)
+	}
+	who, err := identify(said)
+	if err != nil {
+		return nil, denied(err)
+	}
+	name := string(q.Role)
+	r, err := load(c, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil || !r.lets(who):
+		return nil, denied(errBound)
+	case !q.names(who.Machine):
+		return nil, denied(errNamed)
+	}
+	if len(r.Locations) > 0 {
+		if who.Location, err = conf.locate(c, who.Machine); err != nil {
+			return nil, denied(err)
+		}
+		if !within(r.Locations, who.Location) {
+			return nil, denied(errLocation)
+		}
+	}
+	return r.admit(c, name, who)
+}
+
+// takes checks that a token is the tenant's, for this server, and in its time.
+func (conf *config) takes(c *api.Call, said jws.Claims) error {
+	audiences, err := said.Audiences()
+	switch {
+	case err != nil:
+		return err
+	case said.Text("iss") != conf.issuer() || strings.ToLower(said.Text("tid")) != conf.Tenant || !slices.Contains(audiences, conf.Resource) || said["exp"] == nil:
+		return errToken
+	}
+	return jws.Leeways{}.Valid(said, c.Now)
+}
+
+// identify says whom a verified token speaks of.
+func identify(said jws.Claims) (*caller, error) {
+	who := &caller{ID: strings.ToLower(said.Text("oid"))}
+	if !idForm.MatchString(who.ID) {
+		return nil, errIdentity
+	}
+	list, _ := said["groups"].([]any)
+	if len(list) > maxItems {
+		return nil, errIdentity
+	}
+	for _, g := range list {
+		id, _ := g.(string)
+		if id = strings.ToLower(id); !idForm.MatchString(id) {
+			return nil, errIdentity
+		}
+		who.Groups = append(who.Groups, id)
+	}
+	var err error
+	who.Machine, err = machineOf(said)
+	return who, err
+}
+
+// names reports whether what a login says of its machine is what the token says, where that says anything.
+func (l *Login) names(m *resource) bool {
+	if m == nil {
+		return true
+	}
+	if l.Resource != "" {
+		if named, err := parseResource(l.Resource); err != nil || *named != *m {
+			return false
+		}
+	}
+	return agrees(l.Subscription, m.Subscription) && agrees(l.Group, m.Group) && (m.Kind != kindMachine || agrees(l.Machine, m.Name)) &&
+		(l.ScaleSet == "" || m.Kind == kindScaleSet && agrees(l.ScaleSet, m.Name))
+}
+
+func agrees(said, known string) bool { return said == "" || strings.EqualFold(said, known) }
+
+// admit is the answer to a login.
+func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
+	auth := r.Token.Auth()
+	auth.Metadata = map[string]string{"role": name, "service_principal_id": who.ID}
+	if m := who.Machine; m != nil {
+		auth.Metadata["subscription_id"], auth.Metadata["resource_group_name"] = m.Subscription, m.Group
+		switch m.Kind {
+		case kindMachine:
+			auth.Metadata["vm_name"] = m.Name
+		case kindScaleSet:
+			auth.Metadata["vmss_name"] = m.Name
+		}
+	}
+	auth.Alias = &api.Alias{Name: who.ID, Metadata: auth.Metadata}
+	auth.DisplayName = c.DisplayName(who.ID)
+	var err error
+	auth.Private, err = json.Marshal(private{name, *who})
+	return auth, err
+}
+
+// renew lets a token be renewed as long as its role lets in who has logged in.
+func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
+	var p private
+	if err := json.Unmarshal(s.Private, &p); err != nil || p.Role == "" {
+		return nil, fmt.Errorf("azure: %w: what a token keeps of its login", store.ErrCorrupt)
+	}
+	r, err := load(c, p.Role)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil || !r.lets(&p.Who) || !within(r.Locations, p.Who.Location):
+		return nil, denied(errBound)
+	}
+	return r.Token.Auth(), nil
+}

@@ -1,0 +1,191 @@
+package azure
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// role is which identities it lets in. What is listed must all hold; of a list, one.
+type role struct {
+	Principals    []string       `json:"principals,omitempty"` // * alone: any of the tenant
+	Groups        []string       `json:"groups,omitempty"`
+	Subscriptions []string       `json:"subscriptions,omitempty"`
+	Resources     []string       `json:"resources,omitempty"` // groups of resources
+	ScaleSets     []string       `json:"scale_sets,omitempty"`
+	Locations     []string       `json:"locations,omitempty"`
+	Token         api.TokenTerms `json:"token"`
+}
+
+// RoleName names a role.
+type RoleName struct {
+	Name api.Name `path:"name"` // The role.
+}
+
+// PutRole creates or changes a role; what is absent stays as it was.
+type PutRole struct {
+	Name          api.Name      `path:"name"`                                                         // The role.
+	Principals    *[]string     `json:"bound_service_principal_ids" audit:"clear"`                    // Object ids of service principals, of which one must log in; * alone: any of the tenant.
+	Groups        *[]string     `json:"bound_group_ids" audit:"clear"`                                // Object ids of groups, of which it must be in one, as its token says.
+	Subscriptions *[]string     `json:"bound_subscription_ids" audit:"clear"`                         // Subscriptions, of which the machine that its token names must be in one.
+	Resources     *[]string     `json:"bound_resource_groups" audit:"clear"`                          // Groups of resources, likewise.
+	ScaleSets     *[]string     `json:"bound_scale_sets" audit:"clear"`                               // Scale sets, of which the machine must be one's.
+	Locations     *[]string     `json:"bound_locations" audit:"clear"`                                // Locations, of which the machine must stand in one: needs client_id and client_secret of the configuration.
+	Policies      *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
+	TTL           *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
+	MaxTTL        *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                 // Old name of token_max_ttl.
+	Period        *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
+	NumUses       *int          `json:"num_uses" api:"deprecated,alias=token_num_uses"`               // Old name of token_num_uses.
+	api.TokenFields
+}
+
+// Role is a role as it is read.
+type Role struct {
+	Principals    []string `json:"bound_service_principal_ids" audit:"clear"`
+	Groups        []string `json:"bound_group_ids" audit:"clear"`
+	Subscriptions []string `json:"bound_subscription_ids" audit:"clear"`
+	Resources     []string `json:"bound_resource_groups" audit:"clear"`
+	ScaleSets     []string `json:"bound_scale_sets" audit:"clear"`
+	Locations     []string `json:"bound_locations" audit:"clear"`
+	api.TokenAnswer
+}
+
+func load(c *api.Call, name string) (*role, error) {
+	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
+}
+
+func full(list []string) []string { return append([]string{}, list...) }
+
+// readRole answers a role.
+func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
+	r, err := load(c, string(q.Name))
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return nil, api.ErrNotFound()
+	}
+	return &Role{Principals: full(r.Principals), Groups: full(r.Groups), Subscriptions: full(r.Subscriptions), Resources: full(r.Resources),
+		ScaleSets: full(r.ScaleSets), Locations: full(r.Locations), TokenAnswer: r.Token.Answer()}, nil
+}
+
+func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {
+	r, err := load(c, string(q.Name))
+	return r != nil, err
+}
+
+// listRoles names the roles.
+func (engine) listRoles(c *api.Call, _ *api.None) (*api.Keys, error) {
+	names, err := store.Children(c, c.Store, rolePrefix, "", 0)
+	return &api.Keys{Keys: names}, err
+}
+
+// deleteRole removes a role. Tokens that it has let in live on, and cannot be renewed.
+func (engine) deleteRole(c *api.Call, q *RoleName) (*api.None, error) {
+	_, err := c.Store.Commit(c, nil, []store.Write{{Key: rolePrefix + string(q.Name), Delete: true}})
+	return nil, err
+}
+
+// putRole creates or changes a role.
+func (engine) putRole(c *api.Call, q *PutRole) (*api.None, error) {
+	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
+		var r role
+		if _, err := tx.LoadJSON(rolePrefix+string(q.Name), &r); err != nil {
+			return err
+		}
+		if err := q.apply(&r); err != nil {
+			return err
+		}
+		var conf config
+		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
+			return err
+		}
+		if len(r.Locations) > 0 && conf.ClientID == "" {
+			return &api.Error{Kind: api.Invalid, Message: "bound_locations: tokens do not say where a machine stands, and there is no client to ask with", Hint: "set client_id and client_secret in config: a client that may read the machines"}
+		}
+		return tx.PutJSON(rolePrefix+string(q.Name), &r)
+	})
+	return nil, err
+}
+
+func (q *PutRole) apply(r *role) error {
+	lists := []struct {
+		name     string
+		kept     *[]string
+		sent     *[]string
+		isID     bool
+		spelling func(string) string
+	}{
+		{"bound_service_principal_ids", &r.Principals, q.Principals, true, strings.ToLower},
+		{"bound_group_ids", &r.Groups, q.Groups, true, strings.ToLower},
+		{"bound_subscription_ids", &r.Subscriptions, q.Subscriptions, true, strings.ToLower},
+		{"bound_resource_groups", &r.Resources, q.Resources, false, strings.ToLower},
+		{"bound_scale_sets", &r.ScaleSets, q.ScaleSets, false, strings.ToLower},
+		{"bound_locations", &r.Locations, q.Locations, false, located},
+	}
+	bound := false
+	for _, l := range lists {
+		if l.sent != nil {
+			list, err := names(l.name, *l.sent, l.isID, l.spelling)
+			if err != nil {
+				return err
+			}
+			*l.kept = list
+		}
+		bound = bound || len(*l.kept) > 0
+	}
+	if !bound {
+		return api.Errorf(api.Invalid, "at least one of bound_service_principal_ids, bound_group_ids, bound_subscription_ids, bound_resource_groups, bound_scale_sets and bound_locations is needed")
+	}
+	return q.TokenFields.Apply(&r.Token)
+}
+
+// names gives what a list holds its one spelling, and refuses what could name nothing.
+func names(field string, list []string, isID bool, spelling func(string) string) ([]string, error) {
+	if len(list) > maxItems {
+		return nil, api.Errorf(api.Invalid, "%s: holds more than %d", field, maxItems)
+	}
+	if field == "bound_service_principal_ids" && slices.Equal(list, []string{"*"}) {
+		return list, nil
+	}
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = spelling(s)
+		switch {
+		case isID && !idForm.MatchString(out[i]):
+			return nil, api.Errorf(api.Invalid, "%s: each must be a UUID", field)
+		case !isID && !nameForm.MatchString(out[i]):
+			return nil, api.Errorf(api.Invalid, "%s: holds one that is no name", field)
+		}
+	}
+	return out, nil
+}
+
+// located is the one spelling of a location: westeurope, for West Europe.
+func located(text string) string { return strings.ToLower(strings.ReplaceAll(text, " ", "")) }
+
+// lets reports whether a role lets somebody in: every list that there is must name them. Locations are
+// another's to tell.
+func (r *role) lets(who *caller) bool {
+	machine := who.Machine
+	if machine == nil {
+		machine = &resource{}
+	}
+	scaleSet := ""
+	if machine.Kind == kindScaleSet {
+		scaleSet = machine.Name
+	}
+	return r.binds() && (slices.Equal(r.Principals, []string{"*"}) || within(r.Principals, who.ID)) && within(r.Groups, who.Groups...) &&
+		within(r.Subscriptions, machine.Subscription) && within(r.Resources, machine.Group) && within(r.ScaleSets, scaleSet)
+}
+
+func (r *role) binds() bool {
+	return len(r.Principals)+len(r.Groups)+len(r.Subscriptions)+len(r.Resources)+len(r.ScaleSets)+len(r.Locations) > 0
+}
+
+// within reports whether a list that binds names one of some things; one that is empty does not bind.
+func within(list []string, have ...string) bool {
+	return len(list) == 0 || slices.ContainsFunc(have, func(s string) bool { return s != "" && slices.Contains(list, s) })
+}
