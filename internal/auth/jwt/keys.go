@@ -284,12 +284,13 @@ func (cfg *config) refresh(c *api.Call) (*issuer, error) {
 	if err != nil || !mine {
 		return nil, err
 	}
-	keys, meta, err := cfg.fetch(c)
+	ctx := context.WithoutCancel(c) // nobody else asks for a while: this goes on though who asked goes away
+	keys, meta, err := cfg.fetch(ctx)
 	if err != nil {
 		return nil, nil // what is known is used while it may be
 	}
 	is := &issuer{Of: cfg.ID, Fetched: c.Now, Asked: c.Now, Keys: keys, Meta: meta}
-	_, err = store.Update(c, c.Store, func(tx *store.Tx) error {
+	_, err = store.Update(ctx, c.Store, func(tx *store.Tx) error {
 		var now config
 		if _, err := take(tx, configRow, &now); err != nil || now.ID != cfg.ID {
 			return err // the configuration is another by now
