@@ -30,22 +30,23 @@ import (
 
 // options are the command line.
 type options struct {
-	bare      string // bare is the address to serve the bare handler at; empty to measure.
-	clients   []int
-	only      string // only is the slugs of the workloads to measure, separated by commas; empty: all
-	rounds    int
-	each      time.Duration
-	peer      target
-	json      bool
-	memory    bool
-	memoryNum int
-	leases    bool
-	end       int    // end is how many of the leases end in each way; 0: all.
-	secrets   int    // secrets is how many secrets there are beside the leases.
-	lender    string // lender is the address to serve the server that lends at; empty to measure.
-	lenderDir string // lenderDir is where that server keeps its data.
-	storage   string // storage is the store of the server.
-	engines   string // engines are the stores to compare; empty: none.
+	bare       string // bare is the address to serve the bare handler at; empty to measure.
+	clients    []int
+	only       string // only is the slugs of the workloads to measure, separated by commas; empty: all
+	rounds     int
+	each       time.Duration
+	peer       target
+	json       bool
+	memory     bool
+	memoryNum  int
+	namespaces bool // namespaces asks for the memory of a server with many of them.
+	leases     bool
+	end        int    // end is how many of the leases end in each way; 0: all.
+	secrets    int    // secrets is how many secrets there are beside the leases.
+	lender     string // lender is the address to serve the server that lends at; empty to measure.
+	lenderDir  string // lenderDir is where that server keeps its data.
+	storage    string // storage is the store of the server.
+	engines    string // engines are the stores to compare; empty: none.
 }
 
 func main() {
@@ -63,6 +64,7 @@ func main() {
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
 	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores, or how many leases -leases makes")
+	flag.BoolVar(&o.namespaces, "namespaces", false, "report the memory of a server with -num namespaces instead")
 	flag.BoolVar(&o.leases, "leases", false, "measure many leases and their ends instead")
 	flag.IntVar(&o.end, "end", 0, "how many of the leases -leases has end in each way, while the others stay (default all)")
 	flag.IntVar(&o.secrets, "secrets", 0, "how many secrets -leases stores beside the leases")
@@ -116,7 +118,10 @@ func (o *options) run(w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.Kill(), e.Close()) }()
 	if o.memory {
-		return reportMemory(w, &stand{server, e, bin, dir}, o.memoryNum)
+		return reportMemory(w, &stand{server, e, bin, dir}, secretsAndTokens(o.memoryNum))
+	}
+	if o.namespaces {
+		return reportMemory(w, &stand{server, e, bin, dir}, namespaces(o.memoryNum, server.RootToken()))
 	}
 	bare, err := startBare()
 	if err != nil {

@@ -69,7 +69,7 @@ func startOn(bin, dir, name string) (*process.Server, *engine.Engine, error) {
 
 // reportMemory prints the server's memory when idle, with num secrets and num tokens, and after a start with these, and how
 // long that start takes. Memory is that of the server's process alone, as is what lies on disk.
-func reportMemory(w io.Writer, s *stand, num int) error {
+func reportMemory(w io.Writer, s *stand, l load) error {
 	server := s.server
 	t := &target{name: "strongroom", addr: server.Addr, token: server.RootToken(), pid: server.PID()}
 	<-time.After(settle)
@@ -80,9 +80,11 @@ func reportMemory(w io.Writer, s *stand, num int) error {
 	if err := t.prepare(); err != nil {
 		return err
 	}
-	if err := fill(t, num); err != nil {
+	began := time.Now()
+	if err := fill(t, l); err != nil {
 		return err
 	}
+	took := time.Since(began)
 	full, err := resident(t.pid)
 	if err != nil {
 		return err
@@ -97,8 +99,8 @@ func reportMemory(w io.Writer, s *stand, num int) error {
 		return err
 	}
 	if _, err = fmt.Fprintf(w, "| state | resident memory | data on disk |\n|---|---|---|\n| idle | %.0f MiB | |\n"+
-		"| %d secrets and %d tokens, just stored | %.0f MiB | %.0f MiB |\n| the same, %v later | %.0f MiB | |\n",
-		idle, num, num, full, disk, settle, rested); err != nil {
+		"| %s, just made in %.0f s | %.0f MiB | %.0f MiB |\n| the same, %v later | %.0f MiB | |\n",
+		idle, l, took.Seconds(), full, disk, settle, rested); err != nil {
 		return err
 	}
 	return s.reportStarts(w, t)
@@ -136,27 +138,54 @@ func (s *stand) reportStarts(w io.Writer, t *target) error {
 	return err
 }
 
-// fill writes num secrets and makes num tokens, from 16 clients.
-func fill(t *target, num int) error {
+// load is what -memory stores.
+type load struct {
+	num  int
+	name string                       // name says of how many what it is, with a verb for the number
+	one  func(t *target, i int) error // one stores the i-th
+}
+
+// String is what is stored.
+func (l load) String() string { return fmt.Sprintf(l.name, l.num) }
+
+// secretsAndTokens is as many secrets as tokens.
+func secretsAndTokens(num int) load {
+	return load{num, "%[1]d secrets and %[1]d tokens", func(t *target, i int) error {
+		if _, err := t.call("POST", fmt.Sprintf("/v1/bench/data/many/%d", i), payload); err != nil {
+			return err
+		}
+		_, err := t.call("POST", "/v1/auth/token/create", create)
+		return err
+	}}
+}
+
+// namespaces is namespaces, each of which was asked for something, so that its keys are known.
+func namespaces(num int, token string) load {
+	return load{num, "%d namespaces", func(t *target, i int) error {
+		root := *t
+		root.token = token
+		if _, err := root.call("POST", fmt.Sprintf("/v1/sys/namespaces/n%d", i), ""); err != nil {
+			return err
+		}
+		_, err := root.call("GET", fmt.Sprintf("/v1/n%d/sys/mounts", i), "")
+		return err
+	}}
+}
+
+// fill stores a load, from 16 clients.
+func fill(t *target, l load) error {
 	const clients = 16
 	errs := make([]error, clients)
 	var wg sync.WaitGroup
 	for c := range clients {
 		wg.Go(func() {
-			for i := c; i < num && errs[c] == nil; i += clients {
-				if _, errs[c] = t.call("POST", fmt.Sprintf("/v1/bench/data/many/%d", i), payload); errs[c] == nil {
-					_, errs[c] = t.call("POST", "/v1/auth/token/create", create)
-				}
+			for i := c; i < l.num && errs[c] == nil; i += clients {
+				errs[c] = l.one(t, i)
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // diskUse is the size of all files below a directory in MiB.

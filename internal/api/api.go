@@ -104,12 +104,19 @@ type Call struct {
 	Upkeep    Scheduler           // see Later
 	Upload    io.Reader           // the request's body; nil unless the endpoint has the flag Upload
 	Peer      []*x509.Certificate // the client's certificate and what it sent with it, of which the client holds the key; nil: none
+	Basic     *Basic              // what the client names itself by beside the token; nil: nothing
 	Attempts  Attempts            // see Attempt
 	Passwords Passwords           // slow hashes; see there
 
 	warnings []string
 	after    []func() error
 	sent     []func(ok bool)
+}
+
+// Basic are a name and a password as HTTP carries them (RFC 7617).
+type Basic struct {
+	User     string
+	Password Secret
 }
 
 // Scheduler has upkeep done later, by whichever node is there then.
@@ -193,6 +200,11 @@ type Raw struct {
 	ContentType string
 	Body        []byte
 	Status      int // HTTP status; 0 means 200
+	// Keep is for how long everybody may keep the answer; 0: nobody may keep it.
+	Keep time.Duration
+	// Challenge is by what a client that was refused may name itself (RFC 9110, section 11.6.1);
+	// empty: nothing is said.
+	Challenge string
 
 	// Stream makes the answer while it is sent, in place of Body; nil: there is
 	// nothing to make. It writes to w until it is done or the context ends, which
@@ -232,6 +244,11 @@ type Auth struct {
 	// Private is what the method's Renew needs to know, at most a few KiB. It is
 	// encrypted in the store, and neither answered nor logged. With a batch token it is lost.
 	Private []byte
+
+	// MFA is what a login waits for: it then has no token yet. Entrance is set in the
+	// answer that ends the wait. Both are the gate's.
+	MFA      *MFARequirement `json:",omitempty"`
+	Entrance *Entrance       `json:"-"`
 }
 
 // Answer is a whole answer of any form, as it was made earlier and kept. Its

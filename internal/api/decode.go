@@ -48,6 +48,7 @@ func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {
 	if s.nulls != nil {
 		v.FieldByIndex(s.nulls).Set(reflect.ValueOf(body.nulls()))
 	}
+	var missing error // told where nothing that was sent is wrong
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		if f.Whole {
@@ -66,11 +67,17 @@ func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {
 			}
 			raw = quote(param)
 		}
+		if raw == nil {
+			if f.Required && missing == nil {
+				missing = &Error{Kind: Invalid, Message: "missing " + f.Name}
+			}
+			continue
+		}
 		if err := f.set(v, raw, name); err != nil {
 			return err
 		}
 	}
-	return nil
+	return missing
 }
 
 // param is the path parameter that fills a field.
@@ -106,12 +113,6 @@ func appendQuote(dst []byte, s string) []byte {
 
 // set decodes a value that was sent under a name.
 func (f *Field) set(v reflect.Value, raw jsontext.Value, name string) error {
-	if raw == nil {
-		if f.Required {
-			return &Error{Kind: Invalid, Message: "missing " + f.Name}
-		}
-		return nil
-	}
 	dst := v.FieldByIndex(f.index)
 	if f.pointer && f.Kind != KindString && f.Kind != KindStrings && string(raw) == `""` {
 		return nil // clients write an optional setting that they leave alone as an empty text; a list they empty so

@@ -266,3 +266,37 @@ func (t *TokenTerms) Auth() *Auth {
 	return &Auth{TokenPolicies: slices.Clone(t.Policies), TTL: t.TTL, MaxTTL: t.MaxTTL, ExplicitMaxTTL: t.ExplicitMaxTTL, Period: t.Period,
 		BoundCIDRs: t.BoundCIDRs, NumUses: t.NumUses, NoDefaultPolicy: t.NoDefaultPolicy, BindIP: t.BindIP, TokenType: t.Type, Renewable: true}
 }
+
+// Entrance is how somebody came in whose login has waited for a second factor: all of
+// it that is not in its Auth.
+type Entrance struct {
+	MountID  string        // of the auth method
+	Accessor string        // of the auth method
+	Type     string        // of the auth method
+	Path     string        // of the login
+	Role     string        // that it was by; empty: none
+	EntityID string        // who it is
+	At       time.Time     // when it was
+	WrapTTL  time.Duration // of the wrapped answer that was asked for; 0: not wrapped
+	WrapJWT  bool          // see Call
+}
+
+// MFARequirement is what the client of a login is told that waits for second factors:
+// of each constraint, one method has to be met.
+type MFARequirement struct {
+	RequestID   string                   `json:"mfa_request_id"`
+	Constraints map[string]MFAConstraint `json:"mfa_constraints"`
+}
+
+// MFAConstraint is one enforcement's.
+type MFAConstraint struct {
+	Any []MFAMethod `json:"any"`
+}
+
+// MFAMethod is a way to meet a constraint.
+type MFAMethod struct {
+	Type         string `json:"type"`
+	ID           string `json:"id"`
+	UsesPasscode bool   `json:"uses_passcode"`
+	Name         string `json:"name,omitempty"`
+}

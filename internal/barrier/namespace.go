@@ -201,18 +201,15 @@ func (s *session) tryWithSpace(ns string, fn func(*space) error) (bool, error) {
 // ensureSpace reads a namespace's key unless it is known.
 func (s *session) ensureSpace(ctx context.Context, ns string) error {
 	for range spaceAttempts {
-		known, seen := s.knownSpace(ns)
-		if known {
+		l := &loading{ns: ns}
+		if s.begin(l) {
 			return nil
 		}
 		var kept bool
 		err := Erasing(func() error {
-			seed, above, err := s.loadSeed(ctx, ns)
-			if err != nil {
-				return err
-			}
+			seed, err := s.loadSeed(ctx, l)
 			defer clear(seed)
-			kept, err = s.keepSpace(ns, above, seed, seen)
+			kept, err = s.keepSpace(l, seed, err)
 			return err
 		})
 		if kept || err != nil {
@@ -222,50 +219,71 @@ func (s *session) ensureSpace(ctx context.Context, ns string) error {
 	return fmt.Errorf("%w: %q changes too often", ErrNoNamespace, ns)
 }
 
-func (s *session) knownSpace(ns string) (known bool, evictions uint64) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.spaces[ns] != nil, s.evictions
+// loading is a namespace's key on its way into the session.
+type loading struct {
+	ns    string
+	above string // the namespace whose key it takes, once that is known; empty: none
+	stale bool   // one of them was evicted meanwhile
 }
 
-// loadSeed reads a namespace's seed, and the id of the one above whose key it takes.
-func (s *session) loadSeed(ctx context.Context, ns string) (seed []byte, above string, err error) {
-	e, err := s.phys.Get(ctx, namespaceKey(ns))
+// begin reports whether a namespace's key is known; else it is being loaded from now on.
+func (s *session) begin(l *loading) (known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known = s.spaces[l.ns] != nil; !known && !s.dead.Load() {
+		s.loads[l] = true
+	}
+	return known
+}
+
+// takes notes whose key one takes that is being loaded, before that one's is asked for.
+func (s *session) takes(l *loading, above string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.above = above
+}
+
+// loadSeed reads a namespace's seed.
+func (s *session) loadSeed(ctx context.Context, l *loading) ([]byte, error) {
+	e, err := s.phys.Get(ctx, namespaceKey(l.ns))
 	if err != nil {
-		return nil, "", fmt.Errorf("barrier: reading a namespace key: %w", err)
+		return nil, fmt.Errorf("barrier: reading a namespace key: %w", err)
 	}
 	switch {
 	case !e.Exists() || string(e.Value) == dropped:
-		return nil, "", fmt.Errorf("%w: %q", ErrNoNamespace, ns)
+		return nil, fmt.Errorf("%w: %q", ErrNoNamespace, l.ns)
 	case string(e.Value) == sealedMark:
-		return nil, "", fmt.Errorf("%w: %q", ErrNamespaceSealed, ns)
+		return nil, fmt.Errorf("%w: %q", ErrNamespaceSealed, l.ns)
 	}
-	return s.openSeed(ctx, e)
+	return s.openSeed(ctx, l, e)
 }
 
-// keepSpace remembers a seed, unless something was evicted since it was asked for.
-func (s *session) keepSpace(ns, above string, seed []byte, evictions uint64) (bool, error) {
+// keepSpace remembers a seed, unless its namespace was evicted since it was asked for,
+// or loading it failed.
+func (s *session) keepSpace(l *loading, seed []byte, failed error) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead.Load() {
+	delete(s.loads, l)
+	switch {
+	case failed != nil:
+		return false, failed
+	case s.dead.Load():
 		return false, ErrSealed
-	}
-	if s.evictions != evictions {
+	case l.stale:
 		return false, nil
-	}
-	if s.spaces[ns] != nil {
+	case s.spaces[l.ns] != nil:
 		return true, nil
 	}
 	kept, err := s.keys.keep(seed)
 	if err != nil {
 		return false, err
 	}
-	s.spaces[ns] = &space{seed: kept, entries: map[uint32]*sealer{}, purposes: map[Label]*Key{}}
-	if above != "" {
-		if s.below[above] == nil {
-			s.below[above] = map[string]bool{}
+	s.spaces[l.ns] = &space{seed: kept, entries: map[uint32]*sealer{}, purposes: map[Label]*Key{}}
+	if l.above != "" {
+		if s.below[l.above] == nil {
+			s.below[l.above] = map[string]bool{}
 		}
-		s.below[above][ns] = true
+		s.below[l.above][l.ns] = true
 	}
 	return true, nil
 }
@@ -275,7 +293,9 @@ func (s *session) keepSpace(ns, above string, seed []byte, evictions uint64) (bo
 func (s *session) evict(ns string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evictions++
+	for l := range s.loads {
+		l.stale = l.stale || l.ns == ns || l.above == ns
+	}
 	s.forget(ns)
 	for id := range s.below[ns] {
 		s.forget(id)
@@ -295,7 +315,9 @@ func (s *session) forget(ns string) {
 func (s *session) evictAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evictions++
+	for l := range s.loads {
+		l.stale = true
+	}
 	for _, sp := range s.spaces {
 		s.keys.drop(sp.seed)
 	}

@@ -2,8 +2,10 @@ package barrier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -118,4 +120,35 @@ func TestRewrapPassesAHotEntry(t *testing.T) {
 	}
 	want(t, b, "root/010", "hot")
 	want(t, b, "root/011", "old")
+}
+
+// Namespaces that are made at once, while the feed tells of each, do not keep one another
+// from getting their keys.
+func TestManyNamespacesAtOnce(t *testing.T) {
+	b, _ := fresh(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	followed := make(chan error, 1)
+	go func() { followed <- b.Follow(ctx) }()
+	var work sync.WaitGroup
+	for c := range 16 {
+		work.Go(func() {
+			for i := range 200 {
+				id := fmt.Sprintf("ns%d-%d", c, i)
+				err := b.AddNamespace(ctx, id)
+				if err == nil {
+					_, err = b.Commit(ctx, nil, []store.Write{{Key: id + "/a", Value: []byte(id)}})
+				}
+				if err != nil {
+					t.Errorf("%s: %v", id, err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	stop()
+	if err := <-followed; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }

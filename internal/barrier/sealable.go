@@ -60,25 +60,28 @@ func (s *session) sealSeed(ctx context.Context, id, above string, seed []byte) (
 }
 
 // openSeed opens a key row; the caller wipes the seed.
-func (s *session) openSeed(ctx context.Context, e store.Entry) (seed []byte, above string, err error) {
-	_, above, e.Value = cutAbove(e.Value)
-	if seed, err = s.openWrapped(ctx, labelNamespace, e); err != nil || above == "" {
-		return seed, "", err
+func (s *session) openSeed(ctx context.Context, l *loading, e store.Entry) ([]byte, error) {
+	_, above, message := cutAbove(e.Value)
+	e.Value = message
+	seed, err := s.openWrapped(ctx, labelNamespace, e)
+	if err != nil || above == "" {
+		return seed, err
 	}
+	s.takes(l, above)
 	// One that can be sealed takes no other's key: a row that says so could name itself.
 	over, err := s.phys.Get(ctx, namespaceKey(above))
 	if err != nil {
-		return nil, "", fmt.Errorf("barrier: reading a namespace key: %w", err)
+		return nil, fmt.Errorf("barrier: reading a namespace key: %w", err)
 	}
 	if mark, _, _ := cutAbove(over.Value); mark != "" {
-		return nil, "", &DamagedError{Key: e.Key, Reason: "it names a namespace that cannot be sealed"}
+		return nil, &DamagedError{Key: e.Key, Reason: "it names a namespace that cannot be sealed"}
 	}
 	k, err := s.purpose(ctx, above, labelBelow)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	seed, err = k.Open(seed, e.Key)
-	return seed, above, damaged(e.Key, err)
+	return seed, damaged(e.Key, err)
 }
 
 // ShareNamespace makes a namespace one that can be sealed, or gives it new holders: wrap
@@ -93,7 +96,7 @@ func (b *Barrier) ShareNamespace(ctx context.Context, id string, wrap func(seed 
 	e, err := s.phys.Get(ctx, namespaceKey(id))
 	if err == nil {
 		err = Erasing(func() error {
-			seed, _, err := s.loadSeed(ctx, id)
+			seed, err := s.loadSeed(ctx, &loading{ns: id})
 			if err != nil {
 				return err
 			}

@@ -26,9 +26,9 @@ type session struct {
 	spaces map[string]*space
 	below  map[string]map[string]bool // by a namespace whose key others take, those of them that are, or were, in spaces
 	wraps  map[wrapID]*sealer
-	// evictions counts what was removed from spaces, so that a row read before a
-	// removal is not remembered after it.
-	evictions uint64
+	// loads are the keys that are being read: one that is evicted meanwhile is not
+	// remembered as it was before.
+	loads map[*loading]bool
 }
 
 // space is one namespace's keys.
@@ -47,7 +47,7 @@ type wrapID struct {
 func newSession(phys store.Store, cluster string, root []byte) (*session, error) {
 	s := &session{
 		phys: phys, cluster: cluster, keys: newMemory(), ring: &ring{},
-		spaces: map[string]*space{}, below: map[string]map[string]bool{}, wraps: map[wrapID]*sealer{},
+		spaces: map[string]*space{}, below: map[string]map[string]bool{}, loads: map[*loading]bool{}, wraps: map[wrapID]*sealer{},
 	}
 	s.live, s.end = context.WithCancel(context.Background())
 	var err error

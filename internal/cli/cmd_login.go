@@ -24,7 +24,7 @@ func loginMethods() map[string]loginMethod {
 	return map[string]loginMethod{
 		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input."},
 		"userpass": password, "ldap": password, "radius": password,
-		"approle": fields, "jwt": fields, "cert": fields,
+		"approle": fields, "jwt": fields, "cert": fields, "gcp": fields,
 		"oidc":       {withProvider, providerHelp},
 		"kubernetes": {withServiceAccount, "login -method=kubernetes role=ROLE [jwt=TOKEN]\nWithout jwt the token of the pod's service account is used."},
 		"aws":        {withAWS, "login -method=aws [role=ROLE] [region=REGION] [header_value=SERVER_ID] [sts_host=HOST]\nThe credentials are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."},
@@ -90,6 +90,9 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 	}
 	last := &lastLogin{Method: l.method, Path: cleanPath(mount), Username: args["username"], Role: args["role"]}
 	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), cleanPath(mount), args)
+	if need := requirementOf(s); err == nil && need != nil && !c.flags.nonInteractive {
+		s, err = c.secondFactors(cl.WithToken(""), need)
+	}
 	if err == nil && s != nil && s.WrapInfo != nil && !l.noStore && !l.tokenOnly {
 		s, err = cl.Unwrap(c.ctx, client.Token(s.WrapInfo.Token))
 	}
@@ -101,6 +104,9 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 
 // loggedIn stores and prints the token as the flags say.
 func (c *call) loggedIn(s *client.Secret, l loginFlags, last *lastLogin) error {
+	if requirementOf(s) != nil {
+		return c.waiting(s, l)
+	}
 	switch {
 	case l.tokenOnly:
 		c.flags.field = "token"

@@ -98,7 +98,9 @@ func secretRows(s *client.Secret) [][]string {
 		return nil
 	}
 	rows := leaseRows(s)
-	if s.Auth != nil {
+	if need := requirementOf(s); need != nil {
+		rows = append(rows, requirementRows(need)...)
+	} else if s.Auth != nil {
 		rows = append(rows, authRows(s.Auth)...)
 	}
 	if s.WrapInfo != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
@@ -48,6 +49,7 @@ type Request struct {
 	Upload    io.Reader // the body as it comes, where Uploads says so; else nil
 	Token     api.Secret
 	Peer      []*x509.Certificate // see api.Call
+	Basic     *api.Basic          // likewise
 	Remote    netip.AddrPort
 	Headers   http.Header
 	WrapTTL   time.Duration // of the wrapped answer that is asked for; 0: not wrapped
@@ -121,6 +123,7 @@ type House struct {
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
 	Identity   *identity.Store
+	MFA        *mfa.Store
 	Quotas     *quota.Store
 	Attempts   api.Attempts // nil: wrong credentials are not counted
 	Passwords  api.Passwords
@@ -179,7 +182,7 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep,
-		Peer: r.Peer, Attempts: h.Attempts, Passwords: h.Passwords}
+		Peer: r.Peer, Basic: r.Basic, Attempts: h.Attempts, Passwords: h.Passwords}
 	g.flight.begin(p)
 	defer g.flight.end(p)
 	if err := p.run(); err != nil {

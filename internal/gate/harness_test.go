@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/gate"
 	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/policies"
@@ -264,6 +265,8 @@ func newFixture(t testing.TB) *fixture {
 			return identity.Mount{}, true, nil
 		},
 		Lineage: h.Namespaces.Lineage})
+	h.MFA = mfa.New(mfa.Config{Store: s, Cache: h.Cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: fakeKeys{}.TokenHash,
+		Accessor: func(context.Context, string, string) (bool, error) { return true, nil }})
 	h.Wrapping = wrapping.New(s, h.Tokens, "", h.Namespaces.Refusal)
 	h.Settings = settings.New(s, h.Cache, nil)
 	h.Mounts = mount.New(s, h.Cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, time.Now)

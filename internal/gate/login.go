@@ -7,6 +7,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/token"
 )
 
@@ -15,11 +16,18 @@ import (
 func (p *passage) admit() error {
 	login := loginOf(p.result)
 	switch {
+	case login != nil && login.Entrance != nil && p.mount.Builtin:
+		return p.complete(login)
 	case login == nil || !p.mount.Auth():
 		return nil
 	case p.mount.Builtin:
 		return p.tellIdentity(login)
 	}
+	return p.enter(login)
+}
+
+// enter lets in whom an auth method has let in.
+func (p *passage) enter(login *api.Auth) error {
 	if !api.Within(p.call.Remote, login.BoundCIDRs) {
 		return api.ErrDenied()
 	}
@@ -33,12 +41,10 @@ func (p *passage) admit() error {
 	if err != nil {
 		return err
 	}
-	issued, err := p.issue(login, who)
-	if err != nil {
+	if err := p.prove(login, who); err != nil || p.waits {
 		return err
 	}
-	p.resp.Auth, p.issued = issued, issued
-	return nil
+	return p.issue(entrance{p.mount, p.path, p.loginRole()}, login, who)
 }
 
 // loginOf is the login that a result is, or that it holds where an endpoint answers
@@ -72,24 +78,32 @@ func (p *passage) tellIdentity(made *api.Auth) error {
 	return nil
 }
 
+// entrance is where somebody came in.
+type entrance struct {
+	mount *mount.Entry
+	path  string // of the login
+	role  string // that it was by; empty: none
+}
+
 // issue makes the token of a login.
-func (p *passage) issue(login *api.Auth, who *identity.Person) (*api.Auth, error) {
+func (p *passage) issue(in entrance, login *api.Auth, who *identity.Person) error {
 	asked := *login
-	asked.TokenType = kindOf(p.mount.Config.TokenType, login.TokenType)
+	asked.TokenType = kindOf(in.mount.Config.TokenType, login.TokenType)
 	if who != nil {
 		asked.EntityID = who.ID
 	}
-	m := p.mount.API()
-	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: p.path, MountID: p.mount.ID,
-		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: p.loginRole(), Now: p.call.Now, Warn: p.call.Warn})
+	m := in.mount.API()
+	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: in.path, MountID: in.mount.ID,
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: in.role, Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if who != nil {
 		issued.IdentityPolicies = who.Policies[p.ns.ID]
 		issued.Policies = together(issued.TokenPolicies, issued.IdentityPolicies)
 	}
-	return issued, nil
+	p.resp.Auth, p.issued = issued, issued
+	return nil
 }
 
 // kindOf is the type of a login's token: the mount's where it allows one alone,

@@ -38,6 +38,7 @@ type passage struct {
 	token    *token.Token
 	stands   *standing // of the token
 	issued   *api.Auth // the token that was made for a login; nil: none
+	waits    bool      // the login waits for a second factor
 	using    holder    // the token, when its uses are limited
 	spent    bool      // this is the token's last use
 	req      any       // decoded
@@ -427,7 +428,7 @@ func (p *passage) answer() (err error) {
 	if err := p.admit(); err != nil {
 		return err
 	}
-	if err := p.lend(); err != nil || p.r.WrapTTL == 0 {
+	if err := p.lend(); err != nil || p.call.WrapTTL == 0 || p.waits {
 		return err
 	}
 	return p.wrap()

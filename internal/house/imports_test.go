@@ -35,13 +35,17 @@ func allowed() map[string][]string {
 		"internal/snapshot":           {"internal/api", "internal/barrier", "internal/fleet", "internal/seal", "internal/snapshot/framed", "internal/store"},
 		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
-		"internal/auth/*":             {"internal/api", "internal/outbound", "internal/store"},
+		"internal/auth/*":             {"internal/api", "internal/issuer", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/issuer":             {"internal/api", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/jws":                {"internal/api"}, // pure
 		"internal/outbound":           {},
 		"internal/lockout":            {"internal/api", "internal/store"},
 		"internal/password":           {"internal/api"},
-		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
+		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mfa", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},
 		"internal/quota":              {"internal/api", "internal/mount", "internal/namespace", "internal/policy", "internal/schedule", "internal/store", "internal/token"},
 		"internal/identity":           {"internal/api", "internal/policy", "internal/schedule", "internal/store"},
+		"internal/mfa":                {"internal/api", "internal/identity", "internal/policy", "internal/schedule", "internal/store"},
+		"internal/oidc":               {"internal/api", "internal/identity", "internal/schedule", "internal/store"},
 		"internal/lease":              {"internal/api", "internal/mount", "internal/namespace", "internal/schedule", "internal/store", "internal/token"},
 		"internal/wrapping":           {"internal/api", "internal/namespace", "internal/store", "internal/token"},
 		"internal/telemetry":          {"internal/api", "internal/gate", "internal/store"},
@@ -145,6 +149,7 @@ func revealers() map[string]string {
 		"internal/auth/approle":    "answers a secret id of the operator's making with it",
 		"internal/password":        "hashes passwords",
 		"internal/audit":           "hashes tokens for its lines",
+		"internal/auth/gcp":        "verifies the tokens that log in",
 		"internal/auth/jwt":        "verifies the tokens that log in, and shows the provider its client's secret",
 		"internal/auth/ldap":       "binds to the directory with passwords, and keeps that of its own account",
 		"internal/auth/radius":     "hides passwords and signs requests with the shared secret, which it keeps",
@@ -158,10 +163,12 @@ func revealers() map[string]string {
 		"internal/server":          "prints the root token of a first start, once",
 		"internal/token":           "hashes and parses tokens",
 		"internal/tools":           "takes the one-time pad off a new root token",
+		"internal/oidc":            "judges the identity tokens that it is shown, and hands out those that it signs",
 		"internal/wrapping":        "keeps a wrapped login's token until it is unwrapped",
 		"internal/cli":             "sends tokens and prints them to who asked",
 		"client":                   "sends tokens",
 		"bench":                    "sends tokens",
+		"internal/mfa":             "checks passcodes",
 	}
 }
 

@@ -167,6 +167,16 @@ func entityIn(tx *store.Tx, nsID, id string) (*Entity, error) {
 	return e, nil
 }
 
+// Named reads an entity's name as part of a transaction, which so fails should the entity
+// be gone at its commit; false: there is none, or it has become another.
+func (s *Store) Named(tx *store.Tx, nsID, id string) (name string, found bool, err error) {
+	e, err := entityIn(tx, nsID, id)
+	if err != nil || e == nil {
+		return "", false, err
+	}
+	return e.Name, true, byHand(tx, key{nsID, id})
+}
+
 // IDRequest names an entity, a group or an alias.
 type IDRequest struct {
 	ID api.Name `path:"id"` // Identifier.

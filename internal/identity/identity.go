@@ -71,6 +71,8 @@ type Config struct {
 	Unused time.Duration
 	// Failed is told of what failed and is tried again later; optional.
 	Failed func(error)
+	// Cleared removes what others keep of an entity that is gone or has become another; optional.
+	Cleared func(ctx context.Context, nsID, entityID string) error
 	// Gone reports whether reading failed because the namespace is no more; optional.
 	Gone func(error) bool
 }

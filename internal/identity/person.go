@@ -21,6 +21,7 @@ type Person struct {
 	aliases   map[string]*aliasRow // by accessor
 	groups    []membership         // all, the nearest first; of crowded namespaces none
 	crowd     crowd
+	sealed    bool // there are more groups, in a sealed namespace
 }
 
 // membership is a group that a person is in.
@@ -69,7 +70,7 @@ func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person,
 	if p.groups, err = in.groups(ctx, key{k.namespace, e.ID}); err != nil {
 		return nil, err
 	}
-	p.crowd = in.crowd
+	p.crowd, p.sealed = in.crowd, in.sealed
 	if p.Policies = p.policies(); in.sealed {
 		return nil, &partial{p}
 	}
@@ -92,6 +93,20 @@ func (p *Person) policies() map[string][]string {
 func sorted(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Partial reports whether the person is in more groups than can be told, as they lie in a
+// sealed namespace, or are more than are read.
+func (p *Person) Partial() bool { return p.sealed || p.crowd.some() }
+
+// GroupIDs are the identifiers of all groups that the person is in, those of their
+// groups among them.
+func (p *Person) GroupIDs() []string {
+	out := make([]string, len(p.groups))
+	for i, m := range p.groups {
+		out[i] = m.group.ID
+	}
+	return out
 }
 
 // passable is nil for an error that says no more than that a namespace is gone or sealed.

@@ -155,6 +155,9 @@ func (s *Store) clearRows(ctx context.Context, k key, left *remains) error {
 		ns, id, ok := strings.Cut(rest, "/")
 		return link{group: key{ns, id}, member: k, kind: left.Kind}, ok
 	})
+	if err == nil && left.Kind == ofEntity && s.Cleared != nil {
+		err = s.Cleared(ctx, k.namespace, k.id)
+	}
 	if err != nil || left.Kind != ofGroup {
 		return s.forget(ctx, k, left, err)
 	}

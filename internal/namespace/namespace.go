@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -111,6 +112,9 @@ type Registry struct {
 	keys  Keys
 	hooks Hooks
 	now   func() time.Time
+	// making is held while a name is reserved: all that are made below one parent touch
+	// its guard, and who loses too often would give up.
+	making sync.Mutex
 }
 
 // place is where a namespace stands in the tree.
@@ -322,6 +326,8 @@ func (r *Registry) CreateSealable(ctx context.Context, parent api.Namespace, nam
 // whatever a kill leaves behind belongs to a row, which a second Create
 // completes and Delete removes.
 func (r *Registry) reserve(ctx context.Context, parent api.Namespace, name string, metadata map[string]string) (*Namespace, error) {
+	r.making.Lock()
+	defer r.making.Unlock()
 	var n *Namespace
 	_, err := store.Update(ctx, r.store, func(tx *store.Tx) (err error) {
 		if n, err = rowOf(tx, rowKey(parent.ID, name)); err != nil {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,65 @@ func FuzzParse(f *testing.F) {
 		}
 		p.Expand(func(s string) (string, bool) { return s, true })
 	})
+}
+
+// FuzzExpand fills a template with any value: a rule reaches no further than with a name
+// of one plain word, and what it denies is denied whatever the value is.
+func FuzzExpand(f *testing.F) {
+	for _, v := range []string{"ann", "*", "+", "a/b", "..", "", "{{identity.entity.id}}", "\u212a", " a"} {
+		f.Add("kv/", "/x*", v)
+	}
+	f.Add("kv/+/a-", "-b", "c")
+	f.Fuzz(func(t *testing.T, before, after, value string) {
+		for _, grants := range []string{"read", "deny"} {
+			p, err := Parse("p", `{"path":{`+strconv.Quote(before+"{{identity.entity.name}}"+after)+`:{"capabilities":["`+grants+`"]}}}`)
+			if err != nil || !p.Rules[0].Templated() || strings.ContainsAny(before+after, "{}") {
+				return
+			}
+			filled := p.Expand(func(string) (string, bool) { return value, true })
+			plain := p.Expand(func(string) (string, bool) { return "x", true })
+			if len(plain.Rules) != 1 {
+				return
+			}
+			checkFilled(t, p.Rules[0], plain.Rules[0].Path, filled, value)
+		}
+	})
+}
+
+// checkFilled compares a policy that was filled in with its rule, and with the path that
+// this has for somebody with a plain name.
+func checkFilled(t *testing.T, r *Rule, plain string, filled *Policy, value string) {
+	before, _, _ := strings.Cut(r.Path, "{{")
+	shape := func(path string) [3]int {
+		return [3]int{strings.Count(path, "/"), strings.Count(path, "*"), strings.Count(path, "+")}
+	}
+	for _, got := range filled.Rules {
+		if got.Path == before+"*" && r.Capabilities&Deny != 0 {
+			continue
+		}
+		if shape(got.Path) != shape(plain) || !strings.Contains(got.Path, value) || value == "" {
+			t.Fatalf("%q with %q is %q", r.Path, value, got.Path)
+		}
+	}
+	if r.Capabilities&Deny == 0 {
+		return
+	}
+	if len(filled.Rules) != 1 {
+		t.Fatalf("%q with %q denies nothing", r.Path, value)
+	}
+	segments := strings.Split(strings.TrimSuffix(strings.Replace(plain, before+"x", before+value, 1), "*"), "/")
+	for i, s := range segments {
+		if s == "+" {
+			segments[i] = "y"
+		}
+	}
+	path := strings.Join(segments, "/")
+	if _, err := Canonical(path); err != nil {
+		return // nobody can ask for it
+	}
+	if d := Compile(time.Time{}, filled).Decide(Request{Path: path, Op: Read}); d.Rules == nil || d.Allowed {
+		t.Fatalf("%q with %q does not deny %q", r.Path, value, path)
+	}
 }
 
 func FuzzCanonical(f *testing.F) {

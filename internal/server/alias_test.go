@@ -61,12 +61,13 @@ func aliases(w *world, root string) []aliased {
 		{"approle", "role/{role_name}/policies", "role/r/policies", "policies"},
 		{"approle", "role/{role_name}/period", "role/r/period", "period"},
 		{"aws", "role/{role}", "role/r", "policies ttl max_ttl period"},
+		{"gcp", "role/{name}", "role/r", "policies ttl max_ttl period bound_zone bound_region"},
 		{"userpass", "users/{username}", "users/u", "policies ttl max_ttl bound_cidrs"},
 		{"userpass", "users/{username}/policies", "users/u/policies", "policies"},
 	} {
 		w.ask(root, "POST", "sys/auth/"+m.method, `{"type":"`+m.method+`"}`)
 		values := map[string]string{"policies": "p", "num_uses": "2", "bound_cidrs": "127.0.0.1", "bound_cidr_list": "127.0.0.1"}
-		names := map[string]string{"lease": "token_ttl", "bound_cidr_list": "secret_id_bound_cidrs"}
+		names := map[string]string{"bound_zone": "bound_zones", "bound_region": "bound_regions", "lease": "token_ttl", "bound_cidr_list": "secret_id_bound_cidrs"}
 		for alias := range strings.FieldsSeq(m.aliases) {
 			value, name := cmp.Or(values[alias], "2h"), cmp.Or(names[alias], "token_"+alias)
 			all = append(all, aliased{m.pattern, "auth/" + m.method + "/" + m.path, alias, name, value, nil})
@@ -177,6 +178,7 @@ func TestAliasIsNoWayRoundARule(t *testing.T) {
 		})
 	}
 	slices.Sort(covered)
+	covered = slices.Compact(covered) // methods share patterns
 	if want := declared(t); !slices.Equal(covered, want) {
 		t.Errorf("tried %q, declared are %q", covered, want)
 	}

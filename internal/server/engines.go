@@ -5,6 +5,7 @@ import (
 	"github.com/strongroom/strongroom/internal/auth/approle"
 	"github.com/strongroom/strongroom/internal/auth/aws"
 	"github.com/strongroom/strongroom/internal/auth/cert"
+	"github.com/strongroom/strongroom/internal/auth/gcp"
 	"github.com/strongroom/strongroom/internal/auth/jwt"
 	"github.com/strongroom/strongroom/internal/auth/kubernetes"
 	"github.com/strongroom/strongroom/internal/auth/ldap"
@@ -33,5 +34,6 @@ func mountable() []func() (api.Engine, error) {
 		cert.Engine,
 		kubernetes.Engine,
 		aws.Engine,
+		gcp.Engine,
 	}
 }

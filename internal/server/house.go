@@ -19,13 +19,14 @@ import (
 	"github.com/strongroom/strongroom/internal/engine/cubbyhole"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
-	"github.com/strongroom/strongroom/internal/identity"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/lockout"
 	"github.com/strongroom/strongroom/internal/logging"
+	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/oidc"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/policies"
 	"github.com/strongroom/strongroom/internal/profile"
@@ -59,6 +60,7 @@ type house struct {
 	damaged *store.Quarantine // rows that are done without
 	book    reference.Book
 	lockout *lockout.Store
+	oidc    *oidc.Store
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -89,6 +91,8 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, Below: h.below, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
 	h.Tokens.OnRevoke = append(h.Tokens.OnRevoke, s.countRevoked)
 	h.Identity = s.newIdentity(h, cache)
+	h.MFA = s.newMFA(h, cache)
+	h.oidc = s.newOIDC(h, cache)
 	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address(), h.Namespaces.Refusal)
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
@@ -122,14 +126,18 @@ func (s *Server) engines(h *house, desk *operator.Desk) ([]api.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	persons, err := api.Bind(h.Identity, identity.Routes())
+	persons, err := h.identityEndpoints()
+	if err != nil {
+		return nil, err
+	}
+	factors, err := api.Bind(h.MFA, mfa.Routes())
 	if err != nil {
 		return nil, err
 	}
 	all := []api.Engine{
 		{Type: "system", Description: "System endpoints.", Endpoints: sys},
 		{Type: "token", Auth: true, Description: "Tokens.", Endpoints: tokens, Spell: strings.ToLower},
-		{Type: "identity", Description: "Who is behind tokens: entities, aliases and groups.", Endpoints: persons},
+		{Type: "identity", Description: "Who is behind tokens: entities, aliases and groups, and the second factors of logins.", Endpoints: slices.Concat(persons, factors)},
 	}
 	for _, build := range mountable() {
 		e, err := build()
@@ -159,6 +167,7 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
 	add(api.Bind(h.lockout, lockout.Routes()))
+	add(api.Bind(h.MFA, mfa.SystemRoutes()))
 	add(api.Bind(h.Quotas, quota.Routes()))
 	add(api.Bind(desk, operator.Routes()))
 	add(api.Bind(&tools.Desk{}, tools.Routes()))
@@ -285,6 +294,8 @@ func (s *Server) jobs(h *house) map[string]schedule.Handler {
 	maps.Copy(all, h.Tokens.Jobs())
 	maps.Copy(all, h.Leases.Jobs())
 	maps.Copy(all, h.Identity.Jobs())
+	maps.Copy(all, h.MFA.Jobs())
+	maps.Copy(all, h.oidc.Jobs())
 	maps.Copy(all, h.Quotas.Jobs(h.Tokens, h.Leases))
 	return all
 }

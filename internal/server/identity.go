@@ -9,6 +9,8 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/identity"
+	"github.com/strongroom/strongroom/internal/mfa"
+	"github.com/strongroom/strongroom/internal/oidc"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
@@ -16,8 +18,18 @@ import (
 // newIdentity keeps who is behind tokens.
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
-		Unused: s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
+		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
+		Unused:  s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
 		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
+}
+
+// newMFA keeps the second factors of logins.
+func (s *Server) newMFA(h *house, cache *store.Cache) *mfa.Store {
+	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: keys{s.barrier}.TokenHash,
+		Accessor: func(ctx context.Context, nsID, accessor string) (bool, error) {
+			_, there, err := h.aliasMount(ctx, nsID, accessor)
+			return there, err
+		}})
 }
 
 // aliasMount is the auth method of a namespace that has an accessor.
@@ -59,4 +71,27 @@ func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string,
 		return nil, err
 	}
 	return who.Policies[t.NamespaceID], nil
+}
+
+// newOIDC signs tokens about who is behind tokens.
+func (s *Server) newOIDC(h *house, cache *store.Cache) *oidc.Store {
+	return oidc.New(oidc.Config{Store: s.barrier, Cache: cache, Now: s.now, Address: s.config.address(),
+		Person: h.Identity.Person, Lineage: h.Namespaces.Lineage,
+		LoggedIn: func(c *api.Call) (time.Time, error) {
+			t, err := h.Tokens.Lookup(c, c.Caller.Token.Reveal(), c.Now)
+			if err != nil {
+				return time.Time{}, err
+			}
+			return t.CreationTime, nil
+		}})
+}
+
+// identityEndpoints is everything under identity/.
+func (h *house) identityEndpoints() ([]*api.Endpoint, error) {
+	persons, err := api.Bind(h.Identity, identity.Routes())
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := api.Bind(h.oidc, oidc.Routes())
+	return append(persons, tokens...), err
 }

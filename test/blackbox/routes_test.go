@@ -17,7 +17,9 @@ import (
 // only reckons with what it is given.
 const unauthenticated = `
 update auth/aws/login
+update sys/mfa/validate
 update auth/cert/login
+update auth/gcp/login
 update auth/kubernetes/login
 delete sys/generate-root
 delete sys/generate-root/attempt

@@ -65,6 +65,7 @@ func (s *session) close() {
 //	sink up | down                 listen for audit records at $SINK, or stop
 //	provider ADDRESS...            run an OpenID provider as $ISSUER that sends browsers back to those addresses
 //	person FILE                    wait for an address in a file, and log in at it as somebody with a browser does
+//	passcode NAME ADDRESS PERIODS  set $NAME to the passcode of an otpauth address, so many periods from now
 //	directory [down]               start a directory at $LDAP_URL, or end it
 //	radius                         start a RADIUS server at $RADIUS_HOST and $RADIUS_PORT
 //	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
@@ -73,6 +74,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
 		"directory": directoryCommand, "radius": radiusCommand,
 		"provider": providerCommand, "person": personCommand,
+		"passcode": passcodeCommand,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 const (
@@ -215,7 +216,7 @@ func (engine) formPost(c *api.Call, req *FormRequest) (*api.Answer, error) {
 		return nil, &api.Error{Kind: api.Unsupported}
 	}
 	code, id := req.Code.Reveal(), req.IDToken.Reveal()
-	if len(code) > 8*maxNonce || len(id) > maxToken {
+	if len(code) > 8*maxNonce || len(id) > jws.MaxToken {
 		return nil, api.Errorf(api.Invalid, "code, id_token: too long")
 	}
 	var f flow

@@ -16,6 +16,7 @@ import (
 	"cel.dev/cel-go/ext"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 // Bounds of a program.
@@ -40,7 +41,7 @@ type variable struct {
 // parseProgram reads a program and checks that it could run.
 func parseProgram(raw []byte) (program, error) {
 	var p program
-	if _, err := parseClaims(raw); err != nil || json.Unmarshal(raw, &p) != nil {
+	if _, err := jws.ParseClaims(raw); err != nil || json.Unmarshal(raw, &p) != nil {
 		return p, api.Errorf(api.Invalid, "cel_program: must be an object of variables and expression")
 	}
 	switch {
@@ -152,7 +153,7 @@ func compileStep(lang *cel.Env, text string) (step cel.Program, err error) {
 }
 
 // run has the program decide. What it gives for "no" is an error.
-func (p program) run(said claims, now time.Time) (g *given, err error) {
+func (p program) run(said jws.Claims, now time.Time) (g *given, err error) {
 	defer func() {
 		if recover() != nil {
 			g, err = nil, wrong("the evaluator gave up")

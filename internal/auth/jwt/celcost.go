@@ -9,11 +9,13 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 // maxMade bounds what a variable of a program may hold, in bytes and elements: as much as
 // a token says.
-const maxMade = maxToken
+const maxMade = jws.MaxToken
 
 // maxLiteral bounds the text that a program puts between others again and again.
 const maxLiteral = 64

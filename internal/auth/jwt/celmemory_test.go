@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"github.com/strongroom/strongroom/internal/jws"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ func TestCELMemory(t *testing.T) {
 	times := func(n int, text, between string) string {
 		return strings.TrimSuffix(strings.Repeat(text+between, n), between)
 	}
-	said := claims{"x": strings.Repeat("x", 1000), "l": []any{"a", "b", "c"}}
+	said := jws.Claims{"x": strings.Repeat("x", 1000), "l": []any{"a", "b", "c"}}
 	for name, p := range map[string]program{
 		"sum":     {Variables: []variable{{"a", times(30, "claims.x", "+")}, {"b", times(30, "a", "+")}, {"c", times(30, "b", "+")}}, Expression: `c == "" ? false : "no"`},
 		"sums":    {Expression: times(30, "claims.x", "+") + ` == "" ? false : "no"`},
@@ -45,7 +46,7 @@ func TestCELMemory(t *testing.T) {
 func TestCELThatIsCheap(t *testing.T) {
 	for _, text := range []string{`claims.x.replace("@", "-at-").matches("^[a-z]+(-[a-z]+){0,8}$")`, `["a", claims.x].join("-") != ""`, `matches(claims.x, "a|b")`, `claims.l.exists(g, g == "c")`, `claims.x.contains("a")`} {
 		p := program{Expression: text + ` ? "no" : false`}
-		if _, err := p.run(claims{"x": "a", "l": []any{"a", "c"}}, time.Now()); err == nil || err.Error() != "the program says no" {
+		if _, err := p.run(jws.Claims{"x": "a", "l": []any{"a", "c"}}, time.Now()); err == nil || err.Error() != "the program says no" {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -18,10 +19,10 @@ const celPrefix = "cel/role/"
 
 // celRole is a role that a program in CEL decides.
 type celRole struct {
-	Program   program  `json:"program"`
-	Message   string   `json:"message,omitempty"`
-	Leeways   leeways  `json:"leeways,omitzero"`
-	Audiences []string `json:"audiences,omitempty"`
+	Program   program     `json:"program"`
+	Message   string      `json:"message,omitempty"`
+	Leeways   jws.Leeways `json:"leeways,omitzero"`
+	Audiences []string    `json:"audiences,omitempty"`
 }
 
 // CELRoleRequest creates or replaces a role in CEL.
@@ -198,8 +199,8 @@ func (r *celRole) refuse(why error) error {
 }
 
 // admit has the program decide about a token.
-func (r *celRole) admit(c *api.Call, name string, said claims) (*api.Auth, error) {
-	audiences, err := said.audiences()
+func (r *celRole) admit(c *api.Call, name string, said jws.Claims) (*api.Auth, error) {
+	audiences, err := said.Audiences()
 	switch {
 	case err != nil:
 		return nil, err
@@ -223,7 +224,7 @@ func (r *celRole) print() ([]byte, error) {
 }
 
 // auth is the answer to a login by what the program gave.
-func (g *given) auth(c *api.Call, name string, said claims, r *celRole) (*api.Auth, error) {
+func (g *given) auth(c *api.Call, name string, said jws.Claims, r *celRole) (*api.Auth, error) {
 	if err := g.check(); err != nil {
 		return nil, err
 	}
@@ -240,7 +241,7 @@ func (g *given) auth(c *api.Call, name string, said claims, r *celRole) (*api.Au
 			who = g.alias
 		}
 	}
-	if sub := said.text("sub"); who == "" && plain(sub) {
+	if sub := said.Text("sub"); who == "" && plain(sub) {
 		who = sub
 	}
 	out.DisplayName, out.GroupAliases = displayName(c, who), g.groups

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -98,12 +100,12 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
 	if !found {
 		return nil, api.ErrNotFound()
 	}
-	var is issuer
+	var is issuer.Known
 	if _, err := load(c, c.Store, issuerRow, &is); err != nil {
 		return nil, err
 	}
 	status := "valid"
-	if len(cfg.PublicKeys) == 0 && (is.Of != cfg.ID || !near(is.Fetched, c.Now, keysUsable)) {
+	if len(cfg.PublicKeys) == 0 && !cfg.source().Usable(&is, c.Now) {
 		status = "invalid"
 		c.Warn("the issuer's keys are not known, or too old: they are fetched at the next login")
 	}
@@ -124,9 +126,9 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 	if err := cfg.check(req); err != nil {
 		return nil, err
 	}
-	is := &issuer{Of: cfg.ID}
+	is := &issuer.Known{Of: cfg.ID}
 	if len(cfg.PublicKeys) == 0 {
-		keys, meta, err := cfg.fetch(c)
+		keys, meta, err := cfg.source().Fetch(c)
 		switch {
 		case err == nil:
 			is.Fetched, is.Asked, is.Keys, is.Meta = c.Now, c.Now, keys, meta
@@ -168,8 +170,8 @@ func (cfg *config) check(q *ConfigRequest) error {
 		return err
 	}
 	for _, alg := range cfg.Algorithms {
-		if !slices.Contains(algorithms(), alg) {
-			return api.Errorf(api.Invalid, "jwt_supported_algs: must be of %s", strings.Join(algorithms(), ", "))
+		if !slices.Contains(jws.Algorithms(), alg) {
+			return api.Errorf(api.Invalid, "jwt_supported_algs: must be of %s", strings.Join(jws.Algorithms(), ", "))
 		}
 	}
 	if err := cfg.checkClient(); err != nil {
@@ -199,18 +201,18 @@ func (cfg *config) checkSource() error {
 		if f.url == "" {
 			continue
 		}
-		if err := checkURL(f.url); err != nil {
+		if err := issuer.CheckURL(f.url); err != nil {
 			return api.Errorf(api.Invalid, "%s: %v", f.name, err)
 		}
 	}
 	if strings.Contains(cfg.DiscoveryURL, ".well-known/openid-configuration") {
 		return api.Errorf(api.Invalid, "oidc_discovery_url: is the address before /.well-known/openid-configuration")
 	}
-	if len(cfg.PublicKeys) > maxKeys {
-		return api.Errorf(api.Invalid, "jwt_validation_pubkeys: more than %d", maxKeys)
+	if len(cfg.PublicKeys) > jws.MaxKeys {
+		return api.Errorf(api.Invalid, "jwt_validation_pubkeys: more than %d", jws.MaxKeys)
 	}
 	for _, text := range cfg.PublicKeys {
-		if _, err := parsePEM(text); err != nil {
+		if _, err := jws.ParsePEM(text); err != nil {
 			return api.Errorf(api.Invalid, "jwt_validation_pubkeys: one %v", err)
 		}
 	}
@@ -264,7 +266,7 @@ func (cfg *config) has(kind string) bool {
 
 // numbers decodes a stored object with its numbers as they are written; nil for none.
 func numbers(raw json.RawMessage) map[string]any {
-	c, err := parseClaims(raw)
+	c, err := jws.ParseClaims(raw)
 	if err != nil {
 		return nil
 	}

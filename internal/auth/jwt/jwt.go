@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -23,13 +22,10 @@ import (
 
 // Bounds of what callers, roles and issuers say.
 const (
-	maxToken    = 32 << 10 // of a token, in bytes
-	maxValues   = 5000     // of a token's claims, or of an issuer's answer
-	maxKeys     = 100      // of an issuer
-	maxGroups   = 1000     // that a login is in
-	maxName     = 512      // of a user or a group, in bytes
-	maxMetadata = 1 << 10  // of one value that becomes metadata, in bytes
-	maxList     = 200      // entries of a list or map of a role or the configuration
+	maxGroups   = 1000    // that a login is in
+	maxName     = 512     // of a user or a group, in bytes
+	maxMetadata = 1 << 10 // of one value that becomes metadata, in bytes
+	maxList     = 200     // entries of a list or map of a role or the configuration
 )
 
 // engine is the method. It keeps nothing.
@@ -115,13 +111,6 @@ func set[T any](dst, src *T) {
 	if src != nil {
 		*dst = *src
 	}
-}
-
-// near reports whether a moment lies within a span before now, or a little after it: the
-// clocks of nodes differ.
-func near(then, now time.Time, span time.Duration) bool {
-	age := now.Sub(then)
-	return age < span && age > -time.Minute
 }
 
 func full[T any](list []T) []T {

@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
 )
 
 // publisher is an issuer that shows its keys, and counts how often it was asked.
@@ -115,7 +116,7 @@ func TestKeysAreFetchedOnceForAllNodes(t *testing.T) {
 func TestAKeyThatIsNew(t *testing.T) {
 	s, p := published(t)
 	p.change(func() { p.keys = map[string]crypto.PublicKey{"two": keyring().p256.Public()} })
-	s.now = s.now.Add(askEvery)
+	s.now = s.now.Add(issuer.AskEvery)
 	if _, err := s.login("r", two(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func TestAKeyThatIsNew(t *testing.T) {
 // that nobody keeps them from being known by asking and leaving.
 func TestWhoAsksGoesAway(t *testing.T) {
 	s, p := published(t)
-	s.now = s.now.Add(askEvery)
+	s.now = s.now.Add(issuer.AskEvery)
 	stranger := s.twin()
 	ctx, leave := context.WithCancel(t.Context())
 	stranger.ctx = ctx
@@ -137,7 +138,7 @@ func TestWhoAsksGoesAway(t *testing.T) {
 		t.Fatal("a key that nobody knows was taken")
 	}
 	p.change(func() { p.while = nil })
-	s.now = s.now.Add(askEvery / 2)
+	s.now = s.now.Add(issuer.AskEvery / 2)
 	if _, err := s.login("r", two(t)); err != nil {
 		t.Errorf("the key that was to be fetched: %v", err)
 	}
@@ -168,7 +169,7 @@ func TestAFloodOfUnknownKeys(t *testing.T) {
 // TestWhileAnotherNodeAsks tells who comes meanwhile to try again, and lets known keys in.
 func TestWhileAnotherNodeAsks(t *testing.T) {
 	s, p := published(t)
-	s.now = s.now.Add(askEvery)
+	s.now = s.now.Add(issuer.AskEvery)
 	twin := s.twin()
 	p.change(func() {
 		p.keys = map[string]crypto.PublicKey{"one": keyring().rsa.Public(), "two": keyring().p256.Public()}
@@ -202,11 +203,11 @@ func TestAnIssuerThatIsAway(t *testing.T) {
 			t.Errorf("after %v: %v", d, err)
 		}
 	}
-	if _, err := at(keysUsable); api.KindOf(err) != api.Unavailable {
+	if _, err := at(issuer.Usable); api.KindOf(err) != api.Unavailable {
 		t.Errorf("after a day: %v", err)
 	}
 	p.change(func() { p.down = false })
-	if _, err := at(keysUsable + askEvery); err != nil {
+	if _, err := at(issuer.Usable + issuer.AskEvery); err != nil {
 		t.Errorf("once it is back: %v", err)
 	}
 	if got := s.must(api.Read, "config", nil).(*ConfigAnswer); got.Status != "valid" {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 // LoginRequest logs in with a token.
@@ -45,17 +47,12 @@ func errLogin(why error) *api.Error {
 // errToken tells what is wrong with a token that is wrong for any role.
 func errToken(why error) error { return told("error validating token", why) }
 
-// fault is why somebody is not let in, in words that may be told.
-type fault string
-
-// Error is the words.
-func (f fault) Error() string { return string(f) }
-
-func wrong(format string, args ...any) error { return fault(fmt.Sprintf(format, args...)) }
+// wrong is why somebody is not let in, in words that may be told.
+func wrong(format string, args ...any) error { return jws.Wrong(format, args...) }
 
 // told makes a fault an answer; what else has failed stays as it is.
 func told(what string, why error) error {
-	var f fault
+	var f jws.Fault
 	if errors.As(why, &f) {
 		return api.Errorf(api.Invalid, "%s: %v", what, f)
 	}
@@ -98,49 +95,49 @@ func (engine) login(c *api.Call, req *LoginRequest) (*api.Auth, error) {
 
 // accept checks what is the same for all roles: the signature, the issuer and the times. The
 // times are a role's in that it says how far clocks may differ.
-func (cfg *config) accept(c *api.Call, raw string, r *role) (claims, error) {
-	var l leeways
+func (cfg *config) accept(c *api.Call, raw string, r *role) (jws.Claims, error) {
+	var l jws.Leeways
 	if r != nil {
 		l = r.Leeways
 	}
-	said, err := cfg.read(c, raw, cfg.allowed(algorithms()))
+	said, err := cfg.read(c, raw, cfg.allowed(jws.Algorithms()))
 	if err != nil {
 		return nil, err
 	}
 	if err := cfg.issued(c, said); err != nil {
 		return nil, err
 	}
-	if err := l.valid(said, c.Now); err != nil {
+	if err := l.Valid(said, c.Now); err != nil {
 		return nil, err
 	}
 	if r != nil && r.MaxAge > 0 {
-		return said, said.recent(r.MaxAge, l.ClockSkew, c.Now)
+		return said, recent(said, r.MaxAge, l.ClockSkew, c.Now)
 	}
 	return said, nil
 }
 
 // issued checks who a token says that it is from.
-func (cfg *config) issued(c *api.Call, said claims) error {
+func (cfg *config) issued(c *api.Call, said jws.Claims) error {
 	want := cfg.BoundIssuer
 	if want == "" && cfg.DiscoveryURL != "" {
-		is, err := cfg.current(c)
+		is, err := cfg.source().Current(c)
 		if err != nil {
 			return err
 		}
 		if is.Meta == nil {
-			return errAsking()
+			return issuer.ErrAsking()
 		}
 		want = is.Meta.Issuer
 	}
-	if want != "" && said.text("iss") != want {
+	if want != "" && said.Text("iss") != want {
 		return wrong("it is from another issuer")
 	}
 	return nil
 }
 
 // admit judges a token by the role, and says who it is.
-func (r *role) admit(said claims, cfg *config) (*person, error) {
-	audiences, err := said.audiences()
+func (r *role) admit(said jws.Claims, cfg *config) (*person, error) {
+	audiences, err := said.Audiences()
 	switch {
 	case err != nil:
 		return nil, err
@@ -148,20 +145,20 @@ func (r *role) admit(said claims, cfg *config) (*person, error) {
 		return nil, wrong("audience claim found in JWT but no audiences bound to the role")
 	case len(r.Audiences) > 0 && !slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(r.Audiences, a) }):
 		return nil, wrong("aud is none of the role's")
-	case r.Subject != "" && said.text("sub") != r.Subject:
+	case r.Subject != "" && said.Text("sub") != r.Subject:
 		return nil, wrong("sub is not the role's")
 	}
-	if err := said.bound(numbers(r.Claims), r.ClaimsType == globMatch); err != nil {
+	if err := bound(said, numbers(r.Claims), r.ClaimsType == globMatch); err != nil {
 		return nil, err
 	}
 	return r.person(said, cfg)
 }
 
 // person takes from a token who it is.
-func (r *role) person(said claims, cfg *config) (*person, error) {
+func (r *role) person(said jws.Claims, cfg *config) (*person, error) {
 	var v any = said[r.User]
 	if r.UserPointer {
-		v = said.at(r.User)
+		v = said.At(r.User)
 	}
 	name, ok := v.(string)
 	if !ok || !plain(name) {
@@ -169,7 +166,7 @@ func (r *role) person(said claims, cfg *config) (*person, error) {
 	}
 	who := &person{Name: name, Metadata: map[string]string{}}
 	for claim, target := range r.Mappings {
-		v := said.at(claim)
+		v := said.At(claim)
 		if v == nil {
 			continue
 		}
@@ -185,11 +182,11 @@ func (r *role) person(said claims, cfg *config) (*person, error) {
 }
 
 // groups takes from a token which groups the login is in.
-func (r *role) groups(said claims, cfg *config) ([]string, error) {
+func (r *role) groups(said jws.Claims, cfg *config) ([]string, error) {
 	if r.Groups == "" {
 		return nil, nil
 	}
-	v := said.at(r.Groups)
+	v := said.At(r.Groups)
 	if text, ok := v.(string); ok && cfg.Provider["provider"] == "secureauth" {
 		v = anys(strings.Split(text, ","))
 	}

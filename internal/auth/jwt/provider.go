@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 // tokens are what a provider answers at its token endpoint (RFC 6749 5, OpenID Connect Core 3.1.3.3).
@@ -21,17 +23,17 @@ type tokens struct {
 // provider is the OpenID provider that people log in to.
 type provider struct {
 	*config
-	meta *metadata
+	meta *issuer.Metadata
 }
 
 // provider is what is known of the provider, which is asked when that is too old.
 func (cfg *config) provider(c *api.Call) (*provider, error) {
-	is, err := cfg.current(c)
+	is, err := cfg.source().Current(c)
 	if err != nil {
 		return nil, err
 	}
 	if is.Meta == nil {
-		return nil, errAsking()
+		return nil, issuer.ErrAsking()
 	}
 	return &provider{cfg, is.Meta}, nil
 }
@@ -46,11 +48,11 @@ func (p *provider) post(c *api.Call, target string, form url.Values) (status int
 		form.Set("client_secret", p.ClientSecret)
 	}
 	form.Set("client_id", p.ClientID)
-	a, err := ask(c, p.DiscoveryCA, question{http.MethodPost, target, header, []byte(form.Encode())})
+	a, err := issuer.Ask(c, p.DiscoveryCA, issuer.Question{Method: http.MethodPost, Target: target, Header: header, Body: []byte(form.Encode())})
 	if err != nil {
 		return 0, nil, &api.Error{Kind: api.Unavailable, Message: "the provider could not be asked", Err: err}
 	}
-	if _, err := api.ParseBodyWithin(a.Body, maxValues); err != nil {
+	if _, err := api.ParseBodyWithin(a.Body, jws.MaxValues); err != nil {
 		return 0, nil, wrong("the provider's answer is not a JSON object")
 	}
 	return a.Status, a.Body, nil
@@ -97,10 +99,10 @@ func (p *provider) identify(c *api.Call, r *role, t *tokens, nonce string) (*per
 	if err := p.checkID(said, nonce); err != nil {
 		return nil, err
 	}
-	if err := r.Leeways.valid(said, c.Now); err != nil {
+	if err := r.Leeways.Valid(said, c.Now); err != nil {
 		return nil, err
 	}
-	if err := said.recent(r.MaxAge, r.Leeways.ClockSkew, c.Now); err != nil {
+	if err := recent(said, r.MaxAge, r.Leeways.ClockSkew, c.Now); err != nil {
 		return nil, err
 	}
 	p.more(c, said, t.Access)
@@ -108,21 +110,21 @@ func (p *provider) identify(c *api.Call, r *role, t *tokens, nonce string) (*per
 }
 
 // checkID checks that an ID token is the provider's, for our client, and for the login that began.
-func (p *provider) checkID(said claims, nonce string) error {
-	audiences, err := said.audiences()
+func (p *provider) checkID(said jws.Claims, nonce string) error {
+	audiences, err := said.Audiences()
 	azp, there := said["azp"]
 	switch {
 	case err != nil:
 		return err
-	case said.text("iss") != p.meta.Issuer:
+	case said.Text("iss") != p.meta.Issuer:
 		return wrong("the id_token is from another issuer")
 	case !slices.Contains(audiences, p.ClientID):
 		return wrong("the id_token is for another client")
 	case len(audiences) > 1 && !there, there && azp != p.ClientID:
 		return wrong("the id_token was given to another client")
-	case said.text("sub") == "" || said["exp"] == nil || said["iat"] == nil:
+	case said.Text("sub") == "" || said["exp"] == nil || said["iat"] == nil:
 		return wrong("the id_token lacks sub, exp or iat")
-	case nonce != "" && !equal(hashed(said.text("nonce")), hashed(nonce)):
+	case nonce != "" && !equal(hashed(said.Text("nonce")), hashed(nonce)):
 		return wrong("the id_token is for another login")
 	}
 	return nil
@@ -130,16 +132,16 @@ func (p *provider) checkID(said claims, nonce string) error {
 
 // more adds what the provider tells at its userinfo endpoint (OpenID Connect Core 5.3), about the same subject. What the ID token says
 // stays as it is signed. That there is no more is no failure.
-func (p *provider) more(c *api.Call, said claims, access string) {
+func (p *provider) more(c *api.Call, said jws.Claims, access string) {
 	if p.meta.UserInfo == "" || access == "" || strings.ContainsFunc(access, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return
 	}
-	a, err := ask(c, p.DiscoveryCA, question{http.MethodGet, p.meta.UserInfo, http.Header{"Authorization": {"Bearer " + access}}, nil})
+	a, err := issuer.Ask(c, p.DiscoveryCA, issuer.Question{Method: http.MethodGet, Target: p.meta.UserInfo, Header: http.Header{"Authorization": {"Bearer " + access}}})
 	if err != nil || a.Status != http.StatusOK {
 		return
 	}
-	told, err := parseClaims(a.Body)
-	if err != nil || told.text("sub") != said.text("sub") {
+	told, err := jws.ParseClaims(a.Body)
+	if err != nil || told.Text("sub") != said.Text("sub") {
 		return
 	}
 	for name, v := range told {

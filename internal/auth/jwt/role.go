@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -31,7 +33,7 @@ const rolePrefix = "role/"
 type role struct {
 	api.TokenTerms
 	Type         string            `json:"role_type"`
-	Leeways      leeways           `json:"leeways,omitzero"`
+	Leeways      jws.Leeways       `json:"leeways,omitzero"`
 	Audiences    []string          `json:"audiences,omitempty"`
 	Subject      string            `json:"subject,omitempty"`
 	ClaimsType   string            `json:"claims_type,omitempty"`
@@ -224,7 +226,7 @@ func objectOf(name string, v any) (json.RawMessage, error) {
 		}
 		text = string(b)
 	}
-	if _, err := parseClaims([]byte(text)); err != nil {
+	if _, err := jws.ParseClaims([]byte(text)); err != nil {
 		return nil, api.Errorf(api.Invalid, "%s: must be an object", name)
 	}
 	return json.RawMessage(text), nil
@@ -350,7 +352,7 @@ func redirect(text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || strings.Contains(text, "#") || u.Opaque != "":
 		return nil, fmt.Errorf("is not an address such as https://vault.example.com/callback")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && issuer.Loopback(u.Hostname()):
 		return u, nil
 	}
 	return nil, fmt.Errorf("must begin with https://, or with http:// on this machine")

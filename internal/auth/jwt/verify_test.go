@@ -12,9 +12,9 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -76,9 +76,9 @@ func TestForgedTokens(t *testing.T) {
 		"claims are nothing":       forged(t, k.rsa, `{"alg":"RS256"}`, ``),
 		"claims are null":          forged(t, k.rsa, `{"alg":"RS256"}`, `null`),
 		"claims nested deeply":     forged(t, k.rsa, `{"alg":"RS256"}`, strings.Replace(text, `{`, `{"x":`+strings.Repeat("[", 200)+strings.Repeat("]", 200)+`,`, 1)),
-		"claims of many values":    forged(t, k.rsa, `{"alg":"RS256"}`, strings.Replace(text, `{`, `{"x":[1`+strings.Repeat(",1", maxValues)+`],`, 1)),
+		"claims of many values":    forged(t, k.rsa, `{"alg":"RS256"}`, strings.Replace(text, `{`, `{"x":[1`+strings.Repeat(",1", jws.MaxValues)+`],`, 1)),
 		"not UTF-8":                forged(t, k.rsa, `{"alg":"RS256"}`, strings.Replace(text, `alice`, "alice\xff", 1)),
-		"too long":                 token(t, m{"x": strings.Repeat("x", maxToken)}),
+		"too long":                 token(t, m{"x": strings.Repeat("x", jws.MaxToken)}),
 		"another issuer":           token(t, m{"iss": "https://issuer.example.evil"}),
 		"no issuer":                token(t, m{"iss": nil}),
 		"issuer is a list":         token(t, m{"iss": []string{"https://issuer.example"}}),
@@ -135,67 +135,5 @@ func TestAlgorithmsOfKeys(t *testing.T) {
 	}
 	for _, alg := range []string{"none", "HS256", "RS1", "rs256", ""} {
 		s.refused(api.Write, "config", m{"jwt_validation_pubkeys": all, "jwt_supported_algs": []string{alg}}, api.Invalid, "jwt_supported_algs")
-	}
-}
-
-// TestRFC7515Examples verifies the examples of the RFC's appendix A with their own keys.
-func TestRFC7515Examples(t *testing.T) {
-	const rs256 = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ." +
-		"cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
-	const es256 = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ." +
-		"DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
-	keys, err := parseKeys([]byte(`{"keys":[
-		{"kty":"RSA","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ","e":"AQAB"},
-		{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`))
-	if err != nil || len(keys) != 2 {
-		t.Fatalf("%d keys, %v", len(keys), err)
-	}
-	for _, raw := range []string{rs256, es256} {
-		h, err := headerOf(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := said(verify(raw, h, keys, algorithms()))
-		if err != nil || c.text("iss") != "joe" || c["http://example.com/is_root"] != true {
-			t.Errorf("%s: %v, %v", h.alg, c, err)
-		}
-		if _, err := verify(raw[:len(raw)-4]+"AAAA", h, keys, algorithms()); err == nil {
-			t.Errorf("%s: another signature is taken", h.alg)
-		}
-		if err := (leeways{}).valid(c, epoch); err == nil || !strings.Contains(err.Error(), "expired") {
-			t.Errorf("%s: of the year 2011: %v", h.alg, err)
-		}
-		if err := (leeways{}).valid(c, time.Unix(1300819380, 0).Add(-time.Minute)); err != nil {
-			t.Errorf("%s: in its time: %v", h.alg, err)
-		}
-	}
-}
-
-func TestKeysThatAreNotTaken(t *testing.T) {
-	small, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := pemOf(t, keyring().rsa.Public())
-	for name, text := range map[string]string{"small": pemOf(t, small.Public()), "P-224": pemOf(t, p224.Public()), "two": good + good, "none": "x", "other": strings.ReplaceAll(good, "PUBLIC", "PRIVATE")} {
-		k, err := parsePEM(text)
-		if err == nil && name != "other" {
-			t.Errorf("%s is taken: %+v", name, k)
-		}
-	}
-	for name, set := range map[string]string{
-		"secret":        `{"keys":[{"kty":"oct","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"}]}`,
-		"twice":         `{"keys":[],"keys":[]}`,
-		"no list":       `{"keys":{}}`,
-		"none":          `{}`,
-		"not an object": `[]`,
-	} {
-		if k, err := parseKeys([]byte(set)); err == nil {
-			t.Errorf("%s: %+v", name, k)
-		}
 	}
 }

@@ -37,7 +37,7 @@ func Engine() (api.Engine, error) {
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("radius: %w", err)
 	}
-	return api.Engine{Type: "radius", Auth: true, Description: "Names and passwords of a RADIUS server.", Endpoints: eps, Renew: renew}, nil
+	return api.Engine{Type: "radius", Auth: true, Description: "Names and passwords of a RADIUS server.", Endpoints: eps, Renew: renew, Spell: strings.ToLower}, nil
 }
 
 // Keys of rows, and the first byte of each, before the JSON object.

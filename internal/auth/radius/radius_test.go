@@ -294,3 +294,14 @@ func TestServerIsAway(t *testing.T) {
 	m.must(api.Write, "config", `{"port":1}`)
 	m.refused("alice", freeradius.Password, api.Unavailable)
 }
+
+// An alias that an operator writes has the spelling that logins have.
+func TestSpelling(t *testing.T) {
+	e, err := Engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Spell("Ann"); got != "ann" {
+		t.Errorf("an alias for Ann is called %q, and logins as Ann are called ann", got)
+	}
+}

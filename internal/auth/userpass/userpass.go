@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
@@ -31,7 +32,7 @@ func Engine() (api.Engine, error) {
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("userpass: %w", err)
 	}
-	return api.Engine{Type: "userpass", Auth: true, Description: "People, by name and password.", Endpoints: eps, Renew: renew}, nil
+	return api.Engine{Type: "userpass", Auth: true, Description: "People, by name and password.", Endpoints: eps, Renew: renew, Spell: strings.ToLower}, nil
 }
 
 const (

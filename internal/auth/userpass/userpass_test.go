@@ -238,3 +238,14 @@ func TestList(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// An alias that an operator writes has the spelling that logins have.
+func TestSpelling(t *testing.T) {
+	e, err := Engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Spell("Ann"); got != "ann" {
+		t.Errorf("an alias for Ann is called %q, and logins as Ann are called ann", got)
+	}
+}

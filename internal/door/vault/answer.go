@@ -76,6 +76,12 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 			h["Content-Security-Policy"], h["X-Frame-Options"], h["Referrer-Policy"] = formsOnly, noFrame, noReferer
 		}
 	}
+	if resp.Raw != nil && resp.Raw.Challenge != "" {
+		h["Www-Authenticate"] = []string{resp.Raw.Challenge}
+	}
+	if resp.Raw != nil && resp.Raw.Keep > 0 && resp.Err == nil {
+		h["Cache-Control"] = []string{"max-age=" + strconv.FormatInt(int64(resp.Raw.Keep/time.Second), 10)}
+	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		if resp.Err != nil {
 			h["Retry-After"] = []string{strconv.FormatInt(retryAfter(resp.Err), 10)}
@@ -221,19 +227,19 @@ func appendTexts(b []byte, list []string) []byte {
 // authBlock is the form of an answer to a login or a token's creation. Here and
 // in wrapBlock new tokens leave the server.
 type authBlock struct {
-	ClientToken      string            `json:"client_token"`
-	Accessor         string            `json:"accessor"`
-	Policies         []string          `json:"policies"`
-	TokenPolicies    []string          `json:"token_policies"`
-	IdentityPolicies []string          `json:"identity_policies,omitempty"`
-	Metadata         map[string]string `json:"metadata"`
-	LeaseDuration    int64             `json:"lease_duration"`
-	Renewable        bool              `json:"renewable"`
-	EntityID         string            `json:"entity_id"`
-	TokenType        string            `json:"token_type"`
-	Orphan           bool              `json:"orphan"`
-	MFA              any               `json:"mfa_requirement"`
-	NumUses          int               `json:"num_uses"`
+	ClientToken      string              `json:"client_token"`
+	Accessor         string              `json:"accessor"`
+	Policies         []string            `json:"policies"`
+	TokenPolicies    []string            `json:"token_policies"`
+	IdentityPolicies []string            `json:"identity_policies,omitempty"`
+	Metadata         map[string]string   `json:"metadata"`
+	LeaseDuration    int64               `json:"lease_duration"`
+	Renewable        bool                `json:"renewable"`
+	EntityID         string              `json:"entity_id"`
+	TokenType        string              `json:"token_type"`
+	Orphan           bool                `json:"orphan"`
+	MFA              *api.MFARequirement `json:"mfa_requirement"`
+	NumUses          int                 `json:"num_uses"`
 }
 
 func appendAuth(b []byte, a *api.Auth) []byte {
@@ -241,7 +247,7 @@ func appendAuth(b []byte, a *api.Auth) []byte {
 		return append(b, "null"...)
 	}
 	out, err := json.Marshal(authBlock{a.ClientToken.Reveal(), a.Accessor, a.Policies, a.TokenPolicies, a.IdentityPolicies, a.Metadata,
-		int64(a.TTL / time.Second), a.Renewable, a.EntityID, a.TokenType, a.Orphan, nil, a.NumUses})
+		int64(a.TTL / time.Second), a.Renewable, a.EntityID, a.TokenType, a.Orphan, a.MFA, a.NumUses})
 	if err != nil {
 		return append(b, "null"...)
 	}

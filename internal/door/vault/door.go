@@ -73,6 +73,9 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, held *share) (*gate.
 		return req, &api.Error{Kind: api.NotFound, Message: "no such page", Hint: "the API is below /v1/"}
 	}
 	req.Path = path
+	if user, password, ok := r.BasicAuth(); ok {
+		req.Basic = &api.Basic{User: user, Password: api.NewSecret(password)}
+	}
 	if r.TLS != nil {
 		req.Peer = r.TLS.PeerCertificates
 	}

@@ -26,5 +26,6 @@ func pages() []reference.Page {
 		{Name: "auth-cert", Title: "Client certificates", Mount: reference.Mount{Path: "auth/cert/", Type: "cert"}},
 		{Name: "auth-kubernetes", Title: "Kubernetes", Mount: reference.Mount{Path: "auth/kubernetes/", Type: "kubernetes"}},
 		{Name: "auth-aws", Title: "AWS", Mount: reference.Mount{Path: "auth/aws/", Type: "aws"}},
+		{Name: "auth-gcp", Title: "Google Cloud", Mount: reference.Mount{Path: "auth/gcp/", Type: "gcp"}},
 	}
 }

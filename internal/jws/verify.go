@@ -1,4 +1,4 @@
-package jwt
+package jws
 
 import (
 	"crypto/ecdsa"
@@ -21,19 +21,19 @@ const (
 	maxRSA = 8192
 )
 
-// algorithms are what a token may be signed with: signatures by a private key
+// Algorithms are what a token may be signed with: signatures by a private key
 // alone. With a secret that is shared, a public key could be taken for the secret.
-func algorithms() []string {
+func Algorithms() []string {
 	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 }
 
-// algorithmsOf are the algorithms that a public key can verify; none for a key
+// AlgorithmsOf are the algorithms that a public key can verify; none for a key
 // that is not taken. An issuer that names another for the key is not believed.
-func algorithmsOf(key any) []string {
+func AlgorithmsOf(key any) []string {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if bits := k.N.BitLen(); bits >= minRSA && bits <= maxRSA && k.E >= 3 {
-			return algorithms()[:6]
+			return Algorithms()[:6]
 		}
 	case *ecdsa.PublicKey:
 		switch k.Curve {
@@ -53,46 +53,46 @@ func algorithmsOf(key any) []string {
 }
 
 // errForm is why something is no token that could be looked at.
-var errForm = wrong("it is not a signed token in compact form")
+var errForm = Wrong("it is not a signed token in compact form")
 
-// header is what a token says of how it is signed.
-type header struct {
-	alg string
-	kid string // which key; empty: it does not say
+// Header is what a token says of how it is signed.
+type Header struct {
+	Alg string
+	Kid string // which key; empty: it does not say
 }
 
-// headerOf reads the first part of a token. What else stands there, such as keys
+// HeaderOf reads the first part of a token. What else stands there, such as keys
 // and addresses of keys, is not looked at.
-func headerOf(raw string) (header, error) {
-	if len(raw) > maxToken {
-		return header{}, wrong("it is longer than %d bytes", maxToken)
+func HeaderOf(raw string) (Header, error) {
+	if len(raw) > MaxToken {
+		return Header{}, Wrong("it is longer than %d bytes", MaxToken)
 	}
 	first, rest, _ := strings.Cut(raw, ".")
 	if strings.Count(rest, ".") != 1 || strings.ContainsFunc(raw, foreign) {
-		return header{}, errForm
+		return Header{}, errForm
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(first)
 	if err != nil {
-		return header{}, errForm
+		return Header{}, errForm
 	}
 	body, err := api.ParseBodyWithin(b, 200)
 	if err != nil {
-		return header{}, errForm
+		return Header{}, errForm
 	}
 	for _, name := range []string{"crit", "b64", "zip", "enc"} {
 		if body.Get(name) != nil {
-			return header{}, wrong("its header wants what is not known here")
+			return Header{}, Wrong("its header wants what is not known here")
 		}
 	}
-	claims, err := parseClaims(b)
+	claims, err := ParseClaims(b)
 	if err != nil {
-		return header{}, errForm
+		return Header{}, errForm
 	}
-	var h header
+	var h Header
 	var okAlg, okKid bool
-	h.alg, okAlg = claims["alg"].(string)
-	if h.kid, okKid = claims["kid"].(string); !okAlg || !okKid && claims["kid"] != nil {
-		return header{}, errForm
+	h.Alg, okAlg = claims["alg"].(string)
+	if h.Kid, okKid = claims["kid"].(string); !okAlg || !okKid && claims["kid"] != nil {
+		return Header{}, errForm
 	}
 	return h, nil
 }
@@ -102,14 +102,14 @@ func foreign(r rune) bool {
 	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 }
 
-// candidates are the keys that may have signed a token: those it names, or all when it
+// Candidates are the keys that may have signed a token: those it names, or all when it
 // names none, or none of the keys has a name.
-func candidates(keys []key, kid string) []key {
-	named := slices.ContainsFunc(keys, func(k key) bool { return k.ID != "" })
+func Candidates(keys []Key, kid string) []Key {
+	named := slices.ContainsFunc(keys, func(k Key) bool { return k.ID != "" })
 	if kid == "" || !named {
 		return keys
 	}
-	var out []key
+	var out []Key
 	for _, k := range keys {
 		if k.ID == kid {
 			out = append(out, k)
@@ -118,34 +118,34 @@ func candidates(keys []key, kid string) []key {
 	return out
 }
 
-// errSignature is for a token that none of the keys has signed.
-var errSignature = wrong("it is signed by no key of the issuer")
+// ErrSignature is for a token that none of the keys has signed.
+var ErrSignature = Wrong("it is signed by no key of the issuer")
 
-// verify checks a token's signature and answers what it signs. The algorithm is one that is
+// Verify checks a token's signature and answers what it signs. The algorithm is one that is
 // allowed, and that the key is for.
-func verify(raw string, h header, keys []key, allowed []string) ([]byte, error) {
-	if !slices.Contains(allowed, h.alg) || !slices.Contains(algorithms(), h.alg) {
-		return nil, wrong("it is signed by an algorithm that is not allowed")
+func Verify(raw string, h Header, keys []Key, allowed []string) ([]byte, error) {
+	if !slices.Contains(allowed, h.Alg) || !slices.Contains(Algorithms(), h.Alg) {
+		return nil, Wrong("it is signed by an algorithm that is not allowed")
 	}
-	alg := jose.SignatureAlgorithm(h.alg)
+	alg := jose.SignatureAlgorithm(h.Alg)
 	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{alg})
-	if err != nil || len(signed.Signatures) != 1 || signed.Signatures[0].Protected.Algorithm != h.alg {
+	if err != nil || len(signed.Signatures) != 1 || signed.Signatures[0].Protected.Algorithm != h.Alg {
 		return nil, errForm
 	}
 	for _, k := range keys {
-		if k.Alg != "" && k.Alg != h.alg {
+		if k.Alg != "" && k.Alg != h.Alg {
 			continue
 		}
-		public, err := k.public()
+		public, err := k.Public()
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(algorithmsOf(public), h.alg) {
+		if !slices.Contains(AlgorithmsOf(public), h.Alg) {
 			continue
 		}
 		if payload, err := signed.Verify(public); err == nil {
 			return payload, nil
 		}
 	}
-	return nil, errSignature
+	return nil, ErrSignature
 }

@@ -1,0 +1,161 @@
+// Package gcp owns the auth method by which service accounts and instances of Google Cloud log in
+// with a signed token: one that an account has signed with a key of its own (iam), or one that Google
+// has signed for an instance (gce). What a token says is believed as far as it is signed, and nothing
+// that only Google's APIs know is taken for a condition.
+package gcp
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+type engine struct{}
+
+// Rows of the method's store.
+const (
+	configKey  = "config"
+	googleKey  = "google" // Google's keys
+	rolePrefix = "role/"  // + name
+)
+
+// Engine is the method's row for the table of auth methods. It returns an error when
+// a declaration is wrong.
+func Engine() (api.Engine, error) {
+	eps, err := api.Bind(engine{}, []api.Route[engine]{
+		api.Handle(api.Read, "config", engine.readConfig),
+		api.Handle(api.Write, "config", engine.putConfig),
+		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.List, "roles", engine.listRoles),
+		api.Handle(api.Read, "role/{name}", engine.readRole),
+		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
+		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Handle(api.Write, "role/{name}/service-accounts", engine.editAccounts),
+		api.Handle(api.Write, "role/{name}/labels", engine.editLabels),
+		api.Handle(api.Write, "login", engine.login, api.Public),
+	})
+	if err != nil {
+		return api.Engine{}, fmt.Errorf("gcp: %w", err)
+	}
+	return api.Engine{Type: "gcp", Auth: true, Description: "Logins of service accounts and instances of Google Cloud.", Endpoints: eps, Renew: engine{}.renew}, nil
+}
+
+// What an alias is called by.
+const (
+	byRole     = "role_id"
+	byID       = "unique_id"
+	byInstance = "instance_id"
+)
+
+// usualAPI is where Google shows keys.
+const usualAPI = "https://www.googleapis.com"
+
+// Config is what aliases are called by, and where Google is asked.
+type Config struct {
+	IAMAlias  string            `json:"iam_alias"`
+	GCEAlias  string            `json:"gce_alias"`
+	Endpoints map[string]string `json:"custom_endpoint" audit:"clear"`
+}
+
+// PutConfig says what aliases are called by, and where Google is asked; what is absent stays as it was.
+type PutConfig struct {
+	IAMAlias    *string            `json:"iam_alias"`                     // What an alias of a role of the type iam is called by: unique_id, the account (at first), or role_id.
+	GCEAlias    *string            `json:"gce_alias"`                     // What an alias of a role of the type gce is called by: unique_id, the account's identifier (at first), instance_id or role_id.
+	Endpoints   *map[string]string `json:"custom_endpoint" audit:"clear"` // Where Google is asked: api, a URL with https in place of https://www.googleapis.com. Others are kept for clients.
+	Credentials api.Secret         `json:"credentials"`                   // Not needed and not kept: keys are public.
+}
+
+func configured(c *api.Call) (*Config, error) {
+	conf, err := store.LoadJSON[Config](c, c.Store, configKey)
+	return conf.usual(), err
+}
+
+// usual fills in what has not been said.
+func (conf *Config) usual() *Config {
+	if conf == nil {
+		conf = &Config{}
+	}
+	if conf.IAMAlias == "" {
+		conf.IAMAlias = byID
+	}
+	if conf.GCEAlias == "" {
+		conf.GCEAlias = byID
+	}
+	if conf.Endpoints == nil {
+		conf.Endpoints = map[string]string{}
+	}
+	return conf
+}
+
+// api is where Google shows keys.
+func (conf *Config) api() string {
+	if own := conf.Endpoints["api"]; own != "" {
+		return strings.TrimSuffix(own, "/")
+	}
+	return usualAPI
+}
+
+// google is where the keys come from by which Google signs for instances.
+func (conf *Config) google() *issuer.Source {
+	return &issuer.Source{ID: conf.api(), Row: googleKey, JWKS: conf.api() + "/oauth2/v3/certs", Still: func(tx *store.Tx) (bool, error) {
+		var now Config
+		_, err := tx.LoadJSON(configKey, &now)
+		return now.api() == conf.api(), err
+	}}
+}
+
+// readConfig answers what aliases are called by, and where Google is asked.
+func (engine) readConfig(c *api.Call, _ *api.None) (*Config, error) { return configured(c) }
+
+// putConfig says what aliases are called by, and where Google is asked.
+func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
+	if !q.Credentials.Empty() {
+		c.Warn("credentials: are not needed and were not kept: keys by which tokens are verified are public")
+	}
+	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
+		var conf Config
+		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
+			return err
+		}
+		set(&conf.IAMAlias, q.IAMAlias)
+		set(&conf.GCEAlias, q.GCEAlias)
+		set(&conf.Endpoints, q.Endpoints)
+		if err := conf.usual().check(); err != nil {
+			return err
+		}
+		return tx.PutJSON(configKey, &conf)
+	})
+	return nil, err
+}
+
+func (conf *Config) check() error {
+	if conf.IAMAlias != byID && conf.IAMAlias != byRole {
+		return api.Errorf(api.Invalid, "iam_alias: must be %s or %s", byID, byRole)
+	}
+	if conf.GCEAlias != byID && conf.GCEAlias != byRole && conf.GCEAlias != byInstance {
+		return api.Errorf(api.Invalid, "gce_alias: must be %s, %s or %s", byID, byInstance, byRole)
+	}
+	for name, text := range conf.Endpoints {
+		switch name {
+		case "api", "iam", "crm", "compute":
+		default:
+			return api.Errorf(api.Invalid, "custom_endpoint: takes api, iam, crm and compute")
+		}
+		if text == "" {
+			continue
+		}
+		if err := issuer.CheckURL(text); err != nil || len(text) > maxItem || strings.Contains(text, "?") {
+			return api.Errorf(api.Invalid, "custom_endpoint: %s must be a URL with https; with http on this machine alone", name)
+		}
+	}
+	return nil
+}
+
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"encoding/json"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+// requirement is what a login waits for: of each constraint, one method.
+type requirement struct {
+	ID          string `json:"mfa_request_id"`
+	Constraints map[string]struct {
+		Any []secondFactor `json:"any"`
+	} `json:"mfa_constraints"`
+}
+
+// secondFactor is a method of a constraint.
+type secondFactor struct {
+	Type         string `json:"type"`
+	ID           string `json:"id"`
+	UsesPasscode bool   `json:"uses_passcode"`
+	Name         string `json:"name"`
+}
+
+// called is the method as a person knows it.
+func (f *secondFactor) called() string {
+	if f.Name == "" {
+		return f.Type
+	}
+	return f.Name
+}
+
+// requirementOf is what an answer to a login waits for; nil: nothing.
+func requirementOf(s *client.Secret) *requirement {
+	if s == nil || s.Auth == nil || s.Auth.ClientToken != "" {
+		return nil
+	}
+	var r *requirement
+	if json.Unmarshal(s.Auth.MFARequirement, &r) != nil || r == nil || r.ID == "" {
+		return nil
+	}
+	return r
+}
+
+// secondFactors asks for the passcodes that a login waits for, and completes it.
+func (c *call) secondFactors(cl *client.Client, r *requirement) (*client.Secret, error) {
+	payload := map[string][]string{}
+	for _, name := range sortedKeys(r.Constraints) {
+		if err := c.constraint(payload, name, r.Constraints[name].Any); err != nil {
+			return nil, err
+		}
+	}
+	return cl.Write(c.ctx, "sys/mfa/validate", map[string]any{"mfa_request_id": r.ID, "mfa_payload": payload})
+}
+
+// constraint asks for the passcode of one of some methods: of the next where a person gives
+// none.
+func (c *call) constraint(payload map[string][]string, name string, methods []secondFactor) error {
+	for _, m := range methods {
+		if payload[m.ID] != nil {
+			return nil // by another constraint
+		}
+	}
+	for _, m := range methods {
+		if !m.UsesPasscode {
+			continue
+		}
+		code, err := c.askSecret("Passcode of " + m.called())
+		if err != nil {
+			return err
+		}
+		if code != "" {
+			payload[m.ID] = []string{code}
+			return nil
+		}
+	}
+	return usagef("a passcode is needed for %s", name)
+}
+
+// waiting shows what a login waits for to who cannot be asked.
+func (c *call) waiting(s *client.Secret, l loginFlags) error {
+	if l.tokenOnly {
+		return usagef("the login needs a second factor, and -non-interactive forbids asking for it: give -mfa=METHOD:PASSCODE")
+	}
+	return c.secret(s)
+}
+
+// requirementRows are the rows that tell of what a login waits for.
+func requirementRows(r *requirement) [][]string {
+	rows := [][]string{{"mfa_request_id", r.ID}}
+	for _, name := range sortedKeys(r.Constraints) {
+		for _, m := range r.Constraints[name].Any {
+			at := "mfa_constraint_" + name + "_" + m.Type
+			uses := "false"
+			if m.UsesPasscode {
+				uses = "true"
+			}
+			rows = append(rows, []string{at + "_id", m.ID}, []string{at + "_uses_passcode", uses})
+			if m.Name != "" {
+				rows = append(rows, []string{at + "_name", m.Name})
+			}
+		}
+	}
+	return rows
+}

@@ -1,0 +1,4 @@
+package mfa
+
+// ParsePayload is parsePayload.
+var ParsePayload = parsePayload

@@ -1,0 +1,274 @@
+package mfa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+)
+
+// typeTOTP is passcodes by time (RFC 6238): the one type that there is.
+const typeTOTP = "totp"
+
+// Method is a way to prove a second factor. It is shared: it must not be modified.
+type Method struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+	Name string `json:"name,omitempty"`
+	TOTP TOTP   `json:"totp"`
+}
+
+// TOTP is how passcodes are made of a secret and the time.
+type TOTP struct {
+	Issuer    string        `json:"issuer"`
+	Period    time.Duration `json:"period"`
+	KeySize   int           `json:"key_size"` // bytes
+	QRSize    int           `json:"qr_size"`  // pixels; 0: no barcode
+	Algorithm string        `json:"algorithm"`
+	Digits    int           `json:"digits"`
+	Skew      int           `json:"skew"`     // steps before and after the present that are taken
+	Attempts  int           `json:"attempts"` // wrong passcodes in a period
+}
+
+func usualTOTP() TOTP {
+	return TOTP{Period: 30 * time.Second, KeySize: 20, QRSize: 200, Algorithm: "SHA1", Digits: 6, Skew: 1, Attempts: 5}
+}
+
+// TOTPFields are how passcodes are made; what is absent stays as it was.
+type TOTPFields struct {
+	MethodName *string       `json:"method_name" audit:"clear"` // Name by which clients may name the method; unique in the namespace.
+	Issuer     *string       `json:"issuer" audit:"clear"`      // Name that authenticator apps show; needed.
+	Period     *api.Duration `json:"period"`                    // How long a passcode is the present one; 30 seconds.
+	KeySize    *int          `json:"key_size"`                  // Size of secrets in bytes, 16 to 128; 20.
+	QRSize     *int          `json:"qr_size"`                   // Size of barcodes in pixels, up to 1000; 0 makes none.
+	Algorithm  *string       `json:"algorithm" audit:"clear"`   // SHA1, SHA256 or SHA512.
+	Digits     *int          `json:"digits"`                    // Digits of a passcode: 6 or 8.
+	Skew       *int          `json:"skew"`                      // Periods before and after the present one whose passcode is taken: 0 or 1.
+	Attempts   *int          `json:"max_validation_attempts"`   // Wrong passcodes that an entity may show in a period, on all nodes together; 5.
+}
+
+func take[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+// apply changes a method as asked, and refuses what no method can be.
+func (f *TOTPFields) apply(m *Method) error {
+	t := &m.TOTP
+	take(&m.Name, f.MethodName)
+	take(&t.Issuer, f.Issuer)
+	take((*api.Duration)(&t.Period), f.Period)
+	take(&t.KeySize, f.KeySize)
+	take(&t.QRSize, f.QRSize)
+	take(&t.Digits, f.Digits)
+	take(&t.Skew, f.Skew)
+	take(&t.Attempts, f.Attempts)
+	if f.Algorithm != nil {
+		t.Algorithm = strings.ToUpper(*f.Algorithm)
+	}
+	return errors.Join(checkText("method_name", m.Name, maxName), t.check())
+}
+
+func (t *TOTP) check() error {
+	_, known := algorithms()[t.Algorithm]
+	switch {
+	case t.Issuer == "":
+		return api.Errorf(api.Invalid, "issuer: missing")
+	case t.Period < time.Second || t.Period > time.Hour || t.Period%time.Second != 0:
+		return api.Errorf(api.Invalid, "period: must be whole seconds, from one to an hour")
+	case t.KeySize < 16 || t.KeySize > 128:
+		return api.Errorf(api.Invalid, "key_size: must be from 16 to 128 bytes")
+	case t.QRSize < 0 || t.QRSize > 1000 || t.QRSize > 0 && t.QRSize < 100:
+		return api.Errorf(api.Invalid, "qr_size: must be 0, or from 100 to 1000 pixels")
+	case !known:
+		return api.Errorf(api.Invalid, "algorithm: must be SHA1, SHA256 or SHA512")
+	case t.Digits != 6 && t.Digits != 8:
+		return api.Errorf(api.Invalid, "digits: must be 6 or 8")
+	case t.Skew != 0 && t.Skew != 1:
+		return api.Errorf(api.Invalid, "skew: must be 0 or 1")
+	case t.Attempts < 1 || t.Attempts > 1000:
+		return api.Errorf(api.Invalid, "max_validation_attempts: must be from 1 to 1000")
+	}
+	return checkText("issuer", t.Issuer, maxIssuer)
+}
+
+// TOTPRequest makes a method, or changes the one that its name says.
+type TOTPRequest struct {
+	TOTPFields
+}
+
+// TOTPByIDRequest changes a method.
+type TOTPByIDRequest struct {
+	MethodID api.Name `path:"method_id"` // Identifier of the method.
+	TOTPFields
+}
+
+// MethodMade tells of a method that was written.
+type MethodMade struct {
+	MethodID string `json:"method_id" audit:"clear"`
+}
+
+// writeTOTP makes a method by which logins are proved with passcodes of an authenticator app.
+func (s *Store) writeTOTP(c *api.Call, q *TOTPRequest) (*MethodMade, error) {
+	return s.writeMethod(c, "", &q.TOTPFields)
+}
+
+// writeTOTPByID changes a method. Secrets that were made before keep their size; all else holds for
+// them at once.
+func (s *Store) writeTOTPByID(c *api.Call, q *TOTPByIDRequest) (*MethodMade, error) {
+	return s.writeMethod(c, string(q.MethodID), &q.TOTPFields)
+}
+
+func (s *Store) writeMethod(c *api.Call, id string, f *TOTPFields) (*MethodMade, error) {
+	var m *Method
+	_, err := store.Update(c, s.Store, func(tx *store.Tx) (err error) {
+		m = &Method{ID: api.NewUUID(), Type: typeTOTP, TOTP: usualTOTP()}
+		if id != "" {
+			if m, err = methodIn(tx.Get, c.Namespace.ID, id); err != nil {
+				return err
+			}
+			if m == nil {
+				return api.ErrNotFound()
+			}
+		}
+		old := m.Name
+		if err := f.apply(m); err != nil {
+			return err
+		}
+		if err := rename(tx, c.Namespace.ID, m, old); err != nil {
+			return err
+		}
+		return tx.PutJSON(methodKey(c.Namespace.ID, m.ID), m)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &MethodMade{m.ID}, nil
+}
+
+// rename gives a method the row of its name.
+func rename(tx *store.Tx, ns string, m *Method, old string) error {
+	if spell(old) == spell(m.Name) {
+		return nil
+	}
+	if old != "" {
+		tx.Delete(nameKey(ns, old))
+	}
+	if m.Name == "" {
+		return nil
+	}
+	e, err := tx.Get(nameKey(ns, m.Name))
+	switch {
+	case err != nil:
+		return err
+	case e.Exists():
+		return api.Errorf(api.Invalid, "method_name: a method of this namespace has the name already, if in another case")
+	}
+	tx.Put(nameKey(ns, m.Name), []byte(m.ID))
+	return nil
+}
+
+// methodIn is a method of a namespace; nil: there is none.
+func methodIn(read func(string) (store.Entry, error), ns, id string) (*Method, error) {
+	if !isID(id) {
+		return nil, nil
+	}
+	e, err := read(methodKey(ns, id))
+	if err != nil || !e.Exists() {
+		return nil, err
+	}
+	m, err := store.DecodeJSON[Method](e)
+	if err == nil && (m.ID != id || m.Type != typeTOTP || m.TOTP.check() != nil) {
+		err = fmt.Errorf("mfa: method %s cannot be read: %w", id, store.ErrCorrupt)
+	}
+	return m, err
+}
+
+// reading is a Reader's Get within a context.
+func reading(ctx context.Context, r store.Reader) func(string) (store.Entry, error) {
+	return func(key string) (store.Entry, error) { return r.Get(ctx, key) }
+}
+
+// MethodRequest names a method.
+type MethodRequest struct {
+	MethodID api.Name `path:"method_id"` // Identifier of the method.
+}
+
+// MethodAnswer is a method as it is read.
+type MethodAnswer struct {
+	Algorithm     string       `json:"algorithm" audit:"clear"`
+	Digits        int          `json:"digits"`
+	ID            string       `json:"id" audit:"clear"`
+	Issuer        string       `json:"issuer" audit:"clear"`
+	KeySize       int          `json:"key_size"`
+	Attempts      int          `json:"max_validation_attempts"`
+	Name          string       `json:"name" audit:"clear"`
+	NamespaceID   string       `json:"namespace_id" audit:"clear"`
+	NamespacePath string       `json:"namespace_path" audit:"clear"`
+	Period        api.Duration `json:"period"`
+	QRSize        int          `json:"qr_size"`
+	Skew          int          `json:"skew"`
+	Type          string       `json:"type" audit:"clear"`
+}
+
+func (m *Method) answer(ns api.Namespace) *MethodAnswer {
+	t := m.TOTP
+	return &MethodAnswer{Algorithm: t.Algorithm, Digits: t.Digits, ID: m.ID, Issuer: t.Issuer, KeySize: t.KeySize, Attempts: t.Attempts, Name: m.Name,
+		NamespaceID: ns.ID, NamespacePath: ns.Path, Period: api.Duration(t.Period), QRSize: t.QRSize, Skew: t.Skew, Type: m.Type}
+}
+
+// readMethod describes a method.
+func (s *Store) readMethod(c *api.Call, q *MethodRequest) (*MethodAnswer, error) {
+	m, err := methodIn(reading(c, s.Store), c.Namespace.ID, string(q.MethodID))
+	switch {
+	case err != nil:
+		return nil, err
+	case m == nil:
+		return nil, api.ErrNotFound()
+	}
+	return m.answer(c.Namespace), nil
+}
+
+// listMethods lists the identifiers of the methods, with what they are.
+func (s *Store) listMethods(c *api.Call, _ *api.None) (*api.Keys, error) {
+	out := &api.Keys{Info: map[string]any{}}
+	damaged, err := store.SiftJSON(c, s.Store, store.Prefix(area(c.Namespace.ID, "method")), func(_ store.Entry, m *Method) {
+		out.Keys, out.Info[m.ID] = append(out.Keys, m.ID), m.answer(c.Namespace)
+	})
+	if len(damaged) > 0 {
+		c.Warn(fmt.Sprintf("%d more rows are damaged and cannot be told", len(damaged)))
+	}
+	return out, err
+}
+
+// removeMethod deletes a method and the secrets for it. One that an enforcement needs stays.
+func (s *Store) removeMethod(c *api.Call, q *MethodRequest) (*api.None, error) {
+	ns, id := c.Namespace.ID, string(q.MethodID)
+	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
+		m, err := methodIn(tx.Get, ns, id)
+		if err != nil || m == nil {
+			return err
+		}
+		rules, err := loadRules(tx.Context(), s.Store, ns) // each of them that is written touches the method's row
+		if err != nil {
+			return err
+		}
+		for _, r := range rules {
+			if r.asks(id) {
+				return &api.Error{Kind: api.Invalid, Message: "method_id: an enforcement needs the method", Hint: "see them with: strongroom list identity/mfa/login-enforcement"}
+			}
+		}
+		if m.Name != "" {
+			tx.Delete(nameKey(ns, m.Name))
+		}
+		tx.Delete(methodKey(ns, id))
+		return schedule.Add(tx, schedule.Item{Namespace: ns, At: c.Now, Kind: kindMethod, ID: id})
+	})
+	return nil, err
+}

@@ -1,0 +1,145 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"github.com/strongroom/strongroom/internal/server/servertest"
+)
+
+// ann is an entity with metadata, and a token of it that the default policy and one more hold for.
+func ann(t *testing.T, s *servertest.Server, policy string) (id, token string) {
+	t.Helper()
+	s.Want(t, 204, "POST", "sys/policies/acl/oidc", servertest.Root, mustJSON(t, map[string]string{"policy": policy}))
+	id = s.Want(t, 200, "POST", "identity/entity", servertest.Root, `{"name": "ann", "metadata": {"team": "red"}, "policies": ["oidc"]}`).String("data", "id")
+	auths := s.Want(t, 200, "GET", "sys/auth", servertest.Root, "")
+	accessor := auths.String("data", "token/", "accessor")
+	s.Want(t, 200, "POST", "identity/entity-alias", servertest.Root, fmt.Sprintf(`{"name": "ann", "mount_accessor": %q, "canonical_id": %q}`, accessor, id))
+	s.Want(t, 204, "POST", "auth/token/roles/ann", servertest.Root, `{"allowed_entity_aliases": "ann", "orphan": true, "allowed_policies": "default"}`)
+	return id, s.Want(t, 200, "POST", "auth/token/create/ann", servertest.Root, `{"entity_alias": "ann"}`).String("auth", "client_token")
+}
+
+func mustJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A relying party as others have written it discovers the provider, logs somebody in by code and PKCE, and
+// checks what it gets, before and after the keys have been rotated.
+func TestRelyingPartyLogsIn(t *testing.T) {
+	s := servertest.Start(t)
+	entity, token := ann(t, s, `path "identity/oidc/provider/p/authorize" { capabilities = ["read", "update"] }`)
+	s.Want(t, 204, "POST", "identity/oidc/key/k", servertest.Root, `{"algorithm": "ES256", "allowed_client_ids": "*"}`)
+	s.Want(t, 204, "POST", "identity/oidc/scope/profile", servertest.Root, mustJSON(t, map[string]string{"template": `{"team": {{identity.entity.metadata.team}}}`}))
+	s.Want(t, 204, "POST", "identity/oidc/client/app", servertest.Root, `{"redirect_uris": "http://127.0.0.1/back", "assignments": "allow_all", "key": "k"}`)
+	client := s.Want(t, 200, "GET", "identity/oidc/client/app", servertest.Root, "")
+	s.Do(t, "POST", "identity/oidc/provider/p", servertest.Root, mustJSON(t, map[string]string{"issuer": s.URL, "allowed_client_ids": "*", "scopes_supported": "profile"}))
+
+	ctx := context.Background()
+	provider, err := oidc.NewProvider(ctx, s.URL+"/v1/identity/oidc/provider/p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := oauth2.Config{ClientID: client.String("data", "client_id"), ClientSecret: client.String("data", "client_secret"), Endpoint: provider.Endpoint(), RedirectURL: "http://127.0.0.1/back", Scopes: []string{oidc.ScopeOpenID, "profile"}}
+	checks := provider.Verifier(&oidc.Config{ClientID: app.ClientID, SupportedSigningAlgs: []string{oidc.ES256}})
+	for range 3 {
+		verifier := oauth2.GenerateVerifier()
+		login := app.AuthCodeURL("the state", oidc.Nonce("the nonce"), oauth2.S256ChallengeOption(verifier))
+		answer := s.Want(t, 200, "GET", strings.TrimPrefix(login, s.URL+"/v1/"), token, "")
+		if answer.String("state") != "the state" {
+			t.Errorf("the state is %q", answer.String("state"))
+		}
+		code := answer.String("code")
+		if _, err := app.Exchange(ctx, code, oauth2.VerifierOption(oauth2.GenerateVerifier())); err == nil {
+			t.Error("another verifier is taken")
+		}
+		code = s.Want(t, 200, "GET", strings.TrimPrefix(login, s.URL+"/v1/"), token, "").String("code")
+		got, err := app.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, _ := got.Extra("id_token").(string)
+		id, err := checks.Verify(ctx, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := id.VerifyAccessToken(got.AccessToken); err != nil || id.Nonce != "the nonce" || id.Subject != entity {
+			t.Errorf("the ID token is of %s with nonce %q: %v", id.Subject, id.Nonce, err)
+		}
+		info, err := provider.UserInfo(ctx, app.TokenSource(ctx, got))
+		if err != nil || info.Subject != entity {
+			t.Fatal(info, err)
+		}
+		var claims struct{ Team string }
+		if err := info.Claims(&claims); err != nil || claims.Team != "red" {
+			t.Errorf("the claims are %+v, %v", claims, err)
+		}
+		if _, err := app.Exchange(ctx, code, oauth2.VerifierOption(verifier)); err == nil {
+			t.Error("a code is taken twice")
+		}
+		if a := s.Do(t, "GET", "identity/oidc/provider/p/userinfo", "", "", "Authorization", "Bearer "+got.AccessToken); a.Status != 401 || !strings.Contains(a.Header.Get("Www-Authenticate"), "invalid_token") {
+			t.Errorf("the access token of a code that was replayed: %d %v", a.Status, a.Header)
+		}
+		if a := s.Do(t, "GET", "sys/mounts", got.AccessToken, ""); a.Status != 403 {
+			t.Errorf("an access token opens something else: %d", a.Status)
+		}
+		s.Want(t, 204, "POST", "identity/oidc/key/k/rotate", servertest.Root, "")
+		if _, err := checks.Verify(ctx, raw); err != nil {
+			t.Errorf("after a rotation: %v", err)
+		}
+	}
+	if a := s.Do(t, "GET", "identity/oidc/provider/p/authorize?client_id="+url.QueryEscape(app.ClientID), "", ""); a.Status != 403 {
+		t.Errorf("authorize without a token: %d", a.Status)
+	}
+	if a := s.Do(t, "GET", "identity/oidc/provider/p/authorize", s.Policy(t, "", "none", `path "secret/*" { capabilities = ["read"] }`), ""); a.Status != 403 {
+		t.Errorf("authorize with a token that has no policy for it: %d", a.Status)
+	}
+}
+
+// Identity tokens are checked by others with what is published, which they may keep for a while.
+func TestIdentityTokens(t *testing.T) {
+	s := servertest.Start(t)
+	entity, token := ann(t, s, `path "identity/oidc/token/r" { capabilities = ["read"] }`)
+	s.Do(t, "POST", "identity/oidc/config", servertest.Root, mustJSON(t, map[string]string{"issuer": s.URL}))
+	s.Want(t, 204, "POST", "identity/oidc/role/r", servertest.Root, `{"key": "default", "client_id": "app", "template": "{\"name\": {{identity.entity.name}}}"}`)
+	provider, err := oidc.NewProvider(t.Context(), s.URL+"/v1/identity/oidc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := s.Want(t, 200, "GET", "identity/oidc/token/r", token, "")
+	id, err := provider.Verifier(&oidc.Config{ClientID: "app"}).Verify(t.Context(), made.String("data", "token"))
+	if err != nil || id.Subject != entity || made.Field("data", "ttl") != 86400.0 || made.String("data", "client_id") != "app" {
+		t.Fatalf("%+v, %v; answer %s", id, err, made.Body)
+	}
+	for path, keep := range map[string]string{"identity/oidc/.well-known/keys": "max-age=300", "identity/oidc/.well-known/openid-configuration": "max-age=3600"} {
+		if a := s.Want(t, 200, "GET", path, "", ""); a.Header.Get("Cache-Control") != keep || a.Header.Get("Content-Type") != "application/json" || strings.Contains(a.Text(), `"d"`) {
+			t.Errorf("%s: %v %s", path, a.Header, a.Body)
+		}
+	}
+	body := mustJSON(t, map[string]string{"token": made.String("data", "token")})
+	if a := s.Want(t, 200, "POST", "identity/oidc/introspect", servertest.Root, body); a.Field("active") != true {
+		t.Errorf("introspect: %s", a.Body)
+	}
+	for _, c := range []struct{ method, path, token string }{{"GET", "identity/oidc/token/r", ""}, {"GET", "identity/oidc/token/r", servertest.Root}, {"GET", "identity/oidc/key/default", token}, {"POST", "identity/oidc/introspect", token}} {
+		if a := s.Do(t, c.method, c.path, c.token, ""); a.Status != 403 && a.Status != 400 {
+			t.Errorf("%s %s: %d", c.method, c.path, a.Status)
+		}
+	}
+	if a, err := http.Get(s.URL + "/v1/identity/oidc/provider/default/.well-known/openid-configuration"); err != nil || a.StatusCode != 200 {
+		t.Errorf("the default provider: %v, %v", a, err)
+	} else if err := a.Body.Close(); err != nil {
+		t.Error(err)
+	}
+}
