@@ -174,6 +174,9 @@ func (p *passage) owner() error {
 	if err != nil {
 		return err
 	}
+	if err := p.uncrowded(stands); err != nil {
+		return err
+	}
 	p.token, p.stands = t, stands
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName,
 		Policies: stands.names(), Namespace: owner.API(), Batch: t.Type == token.Batch}

@@ -117,3 +117,16 @@ func (h *House) methodLives(ctx context.Context, t *token.Token) error {
 	}
 	return nil
 }
+
+// uncrowded refuses who is in more groups of the request's namespace than are read: what
+// those would deny is not known.
+func (p *passage) uncrowded(s *standing) error {
+	if p.ns == nil || s.who == nil {
+		return nil
+	}
+	crowded, err := s.who.Crowded(func() ([]string, error) { return p.house.Namespaces.Lineage(&p.call, p.ns.ID) })
+	if err == nil && crowded {
+		err = &api.Error{Kind: api.Invalid, Message: "the caller's entity is in more groups of this namespace than are read", Hint: "take it out of some"}
+	}
+	return err
+}

@@ -252,8 +252,7 @@ func (s *Store) showGroup(c *api.Call, id string) (*GroupAnswer, error) {
 			a.MemberEntityIDs = append(a.MemberEntityIDs, m.member.id)
 		}
 	}
-	sealed := false
-	above, err := s.linksOf(c, s.Store, k, false, &sealed)
+	above, err := newWalk(s, s.Store, k.namespace).links(c, k, false)
 	if err != nil {
 		return nil, err
 	}

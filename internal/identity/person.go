@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -20,8 +19,9 @@ type Person struct {
 
 	namespace string
 	aliases   map[string]*aliasRow // by accessor
-	groups    []membership         // all, the nearest first
-	sealed    bool                 // there are more groups, in a sealed namespace
+	groups    []membership         // all, the nearest first; of crowded namespaces none
+	crowd     crowd
+	sealed    bool // there are more groups, in a sealed namespace
 }
 
 // membership is a group that a person is in.
@@ -66,12 +66,12 @@ func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person,
 			p.aliases[ref.Accessor] = a
 		}
 	}
-	sealed := false
-	if p.groups, err = s.groupsOf(ctx, r, key{k.namespace, e.ID}, &sealed); err != nil {
+	in := newWalk(s, r, k.namespace)
+	if p.groups, err = in.groups(ctx, key{k.namespace, e.ID}); err != nil {
 		return nil, err
 	}
-	p.sealed = sealed
-	if p.Policies = p.policies(); sealed {
+	p.crowd, p.sealed = in.crowd, in.sealed
+	if p.Policies = p.policies(); in.sealed {
 		return nil, &partial{p}
 	}
 	return p, nil
@@ -95,61 +95,9 @@ func sorted(names []string) []string {
 	return slices.Compact(names)
 }
 
-// maxGroups bounds the groups of one person, those of their groups among them.
-const maxGroups = 4096
-
-// groupsOf are the groups that an entity is in, and those that they are in. sealed tells
-// whether there are more in a sealed namespace.
-func (s *Store) groupsOf(ctx context.Context, r store.Reader, entity key, sealed *bool) ([]membership, error) {
-	out, err := s.linksOf(ctx, r, entity, true, sealed)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[key]bool{}
-	for _, m := range out {
-		seen[key{m.namespace, m.group.ID}] = true
-	}
-	for i := 0; i < len(out); i++ {
-		above, err := s.linksOf(ctx, r, key{out[i].namespace, out[i].group.ID}, false, sealed)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range above {
-			if k := (key{m.namespace, m.group.ID}); !seen[k] {
-				seen[k] = true
-				out = append(out, m)
-			}
-		}
-		if len(out) > maxGroups {
-			return nil, fmt.Errorf("identity: an entity is in more than %d groups", maxGroups)
-		}
-	}
-	return out, nil
-}
-
-// linksOf are the groups that have a member: an entity, or a group.
-func (s *Store) linksOf(ctx context.Context, r store.Reader, member key, entity bool, sealed *bool) ([]membership, error) {
-	rows, err := r.List(ctx, store.Prefix(member.in()))
-	if err = s.passable(err, sealed); err != nil {
-		return nil, err
-	}
-	var out []membership
-	for _, e := range rows {
-		ns, id, _ := strings.Cut(e.Key[len(member.in()):], "/")
-		g, err := get[Group](reading(ctx, r), key{ns, id}.group())
-		if err = s.passable(err, sealed); err != nil {
-			return nil, err
-		}
-		if by := string(e.Value); g != nil && (!entity || by == g.stamp()) {
-			out = append(out, membership{namespace: ns, group: g, direct: entity, by: by})
-		}
-	}
-	return out, nil
-}
-
 // Partial reports whether the person is in more groups than can be told, as they lie in a
-// sealed namespace.
-func (p *Person) Partial() bool { return p.sealed }
+// sealed namespace, or are more than are read.
+func (p *Person) Partial() bool { return p.sealed || p.crowd.some() }
 
 // GroupIDs are the identifiers of all groups that the person is in, those of their
 // groups among them.

@@ -224,12 +224,13 @@ func (s *Source) refresh(c *api.Call) (*Known, error) {
 	if err != nil || !mine {
 		return nil, err
 	}
-	keys, meta, err := s.Fetch(c)
+	ctx := context.WithoutCancel(c) // nobody else asks for a while: this goes on though who asked goes away
+	keys, meta, err := s.Fetch(ctx)
 	if err != nil {
 		return nil, nil // what is known is used while it may be
 	}
 	k := &Known{Of: s.ID, Fetched: c.Now, Asked: c.Now, Keys: keys, Meta: meta}
-	_, err = store.Update(c, c.Store, func(tx *store.Tx) error {
+	_, err = store.Update(ctx, c.Store, func(tx *store.Tx) error {
 		if still, err := s.Still(tx); err != nil || !still {
 			return err // the configuration is another by now
 		}

@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"github.com/strongroom/strongroom/internal/jws"
 	"runtime"
 	"strings"
 	"testing"

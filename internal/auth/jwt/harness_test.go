@@ -28,6 +28,7 @@ var epoch = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // site is a mount of the method to send requests to, as the gate does.
 type site struct {
+	ctx context.Context // of requests; nil: one that does not end
 	testing.TB
 	engine api.Engine
 	router *api.Router
@@ -62,7 +63,11 @@ func (s *site) twin() *site {
 }
 
 func (s *site) call() *api.Call {
-	return &api.Call{Context: context.Background(), Store: s.store, Now: s.now, Remote: s.remote, Namespace: api.Namespace{ID: "root"},
+	ctx := s.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	return &api.Call{Context: ctx, Store: s.store, Now: s.now, Remote: s.remote, Namespace: api.Namespace{ID: "root"},
 		Mount: api.Mount{ID: "m", Path: "auth/jwt/", Type: "jwt"}}
 }
 

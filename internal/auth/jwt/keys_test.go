@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"context"
 	"crypto"
 	"encoding/json"
 	"encoding/pem"
@@ -121,6 +122,25 @@ func TestAKeyThatIsNew(t *testing.T) {
 	}
 	if _, err := s.login("r", one(t)); err == nil {
 		t.Error("a key that the issuer has no more is taken")
+	}
+}
+
+// TestWhoAsksGoesAway: keys that a request asks for are fetched though its client goes away, so
+// that nobody keeps them from being known by asking and leaving.
+func TestWhoAsksGoesAway(t *testing.T) {
+	s, p := published(t)
+	s.now = s.now.Add(issuer.AskEvery)
+	stranger := s.twin()
+	ctx, leave := context.WithCancel(t.Context())
+	stranger.ctx = ctx
+	p.change(func() { p.keys, p.while = map[string]crypto.PublicKey{"two": keyring().p256.Public()}, leave })
+	if _, err := stranger.login("r", sign(t, "RS256", keyring().rsa, "x", saying(nil))); err == nil {
+		t.Fatal("a key that nobody knows was taken")
+	}
+	p.change(func() { p.while = nil })
+	s.now = s.now.Add(issuer.AskEvery / 2)
+	if _, err := s.login("r", two(t)); err != nil {
+		t.Errorf("the key that was to be fetched: %v", err)
 	}
 }
 
