@@ -27,6 +27,9 @@ const namespaceSlotPrefix = "core/ns-seal/"
 // that its holders share.
 func NamespaceSlotKey(id string) string { return namespaceSlotPrefix + id }
 
+// ErrShared says that people hold shares of a namespace's key already.
+var ErrShared = errors.New("barrier: people hold shares of the namespace's key already")
+
 // ErrNotSealable says that nobody holds shares of a namespace's key.
 var ErrNotSealable = errors.New("barrier: the namespace cannot be sealed")
 
@@ -84,9 +87,10 @@ func (s *session) openSeed(ctx context.Context, l *loading, e store.Entry) ([]by
 	return seed, damaged(e.Key, err)
 }
 
-// ShareNamespace makes a namespace one that can be sealed, or gives it new holders: wrap
-// makes the value of the row at NamespaceSlotKey of the namespace's seed, which it must
-// not keep. It returns ErrNamespaceSealed, or ErrNoNamespace, when the seed is not at hand.
+// ShareNamespace makes a namespace one that can be sealed, once: wrap makes the value of
+// the row at NamespaceSlotKey of the namespace's seed, which it must not keep. It returns
+// ErrShared when that was done before, and ErrNamespaceSealed, or ErrNoNamespace, when the
+// seed is not at hand.
 func (b *Barrier) ShareNamespace(ctx context.Context, id string, wrap func(seed []byte) ([]byte, error)) error {
 	s, err := b.currentFor(id)
 	if err != nil {
@@ -111,7 +115,13 @@ func (b *Barrier) ShareNamespace(ctx context.Context, id string, wrap func(seed 
 	if err != nil {
 		return err
 	}
-	_, err = s.phys.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}}, []store.Write{{Key: NamespaceSlotKey(id), Value: slot}, {Key: e.Key, Value: row}})
+	_, err = s.phys.Commit(ctx, []store.Check{{Key: e.Key, Rev: e.Rev}, {Key: NamespaceSlotKey(id)}},
+		[]store.Write{{Key: NamespaceSlotKey(id), Value: slot}, {Key: e.Key, Value: row}})
+	if errors.Is(err, store.ErrConflict) {
+		if _, _, found := b.NamespaceSlot(ctx, id); found == nil {
+			return ErrShared
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("barrier: writing a namespace's key slot: %w", err)
 	}

@@ -84,6 +84,7 @@ func seen(t testing.TB, f store.Feed) {
 // a sealed namespace, nor does an old slot after its namespace was dropped.
 func TestSealedNamespaceTakesItsHolders(t *testing.T) {
 	b, h := tenants(t, mem.Open())
+	wantErr(t, b.ShareNamespace(t.Context(), "top", h.wrap), ErrShared)
 	must(t, b.SealNamespace(t.Context(), "top"))
 	if row := raw(t, b.phys, namespaceKey("top")); string(row) != sealedMark {
 		t.Errorf("the key row of a sealed namespace holds %q", row)

@@ -24,7 +24,7 @@ type SealSpec struct {
 type Seals interface {
 	// Judge refuses what Share could not make.
 	Judge(s *SealSpec) error
-	// Share makes shares of a namespace's key; those made before are void.
+	// Share makes shares of a namespace's key, once: then it is a Conflict.
 	Share(ctx context.Context, id string, s *SealSpec) ([]api.Disclosed, error)
 	Status(ctx context.Context, id string) (*SealStatus, error)
 	// Submit takes one share, and unseals the namespace with the last that is needed.
@@ -108,11 +108,6 @@ func (r *Registry) wanted(text string, keys []string) (*SealSpec, error) {
 // shareLater makes a namespace that exists, and has none below, one that can be sealed.
 // One that can be already keeps its holders: who may change it from above is not one of them.
 func (r *Registry) shareLater(ctx context.Context, n *Namespace, s *SealSpec) ([]api.Disclosed, *Namespace, error) {
-	if n.Sealable {
-		if _, err := r.hooks.Seals.Status(ctx, n.ID); err == nil {
-			return nil, nil, api.Errorf(api.Conflict, "seal: the namespace has a seal of its own already")
-		}
-	}
 	_, err := store.Update(ctx, r.store, func(tx *store.Tx) error {
 		now, err := rowOf(tx, n.rowKey())
 		if err != nil {
@@ -279,7 +274,7 @@ func (r *Registry) deleteSealed(c *api.Call, q *DeleteSealedRequest) (*Progress,
 	if !n.Sealed {
 		return nil, &api.Error{Kind: api.Invalid, Message: "the namespace is not sealed", Hint: "delete it with: strongroom namespace delete"}
 	}
-	if err := r.abandon(c, n, q.Force); err != nil {
+	if err := r.abandon(c, n, q.Force, true); err != nil {
 		return nil, err
 	}
 	return &Progress{Status: "in-progress"}, nil
@@ -287,7 +282,7 @@ func (r *Registry) deleteSealed(c *api.Call, q *DeleteSealedRequest) (*Progress,
 
 // abandon marks a namespace, and those below it, as given up, the lowest last: none can be
 // made below one that is marked.
-func (r *Registry) abandon(ctx context.Context, n *Namespace, force bool) error {
+func (r *Registry) abandon(ctx context.Context, n *Namespace, force, top bool) error {
 	_, err := store.Update(ctx, r.store, func(tx *store.Tx) error {
 		now, err := rowOf(tx, n.rowKey())
 		if err != nil || now == nil || now.ID != n.ID {
@@ -297,6 +292,8 @@ func (r *Registry) abandon(ctx context.Context, n *Namespace, force bool) error 
 		switch {
 		case err != nil:
 			return err
+		case top && !now.Sealed: // it has been unsealed meanwhile
+			return api.Errorf(api.Conflict, "the namespace is not sealed")
 		case children && !force:
 			return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "with force=true they are deleted, too"}
 		}
@@ -314,7 +311,7 @@ func (r *Registry) abandon(ctx context.Context, n *Namespace, force bool) error 
 		if child.Damaged() != "" {
 			return &api.Error{Kind: api.Damaged, Message: "the row of a namespace below is damaged: what is in it cannot be found", Err: store.ErrCorrupt}
 		}
-		if err := r.abandon(ctx, child, true); err != nil {
+		if err := r.abandon(ctx, child, true, false); err != nil {
 			return err
 		}
 	}

@@ -74,6 +74,8 @@ func tenantError(err error) error {
 	switch {
 	case errors.Is(err, barrier.ErrNotSealable):
 		return &api.Error{Kind: api.Invalid, Message: "the namespace has no unseal keys", Hint: "give it a seal with a PATCH of sys/namespaces", Err: err}
+	case errors.Is(err, barrier.ErrShared):
+		return &api.Error{Kind: api.Conflict, Message: "seal: the namespace has a seal of its own already", Hint: "where nobody has seen its unseal keys, delete it and make it anew", Err: err}
 	case errors.Is(err, seal.ErrManyAttempts):
 		return &api.Error{Kind: api.TooMany, Message: "unseal keys are being handed in for too many namespaces", Hint: "try again in ten minutes", Err: err}
 	}

@@ -49,7 +49,7 @@ type TenantStatus struct {
 	Nonce     string // names this attempt; empty before the first share
 }
 
-// Share makes shares of a namespace's key. Those that were made before are void.
+// Share makes shares of a namespace's key, once: then it is barrier.ErrShared.
 func (t *Tenants) Share(ctx context.Context, id string, spec SlotSpec) ([]Share, error) {
 	made, err := (Shamir{}).Create(ctx, id, spec)
 	if err != nil {
@@ -64,7 +64,6 @@ func (t *Tenants) Share(ctx context.Context, id string, spec SlotSpec) ([]Share,
 	if err != nil {
 		return nil, err
 	}
-	t.forget(id)
 	return made.Shares, nil
 }
 

@@ -73,18 +73,20 @@ func TestTenantRefusesOtherShares(t *testing.T) {
 	}
 }
 
-// New shares void the old ones, and what was handed in of them.
-func TestTenantSharesAnew(t *testing.T) {
-	_, ts, old := tenant(t, mem.Open())
-	shares, err := ts.Share(t.Context(), "team", SlotSpec{Shares: 1, Threshold: 1})
-	must(t, err)
+// The holders of a namespace are not replaced behind their backs.
+func TestTenantSharesOnce(t *testing.T) {
+	_, ts, shares := tenant(t, mem.Open())
+	_, err := ts.Share(t.Context(), "team", threeOfFive)
+	wantErr(t, err, barrier.ErrShared)
 	must(t, ts.Seal(t.Context(), "team"))
-	_, err = ts.Submit(t.Context(), "team", old[0].Base64())
-	wantErr(t, err, ErrUnknownSet)
 	_, err = ts.Share(t.Context(), "team", threeOfFive)
 	wantErr(t, err, barrier.ErrNamespaceSealed)
-	if st, err := ts.Submit(t.Context(), "team", shares[0].Base64()); err != nil || st.Sealed {
-		t.Errorf("the new share: %+v, %v", st, err)
+	for _, s := range shares[:3] {
+		_, err = ts.Submit(t.Context(), "team", s.Base64())
+		must(t, err)
+	}
+	if st, err := ts.Status(t.Context(), "team"); err != nil || st.Sealed {
+		t.Errorf("with the first shares: %+v, %v", st, err)
 	}
 }
 
