@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/strongroom/strongroom/internal/jws"
 )
 
 // What a program makes is bounded, not only the steps that it takes to make it.
