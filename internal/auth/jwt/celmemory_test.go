@@ -1,11 +1,12 @@
 package jwt
 
 import (
-	"github.com/strongroom/strongroom/internal/jws"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/jws"
 )
 
 // What a program makes is bounded, not only the steps that it takes to make it.
