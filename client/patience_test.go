@@ -202,7 +202,7 @@ func TestWaitingIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.does["sealed"] = answering(503)
-		_ = read(t.Context(), on(t, n, "http://sealed", func(c *Config) { at(c); c.MaxRetries = 3 }))
+		_ = read(t.Context(), on(t, n, "http://sealed", func(c *Config) { at(c); c.MaxRetries = 10 }))
 		if len(told) != 1 || told[0].Address != "http://sealed" {
 			t.Errorf("of attempts that fail for more than a second it is told that %+v", told)
 		}
