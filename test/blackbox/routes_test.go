@@ -63,6 +63,13 @@ read auth/jwt/oidc/callback
 update auth/jwt/cel/login
 update auth/approle/login
 update auth/cert/login
+read identity/oidc/.well-known/keys
+read identity/oidc/.well-known/openid-configuration
+read identity/oidc/provider/{name}/.well-known/keys
+read identity/oidc/provider/{name}/.well-known/openid-configuration
+read identity/oidc/provider/{name}/userinfo
+update identity/oidc/provider/{name}/token
+update identity/oidc/provider/{name}/userinfo
 update auth/jwt/login
 update auth/jwt/oidc/auth_url
 update auth/jwt/oidc/callback
