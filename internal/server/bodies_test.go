@@ -118,7 +118,7 @@ func (u unread) Read([]byte) (int, error) {
 func TestLargeBodiesHaveABudget(t *testing.T) {
 	d := newDev(t)
 	const each = 32 << 20
-	clients := d.tokens(3, "service")
+	clients := d.tokens(2, "service")
 	for range 2 {
 		letGo := d.hold(each, "192.0.2.1:1", clients...)
 		d.refused(d.send(unread{t}, each, "root"), 503, "try again in a second")
@@ -131,28 +131,28 @@ func TestLargeBodiesHaveABudget(t *testing.T) {
 	}
 }
 
-// TestOneClientHasAThirdOfTheBudget has one token send slowly: it keeps itself
+// TestOneClientLeavesRoomForOthers has one token send slowly: it keeps itself
 // out, wherever it sends from, and nobody else.
-func TestOneClientHasAThirdOfTheBudget(t *testing.T) {
+func TestOneClientLeavesRoomForOthers(t *testing.T) {
 	d := newDev(t)
-	const third, remedy = 32 << 20, "one after another"
+	const share, remedy = 32 << 20, "one after another"
 	other := d.tokens(1, "service")[0]
 	for range 2 {
-		letGo := d.hold(third/2, "192.0.2.1:1", "root", "root")
+		letGo := d.hold(share/2, "192.0.2.1:1", "root", "root")
 		d.refused(d.send(unread{t}, 1<<20, "root"), 429, remedy)
 		d.refused(d.sendFrom("192.0.2.2:1", unread{t}, 1<<20, "root"), 429, remedy)
 		d.refused(d.send(text(100<<10), -1, "root"), 429, remedy)
 		d.want(200, d.ask("POST", "secret/data/small", `{"data":{"a":"b"}}`, "root"))
-		d.hold(third, "192.0.2.1:1", other)()
+		d.hold(share, "192.0.2.1:1", other)()
 		letGo()
-		letGo = d.hold(third/2, "192.0.2.1:1", "root")
-		d.refused(d.send(text(third/2+1), -1, "root"), 429, remedy) // when half of it has come
+		letGo = d.hold(share/2, "192.0.2.1:1", "root")
+		d.refused(d.send(text(share/2+1), -1, "root"), 429, remedy) // when half of it has come
 		letGo()
 	}
-	if w := d.send(strings.NewReader(strings.Repeat(" ", third)), -1, "root"); w.Code != http.StatusBadRequest {
+	if w := d.send(strings.NewReader(strings.Repeat(" ", share)), -1, "root"); w.Code != http.StatusBadRequest {
 		t.Errorf("the largest body of unknown length: %d: %s", w.Code, w.Body)
 	}
-	if w := d.send(strings.NewReader(strings.Repeat(" ", third+1)), -1, "root"); w.Code != http.StatusRequestEntityTooLarge {
+	if w := d.send(strings.NewReader(strings.Repeat(" ", share+1)), -1, "root"); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body of unknown length that is too large: %d: %s", w.Code, w.Body)
 	}
 }
@@ -161,13 +161,13 @@ func TestOneClientHasAThirdOfTheBudget(t *testing.T) {
 // to what one address may have.
 func TestBatchTokensShareByAddress(t *testing.T) {
 	d := newDev(t)
-	const third = 32 << 20
+	const share = 32 << 20
 	batch := d.tokens(2, "batch")
 	for _, c := range []struct{ from, near, far string }{{"192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"}, {"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8:0:1::1]:1"}} {
-		letGo := d.hold(third, c.from, batch[0])
+		letGo := d.hold(share, c.from, batch[0])
 		d.refused(d.sendFrom(c.near, unread{t}, 1<<20, batch[1]), 429, "one after another")
-		d.hold(third, c.far, batch[1])()
-		d.hold(third, c.near, "root")()
+		d.hold(share, c.far, batch[1])()
+		d.hold(share, c.near, "root")()
 		letGo()
 	}
 }

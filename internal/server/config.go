@@ -141,6 +141,6 @@ const (
 	writeTimeout    = 10 * time.Minute // of a handler and its answer; the door sets a shorter one for the answer
 	stuckTimeout    = 30 * time.Second // of an HTTP/2 connection that takes no byte
 	maxHeaderBytes  = 64 << 10
-	maxBodies       = 96 << 20 // bytes that all large bodies may hold at once
+	maxBodies       = 64 << 20 // bytes that all large bodies may hold at once
 	maxConnections  = 8192     // open at once, on each address
 )

@@ -189,7 +189,7 @@ func flood(t *testing.T, addr string, of []string) map[int]int {
 }
 
 // TestAThousandLargeBodies sends 1,000 bodies of 32 MiB at once. Of nobody none is
-// read; of one token one at a time; of many tokens three are held, and they are parsed and worked on
+// read; of one token one at a time; of many tokens two are held, and they are parsed and worked on
 // one after another. All that the process ever holds stays within 256 MB, also when the next thousand
 // follows. Each is answered, and the server serves on. The control is a server that was told to collect
 // garbage rarely: it takes more, so that the test would see it.

@@ -29,10 +29,10 @@ type Door struct {
 
 // New makes the door to a gate. A connection's deadlines are reckoned by now,
 // which is the clock of the machine's sockets. inFlight is how many bytes all
-// large bodies may hold at once; one client's may hold a third of it, which
-// should be no less than MaxBody.
+// large bodies may hold at once; one client's may hold a third of it, or MaxBody where
+// that is more.
 func New(g *gate.Gate, now func() time.Time, inFlight int64) *Door {
-	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: inFlight / 3, held: map[string]int64{}}, turn: make(chan struct{}, 1)}
+	return &Door{gate: g, now: now, bodies: budget{most: inFlight, each: max(inFlight/3, MaxBody), held: map[string]int64{}}, turn: make(chan struct{}, 1)}
 }
 
 // Bodies is the most that large bodies have held at once since the last call, in
