@@ -19,7 +19,8 @@ CHAOSFLAGS ?= -rounds=20 -longest=20s -revocations=50000 -trials=10000 -pauses=2
 # Packages in which several goroutines meet are also tested with the race detector.
 RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal/... ./internal/audit/... \
         ./internal/schedule/... ./internal/token/... ./internal/mount/... ./internal/gate/... ./internal/wrapping/... ./internal/lease/... ./internal/engine/... \
-        ./internal/logging/... ./internal/profile/... ./internal/settings/...
+        ./internal/logging/... ./internal/profile/... ./internal/settings/... ./internal/identity/... ./internal/lockout/... ./internal/quota/... \
+        ./internal/mfa/... ./internal/oidc/... ./internal/auth/approle/...
 
 # What is tested over the stores that nodes share, in make test and in make engines.
 SERVED  = ./test/compat ./internal/server
