@@ -76,6 +76,7 @@ func allowed() map[string][]string {
 		"test/proxy":                  {},
 		"test/freeradius":             {"test/process"},
 		"test/slapd":                  {"test/process"},
+		"test/softkey":                {},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
 		"test/hostile":                {"test/process"},
@@ -169,7 +170,7 @@ func revealers() map[string]string {
 		"internal/cli":             "sends tokens and prints them to who asked",
 		"client":                   "sends tokens",
 		"bench":                    "sends tokens",
-		"internal/mfa":             "checks passcodes",
+		"internal/mfa":             "checks passcodes and passkeys, and hands back the right to register one",
 	}
 }
 
