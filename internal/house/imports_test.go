@@ -77,6 +77,7 @@ func allowed() map[string][]string {
 		"test/freeradius":             {"test/process"},
 		"test/slapd":                  {"test/process"},
 		"test/softkey":                {},
+		"test/passkey":                {"test/process"},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
 		"test/hostile":                {"test/process"},
@@ -84,7 +85,7 @@ func allowed() map[string][]string {
 		"test/chaos":                  {"test/postgres", "test/process"},
 		"test/compat":                 {"test/process", "test/slapd"},
 		"test/compat/surface":         {"test/process"},
-		"test/script":                 {"test/freeradius", "test/process", "test/slapd"},
+		"test/script":                 {"test/freeradius", "test/process", "test/slapd", "test/softkey"},
 		"test/readme":                 {"test/process"},
 	}
 }
