@@ -91,6 +91,7 @@ func TestCVE_2020_16250_QuestionIsTheServers(t *testing.T) {
 		"a header twice":        {func(f *form) { f.header["user-agent"] = []string{"x"} }, nil},
 		"a header of two":       {func(f *form) { f.header["User-Agent"] = []string{"x", "y"} }, nil},
 		"a date not signed":     {signedAs("host", "x-vault-aws-iam-server-id"), nil},
+		"too many signed":       {signedAs("host", "x-amz-date", strings.Repeat("x", maxSigned)), nil},
 		"a host not signed":     {signedAs("x-amz-date", "x-vault-aws-iam-server-id"), nil},
 		"a region with a host":  {func(f *form) { f.region = "us-east-1.example.com" }, nil},
 		"a region that is none": {func(f *form) { f.region = "x" }, nil},
@@ -225,7 +226,8 @@ func TestPrincipals(t *testing.T) {
 			t.Errorf("%s lets %s in: %v, %v", c.bound, c.arn, got, err)
 		}
 	}
-	for _, bad := range []string{"", "*", "arn:aws:iam::*", "arn:aws:iam::*:role/Web", "arn:aws:iam::123456789012:*", account + "group/x", account + "role/", account + "role/a*b", account + "role/a/*", account + "role/a**", "arn:aws:iam::12345678901:role/a"} {
+	for _, bad := range []string{"", "*", "arn:aws:iam::*", "arn:aws:iam::*:role/Web", "arn:aws:iam::123456789012:*", account + "group/x", account + "role/", account + "role/a*b", account + "role/a/*", account + "role/a**", "arn:aws:iam::12345678901:role/a",
+		account + "user/" + strings.Repeat("x", maxARN) + "*"} {
 		if list, err := principals([]string{bad}); err == nil {
 			t.Errorf("%s is taken as %v", bad, list)
 		}
