@@ -91,7 +91,6 @@ func TestCVE_2020_16250_QuestionIsTheServers(t *testing.T) {
 		"a header twice":        {func(f *form) { f.header["user-agent"] = []string{"x"} }, nil},
 		"a header of two":       {func(f *form) { f.header["User-Agent"] = []string{"x", "y"} }, nil},
 		"a date not signed":     {signedAs("host", "x-vault-aws-iam-server-id"), nil},
-		"too many signed":       {signedAs("host", "x-amz-date", strings.Repeat("x", maxSigned)), nil},
 		"a host not signed":     {signedAs("x-amz-date", "x-vault-aws-iam-server-id"), nil},
 		"a region with a host":  {func(f *form) { f.region = "us-east-1.example.com" }, nil},
 		"a region that is none": {func(f *form) { f.region = "x" }, nil},
