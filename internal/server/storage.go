@@ -157,7 +157,7 @@ func (s *Server) remember(ctx context.Context) error {
 }
 
 // spaceEvery is how often it is looked how full a store is that has a quota.
-const spaceEvery = 30 * time.Second
+const spaceEvery = 5 * time.Second
 
 // watchSpace tells of a store that is nearly full, before writes fail.
 func (s *Server) watchSpace(ctx context.Context, ask func(context.Context) (etcd.Space, error)) {
