@@ -93,8 +93,9 @@ func (p *passage) issue(in entrance, login *api.Auth, who *identity.Person) erro
 		asked.EntityID = who.ID
 	}
 	m := in.mount.API()
+	reuse := login.Reuse && !p.proven && p.call.WrapTTL == 0
 	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: in.path, MountID: in.mount.ID,
-		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: in.role, Now: p.call.Now, Warn: p.call.Warn})
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: in.role, Reuse: reuse, Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,10 @@ func (p *passage) issue(in entrance, login *api.Auth, who *identity.Person) erro
 		issued.IdentityPolicies = who.Policies[p.ns.ID]
 		issued.Policies = together(issued.TokenPolicies, issued.IdentityPolicies)
 	}
-	p.resp.Auth, p.issued = issued, issued
+	p.resp.Auth = issued
+	if !reuse { // else others may hold it by now
+		p.issued = issued
+	}
 	return nil
 }
 
