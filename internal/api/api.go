@@ -239,6 +239,9 @@ type Auth struct {
 	Reuse            bool // of a login: a live token that is as its own would be may be its answer
 	Reused           bool // it is the token of an earlier login
 
+	// LoginRole is the name of the role that a login was by; empty: as its request says.
+	LoginRole string `json:",omitempty"`
+
 	// Of a login: who it is, and the names of the groups, in the method, that
 	// they are in. Without an Alias there is no identity.
 	Alias        *Alias

@@ -78,8 +78,10 @@ func (c *Call) DisplayName(name string) string {
 
 // LoginRole is a request that logs in by a role: quotas can be of one.
 type LoginRole interface {
-	// LoginRole is the role's name; empty: none.
-	LoginRole() string
+	// LoginRole is the name of the role that the login would be by, which there need not be;
+	// empty: none, or it is not known yet. It is asked before anything that is shown has
+	// been checked, and may read the mount's rows to find a role that is not named.
+	LoginRole(c *Call) (string, error)
 }
 
 // TokenTerms are what a role or user of an auth method says of its tokens: the

@@ -26,7 +26,7 @@ func (p *passage) prove(login *api.Auth, who *identity.Person) error {
 		return p.house.MFA.Satisfy(&p.call, need, shown)
 	}
 	asks, err := p.house.MFA.Hold(&p.call, need, login, &api.Entrance{MountID: p.mount.ID, Accessor: p.mount.Accessor, Type: p.mount.Type, Path: p.path,
-		Role: p.loginRole(), EntityID: who.ID, At: p.call.Now, WrapTTL: p.call.WrapTTL, WrapJWT: p.call.WrapJWT})
+		Role: login.LoginRole, EntityID: who.ID, At: p.call.Now, WrapTTL: p.call.WrapTTL, WrapJWT: p.call.WrapJWT})
 	if err != nil {
 		return err
 	}

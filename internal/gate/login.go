@@ -41,10 +41,15 @@ func (p *passage) enter(login *api.Auth) error {
 	if err != nil {
 		return err
 	}
+	if login.LoginRole == "" {
+		if login.LoginRole, err = p.loginRole(); err != nil {
+			return err
+		}
+	}
 	if err := p.prove(login, who); err != nil || p.waits {
 		return err
 	}
-	return p.issue(entrance{p.mount, p.path, p.loginRole()}, login, who)
+	return p.issue(entrance{p.mount, p.path, login.LoginRole}, login, who)
 }
 
 // loginOf is the login that a result is, or that it holds where an endpoint answers
