@@ -169,6 +169,32 @@ func TestEachListBinds(t *testing.T) {
 	}
 }
 
+// CVE-2021-42135 had a role keep what an update of it takes away. What is written is what binds: whom a list
+// no longer holds is refused by the next login.
+// Control: with lists that are added to instead of replaced in role.update it fails.
+func TestCVE_2021_42135_UpdatesKeepNoBinding(t *testing.T) {
+	m, _ := furnished(t)
+	in := func(what string, want bool) {
+		t.Helper()
+		if _, err := m.login("vm", sign(t, pair()[1], vmClaims(nil, nil))); (err == nil) != want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for name, others := range map[string]any{"bound_projects": "shop-2", "bound_zones": "europe-west3-b", "bound_regions": "europe-west4", "bound_service_accounts": "db@shop-1.iam.gserviceaccount.com"} {
+		was := map[string]any{"bound_projects": "shop-1", "bound_zones": "europe-west3-a", "bound_regions": "europe-west3", "bound_service_accounts": email}[name]
+		in(name+" as it was", true)
+		m.must(api.Write, "role/vm", fields{name: others})
+		in(name+" of others", false)
+		m.must(api.Write, "role/vm", fields{name: was})
+	}
+	in("as it was", true)
+	m.must(api.Write, "role/vm", fields{"token_policies": "a,b"})
+	m.must(api.Write, "role/vm", fields{"token_policies": "b"})
+	if r := m.must(api.Read, "role/vm", nil).(*Role); len(r.TokenPolicies) != 1 || r.TokenPolicies[0] != "b" {
+		t.Errorf("the policies are %v", r.TokenPolicies)
+	}
+}
+
 func TestInference(t *testing.T) {
 	m, _ := furnished(t)
 	token := sign(t, pair()[1], vmClaims(fields{"aud": "vault/own"}, nil))

@@ -312,8 +312,9 @@ func TestDirectLogin(t *testing.T) {
 	s.refused(api.Write, "oidc/poll", m{"state": a.State, "client_nonce": "the-nonce"}, api.Invalid, "another client")
 }
 
-// TestPagesEscape puts markup wherever a page shows something.
-func TestPagesEscape(t *testing.T) {
+// TestCVE_2023_2121_PagesEscape puts markup wherever a page shows something.
+// Control: with text/template in place of html/template it fails.
+func TestCVE_2023_2121_PagesEscape(t *testing.T) {
 	p := newIDP(t)
 	s := people(t, p, m{"callback_mode": "direct"}, nil)
 	_, state := p.approve(s.begin(nil).AuthURL)
