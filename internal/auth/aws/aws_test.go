@@ -225,7 +225,8 @@ func TestPrincipals(t *testing.T) {
 			t.Errorf("%s lets %s in: %v, %v", c.bound, c.arn, got, err)
 		}
 	}
-	for _, bad := range []string{"", "*", "arn:aws:iam::*", "arn:aws:iam::*:role/Web", "arn:aws:iam::123456789012:*", account + "group/x", account + "role/", account + "role/a*b", account + "role/a/*", account + "role/a**", "arn:aws:iam::12345678901:role/a"} {
+	for _, bad := range []string{"", "*", "arn:aws:iam::*", "arn:aws:iam::*:role/Web", "arn:aws:iam::123456789012:*", account + "group/x", account + "role/", account + "role/a*b", account + "role/a/*", account + "role/a**", "arn:aws:iam::12345678901:role/a",
+		account + "user/" + strings.Repeat("x", maxARN) + "*"} {
 		if list, err := principals([]string{bad}); err == nil {
 			t.Errorf("%s is taken as %v", bad, list)
 		}

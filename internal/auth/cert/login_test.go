@@ -251,7 +251,7 @@ func TestEntriesAreJudged(t *testing.T) {
 	for name, f := range map[string]fields{
 		"no certificate": {}, "empty": {"certificate": ""}, "no PEM": {"certificate": "x"}, "with more": {"certificate": good + "more"},
 		"with a key": {"certificate": good + key}, "many": {"certificate": strings.Repeat(good, maxAnchors+1)},
-		"extension": {"certificate": good, "required_extensions": "1.2.3"}, "no OID": {"certificate": good, "required_extensions": "a.b:c"},
+		"extension": {"certificate": good, "required_extensions": "1.2.3"}, "long OID": {"certificate": good, "required_extensions": "1" + strings.Repeat(".2", maxParts+1) + ":x"}, "no OID": {"certificate": good, "required_extensions": "a.b:c"},
 		"metadata": {"certificate": good, "allowed_metadata_extensions": "hex:1.2.3"}, "empty pattern": {"certificate": good, "allowed_dns_sans": []string{" "}},
 		"long pattern": {"certificate": good, "allowed_uri_sans": strings.Repeat("x", maxItem+1)}, "long list": {"certificate": good, "allowed_names": strings.Repeat("x,", maxItems) + "x"},
 		"responder": {"certificate": good, "ocsp_ca_certificates": "x"}, "server": {"certificate": good, "ocsp_servers_override": "ldap://x"},

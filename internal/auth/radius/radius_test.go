@@ -90,6 +90,7 @@ func TestWire(t *testing.T) {
 		{api.Write, "config", `{"host":"r.example.com"}`, "", api.Invalid},
 		{api.Write, "config", `{"secret":"s"}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r.example.com:1812","secret":"s"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"` + strings.Repeat("r", maxHost+1) + `","secret":"s"}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","port":0}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","port":65536}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","read_timeout":0}`, "", api.Invalid},
