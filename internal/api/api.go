@@ -239,6 +239,11 @@ type Auth struct {
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
 	BindIP           bool // of a login: the token is bound to the address that it came from
+	Reuse            bool // of a login: a live token that is as its own would be may be its answer
+	Reused           bool // it is the token of an earlier login
+
+	// LoginRole is the name of the role that a login was by; empty: as its request says.
+	LoginRole string `json:",omitempty"`
 
 	// Of a login: who it is, and the names of the groups, in the method, that
 	// they are in. Without an Alias there is no identity.

@@ -36,6 +36,7 @@ func allowed() map[string][]string {
 		"internal/snapshot/framed":    {}, // pure
 		"internal/engine/*":           {"internal/api", "internal/store"},
 		"internal/auth/*":             {"internal/api", "internal/issuer", "internal/jws", "internal/outbound", "internal/store"},
+		"internal/authtest":           {"internal/api", "internal/store/mem"}, // for tests alone
 		"internal/issuer":             {"internal/api", "internal/jws", "internal/outbound", "internal/store"},
 		"internal/jws":                {"internal/api"}, // pure
 		"internal/outbound":           {},

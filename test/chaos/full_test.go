@@ -225,6 +225,9 @@ func (s *site) fullDisks(t testing.TB, seed uint64, n int) {
 	c := s.f.client(0, s.token)
 	must(t, c.call("POST", "plain/kept", `{"n":1}`, nil))
 	must(t, c.call("POST", "chaos/data/kept", `{"data":{"n":1}}`, nil))
+	if s.f.engine == "etcd" { // whose nodes end on a full disk: it is told while there is little room
+		must(t, warns(c, "the disk of this node's etcd"))
+	}
 	r := rand.New(rand.NewPCG(seed, 5))
 	h := perform(s.f, seed, func() {
 		<-time.After(time.Second / 2)

@@ -32,7 +32,7 @@ func (sp Space) Warning() string {
 	case sp.Full:
 		return "etcd's database has reached its quota: raise it, or remove data; then its alarm is to be disarmed, which members within the nodes do by themselves"
 	case sp.Quota > 0 && sp.Size/nearFull >= sp.Quota/100:
-		return fmt.Sprintf("etcd's database takes %d of the %d MiB of its quota: nothing is written once it is reached", sp.Size>>20, sp.Quota>>20)
+		return fmt.Sprintf("etcd's database takes %d %% of the %d MiB of its quota: nothing is written once it is reached", sp.Size*100/sp.Quota, sp.Quota>>20)
 	}
 	return ""
 }
