@@ -40,6 +40,8 @@ type passage struct {
 	stands   *standing // of the token
 	issued   *api.Auth // the token that was made for a login; nil: none
 	waits    bool      // the login waits for a second factor
+	proven   bool      // the login took a second factor
+	role     *string   // that the login is by; nil: nobody has asked yet
 	using    holder    // the token, when its uses are limited
 	spent    bool      // this is the token's last use
 	req      any       // decoded

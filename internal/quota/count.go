@@ -31,7 +31,7 @@ func (s *Store) counter(ctx context.Context, p *Plan, what token.Counted) (*Coun
 	}
 	r := &Request{Namespace: ns, MountID: what.MountID}
 	if what.Role != "" {
-		r.Role = func() string { return what.Role }
+		r.Role = func() (string, error) { return what.Role, nil }
 	}
 	if e := mountOf(table, what); e != nil {
 		r.MountID = e.ID

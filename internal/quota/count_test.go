@@ -82,7 +82,7 @@ type loginBy struct {
 	Role string `json:"role"`
 }
 
-func (l *loginBy) LoginRole() string { return l.Role }
+func (l *loginBy) LoginRole(*api.Call) (string, error) { return l.Role, nil }
 
 func (s *Store) enterBy(*api.Call, *loginBy) (*api.None, error) { return nil, nil }
 

@@ -22,24 +22,12 @@ type Login struct {
 }
 
 // LoginRole is the role that is named.
-func (l *Login) LoginRole() string { return string(l.Role) }
+func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Role), nil }
 
 // private is what a renewal looks at again.
 type private struct {
 	Role string `json:"role"`
 	Who  caller `json:"who"`
-}
-
-// denied is the one answer to who is not let in. The cause is for the log; what is not the
-// client's fault is told as it is.
-func denied(cause error) error {
-	var told *api.Error
-	if errors.As(cause, &told) {
-		return cause
-	}
-	d := api.ErrDenied()
-	d.Err = cause
-	return d
 }
 
 var errBound = errors.New("there is no such role, or it does not let in who has signed")
@@ -59,7 +47,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	}
 	who, err := question.ask(c, question.endpoint(conf))
 	if err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	name := string(q.Role)
 	if name == "" {
@@ -70,7 +58,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	return r.admit(c, name, who)
 }
@@ -82,6 +70,7 @@ func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
 		return nil, err
 	}
 	auth := r.Token.Auth()
+	auth.LoginRole = name
 	auth.Alias = &api.Alias{Name: map[string]string{byUniqueID: who.uniqueID(), byCanonical: who.Principal, byFull: who.ARN}[i.IAMAlias]}
 	if i.IAMAlias == byRole {
 		auth.Alias.Name = r.ID
@@ -104,7 +93,7 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(&p.Who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil
 }
