@@ -29,7 +29,7 @@ func TestLogin(t *testing.T) {
 func TestRoleOfALogin(t *testing.T) {
 	role := func(s *site, named string) string {
 		t.Helper()
-		by, err := (&LoginRequest{Role: api.Name(named)}).LoginRole(s.call())
+		by, err := (&LoginRequest{Role: api.Name(named)}).LoginRole(s.Call())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestRoleOfALogin(t *testing.T) {
 	if by := role(s, ""); by != "" {
 		t.Errorf("without a usual role it is by %q", by)
 	}
-	s.must(api.Write, "config", m{"jwt_validation_pubkeys": []string{pemOf(t, keyring().rsa.Public())}, "bound_issuer": "https://issuer.example", "default_role": "R"})
+	s.Must(api.Write, "config", m{"jwt_validation_pubkeys": []string{authtest.PEM(t, keyring().rsa.Public())}, "bound_issuer": "https://issuer.example", "default_role": "R"})
 	if by := role(s, ""); by != "r" {
 		t.Errorf("without a name it is by %q", by)
 	}
