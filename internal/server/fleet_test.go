@@ -34,10 +34,15 @@ type nodes struct {
 // startNodes starts so many nodes on one store in memory.
 func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	t.Helper()
+	return startNodesWith(t, n, func(c *server.Config) { c.AuditDirs = auditDirs })
+}
+
+func startNodesWith(t *testing.T, n int, option servertest.Option) *nodes {
+	t.Helper()
 	data := mem.New(mem.Options{})
 	f := &nodes{data: data}
 	for range n {
-		f.all = append(f.all, startNode(t, data, auditDirs...))
+		f.all = append(f.all, startNode(t, data, option))
 	}
 	made := f.all[0].Want(t, 200, "PUT", "sys/init", "", `{"secret_shares":1,"secret_threshold":1}`)
 	f.keys, f.root = []string{made.Field("keys").([]any)[0].(string)}, made.String("root_token")
@@ -47,12 +52,11 @@ func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	return f
 }
 
-func startNode(t *testing.T, data *mem.Data, auditDirs ...string) *servertest.Server {
-	return servertest.Start(t, func(c *server.Config) {
-		c.AuditDirs = auditDirs
+func startNode(t *testing.T, data *mem.Data, options ...servertest.Option) *servertest.Server {
+	return servertest.Start(t, append(options, func(c *server.Config) {
 		c.DevRoot = api.Secret{}
 		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}
-	})
+	})...)
 }
 
 func (f *nodes) unseal(t *testing.T, s *servertest.Server) {
