@@ -205,6 +205,9 @@ type Raw struct {
 	// Challenge is by what a client that was refused may name itself (RFC 9110, section 11.6.1);
 	// empty: nothing is said.
 	Challenge string
+	// Policy is what a page that is HTML may do in a browser (Content-Security-Policy); empty: it
+	// sends forms to the server, and nothing else.
+	Policy string
 
 	// Stream makes the answer while it is sent, in place of Body; nil: there is
 	// nothing to make. It writes to w until it is done or the context ends, which

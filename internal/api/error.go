@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Kind classifies an Error. Doors alone know which status code each kind has
@@ -72,6 +74,18 @@ func ErrNotFound() *Error { return &Error{Kind: NotFound} }
 
 // ErrDenied is the one answer for no token, a bad token and missing rights.
 func ErrDenied() *Error { return &Error{Kind: Denied, Message: "permission denied"} }
+
+// Deny is the one answer to whom a method does not let in: why, and whether there is what the login
+// names, is for the log alone. What may be told, and what is not the client's fault, is told as it is.
+func Deny(cause error) error {
+	var told *Error
+	if errors.As(cause, &told) || errors.Is(cause, store.ErrCorrupt) {
+		return cause
+	}
+	d := ErrDenied()
+	d.Err = cause
+	return d
+}
 
 // KindOf is the kind of err: that of the first *Error in its chain, else Internal.
 func KindOf(err error) Kind {

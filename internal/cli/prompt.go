@@ -20,8 +20,17 @@ func (a *app) input() io.Reader {
 	return a.stdin
 }
 
-// askSecret reads one line. On a terminal it asks for it and shows no echo.
+// askSecret reads one line that is not empty. On a terminal it asks for it and shows no echo.
 func (a *app) askSecret(what string) (string, error) {
+	line, err := a.askLine(what)
+	if f, ok := a.stdin.(*os.File); err == nil && line == "" && (!ok || !term.IsTerminal(int(f.Fd()))) {
+		err = usagef("%s is needed: nothing came on standard input", what)
+	}
+	return line, err
+}
+
+// askLine is askSecret of a line that may be empty.
+func (a *app) askLine(what string) (string, error) {
 	if a.flags.nonInteractive {
 		return "", usagef("%s is needed, and -non-interactive forbids asking", what)
 	}
@@ -34,11 +43,7 @@ func (a *app) askSecret(what string) (string, error) {
 	if err != nil && err != io.EOF {
 		return "", err
 	}
-	line = strings.TrimSpace(line)
-	if line == "" {
-		return "", usagef("%s is needed: nothing came on standard input", what)
-	}
-	return line, nil
+	return strings.TrimSpace(line), nil
 }
 
 // readHidden reads a line without echo. An interrupt must not leave the terminal

@@ -272,3 +272,24 @@ func TestCanonicalErrorsAreTyped(t *testing.T) {
 		}
 	}
 }
+
+// CVE-2024-45041, CVE-2026-42875 and others: functions of templates read what is elsewhere, or carried it out through names that
+// are looked up. A template names something of the caller's identity, and calls nothing.
+// Control: without the prefix "identity." in templateWellFormed it fails.
+func TestCVE_2024_45041_TemplatesCallNothing(t *testing.T) {
+	for _, inner := range []string{`lookup "v1" "Secret" "b" "x"`, `getHostByName "x.example"`, "env.HOME", `secret "kv/a"`, `file "/etc/passwd"`, "include `x`", "identity", ".identity.entity.id",
+		`print identity.entity.id`, "- identity.entity.id -", "$x", "", "range .", "{identity.entity.id}"} {
+		quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(inner)
+		if _, err := Parse("p", `path "kv/{{`+quoted+`}}" { capabilities = ["read"] }`); err == nil {
+			t.Errorf("{{%s}} is a template", inner)
+		}
+	}
+	p, err := Parse("p", `path "kv/{{identity.entity.id | upper}}" { capabilities = ["read"] }`)
+	if err != nil {
+		return
+	}
+	out := p.Expand(func(template string) (string, bool) { return "x", template == "identity.entity.id" })
+	if len(out.Rules) != 0 {
+		t.Errorf("a function is called: %q", out.Rules[0].Path)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -192,6 +193,27 @@ func checkVolumes(t *testing.T, set map[string]any) {
 	}
 	if i < 2 {
 		t.Error("nothing is mounted")
+	}
+}
+
+// What brings secrets into Kubernetes had manifests of one namespace read those of another (CVE-2024-45041 and others). Nothing
+// that is installed there may read, or write, an object of Kubernetes: the pod is given no token and no rights.
+// Control: with the token mounted, or a Role among the templates, it fails.
+func TestCVE_2024_45041_ChartMayReadNothing(t *testing.T) {
+	made, err := chart(t, func(v map[string]any) { set(v, "tls", "secretName", "s") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind := range made {
+		if !slices.Contains([]string{"ConfigMap", "Service", "ServiceAccount", "StatefulSet"}, kind) {
+			t.Errorf("the chart makes a %s", kind)
+		}
+	}
+	for what, got := range map[string]any{"the pod": at(made["StatefulSet"], "spec", "template", "spec", "automountServiceAccountToken"),
+		"the account": at(made["ServiceAccount"], "automountServiceAccountToken")} {
+		if got != false {
+			t.Errorf("%s has a token: %v", what, got)
+		}
 	}
 }
 

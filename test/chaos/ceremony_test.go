@@ -211,7 +211,7 @@ func ceremoniesHold(t testing.TB, f *fleet, s uint64, lasts time.Duration, meanw
 			t.Errorf("nothing of kind %d happened: this shows nothing", i)
 		}
 	}
-	for _, err := range p.errs[:min(5, len(p.errs))] {
+	for _, err := range p.errs[:min(20, len(p.errs))] {
 		t.Error(err)
 	}
 	must(t, p.cancel(f.clients(), "sys/rekey/init"))

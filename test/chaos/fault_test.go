@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -19,7 +20,7 @@ const (
 	stale    fault = "stale"    // what the node remembers is no longer vouched for by the store
 	careless fault = "careless" // a token's row is written whatever others have written meanwhile
 	deadly   fault = "deadly"   // who cancels a rekey ends the keys that it was to replace
-	lenient  fault = "lenient"  // keys that were replaced are never retired
+	vain     fault = "vain"     // keys that were replaced are never retired; orders to seal and new root tokens are acknowledged and not written
 	boastful fault = "boastful" // a write that the store has no room for is taken for done
 )
 
@@ -33,8 +34,8 @@ func (f fault) of(ctx context.Context, e store.Engine) (store.Engine, error) {
 		return carelessStore{e}, nil
 	case deadly:
 		return deadlyStore{e}, nil
-	case lenient:
-		return lenientStore{e}, nil
+	case vain:
+		return &vainStore{Engine: lenientStore{e}}, nil
 	case boastful:
 		return boastfulStore{e}, nil
 	}
@@ -81,10 +82,12 @@ func (s carelessStore) Commit(ctx context.Context, checks []store.Check, writes 
 	return s.Engine.Commit(ctx, checks, writes)
 }
 
-// Rows of key slots and of a rekey, as they are stored.
+// Rows of key slots, ceremonies and the order to seal, as they are stored.
 const (
 	slotRows = "core/slot/"
 	rekeyRow = "core/ceremony/rekey"
+	rootRow  = "core/ceremony/root-token"
+	orderRow = "root/fleet/seal"
 )
 
 // removal reports whether a commit removes what begins so.
@@ -121,6 +124,28 @@ func (s lenientStore) Commit(ctx context.Context, checks []store.Check, writes [
 		return 0, errors.New("this slot stays")
 	}
 	return s.Engine.Commit(ctx, checks, writes)
+}
+
+// vainStore says that it has written what nodes are ordered, and the token after the end of a ceremony for one.
+type vainStore struct {
+	store.Engine
+
+	granted atomic.Bool
+}
+
+// Commit implements store.Store, wrongly.
+func (s *vainStore) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (store.Rev, error) {
+	writing := func(part string) bool {
+		return slices.ContainsFunc(writes, func(w store.Write) bool { return !w.Delete && strings.Contains(w.Key, part) })
+	}
+	if writing(orderRow) || writing("/token/id/") && s.granted.CompareAndSwap(true, false) {
+		return s.Sync(ctx)
+	}
+	rev, err := s.Engine.Commit(ctx, checks, writes)
+	if err == nil && removal(writes, rootRow) {
+		s.granted.Store(true)
+	}
+	return rev, err
 }
 
 // boastfulStore says that it has written what it had no room for.

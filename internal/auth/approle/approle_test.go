@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -18,7 +19,7 @@ func TestLogin(t *testing.T) {
 	id := d.role("CI", `{"token_policies":" Dev,ops","token_ttl":"10m","token_bound_cidrs":"10.0.0.0/8"}`)
 	sid, _ := d.secret("ci", `{"metadata":"{\"team\":\"x\",\"role_name\":\"other\"}"}`)
 	a, kind := d.login(id, sid)
-	if kind != success {
+	if kind != authtest.Success {
 		t.Fatal(kind)
 	}
 	if !slices.Equal(a.TokenPolicies, []string{"dev", "ops"}) || a.TTL != 10*time.Minute || a.Alias.Name != id || a.Metadata["team"] != "x" || a.Metadata["role_name"] != "ci" ||
@@ -30,7 +31,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: %v", name, kind)
 		}
 	}
-	d.from = "11.0.0.1"
+	d.from("11.0.0.1")
 	if _, kind := d.login(id, sid); kind != api.Denied {
 		t.Errorf("from elsewhere: %v", kind)
 	}
@@ -42,14 +43,10 @@ func TestAnswersDoNotTell(t *testing.T) {
 	id := d.role("ci", `{}`)
 	gone, _ := d.secret("ci", `{"ttl":"1s"}`)
 	message := func(role, secret string) string {
-		m, err := d.router.Match(api.Write, "login")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = m.Endpoint.Invoke(d.call(), &Login{RoleID: role, SecretID: api.NewSecret(secret)})
+		_, err := d.Login("login", map[string]string{"role_id": role, "secret_id": secret})
 		return fmt.Sprint(err)
 	}
-	d.now = d.now.Add(time.Minute)
+	d.With.Now = d.With.Now.Add(time.Minute)
 	for _, secret := range []string{"", "wrong", gone} {
 		if a, b := message(id, secret), message("nobody", secret); a != b || a == "<nil>" {
 			t.Errorf("secret id %.5q: a role that is there is told %q, one that is not %q", secret, a, b)
@@ -64,20 +61,20 @@ func TestCVE_2023_24999_AccessorsOfOtherRoles(t *testing.T) {
 	d.role("b", `{}`)
 	sid, accessor := d.secret("a", `{}`)
 	for _, op := range []string{"lookup", "destroy"} {
-		if _, _, kind := d.ask("POST", "role/b/secret-id-accessor/"+op, `{"secret_id_accessor":"`+accessor+`"}`); kind != api.NotFound {
+		if _, kind := d.ask(api.Write, "role/b/secret-id-accessor/"+op, `{"secret_id_accessor":"`+accessor+`"}`); kind != api.NotFound {
 			t.Errorf("%s by another role: %v", op, kind)
 		}
-		if _, out, _ := d.ask("POST", "role/b/secret-id/"+op, `{"secret_id":"`+sid+`"}`); out != nil {
+		if out, _ := d.ask(api.Write, "role/b/secret-id/"+op, `{"secret_id":"`+sid+`"}`); out != nil {
 			t.Errorf("%s by another role: %v", op, out)
 		}
 	}
-	if _, kind := d.login(idA, sid); kind != success {
+	if _, kind := d.login(idA, sid); kind != authtest.Success {
 		t.Error("the secret id is gone")
 	}
-	if out := d.must("POST", "role/a/secret-id-accessor/lookup", `{"secret_id_accessor":"`+accessor+`"}`); out["secret_id_accessor"] != accessor {
+	if out := d.must(api.Write, "role/a/secret-id-accessor/lookup", `{"secret_id_accessor":"`+accessor+`"}`); out["secret_id_accessor"] != accessor {
 		t.Errorf("%v", out)
 	}
-	d.must("DELETE", "role/a/secret-id-accessor/destroy", `{"secret_id_accessor":"`+accessor+`"}`)
+	d.must(api.Delete, "role/a/secret-id-accessor/destroy", `{"secret_id_accessor":"`+accessor+`"}`)
 	if _, kind := d.login(idA, sid); kind != api.Invalid || d.rows("accessor/") != 0 || d.rows("secret/") != 0 {
 		t.Errorf("after its end: %v, %d rows", kind, d.rows(""))
 	}
@@ -90,7 +87,7 @@ func TestNameTakenAgain(t *testing.T) {
 	id := d.role("ci", `{"role_id":"fixed"}`)
 	sid, accessor := d.secret("ci", `{"ttl":"1h"}`)
 	a, _ := d.login(id, sid)
-	d.must("DELETE", "role/ci", "")
+	d.must(api.Delete, "role/ci", "")
 	if d.rows("secret/")+d.rows("accessor/")+d.rows("gone/")+d.rows("id/") != 0 {
 		t.Errorf("the removed role has left rows")
 	}
@@ -98,10 +95,10 @@ func TestNameTakenAgain(t *testing.T) {
 	if _, kind := d.login(id, sid); kind != api.Invalid {
 		t.Errorf("the old secret id: %v", kind)
 	}
-	if _, _, kind := d.ask("POST", "role/ci/secret-id-accessor/lookup", `{"secret_id_accessor":"`+accessor+`"}`); kind != api.NotFound {
+	if _, kind := d.ask(api.Write, "role/ci/secret-id-accessor/lookup", `{"secret_id_accessor":"`+accessor+`"}`); kind != api.NotFound {
 		t.Errorf("the old accessor: %v", kind)
 	}
-	if _, err := d.engine.Renew(d.call(), &api.Session{Private: a.Private}); api.KindOf(err) != api.Invalid {
+	if _, err := d.Engine.Renew(d.Call(), &api.Session{Private: a.Private}); api.KindOf(err) != api.Invalid {
 		t.Errorf("a token of the old role renews: %v", err)
 	}
 }
@@ -111,8 +108,8 @@ func TestRenew(t *testing.T) {
 	id := d.role("ci", `{"token_policies":"dev"}`)
 	sid, _ := d.secret("ci", `{}`)
 	a, _ := d.login(id, sid)
-	d.must("POST", "role/ci", `{"token_policies":"other","token_ttl":"7m"}`)
-	got, err := d.engine.Renew(d.call(), &api.Session{Private: a.Private})
+	d.must(api.Write, "role/ci", `{"token_policies":"other","token_ttl":"7m"}`)
+	got, err := d.Engine.Renew(d.Call(), &api.Session{Private: a.Private})
 	if err != nil || got.TTL != 7*time.Minute || got.TokenPolicies[0] != "other" { // the token store refuses for other policies
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -129,7 +126,7 @@ func TestUsesAreExact(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 64 {
 			wg.Go(func() {
-				resp, err := engine{}.login(d.call(), &Login{RoleID: id, SecretID: api.NewSecret(sid)})
+				resp, err := engine{}.login(d.Call(), &Login{RoleID: id, SecretID: api.NewSecret(sid)})
 				switch {
 				case err == nil && resp != nil:
 					in.Add(1)
@@ -156,24 +153,24 @@ func TestExpiry(t *testing.T) {
 		d.secret("ci", `{"ttl":"20m"}`)
 	}
 	long, _ := d.secret("ci", `{}`)
-	if len(d.asked) != 72 || !d.asked[0].After(d.now.Add(30*time.Minute)) {
+	if len(d.asked) != 72 || !d.asked[0].After(d.With.Now.Add(30*time.Minute)) {
 		t.Errorf("upkeep was asked for %d times, first at %v", len(d.asked), d.asked[0])
 	}
-	d.now = d.now.Add(30*time.Minute - 1)
-	if _, kind := d.login(id, sid); kind != success {
+	d.With.Now = d.With.Now.Add(30*time.Minute - 1)
+	if _, kind := d.login(id, sid); kind != authtest.Success {
 		t.Errorf("before its end: %v", kind)
 	}
-	d.now = d.now.Add(1)
+	d.With.Now = d.With.Now.Add(1)
 	if _, kind := d.login(id, sid); kind != api.Invalid {
 		t.Errorf("at its end: %v", kind)
 	}
-	if err := d.engine.Upkeep(t.Context(), d.store, d.now.Add(time.Second+time.Nanosecond)); err != nil {
+	if err := d.Engine.Upkeep(t.Context(), d.With.Store, d.With.Now.Add(time.Second+time.Nanosecond)); err != nil {
 		t.Fatal(err)
 	}
 	if d.rows("due/") > 2 || d.rows("secret/") > 2 || d.rows("secret/") != d.rows("accessor/") {
 		t.Errorf("left: %d due, %d secret ids, %d accessors", d.rows("due/"), d.rows("secret/"), d.rows("accessor/"))
 	}
-	if _, kind := d.login(id, long); kind != success {
+	if _, kind := d.login(id, long); kind != authtest.Success {
 		t.Errorf("another one: %v", kind)
 	}
 }
@@ -182,20 +179,20 @@ func TestLimitsOfSecretIDs(t *testing.T) {
 	d := open(t)
 	d.role("ci", `{"secret_id_num_uses":3,"secret_id_ttl":"1h","secret_id_bound_cidrs":["10.0.0.0/8"],"token_bound_cidrs":["10.1.0.0/16"]}`)
 	for body, want := range map[string]api.Kind{
-		`{}`: success, `{"num_uses":3,"ttl":"1h"}`: success, `{"num_uses":4}`: api.Invalid, `{"num_uses":0}`: api.Invalid, `{"ttl":"0"}`: api.Invalid, `{"ttl":"61m"}`: api.Invalid, `{"ttl":-1}`: api.Invalid,
-		`{"cidr_list":"10.2.0.0/16"}`: success, `{"cidr_list":"11.0.0.0/8"}`: api.Invalid, `{"cidr_list":"0.0.0.0/0"}`: api.Invalid, `{"token_bound_cidrs":["10.1.2.3"]}`: success, `{"token_bound_cidrs":["10.0.0.0/8"]}`: api.Invalid,
-		`{"metadata":"{\"a\":\"b\"}"}`: success, `{"metadata":"[]"}`: api.Invalid, `{"metadata":"{\"a\":1}"}`: api.Invalid,
+		`{}`: authtest.Success, `{"num_uses":3,"ttl":"1h"}`: authtest.Success, `{"num_uses":4}`: api.Invalid, `{"num_uses":0}`: api.Invalid, `{"ttl":"0"}`: api.Invalid, `{"ttl":"61m"}`: api.Invalid, `{"ttl":-1}`: api.Invalid,
+		`{"cidr_list":"10.2.0.0/16"}`: authtest.Success, `{"cidr_list":"11.0.0.0/8"}`: api.Invalid, `{"cidr_list":"0.0.0.0/0"}`: api.Invalid, `{"token_bound_cidrs":["10.1.2.3"]}`: authtest.Success, `{"token_bound_cidrs":["10.0.0.0/8"]}`: api.Invalid,
+		`{"metadata":"{\"a\":\"b\"}"}`: authtest.Success, `{"metadata":"[]"}`: api.Invalid, `{"metadata":"{\"a\":1}"}`: api.Invalid,
 	} {
-		if _, _, kind := d.ask("POST", "role/ci/secret-id", body); kind != want {
+		if _, kind := d.ask(api.Write, "role/ci/secret-id", body); kind != want {
 			t.Errorf("%s: %v, want %v", body, kind, want)
 		}
 	}
-	for body, want := range map[string]api.Kind{`{}`: api.Invalid, `{"secret_id":"mine"}`: success, `{"secret_id":"mine","num_uses":1}`: api.Invalid} {
+	for body, want := range map[string]api.Kind{`{}`: api.Invalid, `{"secret_id":"mine"}`: authtest.Success, `{"secret_id":"mine","num_uses":1}`: api.Invalid} {
 		if body == `{"secret_id":"mine","num_uses":1}` {
-			d.must("POST", "role/ci/custom-secret-id", `{"secret_id":"twice"}`)
+			d.must(api.Write, "role/ci/custom-secret-id", `{"secret_id":"twice"}`)
 			body = `{"secret_id":"twice"}`
 		}
-		if _, _, kind := d.ask("POST", "role/ci/custom-secret-id", body); kind != want {
+		if _, kind := d.ask(api.Write, "role/ci/custom-secret-id", body); kind != want {
 			t.Errorf("custom %s: %v, want %v", body, kind, want)
 		}
 	}
@@ -207,19 +204,19 @@ func TestAddresses(t *testing.T) {
 	d := open(t)
 	id := d.role("ci", `{"secret_id_bound_cidrs":["10.0.0.0/8"],"token_bound_cidrs":["10.0.0.0/8"]}`)
 	sid, _ := d.secret("ci", `{"cidr_list":"10.1.0.0/16","token_bound_cidrs":["10.1.2.0/24"]}`)
-	for from, want := range map[string]api.Kind{"10.1.0.1": success, "10.2.0.1": api.Denied, "11.0.0.1": api.Denied, "::ffff:10.1.0.1": success} {
-		d.from = from
+	for from, want := range map[string]api.Kind{"10.1.0.1": authtest.Success, "10.2.0.1": api.Denied, "11.0.0.1": api.Denied, "::ffff:10.1.0.1": authtest.Success} {
+		d.from(from)
 		a, kind := d.login(id, sid)
 		if kind != want || a != nil && !slices.Equal(a.BoundCIDRs, []string{"10.1.2.0/24"}) {
 			t.Errorf("from %s: %v %+v", from, kind, a)
 		}
 	}
-	d.from = "10.1.0.1"
-	d.must("POST", "role/ci/token-bound-cidrs", `{"token_bound_cidrs":["10.1.0.0/20"]}`)
-	if a, kind := d.login(id, sid); kind != success || a.BoundCIDRs[0] != "10.1.2.0/24" {
+	d.from("10.1.0.1")
+	d.must(api.Write, "role/ci/token-bound-cidrs", `{"token_bound_cidrs":["10.1.0.0/20"]}`)
+	if a, kind := d.login(id, sid); kind != authtest.Success || a.BoundCIDRs[0] != "10.1.2.0/24" {
 		t.Errorf("a role that still has them: %v %+v", kind, a)
 	}
-	d.must("POST", "role/ci/token-bound-cidrs", `{"token_bound_cidrs":["10.1.0.1/32"]}`)
+	d.must(api.Write, "role/ci/token-bound-cidrs", `{"token_bound_cidrs":["10.1.0.1/32"]}`)
 	if _, kind := d.login(id, sid); kind != api.Denied {
 		t.Errorf("a role that has them no more: %v", kind)
 	}
@@ -228,40 +225,40 @@ func TestAddresses(t *testing.T) {
 func TestRoles(t *testing.T) {
 	d := open(t)
 	for body, want := range map[string]api.Kind{
-		`{}`: success, `{"bind_secret_id":false}`: api.Invalid, `{"bind_secret_id":false,"token_bound_cidrs":"10.0.0.0/8"}`: success, `{"token_policies":"RooT"}`: api.Invalid,
+		`{}`: authtest.Success, `{"bind_secret_id":false}`: api.Invalid, `{"bind_secret_id":false,"token_bound_cidrs":"10.0.0.0/8"}`: authtest.Success, `{"token_policies":"RooT"}`: api.Invalid,
 		`{"policies":["root"]}`: api.Invalid, `{"secret_id_num_uses":-1}`: api.Invalid, `{"secret_id_bound_cidrs":"x"}`: api.Invalid, `{"token_type":"batch","token_num_uses":1}`: api.Invalid,
 		`{"role_id":"` + string(bytes.Repeat([]byte("x"), 257)) + `"}`: api.Invalid,
 	} {
-		if _, _, kind := d.ask("POST", "role/r", body); kind != want {
+		if _, kind := d.ask(api.Write, "role/r", body); kind != want {
 			t.Errorf("%s: %v, want %v", body, kind, want)
 		}
-		d.must("DELETE", "role/r", "")
+		d.must(api.Delete, "role/r", "")
 	}
 	d.role("a", `{"role_id":"one"}`)
 	d.role("b", `{}`)
-	if _, _, kind := d.ask("POST", "role/b/role-id", `{"role_id":"one"}`); kind != api.Invalid {
+	if _, kind := d.ask(api.Write, "role/b/role-id", `{"role_id":"one"}`); kind != api.Invalid {
 		t.Errorf("another role's id: %v", kind)
 	}
-	d.must("POST", "role/a/role-id", `{"role_id":"two"}`)
-	d.must("POST", "role/b/role-id", `{"role_id":"one"}`)
+	d.must(api.Write, "role/a/role-id", `{"role_id":"two"}`)
+	d.must(api.Write, "role/b/role-id", `{"role_id":"one"}`)
 	sid, _ := d.secret("a", `{}`)
 	if _, kind := d.login("one", sid); kind != api.Invalid {
 		t.Errorf("by the id that is another's now: %v", kind)
 	}
-	if _, kind := d.login("two", sid); kind != success {
+	if _, kind := d.login("two", sid); kind != authtest.Success {
 		t.Errorf("by the new id: %v", kind)
 	}
-	if _, _, kind := d.ask("POST", "role/a", `{"local_secret_ids":true}`); kind != api.Invalid {
+	if _, kind := d.ask(api.Write, "role/a", `{"local_secret_ids":true}`); kind != api.Invalid {
 		t.Errorf("local_secret_ids of a role that is there: %v", kind)
 	}
-	if _, out, _ := d.ask("LIST", "role", `{"limit":1}`); fmt.Sprint(out["keys"]) != "[a]" {
+	if out, _ := d.ask(api.List, "role", `{"limit":1}`); fmt.Sprint(out["keys"]) != "[a]" {
 		t.Errorf("listed: %v", out)
 	}
 	id := d.role("open", `{"bind_secret_id":false,"secret_id_bound_cidrs":"10.0.0.0/8"}`)
-	if _, kind := d.login(id, ""); kind != success {
+	if _, kind := d.login(id, ""); kind != authtest.Success {
 		t.Errorf("without a secret id: %v", kind)
 	}
-	d.from = "11.0.0.1"
+	d.from("11.0.0.1")
 	if _, kind := d.login(id, ""); kind != api.Denied {
 		t.Errorf("without a secret id, from elsewhere: %v", kind)
 	}
@@ -284,28 +281,28 @@ func TestFields(t *testing.T) {
 		{"period", "token_period", `{"period":"7m"}`, "420", "0"},
 	} {
 		at := "role/r/" + f.path
-		d.must("POST", at, f.body)
-		if got := fmt.Sprint(d.must("GET", at, "")[f.field]); got != f.want {
+		d.must(api.Write, at, f.body)
+		if got := fmt.Sprint(d.must(api.Read, at, "")[f.field]); got != f.want {
 			t.Errorf("%s after %s: %s", f.path, f.body, got)
 		}
-		d.must("DELETE", at, "")
-		if got := fmt.Sprint(d.must("GET", at, "")[f.field]); got != f.back {
+		d.must(api.Delete, at, "")
+		if got := fmt.Sprint(d.must(api.Read, at, "")[f.field]); got != f.back {
 			t.Errorf("%s after DELETE: %s", f.path, got)
 		}
-		if _, _, kind := d.ask("POST", at, `{}`); kind != api.Invalid {
+		if _, kind := d.ask(api.Write, at, `{}`); kind != api.Invalid {
 			t.Errorf("%s without a value: %v", f.path, kind)
 		}
-		if _, _, kind := d.ask("POST", "role/none/"+f.path, f.body); kind != api.NotFound {
+		if _, kind := d.ask(api.Write, "role/none/"+f.path, f.body); kind != api.NotFound {
 			t.Errorf("%s of no role: %v", f.path, kind)
 		}
 	}
-	if _, _, kind := d.ask("POST", "role/r/bind-secret-id", `{"bind_secret_id":false}`); kind != api.Invalid {
+	if _, kind := d.ask(api.Write, "role/r/bind-secret-id", `{"bind_secret_id":false}`); kind != api.Invalid {
 		t.Errorf("a role without any bound: %v", kind)
 	}
-	d.must("POST", "role/r/token-bound-cidrs", `{"token_bound_cidrs":"10.0.0.0/8"}`)
-	d.must("POST", "role/r/bind-secret-id", `{"bind_secret_id":false}`)
-	d.must("DELETE", "role/r/bind-secret-id", "")
-	if got := d.must("GET", "role/r/bind-secret-id", ""); got["bind_secret_id"] != true {
+	d.must(api.Write, "role/r/token-bound-cidrs", `{"token_bound_cidrs":"10.0.0.0/8"}`)
+	d.must(api.Write, "role/r/bind-secret-id", `{"bind_secret_id":false}`)
+	d.must(api.Delete, "role/r/bind-secret-id", "")
+	if got := d.must(api.Read, "role/r/bind-secret-id", ""); got["bind_secret_id"] != true {
 		t.Errorf("bind_secret_id after DELETE: %v", got)
 	}
 }
@@ -315,8 +312,8 @@ func TestNothingInTheClear(t *testing.T) {
 	d := open(t)
 	d.role("ci", `{}`)
 	sid, accessor := d.secret("ci", `{"ttl":"1h","num_uses":2}`)
-	d.must("POST", "role/ci/custom-secret-id", `{"secret_id":"my very own"}`)
-	es, err := d.store.List(t.Context(), store.Range{})
+	d.must(api.Write, "role/ci/custom-secret-id", `{"secret_id":"my very own"}`)
+	es, err := d.With.Store.List(t.Context(), store.Range{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,11 +339,7 @@ func TestListSecrets(t *testing.T) {
 	}
 	var got []string
 	for after := ""; ; {
-		resp, _, kind := d.ask("LIST", "role/ci/secret-id", `{"limit":10,"after":"`+after+`"}`)
-		if kind != success {
-			t.Fatal(kind)
-		}
-		keys := resp.(*api.Keys).Keys
+		keys := d.Must(api.List, "role/ci/secret-id", `{"limit":10,"after":"`+after+`"}`).(*api.Keys).Keys
 		got = append(got, keys...)
 		if len(keys) < 10 {
 			break

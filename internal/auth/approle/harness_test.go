@@ -8,21 +8,14 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
 )
 
-const success api.Kind = 99
-
-// desk is a mount to send requests to, as the gate does.
+// desk is a mounted method, whose upkeep is written down.
 type desk struct {
-	testing.TB
-	engine api.Engine
-	router *api.Router
-	store  store.Store
-	now    time.Time
-	from   string
-	asked  []time.Time // when upkeep was asked for
+	*authtest.Mount
+	asked []time.Time // when upkeep was asked for
 }
 
 // Schedule implements api.Scheduler.
@@ -33,67 +26,35 @@ func (d *desk) Schedule(_ context.Context, _, _ string, at time.Time) error {
 
 func open(t testing.TB) *desk {
 	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &desk{TB: t, engine: e, router: r, store: s, now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), from: "10.0.0.1"}
+	d := &desk{Mount: authtest.Open(t, Engine)}
+	d.With.Upkeep = d
+	d.from("10.0.0.1")
+	return d
 }
 
-func (d *desk) call() *api.Call {
-	return &api.Call{Context: context.Background(), Store: d.store, Now: d.now, Upkeep: d, Remote: netip.MustParseAddr(d.from),
-		Mount: api.Mount{ID: "m", Path: "auth/approle/", MaxTTL: 768 * time.Hour, DefaultTTL: 768 * time.Hour}}
-}
+// from sets the address of the client.
+func (d *desk) from(address string) { d.With.Remote = netip.MustParseAddr(address) }
 
-var ops = map[string]api.Op{"GET": api.Read, "POST": api.Write, "DELETE": api.Delete, "LIST": api.List}
-
-// ask sends a request, and gives the answer as it is, and as JSON, and what kind of
-// failure it came to.
-func (d *desk) ask(op, path, body string) (any, map[string]any, api.Kind) {
+// ask sends a request, and gives the answer as JSON, and what kind of failure it came to.
+func (d *desk) ask(op api.Op, path, body string) (map[string]any, api.Kind) {
 	d.Helper()
-	m, err := d.router.Match(ops[op], path)
-	if err != nil {
-		return nil, nil, api.KindOf(err)
-	}
-	b, err := api.ParseBody([]byte(body))
-	if err != nil {
-		d.Fatal(err)
-	}
-	req, _, err := m.Endpoint.Decode(&m, b)
-	if err != nil {
-		return nil, nil, api.KindOf(err)
-	}
-	resp, err := m.Endpoint.Invoke(d.call(), req)
-	if err != nil {
-		return nil, nil, api.KindOf(err)
-	}
-	text, err := json.Marshal(resp)
-	if err != nil {
-		d.Fatal(err)
+	text, kind := d.Text(op, path, body)
+	if kind != authtest.Success {
+		return nil, kind
 	}
 	var out map[string]any
-	if err := json.Unmarshal(text, &out); err != nil {
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
 		d.Fatal(err)
 	}
-	return resp, out, success
+	return out, kind
 }
 
 // must sends a request that is to succeed.
-func (d *desk) must(op, path, body string) map[string]any {
+func (d *desk) must(op api.Op, path, body string) map[string]any {
 	d.Helper()
-	_, out, kind := d.ask(op, path, body)
-	if kind != success {
-		d.Fatalf("%s %s %s: %v", op, path, body, kind)
+	out, kind := d.ask(op, path, body)
+	if kind != authtest.Success {
+		d.Fatalf("%v %s %s: %v", op, path, body, kind)
 	}
 	return out
 }
@@ -101,14 +62,14 @@ func (d *desk) must(op, path, body string) map[string]any {
 // role makes a role and answers its id.
 func (d *desk) role(name, body string) (roleID string) {
 	d.Helper()
-	d.must("POST", "role/"+name, body)
-	return d.must("GET", "role/"+name+"/role-id", "")["role_id"].(string)
+	d.must(api.Write, "role/"+name, body)
+	return d.must(api.Read, "role/"+name+"/role-id", "")["role_id"].(string)
 }
 
 // secret makes a secret id of a role.
 func (d *desk) secret(name, body string) (secretID, accessor string) {
 	d.Helper()
-	out := d.must("POST", "role/"+name+"/secret-id", body)
+	out := d.must(api.Write, "role/"+name+"/secret-id", body)
 	return out["secret_id"].(string), out["secret_id_accessor"].(string)
 }
 
@@ -119,15 +80,17 @@ func (d *desk) login(roleID, secretID string) (*api.Auth, api.Kind) {
 	if err != nil {
 		d.Fatal(err)
 	}
-	resp, _, kind := d.ask("POST", "login", string(b))
-	a, _ := resp.(*api.Auth)
-	return a, kind
+	a, err := d.Login("login", string(b))
+	if err != nil {
+		return nil, api.KindOf(err)
+	}
+	return a, authtest.Success
 }
 
 // rows are the keys of the mount's store.
 func (d *desk) rows(prefix string) int {
 	d.Helper()
-	es, err := d.store.List(d.Context(), store.Prefix(prefix))
+	es, err := d.With.Store.List(d.Context(), store.Prefix(prefix))
 	if err != nil {
 		d.Fatal(err)
 	}

@@ -15,8 +15,8 @@ const webRole = "arn:aws:iam::123456789012:role/Web"
 func furnished(t *testing.T) (*mounted, *sts) {
 	t.Helper()
 	m, s := open(t), startSTS(t)
-	m.must(api.Write, "config/client", fields{"sts_endpoint": s.url, "iam_server_id_header_value": "vault.example"})
-	m.must(api.Write, "role/web", fields{"bound_iam_principal_arn": webRole, "token_policies": "dev", "token_ttl": "1h"})
+	m.Must(api.Write, "config/client", fields{"sts_endpoint": s.url, "iam_server_id_header_value": "vault.example"})
+	m.Must(api.Write, "role/web", fields{"bound_iam_principal_arn": webRole, "token_policies": "dev", "token_ttl": "1h"})
 	return m, s
 }
 
@@ -26,7 +26,7 @@ func TestLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := m.must(api.Read, "role/web", nil).(*Role).ID
+	id := m.Must(api.Read, "role/web", nil).(*Role).ID
 	want := map[string]string{"auth_type": "iam", "account_id": "123456789012", "canonical_arn": webRole, "client_arn": "arn:aws:sts::123456789012:assumed-role/Web/i-1", "client_user_id": "AROAEXAMPLE", "role_id": id}
 	for k, v := range want {
 		if a.Metadata[k] != v || v == "" {
@@ -37,7 +37,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
 	for alias, want := range map[string]string{byUniqueID: "AROAEXAMPLE", byCanonical: webRole, byFull: "arn:aws:sts::123456789012:assumed-role/Web/i-1", byRole: id} {
-		m.must(api.Write, "config/identity", fields{"iam_alias": alias})
+		m.Must(api.Write, "config/identity", fields{"iam_alias": alias})
 		if a, err := m.login(s.sign(nil, nil)); err != nil || a.Alias.Name != want {
 			t.Errorf("%s: %+v, %v", alias, a, err)
 		}
@@ -131,7 +131,7 @@ func TestSignature(t *testing.T) {
 			t.Errorf("status %d: %v", status, err)
 		}
 	}
-	m.must(api.Write, "config/client", fields{"sts_endpoint": "http://127.0.0.1:1"})
+	m.Must(api.Write, "config/client", fields{"sts_endpoint": "http://127.0.0.1:1"})
 	if _, err := m.login(s.sign(nil, nil)); api.KindOf(err) != api.Unavailable {
 		t.Errorf("nobody there: %v", err)
 	}
@@ -149,15 +149,15 @@ func TestServerID(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	m.must(api.Write, "config/client", fields{"iam_server_id_header_value": ""})
+	m.Must(api.Write, "config/client", fields{"iam_server_id_header_value": ""})
 	if _, err := m.login(s.sign(func(f *form) { delete(f.header, serverIDHeader); f.signed = []string{"host", "x-amz-date"} }, nil)); err != nil {
 		t.Errorf("none, where none is asked for: %v", err)
 	}
-	m.must(api.Write, "config/client", fields{"sts_region": "eu-west-1"})
+	m.Must(api.Write, "config/client", fields{"sts_region": "eu-west-1"})
 	if _, err := m.login(s.sign(nil, nil)); api.KindOf(err) != api.Invalid {
 		t.Errorf("for another region: %v", err)
 	}
-	m.must(api.Write, "config/client", fields{"allowed_sts_header_values": "x-custom"})
+	m.Must(api.Write, "config/client", fields{"allowed_sts_header_values": "x-custom"})
 	if _, err := m.login(s.sign(func(f *form) { f.region = "eu-west-1"; f.header["X-Custom"] = []string{"y"} }, nil)); err != nil {
 		t.Errorf("with a header that the operator allows: %v", err)
 	}
@@ -225,7 +225,8 @@ func TestPrincipals(t *testing.T) {
 			t.Errorf("%s lets %s in: %v, %v", c.bound, c.arn, got, err)
 		}
 	}
-	for _, bad := range []string{"", "*", "arn:aws:iam::*", "arn:aws:iam::*:role/Web", "arn:aws:iam::123456789012:*", account + "group/x", account + "role/", account + "role/a*b", account + "role/a/*", account + "role/a**", "arn:aws:iam::12345678901:role/a"} {
+	for _, bad := range []string{"", "*", "arn:aws:iam::*", "arn:aws:iam::*:role/Web", "arn:aws:iam::123456789012:*", account + "group/x", account + "role/", account + "role/a*b", account + "role/a/*", account + "role/a**", "arn:aws:iam::12345678901:role/a",
+		account + "user/" + strings.Repeat("x", maxARN) + "*"} {
 		if list, err := principals([]string{bad}); err == nil {
 			t.Errorf("%s is taken as %v", bad, list)
 		}
@@ -258,14 +259,14 @@ func TestRenew(t *testing.T) {
 	}
 	renew := func(what string, allowed bool) {
 		t.Helper()
-		if again, err := m.renew(m.call(""), &api.Session{Private: a.Private}); (err == nil) != allowed || allowed && again.TTL != time.Hour {
+		if again, err := m.Renew(a); (err == nil) != allowed || allowed && again.TTL != time.Hour {
 			t.Errorf("%s: %v, %v", what, again, err)
 		}
 	}
 	renew("as it was", true)
-	m.must(api.Write, "role/web", fields{"bound_iam_principal_arn": webRole + "2"})
+	m.Must(api.Write, "role/web", fields{"bound_iam_principal_arn": webRole + "2"})
 	renew("where it is no longer bound", false)
-	m.must(api.Delete, "role/web", nil)
+	m.Must(api.Delete, "role/web", nil)
 	renew("where the role is gone", false)
 }
 
@@ -273,35 +274,35 @@ func TestWhatIsKept(t *testing.T) {
 	m, s := furnished(t)
 	for name, f := range map[string]fields{"plain": {"sts_endpoint": "http://sts.example.com"}, "path": {"sts_endpoint": "https://a/b"}, "user": {"sts_endpoint": "https://a:b@c"}, "region": {"sts_region": "x"},
 		"id": {"iam_server_id_header_value": "a\nb"}, "header": {"allowed_sts_header_values": "accept"}, "name": {"allowed_sts_header_values": "a b"}} {
-		if _, err := m.do(api.Write, "config/client", f); api.KindOf(err) != api.Invalid {
+		if _, err := m.Do(api.Write, "config/client", f); api.KindOf(err) != api.Invalid {
 			t.Errorf("config, %s: %v", name, err)
 		}
 	}
 	for name, f := range map[string]fields{"nobody": {}, "ec2": {"bound_iam_principal_arn": webRole, "auth_type": "ec2"}, "unique": {"bound_iam_principal_arn": webRole, "resolve_aws_unique_ids": true},
 		"inferred": {"bound_iam_principal_arn": webRole, "inferred_entity_type": "ec2_instance"}, "root": {"bound_iam_principal_arn": webRole, "policies": "root"}} {
-		if _, err := m.do(api.Write, "role/x", f); api.KindOf(err) != api.Invalid {
+		if _, err := m.Do(api.Write, "role/x", f); api.KindOf(err) != api.Invalid {
 			t.Errorf("role, %s: %v", name, err)
 		}
 	}
-	if c := m.must(api.Read, "config/client", nil).(*Config); c.Endpoint != s.url || c.ServerID != "vault.example" {
+	if c := m.Must(api.Read, "config/client", nil).(*Config); c.Endpoint != s.url || c.ServerID != "vault.example" {
 		t.Errorf("is read as %+v", c)
 	}
-	m.must(api.Delete, "config/client", nil)
-	if c := m.must(api.Read, "config/client", nil).(*Config); c.Endpoint != "" {
+	m.Must(api.Delete, "config/client", nil)
+	if c := m.Must(api.Read, "config/client", nil).(*Config); c.Endpoint != "" {
 		t.Errorf("is read as %+v", c)
 	}
-	if _, err := m.do(api.Write, "config/identity", fields{"iam_alias": "x"}); api.KindOf(err) != api.Invalid {
+	if _, err := m.Do(api.Write, "config/identity", fields{"iam_alias": "x"}); api.KindOf(err) != api.Invalid {
 		t.Errorf("an alias by x: %v", err)
 	}
-	r := m.must(api.Read, "role/WEB", nil).(*Role)
-	m.must(api.Write, "role/web", fields{"ttl": 60, "auth_type": "iam", "resolve_aws_unique_ids": false})
-	if again := m.must(api.Read, "role/web", nil).(*Role); again.ID != r.ID || again.TokenTTL.Seconds() != 60 || again.Principals[0] != webRole {
+	r := m.Must(api.Read, "role/WEB", nil).(*Role)
+	m.Must(api.Write, "role/web", fields{"ttl": 60, "auth_type": "iam", "resolve_aws_unique_ids": false})
+	if again := m.Must(api.Read, "role/web", nil).(*Role); again.ID != r.ID || again.TokenTTL.Seconds() != 60 || again.Principals[0] != webRole {
 		t.Errorf("is read as %+v, was %+v", again, r)
 	}
-	if k := m.must(api.List, "roles", nil).(*api.Keys); len(k.Keys) != 1 {
+	if k := m.Must(api.List, "roles", nil).(*api.Keys); len(k.Keys) != 1 {
 		t.Errorf("listed: %v", k.Keys)
 	}
-	if _, err := m.do(api.Read, "role/none", nil); api.KindOf(err) != api.NotFound {
+	if _, err := m.Do(api.Read, "role/none", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("one that is not there: %v", err)
 	}
 }

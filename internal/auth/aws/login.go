@@ -30,18 +30,6 @@ type private struct {
 	Who  caller `json:"who"`
 }
 
-// denied is the one answer to who is not let in. The cause is for the log; what is not the
-// client's fault is told as it is.
-func denied(cause error) error {
-	var told *api.Error
-	if errors.As(cause, &told) {
-		return cause
-	}
-	d := api.ErrDenied()
-	d.Err = cause
-	return d
-}
-
 var errBound = errors.New("there is no such role, or it does not let in who has signed")
 
 // login makes a token for a user or role of AWS.
@@ -59,7 +47,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	}
 	who, err := question.ask(c, question.endpoint(conf))
 	if err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	name := string(q.Role)
 	if name == "" {
@@ -70,7 +58,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	return r.admit(c, name, who)
 }
@@ -105,7 +93,7 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(&p.Who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil
 }

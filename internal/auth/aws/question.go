@@ -143,8 +143,11 @@ func headerValue(raw json.RawMessage) (string, bool) {
 var (
 	regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
 	// authForm is the header Authorization of Signature Version 4, for STS.
-	authForm = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=[A-Za-z0-9]{4,128}/[0-9]{8}/([a-z0-9-]{1,64})/sts/aws4_request, ?SignedHeaders=([a-z0-9;-]{1,1000}), ?Signature=[0-9a-f]{64}$`)
+	authForm = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=[A-Za-z0-9]{4,128}/[0-9]{8}/([a-z0-9-]{1,64})/sts/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=[0-9a-f]{64}$`)
 )
+
+// maxSigned bounds the list of signed headers, in bytes.
+const maxSigned = 1000
 
 // check demands that a question has what it must have, and nothing that it may not.
 func (q *question) check(conf *Config) error {
@@ -155,7 +158,7 @@ func (q *question) check(conf *Config) error {
 		}
 	}
 	m := authForm.FindStringSubmatch(q.header.Get("Authorization"))
-	if m == nil || !regionForm.MatchString(m[1]) {
+	if m == nil || len(m[2]) > maxSigned || !regionForm.MatchString(m[1]) {
 		return invalid(field, "Authorization is not a signature, of version 4, of a question to STS")
 	}
 	q.auth = authorization{region: m[1], signed: strings.Split(m[2], ";")}

@@ -121,7 +121,7 @@ func (q *PutRole) unsupported() error {
 
 // principalForm is an ARN of a user or role, whole or up to a * at its end. The account is
 // always in it: the same name in another account is somebody else's.
-var principalForm = regexp.MustCompile(`^(arn:aws[a-z-]{0,12}:iam::[0-9]{12}:)(user|role)/([\x21-\x7e]{0,574})$`)
+var principalForm = regexp.MustCompile(`^(arn:aws[a-z-]{0,12}:iam::[0-9]{12}:)(user|role)/([\x21-\x7e]*)$`)
 
 var errPrincipals = errors.New("each must be the ARN of an IAM user or role; a pattern has one *, at its end, and for roles no path")
 
@@ -134,7 +134,7 @@ func principals(list []string) ([]string, error) {
 	out := make([]string, len(list))
 	for i, text := range list {
 		m := principalForm.FindStringSubmatch(text)
-		if m == nil {
+		if m == nil || len(text) > maxARN {
 			return nil, errPrincipals
 		}
 		name, isPattern := strings.CutSuffix(m[3], "*")

@@ -15,8 +15,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 func sum(text string) string {
@@ -114,7 +113,7 @@ func (s *sts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-type fields = map[string]any
+type fields = authtest.Fields
 
 // form is a question as a client signs it, which a test may change before and after.
 type form struct {
@@ -145,79 +144,11 @@ func (s *sts) sign(change func(*form), after func(fields)) fields {
 }
 
 // mounted is a mount of the method.
-type mounted struct {
-	testing.TB
-	router *api.Router
-	store  store.Store
-	renew  api.Renewer
-}
+type mounted struct{ *authtest.Mount }
 
-func open(t testing.TB) *mounted {
-	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &mounted{t, r, s, e.Renew}
-}
-
-func (m *mounted) call(path string) *api.Call {
-	return &api.Call{Context: m.Context(), Path: path, Store: m.store, Mount: api.Mount{Path: "auth/aws/"}}
-}
-
-// do sends a request; its fields are JSON.
-func (m *mounted) do(op api.Op, path string, f fields) (any, error) {
-	m.Helper()
-	match, err := m.router.Match(op, path)
-	if err != nil {
-		return nil, err
-	}
-	if f == nil {
-		f = fields{}
-	}
-	text, err := json.Marshal(f)
-	if err != nil {
-		m.Fatal(err)
-	}
-	b, err := api.ParseBody(text)
-	if err != nil {
-		m.Fatal(err)
-	}
-	req, unknown, err := match.Endpoint.Decode(&match, b)
-	if err != nil {
-		return nil, err
-	}
-	if len(unknown) > 0 {
-		m.Errorf("%s: does not know %v", path, unknown)
-	}
-	return match.Endpoint.Invoke(m.call(match.Path), req)
-}
-
-// must sends a request that is to be answered.
-func (m *mounted) must(op api.Op, path string, f fields) any {
-	m.Helper()
-	a, err := m.do(op, path, f)
-	if err != nil {
-		m.Fatalf("%s: %v", path, err)
-	}
-	return a
-}
+func open(t testing.TB) *mounted { return &mounted{authtest.Open(t, Engine)} }
 
 func (m *mounted) login(f fields) (*api.Auth, error) {
 	m.Helper()
-	a, err := m.do(api.Write, "login", f)
-	if err != nil {
-		return nil, err
-	}
-	return a.(*api.Auth), nil
+	return m.Login("login", f)
 }

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/internal/jws"
 )
 
 func TestIdentityLogsIn(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": strings.ToUpper(principal), "token_policies": "dev", "token_ttl": "1h"})
 	for range 5 {
-		a, err := m.login("web", sign(t, pair()[0], e.claims(nil)))
+		a, err := m.login("web", sign(t, 0, e.claims(nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +25,7 @@ func TestIdentityLogsIn(t *testing.T) {
 	if len(e.asked) != 2 {
 		t.Errorf("asked for %v", e.asked)
 	}
-	if a, err := m.login("web", sign(t, pair()[0], e.claims(fields{"oid": strings.ToUpper(principal), "xms_mirid": identity}))); err != nil || a.Alias.Name != principal || a.Metadata["vm_name"] != "" || a.Metadata["subscription_id"] != "" {
+	if a, err := m.login("web", sign(t, 0, e.claims(fields{"oid": strings.ToUpper(principal), "xms_mirid": identity}))); err != nil || a.Alias.Name != principal || a.Metadata["vm_name"] != "" || a.Metadata["subscription_id"] != "" {
 		t.Errorf("in large letters, of an identity that several machines can have: %+v, %v", a, err)
 	}
 }
@@ -32,28 +33,28 @@ func TestIdentityLogsIn(t *testing.T) {
 func TestTokenIsRefused(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": "*"})
 	for name, token := range map[string]string{
-		"another's key":    sign(t, pair()[1], e.claims(nil)),
-		"another tenant":   sign(t, pair()[0], e.claims(fields{"tid": other})),
-		"another issuer":   sign(t, pair()[0], e.claims(fields{"iss": "https://sts.windows.net/" + other + "/"})),
-		"another resource": sign(t, pair()[0], e.claims(fields{"aud": "https://management.azure.com/"})),
-		"no resource":      sign(t, pair()[0], e.claims(fields{"aud": nil})),
-		"no end":           sign(t, pair()[0], e.claims(fields{"exp": nil})),
-		"ended":            sign(t, pair()[0], e.claims(fields{"exp": epoch.Add(-time.Hour).Unix()})),
-		"not yet":          sign(t, pair()[0], e.claims(fields{"nbf": epoch.Add(time.Hour).Unix()})),
-		"nobody":           sign(t, pair()[0], e.claims(fields{"oid": nil})),
-		"no identifier":    sign(t, pair()[0], e.claims(fields{"oid": "web"})),
-		"a machine's path": sign(t, pair()[0], e.claims(fields{"xms_mirid": strings.Replace(machine, "web-1", "..", 1)})),
-		"groups of words":  sign(t, pair()[0], e.claims(fields{"groups": []string{"admins"}})),
+		"another's key":    sign(t, 1, e.claims(nil)),
+		"another tenant":   sign(t, 0, e.claims(fields{"tid": other})),
+		"another issuer":   sign(t, 0, e.claims(fields{"iss": "https://sts.windows.net/" + other + "/"})),
+		"another resource": sign(t, 0, e.claims(fields{"aud": "https://management.azure.com/"})),
+		"no resource":      sign(t, 0, e.claims(fields{"aud": nil})),
+		"no end":           sign(t, 0, e.claims(fields{"exp": nil})),
+		"ended":            sign(t, 0, e.claims(fields{"exp": authtest.Epoch.Add(-time.Hour).Unix()})),
+		"not yet":          sign(t, 0, e.claims(fields{"nbf": authtest.Epoch.Add(time.Hour).Unix()})),
+		"nobody":           sign(t, 0, e.claims(fields{"oid": nil})),
+		"no identifier":    sign(t, 0, e.claims(fields{"oid": "web"})),
+		"a machine's path": sign(t, 0, e.claims(fields{"xms_mirid": strings.Replace(machine, "web-1", "..", 1)})),
+		"groups of words":  sign(t, 0, e.claims(fields{"groups": []string{"admins"}})),
 		"nothing":          "x",
 	} {
 		if a, err := m.login("web", token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
-	if _, err := m.login("none", sign(t, pair()[0], e.claims(nil))); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+	if _, err := m.login("none", sign(t, 0, e.claims(nil))); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 		t.Errorf("a role that is none: %v", err)
 	}
-	if _, err := m.login("web", sign(t, pair()[0], e.claims(nil))); err != nil {
+	if _, err := m.login("web", sign(t, 0, e.claims(nil))); err != nil {
 		t.Errorf("as it should be: %v", err)
 	}
 }
@@ -74,14 +75,14 @@ func TestCVE_2025_3879_EachBoundClaimRefuses(t *testing.T) {
 		"bound_locations":             {"West Europe", "northeurope", nil},
 	} {
 		m, e := furnished(t, fields{name: c.right})
-		token := sign(t, pair()[0], e.claims(c.claims))
+		token := sign(t, 0, e.claims(c.claims))
 		if _, err := m.login("web", token); err != nil {
 			t.Errorf("%s: whom it names: %v", name, err)
 		}
-		m.must(api.Write, "role/web", fields{name: c.wrong, "bound_service_principal_ids": map[bool]any{true: c.wrong, false: principal}[name == "bound_service_principal_ids"]})
+		m.Must(api.Write, "role/web", fields{name: c.wrong, "bound_service_principal_ids": map[bool]any{true: c.wrong, false: principal}[name == "bound_service_principal_ids"]})
 		body := fields{"role": "web", "jwt": token}
 		for _, more := range []fields{{}, {"subscription_id": other, "resource_group_name": "bank"}, {"vmss_name": "db"}, {"vm_name": "db"}, {"resource_id": strings.Replace(machine, "Shop", "bank", 1)}} {
-			if a, err := m.do(api.Write, "login", changed(more, body)); api.KindOf(err) != api.Denied {
+			if a, err := m.Do(api.Write, "login", authtest.Changed(more, body)); api.KindOf(err) != api.Denied {
 				t.Errorf("%s: whom it does not name, who says %v: %+v, %v", name, more, a, err)
 			}
 		}
@@ -89,8 +90,8 @@ func TestCVE_2025_3879_EachBoundClaimRefuses(t *testing.T) {
 			if name == "bound_service_principal_ids" || (name == "bound_group_ids") != (what == "no group") {
 				continue
 			}
-			m.must(api.Write, "role/web", fields{name: c.right})
-			if a, err := m.login("web", sign(t, pair()[0], e.claims(claims))); api.KindOf(err) != api.Denied {
+			m.Must(api.Write, "role/web", fields{name: c.right})
+			if a, err := m.login("web", sign(t, 0, e.claims(claims))); api.KindOf(err) != api.Denied {
 				t.Errorf("%s: a token that says %s: %+v, %v", name, what, a, err)
 			}
 		}
@@ -111,19 +112,19 @@ func TestLoginNamesItsMachine(t *testing.T) {
 		{scaleSet, fields{"vmss_name": "web", "vm_name": "web_0"}, true}, {scaleSet, fields{"vmss_name": "db"}, false},
 		{scaleSet + "/virtualMachines/0", fields{"vmss_name": "web"}, true}, {identity, fields{"vm_name": "web-1"}, true},
 	} {
-		if a, err := m.do(api.Write, "login", changed(fields{"role": "web", "jwt": sign(t, pair()[0], e.claims(fields{"xms_mirid": c.mirid}))}, c.login)); (err == nil) != c.in {
+		if a, err := m.Do(api.Write, "login", authtest.Changed(fields{"role": "web", "jwt": sign(t, 0, e.claims(fields{"xms_mirid": c.mirid}))}, c.login)); (err == nil) != c.in {
 			t.Errorf("%s as %v: %+v, %v", c.mirid, c.login, a, err)
 		}
 	}
 	both := e.claims(fields{"xms_mirid": identity, "xms_az_rid": machine})
-	if a, err := m.login("web", sign(t, pair()[0], both)); err != nil || a.Metadata["vm_name"] != "web-1" {
+	if a, err := m.login("web", sign(t, 0, both)); err != nil || a.Metadata["vm_name"] != "web-1" {
 		t.Errorf("the machine beside the identity: %+v, %v", a, err)
 	}
 }
 
 func TestLocation(t *testing.T) {
 	m, e := furnished(t, fields{"bound_locations": "westeurope"})
-	token := sign(t, pair()[0], e.claims(nil))
+	token := sign(t, 0, e.claims(nil))
 	e.known = strings.Replace(machine, "web-1", "web-2", 1)
 	if _, err := m.login("web", token); api.KindOf(err) != api.Denied {
 		t.Errorf("an answer about another machine: %v", err)
@@ -140,42 +141,44 @@ func TestLocation(t *testing.T) {
 	if _, err := m.login("web", token); api.KindOf(err) != api.Denied {
 		t.Errorf("a machine that is not there: %v", err)
 	}
-	if _, err := m.login("web", sign(t, pair()[0], e.claims(fields{"xms_mirid": strings.Replace(machine, "Microsoft.Compute/virtualMachines", "Microsoft.Web/sites", 1)}))); api.KindOf(err) != api.Denied {
+	if _, err := m.login("web", sign(t, 0, e.claims(fields{"xms_mirid": strings.Replace(machine, "Microsoft.Compute/virtualMachines", "Microsoft.Web/sites", 1)}))); api.KindOf(err) != api.Denied {
 		t.Errorf("no machine: %v", err)
 	}
 	bare, b := open(t), startEntra(t)
-	bare.must(api.Write, "config", fields{"tenant_id": tenant, "resource": "r", "custom_endpoint": fields{"login": b.URL, "issuer": b.URL}})
+	bare.Must(api.Write, "config", fields{"tenant_id": tenant, "resource": "r", "custom_endpoint": fields{"login": b.URL, "issuer": b.URL}})
 	bare.refused("role/web", fields{"bound_locations": "westeurope"}, "no client to ask with")
 }
 
 func TestConfig(t *testing.T) {
 	m := open(t)
 	m.refused("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
-	if _, err := m.do(api.Read, "config", nil); api.KindOf(err) != api.NotFound {
+	if _, err := m.Do(api.Read, "config", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("nothing: %v", err)
 	}
-	good := func(changes fields) fields { return changed(fields{"tenant_id": tenant, "resource": "r"}, changes) }
+	good := func(changes fields) fields {
+		return authtest.Changed(fields{"tenant_id": tenant, "resource": "r"}, changes)
+	}
 	for says, f := range map[string]fields{
 		"tenant_id": good(fields{"tenant_id": "example.com"}), "resource: must": good(fields{"resource": nil}), "environment: must": good(fields{"environment": "AzureGermanCloud"}),
 		"one needs the other": good(fields{"client_id": "x"}), "takes login": good(fields{"custom_endpoint": fields{"x": "https://x"}}), "login must be": good(fields{"custom_endpoint": fields{"login": "http://login.example"}}),
 	} {
 		m.refused("config", f, says)
 	}
-	m.must(api.Write, "config", good(fields{"tenant_id": strings.ToUpper(tenant), "client_id": "x", "client_secret": "hush-hush"}))
-	b, err := json.Marshal(m.must(api.Read, "config", nil))
+	m.Must(api.Write, "config", good(fields{"tenant_id": strings.ToUpper(tenant), "client_id": "x", "client_secret": "hush-hush"}))
+	b, err := json.Marshal(m.Must(api.Read, "config", nil))
 	if err != nil || strings.Contains(string(b), "hush") || !strings.Contains(string(b), tenant) {
 		t.Errorf("%s, %v", b, err)
 	}
 	for _, f := range []fields{{"custom_endpoint": fields{"login": "https://evil.example"}}, {"tenant_id": other}, {"client_id": "y"}, {"environment": "AzureChinaCloud"}} {
 		m.refused("config", f, "client_secret: must be given again")
 	}
-	m.must(api.Write, "config", fields{"resource": "s"})
+	m.Must(api.Write, "config", fields{"resource": "s"})
 	for cloud, want := range map[string]string{usualCloud: "https://sts.windows.net/" + tenant + "/", "AzureChinaCloud": "https://sts.chinacloudapi.cn/" + tenant + "/"} {
 		if got := (&config{Tenant: tenant, Cloud: cloud}).issuer(); got != want {
 			t.Errorf("%s: %s", cloud, got)
 		}
 	}
-	m.must(api.Delete, "config", nil)
+	m.Must(api.Delete, "config", nil)
 	m.refused("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
 }
 
@@ -183,17 +186,17 @@ func TestConfig(t *testing.T) {
 func TestAnotherTenantsKeys(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": "*"})
 	e.named = e.URL + "/" + other + "/"
-	if _, err := m.login("web", sign(t, pair()[0], e.claims(nil))); api.KindOf(err) != api.Unavailable {
+	if _, err := m.login("web", sign(t, 0, e.claims(nil))); api.KindOf(err) != api.Unavailable {
 		t.Errorf("%v", err)
 	}
 	sts := "https://sts.windows.net"
-	m.must(api.Write, "config", fields{"client_id": "", "client_secret": "", "custom_endpoint": fields{"login": e.URL, "issuer": sts}})
-	token := sign(t, pair()[0], e.claims(fields{"iss": sts + "/" + tenant + "/"}))
+	m.Must(api.Write, "config", fields{"client_id": "", "client_secret": "", "custom_endpoint": fields{"login": e.URL, "issuer": sts}})
+	token := sign(t, 0, e.claims(fields{"iss": sts + "/" + tenant + "/"}))
 	e.named = e.URL + "/" + tenant + "/"
 	if _, err := m.login("web", token); api.KindOf(err) != api.Unavailable {
 		t.Errorf("one that calls itself by its address: %v", err)
 	}
-	e.named, m.now = sts+"/"+tenant+"/", m.now.Add(time.Minute)
+	e.named, m.With.Now = sts+"/"+tenant+"/", m.With.Now.Add(time.Minute)
 	if _, err := m.login("web", token); err != nil {
 		t.Errorf("the name that tokens have: %v", err)
 	}
@@ -208,8 +211,8 @@ func TestRoles(t *testing.T) {
 		m.refused("role/r", f, says)
 	}
 	m.refused("role/web", fields{"bound_service_principal_ids": ""}, "at least one")
-	m.must(api.Write, "role/web", fields{"bound_locations": "West Europe"})
-	if r := m.must(api.Read, "role/web", nil).(*Role); len(r.Principals) != 1 || r.Locations[0] != "westeurope" {
+	m.Must(api.Write, "role/web", fields{"bound_locations": "West Europe"})
+	if r := m.Must(api.Read, "role/web", nil).(*Role); len(r.Principals) != 1 || r.Locations[0] != "westeurope" {
 		t.Errorf("%+v", r)
 	}
 	if (&role{}).lets(&caller{ID: principal}) {
@@ -219,24 +222,24 @@ func TestRoles(t *testing.T) {
 
 func TestRenew(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": principal})
-	a, err := m.login("web", sign(t, pair()[0], e.claims(nil)))
+	a, err := m.login("web", sign(t, 0, e.claims(nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	renew := func(what string, allowed bool) {
 		t.Helper()
-		if _, err := m.renew(m.call(), &api.Session{Private: a.Private}); (err == nil) != allowed {
+		if _, err := m.Renew(a); (err == nil) != allowed {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	renew("as it was", true)
-	m.must(api.Write, "role/web", fields{"bound_locations": "westeurope"})
+	m.Must(api.Write, "role/web", fields{"bound_locations": "westeurope"})
 	renew("of a location that nobody has asked for", false)
-	m.must(api.Write, "role/web", fields{"bound_locations": "", "bound_resource_groups": "bank"})
+	m.Must(api.Write, "role/web", fields{"bound_locations": "", "bound_resource_groups": "bank"})
 	renew("of another group", false)
-	m.must(api.Write, "role/web", fields{"bound_resource_groups": "shop"})
+	m.Must(api.Write, "role/web", fields{"bound_resource_groups": "shop"})
 	renew("of its group", true)
-	m.must(api.Delete, "role/web", nil)
+	m.Must(api.Delete, "role/web", nil)
 	renew("without a role", false)
 }
 

@@ -47,18 +47,6 @@ var (
 	errNamed    = errors.New("the machine that the login names is not the one that the token says")
 )
 
-// denied is the one answer to who is not let in: whether there is such a role, and whom it lets in, is
-// not told. The cause is for the log. What is not the client's fault is told as it is.
-func denied(cause error) error {
-	var told *api.Error
-	if errors.As(cause, &told) || errors.Is(cause, store.ErrCorrupt) {
-		return cause
-	}
-	d := api.ErrDenied()
-	d.Err = cause
-	return d
-}
-
 // login makes a token for an identity that a role lets in.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	conf, err := configured(c)
@@ -67,14 +55,14 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	}
 	said, err := conf.source().Read(c, q.JWT.Reveal(), []string{"RS256"})
 	if err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	if err := conf.takes(c, said); err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	who, err := identify(said)
 	if err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	name := string(q.Role)
 	r, err := load(c, name)
@@ -82,16 +70,16 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	case !q.names(who.Machine):
-		return nil, denied(errNamed)
+		return nil, api.Deny(errNamed)
 	}
 	if len(r.Locations) > 0 {
 		if who.Location, err = conf.locate(c, who.Machine); err != nil {
-			return nil, denied(err)
+			return nil, api.Deny(err)
 		}
 		if !within(r.Locations, who.Location) {
-			return nil, denied(errLocation)
+			return nil, api.Deny(errLocation)
 		}
 	}
 	return r.admit(c, name, who)
@@ -178,7 +166,7 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(&p.Who) || !within(r.Locations, p.Who.Location):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil
 }

@@ -22,7 +22,7 @@ func TestRevocationLists(t *testing.T) {
 	good, bad := ca.client(nil), ca.client(nil)
 	put := func(by *issuer, change func(*x509.RevocationList), serials ...*big.Int) {
 		t.Helper()
-		m.must(api.Write, "crls/x", fields{"crl": by.revoke(change, serials...)})
+		m.Must(api.Write, "crls/x", fields{"crl": by.revoke(change, serials...)})
 	}
 	put(ca, nil, bad.SerialNumber)
 	m.want("not revoked", true, good)
@@ -41,9 +41,9 @@ func TestRevocationLists(t *testing.T) {
 	put(ca, nil, middle.cert.SerialNumber)
 	m.want("of an intermediate that is revoked", false, below, middle.cert)
 	m.want("beside an intermediate that is revoked", true, good)
-	m.must(api.Delete, "crls/x", nil)
+	m.Must(api.Delete, "crls/x", nil)
 	m.want("once the list is gone", true, below, middle.cert)
-	m.must(api.Delete, "crls/x", nil)
+	m.Must(api.Delete, "crls/x", nil)
 }
 
 // keyID is the value of the extension that names an issuer's key.
@@ -63,9 +63,9 @@ func TestPinnedIsRevoked(t *testing.T) {
 	m, ca := open(t), authorityOf(t, nil, "ca")
 	leaf := ca.client(nil)
 	m.trust("a", fields{"certificate": pemOf(leaf)})
-	m.must(api.Write, "crls/x", fields{"crl": ca.revoke(nil)})
+	m.Must(api.Write, "crls/x", fields{"crl": ca.revoke(nil)})
 	m.want("not revoked", true, leaf)
-	m.must(api.Write, "crls/x", fields{"crl": ca.revoke(nil, leaf.SerialNumber)})
+	m.Must(api.Write, "crls/x", fields{"crl": ca.revoke(nil, leaf.SerialNumber)})
 	m.want("revoked", false, leaf)
 }
 
@@ -83,12 +83,12 @@ func TestDeltaLists(t *testing.T) {
 			}
 		}
 	}
-	m.must(api.Write, "crls/delta", fields{"crl": ca.revoke(delta, one.SerialNumber, two.SerialNumber)})
+	m.Must(api.Write, "crls/delta", fields{"crl": ca.revoke(delta, one.SerialNumber, two.SerialNumber)})
 	m.want("taken back", true, one)
 	m.want("revoked by the changes", false, two)
-	m.must(api.Write, "crls/full", fields{"crl": ca.revoke(nil, one.SerialNumber)})
+	m.Must(api.Write, "crls/full", fields{"crl": ca.revoke(nil, one.SerialNumber)})
 	m.want("taken back, and in the full list", false, one)
-	m.must(api.Write, "crls/full", fields{"crl": ca.revoke(func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = removedFromCRL }, one.SerialNumber)})
+	m.Must(api.Write, "crls/full", fields{"crl": ca.revoke(func(l *x509.RevocationList) { l.RevokedCertificateEntries[0].ReasonCode = removedFromCRL }, one.SerialNumber)})
 	m.want("taken back by a full list, which cannot be", false, one)
 }
 
@@ -111,19 +111,19 @@ func TestListsAreJudged(t *testing.T) {
 			l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2}, Critical: true, Value: []byte{5, 0}}}
 		})},
 	} {
-		if _, err := m.do(api.Write, "crls/a", f); api.KindOf(err) != api.Invalid {
+		if _, err := m.Do(api.Write, "crls/a", f); api.KindOf(err) != api.Invalid {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
-	m.must(api.Write, "crls/A", fields{"crl": ca.revoke(scope(true, 0x30, 3, 0x81, 1, 0xff), big.NewInt(5))}) // of certificates that issue nothing
-	a := m.must(api.Read, "crls/a", nil).(*CRL)
+	m.Must(api.Write, "crls/A", fields{"crl": ca.revoke(scope(true, 0x30, 3, 0x81, 1, 0xff), big.NewInt(5))}) // of certificates that issue nothing
+	a := m.Must(api.Read, "crls/a", nil).(*CRL)
 	if _, ok := a.Serials["5"]; !ok || len(a.Serials) != 1 || a.CDP != nil {
 		t.Errorf("is read as %+v", a)
 	}
-	if _, err := m.do(api.Read, "crls/b", nil); api.KindOf(err) != api.NotFound {
+	if _, err := m.Do(api.Read, "crls/b", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("one that is not there: %v", err)
 	}
-	if k := m.must(api.List, "crls", nil).(*api.Keys); len(k.Keys) != 1 || k.Keys[0] != "a" {
+	if k := m.Must(api.List, "crls", nil).(*api.Keys); len(k.Keys) != 1 || k.Keys[0] != "a" {
 		t.Errorf("listed: %v", k.Keys)
 	}
 }
@@ -154,28 +154,28 @@ func TestCVE_2022_41316_ListsLast(t *testing.T) {
 	good, bad := ca.client(nil), ca.client(nil)
 	text, asked := ca.revoke(nil, bad.SerialNumber), 0
 	s := publisher(t, &text, &asked)
-	m.must(api.Write, "crls/x", fields{"url": s.URL})
-	if a := m.must(api.Read, "crls/x", nil).(*CRL); a.CDP == nil || a.CDP.URL != s.URL || !a.CDP.ValidUntil.Equal(start.Add(time.Hour)) {
+	m.Must(api.Write, "crls/x", fields{"url": s.URL})
+	if a := m.Must(api.Read, "crls/x", nil).(*CRL); a.CDP == nil || a.CDP.URL != s.URL || !a.CDP.ValidUntil.Equal(start.Add(time.Hour)) {
 		t.Errorf("is read as %+v", a.CDP)
 	}
 	text = ""
 	again := open(t) // a node that has just started
-	again.store = m.store
+	again.With.Store = m.With.Store
 	again.want("revoked", false, bad)
 	again.want("not revoked", true, good)
 	if asked != 1 {
 		t.Errorf("was asked %d times, want once", asked)
 	}
-	again.now = start.Add(time.Hour)
+	again.With.Now = start.Add(time.Hour)
 	again.want("when it is time and nobody answers", true, good)
 	again.want("revoked, likewise", false, bad)
 	if asked != 2 {
 		t.Errorf("was asked %d times, want twice: a failure is remembered for a while", asked)
 	}
-	again.now = start.Add(time.Hour + time.Minute)
+	again.With.Now = start.Add(time.Hour + time.Minute)
 	again.want("once it has expired", false, good)
 	text = ca.revoke(func(l *x509.RevocationList) { l.Number, l.NextUpdate = big.NewInt(2), start.Add(9*time.Hour) }, good.SerialNumber)
-	again.now = start.Add(time.Hour + 2*time.Minute)
+	again.With.Now = start.Add(time.Hour + 2*time.Minute)
 	again.want("revoked by the list that came", false, good)
 	again.want("no longer in the list that came", true, bad)
 }
@@ -190,7 +190,7 @@ func TestWhatSucceeds(t *testing.T) {
 	}
 	text, asked := ca.revoke(numbered(5), bad.SerialNumber), 0
 	s := publisher(t, &text, &asked)
-	m.must(api.Write, "crls/x", fields{"url": s.URL})
+	m.Must(api.Write, "crls/x", fields{"url": s.URL})
 	forged := func(l *x509.RevocationList) {
 		numbered(9)(l)
 		l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 35}, Value: keyID(t, ca.cert.SubjectKeyId)}}
@@ -201,7 +201,7 @@ func TestWhatSucceeds(t *testing.T) {
 		"large":   string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte(strings.Repeat("x", maxCRL+1))})),
 	} {
 		text = next
-		m.now = m.now.Add(refetchEvery)
+		m.With.Now = m.With.Now.Add(refetchEvery)
 		before := asked
 		m.want(name+": revoked", false, bad)
 		m.want(name+": not revoked", true, good)
@@ -210,6 +210,6 @@ func TestWhatSucceeds(t *testing.T) {
 		}
 	}
 	text = ca.revoke(numbered(5))
-	m.now = m.now.Add(refetchEvery)
+	m.With.Now = m.With.Now.Add(refetchEvery)
 	m.want("the same number, anew", true, bad)
 }

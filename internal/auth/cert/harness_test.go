@@ -8,15 +8,13 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
 	"math/big"
 	"testing"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 // start is the time of all tests.
@@ -111,95 +109,35 @@ func pemOf(certs ...*x509.Certificate) string {
 	return string(out)
 }
 
-// desktop is a mount of the method.
-type mounted struct {
-	testing.TB
-	router *api.Router
-	store  store.Store
-	now    time.Time
-	renew  api.Renewer
-}
+// mounted is a mount of the method.
+type mounted struct{ *authtest.Mount }
 
 func open(t testing.TB) *mounted {
 	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &mounted{t, r, s, start, e.Renew}
+	m := authtest.Open(t, Engine)
+	m.With.Now = start
+	return &mounted{m}
 }
 
-func (m *mounted) call(path string, peer []*x509.Certificate) *api.Call {
-	return &api.Call{Context: m.Context(), Path: path, Store: m.store, Now: m.now, Peer: peer, Mount: api.Mount{Path: "auth/cert/"}}
-}
-
-// do sends a request; its fields are JSON.
-func (m *mounted) do(op api.Op, path string, fields any, peer ...*x509.Certificate) (any, error) {
-	m.Helper()
-	match, err := m.router.Match(op, path)
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(fields)
-	if err != nil {
-		m.Fatal(err)
-	}
-	if fields == nil {
-		text = []byte("{}")
-	}
-	b, err := api.ParseBody(text)
-	if err != nil {
-		m.Fatal(err)
-	}
-	req, unknown, err := match.Endpoint.Decode(&match, b)
-	if err != nil {
-		return nil, err
-	}
-	if len(unknown) > 0 {
-		m.Errorf("%s: does not know %v", path, unknown)
-	}
-	return match.Endpoint.Invoke(m.call(match.Path, peer), req)
-}
-
-// must sends a request that is to be answered.
-func (m *mounted) must(op api.Op, path string, fields any) any {
-	m.Helper()
-	a, err := m.do(op, path, fields)
-	if err != nil {
-		m.Fatalf("%s: %v", path, err)
-	}
-	return a
-}
-
-type fields = map[string]any
+type fields = authtest.Fields
 
 // trust writes an entry.
 func (m *mounted) trust(name string, f fields) {
 	m.Helper()
-	m.must(api.Write, "certs/"+name, f)
+	m.Must(api.Write, "certs/"+name, f)
 }
 
 // login logs in; the answer is nil where it is refused.
 func (m *mounted) login(peer ...*x509.Certificate) *api.Auth {
 	m.Helper()
-	a, err := m.do(api.Write, "login", nil, peer...)
+	a, err := m.Login("login", nil, peer...)
 	if err != nil {
 		if api.KindOf(err) != api.Invalid {
 			m.Fatalf("login: %v", err)
 		}
 		return nil
 	}
-	return a.(*api.Auth)
+	return a
 }
 
 // want compares whether a login is let in, by any entry and by the one called a, where
@@ -209,10 +147,10 @@ func (m *mounted) want(what string, in bool, peer ...*x509.Certificate) {
 	if a := m.login(peer...); (a != nil) != in {
 		m.Errorf("%s: let in: %v, want %v", what, a != nil, in)
 	}
-	if _, err := m.do(api.Read, "certs/a", nil); err != nil {
+	if _, err := m.Do(api.Read, "certs/a", nil); err != nil {
 		return
 	}
-	if _, err := m.do(api.Write, "login", fields{"name": "a"}, peer...); (err == nil) != in {
+	if _, err := m.Login("login", fields{"name": "a"}, peer...); (err == nil) != in {
 		m.Errorf("%s, by name: %v, want to be let in: %v", what, err, in)
 	}
 }

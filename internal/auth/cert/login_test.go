@@ -33,14 +33,14 @@ func TestLogin(t *testing.T) {
 	if len(a.Metadata) != len(want) || a.LoginRole != "front" || a.Alias.Name != "web" || a.Alias.Metadata != nil || a.DisplayName != "cert-front" || a.TTL != time.Hour || !a.Renewable {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
-	m.must(api.Write, "config", fields{"enable_identity_alias_metadata": true})
+	m.Must(api.Write, "config", fields{"enable_identity_alias_metadata": true})
 	if a := m.login(leaf); a.Alias.Metadata["common_name"] != "web" {
 		t.Errorf("the alias has no metadata")
 	}
-	if _, err := m.do(api.Write, "login", fields{"name": "FRONT"}, leaf); err != nil {
+	if _, err := m.Login("login", fields{"name": "FRONT"}, leaf); err != nil {
 		t.Errorf("by the entry's name: %v", err)
 	}
-	if _, err := m.do(api.Write, "login", fields{"name": "back"}, leaf); api.KindOf(err) != api.Invalid || err.Error() != refused(nil).Error() {
+	if _, err := m.Login("login", fields{"name": "back"}, leaf); api.KindOf(err) != api.Invalid || err.Error() != refused(nil).Error() {
 		t.Errorf("by a name that is none: %v", err)
 	}
 }
@@ -81,7 +81,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		many = append(many, ca.cert)
 	}
 	m.want("with too many others", false, many...)
-	m.now = start.Add(48 * time.Hour)
+	m.With.Now = start.Add(48 * time.Hour)
 	m.want("once the authority has expired", false, ca.client(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = start, start.Add(96*time.Hour) }))
 }
 
@@ -127,7 +127,7 @@ func TestEntriesAreTriedInOrder(t *testing.T) {
 	if a := m.login(ca.client(nil)); a == nil || a.Metadata["cert_name"] != "y" {
 		t.Errorf("answers %+v", a)
 	}
-	m.must(api.Delete, "certs/y", nil)
+	m.Must(api.Delete, "certs/y", nil)
 	other := authorityOf(t, nil, "other")
 	m.trust("z", fields{"certificate": pemOf(other.cert)})
 	m.want("an entry that is gone, and one that trusts another now", false, ca.client(nil))
@@ -151,7 +151,7 @@ func TestCVE_2024_2048_PinnedCertificate(t *testing.T) {
 	m.want("forged for the same key", false, forger.make(t, form(), key))
 	m.want("the issuer's other", false, ca.make(t, form(), newKey(t)))
 	m.want("the issuer's newer for the same key", false, ca.make(t, form(), key))
-	m.now = start.Add(25 * time.Hour)
+	m.With.Now = start.Add(25 * time.Hour)
 	m.want("itself, expired", false, pinned)
 }
 
@@ -171,7 +171,7 @@ func TestCVE_2025_6037_PinnedIsNoAuthority(t *testing.T) {
 	renamed := none.make(t, &x509.Certificate{Subject: pkix.Name{CommonName: "admin"}, SerialNumber: big.NewInt(7)}, key)
 	m.want("itself with another name", false, renamed)
 	server := authorityOf(t, nil, "ca").client(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
-	if _, err := m.do(api.Write, "certs/b", fields{"certificate": pemOf(server)}); api.KindOf(err) != api.Invalid {
+	if _, err := m.Do(api.Write, "certs/b", fields{"certificate": pemOf(server)}); api.KindOf(err) != api.Invalid {
 		t.Errorf("a server's certificate was pinned: %v", err)
 	}
 }
@@ -184,7 +184,7 @@ func TestCVE_2026_39388_RenewalWithAnother(t *testing.T) {
 	a := m.login(leaf)
 	renew := func(what string, allowed bool, peer ...*x509.Certificate) {
 		t.Helper()
-		if again, err := m.renew(m.call("", peer), &api.Session{Private: a.Private}); (err == nil) != allowed || allowed && again.TTL != time.Hour {
+		if again, err := m.Renew(a, peer...); (err == nil) != allowed || allowed && again.TTL != time.Hour {
 			t.Errorf("renewed %s: %v, %v", what, again, err)
 		}
 	}
@@ -192,17 +192,17 @@ func TestCVE_2026_39388_RenewalWithAnother(t *testing.T) {
 	renew("with another of the same authority and name", false, other)
 	renew("with another before it", false, other, leaf)
 	renew("without one", false)
-	m.must(api.Write, "crls/a", fields{"crl": ca.revoke(nil, leaf.SerialNumber)})
+	m.Must(api.Write, "crls/a", fields{"crl": ca.revoke(nil, leaf.SerialNumber)})
 	renew("revoked", false, leaf)
-	m.must(api.Write, "config", fields{"disable_binding": true})
+	m.Must(api.Write, "config", fields{"disable_binding": true})
 	renew("with another, where none is needed", true, other)
 	renew("without one, where none is needed", true)
-	m.must(api.Write, "config", fields{"disable_binding": false})
-	m.must(api.Delete, "crls/a", nil)
+	m.Must(api.Write, "config", fields{"disable_binding": false})
+	m.Must(api.Delete, "crls/a", nil)
 	m.trust("a", fields{"allowed_common_names": "else"})
 	renew("where it is no longer let in", false, leaf)
-	m.must(api.Delete, "certs/a", nil)
-	m.must(api.Write, "config", fields{"disable_binding": true})
+	m.Must(api.Delete, "certs/a", nil)
+	m.Must(api.Write, "config", fields{"disable_binding": true})
 	renew("where the entry is gone", false, leaf)
 }
 
@@ -251,34 +251,34 @@ func TestEntriesAreJudged(t *testing.T) {
 	for name, f := range map[string]fields{
 		"no certificate": {}, "empty": {"certificate": ""}, "no PEM": {"certificate": "x"}, "with more": {"certificate": good + "more"},
 		"with a key": {"certificate": good + key}, "many": {"certificate": strings.Repeat(good, maxAnchors+1)},
-		"extension": {"certificate": good, "required_extensions": "1.2.3"}, "no OID": {"certificate": good, "required_extensions": "a.b:c"},
+		"extension": {"certificate": good, "required_extensions": "1.2.3"}, "long OID": {"certificate": good, "required_extensions": "1" + strings.Repeat(".2", maxParts+1) + ":x"}, "no OID": {"certificate": good, "required_extensions": "a.b:c"},
 		"metadata": {"certificate": good, "allowed_metadata_extensions": "hex:1.2.3"}, "empty pattern": {"certificate": good, "allowed_dns_sans": []string{" "}},
 		"long pattern": {"certificate": good, "allowed_uri_sans": strings.Repeat("x", maxItem+1)}, "long list": {"certificate": good, "allowed_names": strings.Repeat("x,", maxItems) + "x"},
 		"responder": {"certificate": good, "ocsp_ca_certificates": "x"}, "server": {"certificate": good, "ocsp_servers_override": "ldap://x"},
 		"credentials": {"certificate": good, "ocsp_servers_override": "http://a:b@x"}, "retries": {"certificate": good, "ocsp_max_retries": 9},
 		"root": {"certificate": good, "token_policies": "root"}, "age": {"certificate": good, "ocsp_this_update_max_age": -1},
 	} {
-		if _, err := m.do(api.Write, "certs/a", f); api.KindOf(err) != api.Invalid {
+		if _, err := m.Do(api.Write, "certs/a", f); api.KindOf(err) != api.Invalid {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
-	if k := m.must(api.List, "certs", nil).(*api.Keys); len(k.Keys) != 0 {
+	if k := m.Must(api.List, "certs", nil).(*api.Keys); len(k.Keys) != 0 {
 		t.Errorf("%v is left", k.Keys)
 	}
 	m.trust("a", fields{"certificate": good, "policies": "Dev", "ttl": "90", "bound_cidrs": "10.0.0.0/8", "period": "1m", "display_name": "x"})
 	m.trust("a", fields{"max_ttl": 100, "certificate": nil})
-	got := m.must(api.Read, "certs/A", nil).(*Cert)
+	got := m.Must(api.Read, "certs/A", nil).(*Cert)
 	if got.Certificate != good || got.DisplayName != "x" || got.TokenTTL.Seconds() != 90 || got.TokenMaxTTL.Seconds() != 100 || got.TokenPolicies[0] != "dev" || got.OCSPMaxRetries != 4 {
 		t.Errorf("is read as %+v", got)
 	}
-	if _, err := m.do(api.Read, "certs/b", nil); api.KindOf(err) != api.NotFound {
+	if _, err := m.Do(api.Read, "certs/b", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("one that is not there: %v", err)
 	}
-	if _, err := m.do(api.Write, "config", fields{"ocsp_cache_size": -2}); api.KindOf(err) != api.Invalid {
+	if _, err := m.Do(api.Write, "config", fields{"ocsp_cache_size": -2}); api.KindOf(err) != api.Invalid {
 		t.Errorf("a size of -2: %v", err)
 	}
-	m.must(api.Write, "config", fields{"ocsp_cache_size": 7})
-	if c := m.must(api.Read, "config", nil).(*Config); c.OCSPCacheSize != 7 || c.RoleCacheSize != 200 || c.DisableBinding {
+	m.Must(api.Write, "config", fields{"ocsp_cache_size": 7})
+	if c := m.Must(api.Read, "config", nil).(*Config); c.OCSPCacheSize != 7 || c.RoleCacheSize != 200 || c.DisableBinding {
 		t.Errorf("is read as %+v", c)
 	}
 }

@@ -55,13 +55,16 @@ func (r *rules) extended(c *x509.Certificate) bool {
 	return true
 }
 
+// maxParts bounds an object identifier: so many numbers after its first.
+const maxParts = 32
+
 // extensionForm is OID:PATTERN, or hex:OID:PATTERN for a value as it lies in the
 // certificate.
-var extensionForm = regexp.MustCompile(`(?s)^(hex:)?((?:0|1|2)(?:\.(?:0|[1-9][0-9]{0,18})){1,32}):(.*)$`)
+var extensionForm = regexp.MustCompile(`(?s)^(hex:)?((?:0|1|2)(?:\.(?:0|[1-9][0-9]{0,18}))+):(.*)$`)
 
 func extensionRule(text string) (oid, pattern string, raw, ok bool) {
 	m := extensionForm.FindStringSubmatch(text)
-	if m == nil {
+	if m == nil || strings.Count(m[2], ".") > maxParts {
 		return "", "", false, false
 	}
 	if raw = m[1] != ""; raw {

@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/internal/jws"
 )
 
 func TestAccountLogsIn(t *testing.T) {
 	m, g := furnished(t)
-	a, err := m.login("own", sign(t, pair()[0], ownClaims(nil)))
+	a, err := m.login("own", sign(t, byAccount, ownClaims(nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a.Alias.Name != email || a.Metadata["project_id"] != "shop-1" || a.Metadata["role"] != "own" || a.TTL != time.Hour || a.DisplayName != "gcp-"+email {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
-	m.must(api.Write, "config", fields{"iam_alias": "role_id"})
-	if a, err := m.login("own", sign(t, pair()[0], ownClaims(nil))); err != nil || a.Alias.Name != m.must(api.Read, "role/own", nil).(*Role).ID {
+	m.Must(api.Write, "config", fields{"iam_alias": "role_id"})
+	if a, err := m.login("own", sign(t, byAccount, ownClaims(nil))); err != nil || a.Alias.Name != m.Must(api.Read, "role/own", nil).(*Role).ID {
 		t.Errorf("by the role: %+v, %v", a, err)
 	}
 	for _, path := range g.asked {
@@ -33,21 +34,21 @@ func TestAccountLogsIn(t *testing.T) {
 func TestAccountIsRefused(t *testing.T) {
 	m, g := furnished(t)
 	for name, token := range map[string]string{
-		"another's key":         sign(t, pair()[1], ownClaims(nil)),
-		"another account":       sign(t, pair()[0], ownClaims(fields{"sub": "db@shop-1.iam.gserviceaccount.com"})),
-		"no account":            sign(t, pair()[0], ownClaims(fields{"sub": "ann@example.com"})),
-		"a path":                sign(t, pair()[0], ownClaims(fields{"sub": "../../x@shop-1.iam.gserviceaccount.com"})),
-		"an address":            sign(t, pair()[0], ownClaims(fields{"sub": "https://evil.example/" + email})),
-		"another issuer":        sign(t, pair()[0], ownClaims(fields{"iss": "db@shop-1.iam.gserviceaccount.com"})),
-		"another role":          sign(t, pair()[0], ownClaims(fields{"aud": "vault/vm"})),
-		"an audience that ends": sign(t, pair()[0], ownClaims(fields{"aud": "xvault/own"})),
-		"no audience":           sign(t, pair()[0], ownClaims(fields{"aud": nil})),
-		"for Google":            sign(t, pair()[0], ownClaims(fields{"aud": "https://storage.googleapis.com/"})),
-		"no end":                sign(t, pair()[0], ownClaims(fields{"exp": nil, "iat": epoch.Unix()})),
-		"a late end":            sign(t, pair()[0], ownClaims(fields{"exp": epoch.Add(20 * time.Minute).Unix()})),
-		"ended":                 sign(t, pair()[0], ownClaims(fields{"exp": epoch.Add(-2 * time.Minute).Unix()})),
-		"from later":            sign(t, pair()[0], ownClaims(fields{"iat": epoch.Add(5 * time.Minute).Unix()})),
-		"Google's in its name":  sign(t, pair()[0], vmClaims(fields{"aud": "vault/own"}, nil)),
+		"another's key":         sign(t, byGoogle, ownClaims(nil)),
+		"another account":       sign(t, byAccount, ownClaims(fields{"sub": "db@shop-1.iam.gserviceaccount.com"})),
+		"no account":            sign(t, byAccount, ownClaims(fields{"sub": "ann@example.com"})),
+		"a path":                sign(t, byAccount, ownClaims(fields{"sub": "../../x@shop-1.iam.gserviceaccount.com"})),
+		"an address":            sign(t, byAccount, ownClaims(fields{"sub": "https://evil.example/" + email})),
+		"another issuer":        sign(t, byAccount, ownClaims(fields{"iss": "db@shop-1.iam.gserviceaccount.com"})),
+		"another role":          sign(t, byAccount, ownClaims(fields{"aud": "vault/vm"})),
+		"an audience that ends": sign(t, byAccount, ownClaims(fields{"aud": "xvault/own"})),
+		"no audience":           sign(t, byAccount, ownClaims(fields{"aud": nil})),
+		"for Google":            sign(t, byAccount, ownClaims(fields{"aud": "https://storage.googleapis.com/"})),
+		"no end":                sign(t, byAccount, ownClaims(fields{"exp": nil, "iat": authtest.Epoch.Unix()})),
+		"a late end":            sign(t, byAccount, ownClaims(fields{"exp": authtest.Epoch.Add(20 * time.Minute).Unix()})),
+		"ended":                 sign(t, byAccount, ownClaims(fields{"exp": authtest.Epoch.Add(-2 * time.Minute).Unix()})),
+		"from later":            sign(t, byAccount, ownClaims(fields{"iat": authtest.Epoch.Add(5 * time.Minute).Unix()})),
+		"Google's in its name":  sign(t, byAccount, vmClaims(fields{"aud": "vault/own"}, nil)),
 	} {
 		if a, err := m.login("own", token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %+v, %v", name, a, err)
@@ -58,8 +59,8 @@ func TestAccountIsRefused(t *testing.T) {
 			t.Errorf("a token had %s asked for", path)
 		}
 	}
-	good := sign(t, pair()[0], ownClaims(fields{"exp": epoch.Add(50 * time.Minute).Unix(), "iat": epoch.Unix()}))
-	m.must(api.Write, "role/own", fields{"max_jwt_exp": "1h"})
+	good := sign(t, byAccount, ownClaims(fields{"exp": authtest.Epoch.Add(50 * time.Minute).Unix(), "iat": authtest.Epoch.Unix()}))
+	m.Must(api.Write, "role/own", fields{"max_jwt_exp": "1h"})
 	if _, err := m.login("own", good); err != nil {
 		t.Errorf("a role that takes longer ones: %v", err)
 	}
@@ -75,7 +76,7 @@ func TestAccountIsRefused(t *testing.T) {
 func TestInstanceLogsIn(t *testing.T) {
 	m, g := furnished(t)
 	for range 5 {
-		a, err := m.login("vm", sign(t, pair()[1], vmClaims(nil, nil)))
+		a, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,9 +93,9 @@ func TestInstanceLogsIn(t *testing.T) {
 	if len(g.asked) != 1 {
 		t.Errorf("Google was asked %d times for its keys", len(g.asked))
 	}
-	for alias, want := range map[string]string{"instance_id": "152986662232938449", "role_id": m.must(api.Read, "role/vm", nil).(*Role).ID} {
-		m.must(api.Write, "config", fields{"gce_alias": alias})
-		if a, err := m.login("vm", sign(t, pair()[1], vmClaims(nil, nil))); err != nil || a.Alias.Name != want {
+	for alias, want := range map[string]string{"instance_id": "152986662232938449", "role_id": m.Must(api.Read, "role/vm", nil).(*Role).ID} {
+		m.Must(api.Write, "config", fields{"gce_alias": alias})
+		if a, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil || a.Alias.Name != want {
 			t.Errorf("%s: %+v, %v", alias, a, err)
 		}
 	}
@@ -120,19 +121,19 @@ func TestCVE_2020_16251_AnotherInstance(t *testing.T) {
 		"another role":        vmClaims(fields{"aud": "https://vault.example/vault/own"}, nil),
 		"another audience":    vmClaims(fields{"aud": "https://vault.example"}, nil),
 		"another issuer":      vmClaims(fields{"iss": "https://accounts.google.com.evil.example"}, nil),
-		"ended":               vmClaims(fields{"exp": epoch.Add(-2 * time.Minute).Unix()}, nil),
+		"ended":               vmClaims(fields{"exp": authtest.Epoch.Add(-2 * time.Minute).Unix()}, nil),
 	} {
-		if a, err := m.login("vm", sign(t, pair()[1], claims)); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+		if a, err := m.login("vm", sign(t, byGoogle, claims)); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
-	if _, err := m.login("vm", sign(t, pair()[0], vmClaims(nil, nil))); api.KindOf(err) != api.Denied {
+	if _, err := m.login("vm", sign(t, byAccount, vmClaims(nil, nil))); api.KindOf(err) != api.Denied {
 		t.Errorf("signed by an account: %v", err)
 	}
-	if _, err := m.login("vm", sign(t, pair()[0], ownClaims(fields{"aud": "vault/vm", "google": vmClaims(nil, nil)["google"]}))); api.KindOf(err) != api.Denied {
+	if _, err := m.login("vm", sign(t, byAccount, ownClaims(fields{"aud": "vault/vm", "google": vmClaims(nil, nil)["google"]}))); api.KindOf(err) != api.Denied {
 		t.Errorf("an account that says to be an instance: %v", err)
 	}
-	if _, err := m.login("vm", sign(t, pair()[1], vmClaims(nil, nil))); err != nil {
+	if _, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil {
 		t.Errorf("as it should be: %v", err)
 	}
 }
@@ -169,17 +170,43 @@ func TestEachListBinds(t *testing.T) {
 	}
 }
 
+// CVE-2021-42135 had a role keep what an update of it takes away. What is written is what binds: whom a list
+// no longer holds is refused by the next login.
+// Control: with lists that are added to instead of replaced in role.update it fails.
+func TestCVE_2021_42135_UpdatesKeepNoBinding(t *testing.T) {
+	m, _ := furnished(t)
+	in := func(what string, want bool) {
+		t.Helper()
+		if _, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil))); (err == nil) != want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for name, others := range map[string]any{"bound_projects": "shop-2", "bound_zones": "europe-west3-b", "bound_regions": "europe-west4", "bound_service_accounts": "db@shop-1.iam.gserviceaccount.com"} {
+		was := map[string]any{"bound_projects": "shop-1", "bound_zones": "europe-west3-a", "bound_regions": "europe-west3", "bound_service_accounts": email}[name]
+		in(name+" as it was", true)
+		m.Must(api.Write, "role/vm", fields{name: others})
+		in(name+" of others", false)
+		m.Must(api.Write, "role/vm", fields{name: was})
+	}
+	in("as it was", true)
+	m.Must(api.Write, "role/vm", fields{"token_policies": "a,b"})
+	m.Must(api.Write, "role/vm", fields{"token_policies": "b"})
+	if r := m.Must(api.Read, "role/vm", nil).(*Role); len(r.TokenPolicies) != 1 || r.TokenPolicies[0] != "b" {
+		t.Errorf("the policies are %v", r.TokenPolicies)
+	}
+}
+
 func TestInference(t *testing.T) {
 	m, _ := furnished(t)
-	token := sign(t, pair()[1], vmClaims(fields{"aud": "vault/own"}, nil))
+	token := sign(t, byGoogle, vmClaims(fields{"aud": "vault/own"}, nil))
 	if a, err := m.login("own", token); err != nil || a.Alias.Name != email {
 		t.Errorf("what Google signs for the account: %+v, %v", a, err)
 	}
-	m.must(api.Write, "role/own", fields{"allow_gce_inference": false})
+	m.Must(api.Write, "role/own", fields{"allow_gce_inference": false})
 	if _, err := m.login("own", token); api.KindOf(err) != api.Denied {
 		t.Errorf("where that is not wanted: %v", err)
 	}
-	if _, err := m.login("own", sign(t, pair()[0], ownClaims(nil))); err != nil {
+	if _, err := m.login("own", sign(t, byAccount, ownClaims(nil))); err != nil {
 		t.Errorf("the account's own: %v", err)
 	}
 }
@@ -206,43 +233,43 @@ func TestRoles(t *testing.T) {
 	m.refused("role/vm/labels", fields{"add": "a:b"}, "bound_labels")
 	m.refused("role/own/service-accounts", fields{}, "add or remove")
 	m.refused("role/own/service-accounts", fields{"remove": email}, "missing bound_service_accounts")
-	m.must(api.Write, "role/own/service-accounts", fields{"add": "db@shop-1.iam.gserviceaccount.com", "remove": email})
-	if r := m.must(api.Read, "role/own", nil).(*Role); len(r.Accounts) != 1 || r.Accounts[0] != "db@shop-1.iam.gserviceaccount.com" || time.Duration(r.MaxExp) != usualExp {
+	m.Must(api.Write, "role/own/service-accounts", fields{"add": "db@shop-1.iam.gserviceaccount.com", "remove": email})
+	if r := m.Must(api.Read, "role/own", nil).(*Role); len(r.Accounts) != 1 || r.Accounts[0] != "db@shop-1.iam.gserviceaccount.com" || time.Duration(r.MaxExp) != usualExp {
 		t.Errorf("%+v", r)
 	}
-	if _, err := m.login("own", sign(t, pair()[0], ownClaims(nil))); api.KindOf(err) != api.Denied {
+	if _, err := m.login("own", sign(t, byAccount, ownClaims(nil))); api.KindOf(err) != api.Denied {
 		t.Errorf("an account that was removed: %v", err)
 	}
-	if keys := m.must(api.List, "roles", nil).(*api.Keys); len(keys.Keys) != 2 {
+	if keys := m.Must(api.List, "roles", nil).(*api.Keys); len(keys.Keys) != 2 {
 		t.Errorf("%+v", keys)
 	}
 	for says, f := range map[string]fields{"iam_alias": {"iam_alias": "email"}, "gce_alias": {"gce_alias": "x"}, "takes api": {"custom_endpoint": fields{"x": "y"}}, "api must be": {"custom_endpoint": fields{"api": "http://google.example"}}} {
 		m.refused("config", f, says)
 	}
-	m.must(api.Write, "config", fields{"credentials": "hush-hush"})
-	if conf := m.must(api.Read, "config", nil).(*Config); conf.IAMAlias != byID || conf.Endpoints["api"] == "" {
+	m.Must(api.Write, "config", fields{"credentials": "hush-hush"})
+	if conf := m.Must(api.Read, "config", nil).(*Config); conf.IAMAlias != byID || conf.Endpoints["api"] == "" {
 		t.Errorf("%+v", conf)
 	}
 }
 
 func TestRenew(t *testing.T) {
 	m, _ := furnished(t)
-	a, err := m.login("vm", sign(t, pair()[1], vmClaims(nil, nil)))
+	a, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	renew := func(what string, allowed bool) {
 		t.Helper()
-		if _, err := m.renew(m.call(), &api.Session{Private: a.Private}); (err == nil) != allowed {
+		if _, err := m.Renew(a); (err == nil) != allowed {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	renew("as it was", true)
-	m.must(api.Write, "role/vm", fields{"bound_zones": "europe-west3-b"})
+	m.Must(api.Write, "role/vm", fields{"bound_zones": "europe-west3-b"})
 	renew("of another zone", false)
-	m.must(api.Write, "role/vm", fields{"bound_zones": ""})
+	m.Must(api.Write, "role/vm", fields{"bound_zones": ""})
 	renew("of any zone", true)
-	m.must(api.Delete, "role/vm", nil)
+	m.Must(api.Delete, "role/vm", nil)
 	renew("without a role", false)
 }
 

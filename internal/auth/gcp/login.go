@@ -69,18 +69,6 @@ var (
 	errUnknown  = errors.New("Google knows no keys of the account")
 )
 
-// denied is the one answer to who is not let in: whether there is such a role, and whom it lets in, is
-// not told. The cause is for the log. What is not the client's fault is told as it is.
-func denied(cause error) error {
-	var told *api.Error
-	if errors.As(cause, &told) || errors.Is(cause, store.ErrCorrupt) {
-		return cause
-	}
-	d := api.ErrDenied()
-	d.Err = cause
-	return d
-}
-
 // login makes a token for a service account or an instance.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	conf, err := configured(c)
@@ -89,11 +77,11 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	}
 	said, own, err := conf.verify(c, q.JWT.Reveal())
 	if err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	who, err := identify(said, own)
 	if err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	name := string(q.Role)
 	r, err := load(c, name)
@@ -101,10 +89,10 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	if err := r.fits(said, own, name, c.Now); err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	return r.admit(c, conf, name, who)
 }
@@ -259,7 +247,7 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(&p.Who):
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil
 }

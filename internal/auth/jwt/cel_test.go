@@ -16,13 +16,13 @@ func deciding(t testing.TB, program m, more m) *site {
 	s := static(t, nil)
 	q := m{"cel_program": program, "bound_audiences": "strongroom"}
 	maps.Copy(q, more)
-	s.must(api.Write, "cel/role/c", q)
+	s.Must(api.Write, "cel/role/c", q)
 	return s
 }
 
 func (s *site) celLogin(raw string) (*api.Auth, error) {
 	s.Helper()
-	v, err := s.do(api.Write, "cel/login", m{"role": "C", "jwt": raw})
+	v, err := s.Do(api.Write, "cel/login", m{"role": "C", "jwt": raw})
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +88,9 @@ func TestProgramsThatAreRefused(t *testing.T) {
 		"more than":                 {"cel_program": m{"expression": "true", "variables": make([]m, maxVariables+1)}},
 		"bound_audiences":           {"cel_program": m{"expression": "true"}, "bound_audiences": []string{"a", ""}},
 	} {
-		s.refused(api.Write, "cel/role/c", c, api.Invalid, says)
+		s.Refused(api.Write, "cel/role/c", c, api.Invalid, says)
 	}
-	if _, err := s.do(api.Patch, "cel/role/c", m{"message": "x"}); api.KindOf(err) != api.NotFound {
+	if _, err := s.Do(api.Patch, "cel/role/c", m{"message": "x"}); api.KindOf(err) != api.NotFound {
 		t.Errorf("what is not there was changed: %v", err)
 	}
 }
@@ -100,20 +100,20 @@ func TestCELRolesAreKept(t *testing.T) {
 	if _, err := s.celLogin(token(t, nil)); err == nil || !strings.Contains(err.Error(), "go away") {
 		t.Errorf("the role's message is not told: %v", err)
 	}
-	got := s.must(api.Patch, "cel/role/C", m{"clock_skew_leeway": "5m"}).(*CELRoleAnswer)
+	got := s.Must(api.Patch, "cel/role/C", m{"clock_skew_leeway": "5m"}).(*CELRoleAnswer)
 	if got.Message != "go away" || got.ClockSkewLeeway.Std() != 5*time.Minute || string(got.CELProgram) != `{"expression":"false"}` || got.Name != "c" {
 		t.Errorf("%+v %s", got, got.CELProgram)
 	}
-	s.must(api.Write, "cel/role/b", m{"cel_program": m{"expression": "true"}})
-	if keys := s.must(api.List, "cel/role", nil).(*api.Keys).Keys; !slices.Equal(keys, []string{"b", "c"}) {
+	s.Must(api.Write, "cel/role/b", m{"cel_program": m{"expression": "true"}})
+	if keys := s.Must(api.List, "cel/role", nil).(*api.Keys).Keys; !slices.Equal(keys, []string{"b", "c"}) {
 		t.Errorf("%v", keys)
 	}
-	s.must(api.Delete, "cel/role/c", nil)
-	if _, err := s.do(api.Read, "cel/role/c", nil); api.KindOf(err) != api.NotFound {
+	s.Must(api.Delete, "cel/role/c", nil)
+	if _, err := s.Do(api.Read, "cel/role/c", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("%v", err)
 	}
 	_, absent := s.celLogin(token(t, nil))
-	s.must(api.Write, "cel/role/c", m{"cel_program": m{"expression": "false"}, "bound_audiences": "strongroom"})
+	s.Must(api.Write, "cel/role/c", m{"cel_program": m{"expression": "false"}, "bound_audiences": "strongroom"})
 	_, no := s.celLogin(token(t, nil))
 	if absent == nil || no == nil || absent.Error() != no.Error() {
 		t.Errorf("the answer tells whether the role is there: %v and %v", absent, no)
@@ -141,15 +141,15 @@ func TestCELRenewal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	renew := func() (*api.Auth, error) { return s.engine.Renew(s.call(), &api.Session{Private: a.Private}) }
+	renew := func() (*api.Auth, error) { return s.Engine.Renew(s.Call(), &api.Session{Private: a.Private}) }
 	if got, err := renew(); err != nil || got.TTL != 5*time.Minute || !slices.Equal(got.TokenPolicies, []string{"a"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	s.must(api.Patch, "cel/role/c", m{"cel_program": m{"expression": "pb.Auth{policies: ['b']}"}})
+	s.Must(api.Patch, "cel/role/c", m{"cel_program": m{"expression": "pb.Auth{policies: ['b']}"}})
 	if got, err := renew(); api.KindOf(err) != api.Invalid {
 		t.Errorf("by another program: %+v, %v", got, err)
 	}
-	s.must(api.Delete, "cel/role/c", nil)
+	s.Must(api.Delete, "cel/role/c", nil)
 	if got, err := renew(); api.KindOf(err) != api.Invalid {
 		t.Errorf("by none: %+v, %v", got, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 // idp is an OpenID provider that does what is asked of it, wrong things too. The
@@ -146,7 +147,7 @@ func (p *idp) idToken(nonce string) string {
 	for k, v := range p.claims {
 		claims[k] = v
 	}
-	return sign(p, "RS256", p.key, "one", saying(claims))
+	return authtest.Sign(p, "RS256", p.key, "one", saying(claims))
 }
 
 func (p *idp) device(w http.ResponseWriter, r *http.Request) {
@@ -178,12 +179,12 @@ func people(t testing.TB, p *idp, role, config m) *site {
 	for k, v := range config {
 		cfg[k] = v
 	}
-	s.must(api.Write, "config", cfg)
+	s.Must(api.Write, "config", cfg)
 	r := m{"user_claim": "sub", "oidc_scopes": "email", "token_policies": "dev", "allowed_redirect_uris": "http://localhost:8250/oidc/callback,https://sr.example/v1/auth/oidc/oidc/callback"}
 	for k, v := range role {
 		r[k] = v
 	}
-	s.must(api.Write, "role/r", r)
+	s.Must(api.Write, "role/r", r)
 	return s
 }
 
@@ -196,7 +197,7 @@ func (s *site) begin(more m) *AuthURLAnswer {
 	for k, v := range more {
 		q[k] = v
 	}
-	return s.must(api.Write, "oidc/auth_url", q).(*AuthURLAnswer)
+	return s.Must(api.Write, "oidc/auth_url", q).(*AuthURLAnswer)
 }
 
 // back is what a browser brings back from the provider.
@@ -206,7 +207,7 @@ func (s *site) back(q m) (*api.Answer, error) {
 	for k, v := range q {
 		all[k] = v
 	}
-	v, err := s.do(api.Read, "oidc/callback", all)
+	v, err := s.Do(api.Read, "oidc/callback", all)
 	if err != nil {
 		return nil, err
 	}

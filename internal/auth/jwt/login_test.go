@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 func TestLogin(t *testing.T) {
@@ -28,7 +29,7 @@ func TestLogin(t *testing.T) {
 func TestRoleOfALogin(t *testing.T) {
 	role := func(s *site, named string) string {
 		t.Helper()
-		by, err := (&LoginRequest{Role: api.Name(named)}).LoginRole(s.call())
+		by, err := (&LoginRequest{Role: api.Name(named)}).LoginRole(s.Call())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +43,7 @@ func TestRoleOfALogin(t *testing.T) {
 	if by := role(s, ""); by != "" {
 		t.Errorf("without a usual role it is by %q", by)
 	}
-	s.must(api.Write, "config", m{"jwt_validation_pubkeys": []string{pemOf(t, keyring().rsa.Public())}, "bound_issuer": "https://issuer.example", "default_role": "R"})
+	s.Must(api.Write, "config", m{"jwt_validation_pubkeys": []string{authtest.PEM(t, keyring().rsa.Public())}, "bound_issuer": "https://issuer.example", "default_role": "R"})
 	if by := role(s, ""); by != "r" {
 		t.Errorf("without a name it is by %q", by)
 	}
@@ -148,12 +149,12 @@ func TestCVE_2024_5798(t *testing.T) {
 	}
 	s := newSite(t)
 	for _, list := range []any{[]string{""}, []string{"a", ""}} {
-		s.refused(api.Write, "role/r", ordinary(m{"bound_audiences": list}), api.Invalid, "bound_audiences")
+		s.Refused(api.Write, "role/r", ordinary(m{"bound_audiences": list}), api.Invalid, "bound_audiences")
 	}
 }
 
 func TestTimesOfAToken(t *testing.T) {
-	at := func(d time.Duration) int64 { return epoch.Add(d).Unix() }
+	at := func(d time.Duration) int64 { return authtest.Epoch.Add(d).Unix() }
 	none := m{"iat": nil, "exp": nil}
 	for name, c := range map[string]struct {
 		role, token m
@@ -190,7 +191,7 @@ func TestTimesOfAToken(t *testing.T) {
 	}
 	s := static(t, nil)
 	for _, exp := range []string{"1e400", "1e30", "99999999999999999999999999999999999", "-0", "0"} {
-		raw := sign(t, "RS256", keyring().rsa, "", `{"iss":"https://issuer.example","sub":"alice","aud":"strongroom","exp":`+exp+`}`)
+		raw := authtest.Sign(t, "RS256", keyring().rsa, "", `{"iss":"https://issuer.example","sub":"alice","aud":"strongroom","exp":`+exp+`}`)
 		if _, err := s.login("r", raw); err == nil {
 			t.Errorf("exp %s was let in", exp)
 		}
@@ -222,28 +223,28 @@ func TestWhatARoleMayNotBe(t *testing.T) {
 		"token_policies_template":   ordinary(m{"token_policies_template_claims": true}),
 		"poll_interval":             ordinary(m{"poll_interval": 100000}),
 	} {
-		s.refused(api.Write, "role/r", role, api.Invalid, says)
+		s.Refused(api.Write, "role/r", role, api.Invalid, says)
 	}
-	if r, err := s.do(api.Read, "role/r", nil); api.KindOf(err) != api.NotFound {
+	if r, err := s.Do(api.Read, "role/r", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("a refused role is there: %v, %v", r, err)
 	}
 }
 
 func TestRolesAreKept(t *testing.T) {
 	s := newSite(t)
-	s.must(api.Write, "role/R", ordinary(m{"bound_claims": m{"n": 9007199254740993}, "ttl": "5m"}))
-	s.must(api.Write, "role/r", m{"bound_subject": "x"})
-	s.must(api.Write, "role/b", ordinary(nil))
-	got := s.must(api.Read, "role/r", nil).(*RoleAnswer)
+	s.Must(api.Write, "role/R", ordinary(m{"bound_claims": m{"n": 9007199254740993}, "ttl": "5m"}))
+	s.Must(api.Write, "role/r", m{"bound_subject": "x"})
+	s.Must(api.Write, "role/b", ordinary(nil))
+	got := s.Must(api.Read, "role/r", nil).(*RoleAnswer)
 	if string(got.BoundClaims) != `{"n":9007199254740993}` || got.BoundSubject != "x" || got.UserClaim != "sub" ||
 		got.RoleType != "jwt" || got.TokenTTL.Std() != 5*time.Minute || got.CallbackMode != "client" {
 		t.Errorf("%+v %s", got, got.BoundClaims)
 	}
-	if keys := s.must(api.List, "role", nil).(*api.Keys).Keys; !slices.Equal(keys, []string{"b", "r"}) {
+	if keys := s.Must(api.List, "role", nil).(*api.Keys).Keys; !slices.Equal(keys, []string{"b", "r"}) {
 		t.Errorf("the list has %v", keys)
 	}
-	s.must(api.Delete, "role/R", nil)
-	if _, err := s.do(api.Read, "role/r", nil); api.KindOf(err) != api.NotFound {
+	s.Must(api.Delete, "role/R", nil)
+	if _, err := s.Do(api.Read, "role/r", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("the role is still there: %v", err)
 	}
 }
@@ -256,21 +257,21 @@ func TestRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	renew := func() (*api.Auth, error) {
-		return s.engine.Renew(s.call(), &api.Session{Private: a.Private, Policies: []string{"default", "dev"}})
+		return s.Engine.Renew(s.Call(), &api.Session{Private: a.Private, Policies: []string{"default", "dev"}})
 	}
-	s.must(api.Write, "role/r", m{"token_max_ttl": "1h", "token_policies": "ops"})
+	s.Must(api.Write, "role/r", m{"token_max_ttl": "1h", "token_policies": "ops"})
 	if got, err := renew(); err != nil || got.MaxTTL != time.Hour || !slices.Equal(got.TokenPolicies, []string{"ops"}) {
 		t.Errorf("a renewal answers %+v, %v", got, err)
 	}
-	s.must(api.Write, "role/r", m{"token_bound_cidrs": "10.0.0.0/8"})
+	s.Must(api.Write, "role/r", m{"token_bound_cidrs": "10.0.0.0/8"})
 	if _, err := renew(); api.KindOf(err) != api.Denied {
 		t.Errorf("from elsewhere: %v", err)
 	}
-	s.must(api.Delete, "role/r", nil)
+	s.Must(api.Delete, "role/r", nil)
 	if _, err := renew(); api.KindOf(err) != api.Invalid {
 		t.Errorf("without a role: %v", err)
 	}
-	if _, err := s.engine.Renew(s.call(), &api.Session{}); err == nil {
+	if _, err := s.Engine.Renew(s.Call(), &api.Session{}); err == nil {
 		t.Error("a token that nobody knows of was renewed")
 	}
 }
@@ -278,7 +279,7 @@ func TestRenewal(t *testing.T) {
 // TestNobodyLearnsWhichRolesThereAre compares the answers to who has a token of the issuer, and to who has none.
 func TestNobodyLearnsWhichRolesThereAre(t *testing.T) {
 	s := static(t, m{"bound_subject": "somebody else", "clock_skew_leeway": 300})
-	for name, jwt := range map[string]string{"good": token(t, nil), "expired": token(t, m{"exp": epoch.Add(-time.Hour).Unix()}), "not one": "x.y.z"} {
+	for name, jwt := range map[string]string{"good": token(t, nil), "expired": token(t, m{"exp": authtest.Epoch.Add(-time.Hour).Unix()}), "not one": "x.y.z"} {
 		_, there := s.login("r", jwt)
 		_, absent := s.login("no-such-role", jwt)
 		if there == nil || absent == nil || there.Error() != absent.Error() || api.KindOf(there) != api.KindOf(absent) {

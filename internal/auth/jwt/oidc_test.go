@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -20,7 +21,7 @@ func TestLoginByBrowser(t *testing.T) {
 		p.basic = basic
 		p.info = m{"sub": "alice", "groups": []string{"staff"}, "aud": "evil", "email": "a@example.com"}
 		s := people(t, p, m{"groups_claim": "groups", "claim_mappings": m{"email": "mail"}, "max_age": 3600}, nil)
-		p.claims = m{"auth_time": epoch.Unix()}
+		p.claims = m{"auth_time": authtest.Epoch.Unix()}
 		a := s.begin(nil)
 		if a.State != "" || a.PollInterval != "" || a.UserCode != "" {
 			t.Errorf("a login of the usual kind answers %+v, which clients refuse", a)
@@ -82,7 +83,7 @@ func TestAnswersThatAreNotForUs(t *testing.T) {
 		"another client too":   {claims: m{"aud": []string{"client", "other"}}},
 		"given to another":     {claims: m{"azp": "other"}},
 		"another issuer":       {claims: m{"iss": "https://evil.example"}},
-		"expired":              {claims: m{"exp": epoch.Add(-time.Hour).Unix()}},
+		"expired":              {claims: m{"exp": authtest.Epoch.Add(-time.Hour).Unix()}},
 		"without an end":       {claims: m{"exp": nil}},
 		"without a beginning":  {claims: m{"iat": nil}},
 		"nobody":               {claims: m{"sub": ""}},
@@ -98,7 +99,7 @@ func TestAnswersThatAreNotForUs(t *testing.T) {
 		"audience of the role": {role: m{"bound_audiences": "other"}},
 		"claims of the role":   {role: m{"bound_claims": m{"x": "y"}}},
 		"subject of the role":  {role: m{"bound_subject": "bob"}},
-		"login too long ago":   {role: m{"max_age": 60}, claims: m{"auth_time": epoch.Add(-time.Hour).Unix()}},
+		"login too long ago":   {role: m{"max_age": 60}, claims: m{"auth_time": authtest.Epoch.Add(-time.Hour).Unix()}},
 	} {
 		p := newIDP(t)
 		s := people(t, p, c.role, nil)
@@ -110,7 +111,7 @@ func TestAnswersThatAreNotForUs(t *testing.T) {
 		for k, v := range c.query {
 			q[k] = v
 		}
-		s.now = s.now.Add(c.wait)
+		s.With.Now = s.With.Now.Add(c.wait)
 		a, err := s.back(q)
 		if err == nil || api.KindOf(err) != api.Invalid {
 			t.Errorf("%s: %+v, %v", name, a, err)
@@ -175,15 +176,15 @@ func TestWhereBrowsersAreSent(t *testing.T) {
 func TestNobodyLearnsWhoCanBegin(t *testing.T) {
 	p := newIDP(t)
 	s := people(t, p, m{"callback_mode": "device"}, nil)
-	s.must(api.Write, "role/machine", ordinary(nil))
+	s.Must(api.Write, "role/machine", ordinary(nil))
 	for _, q := range []m{{"role": "nobody"}, {"role": "machine"}, {"role": "r", "client_nonce": ""}} {
 		if a := s.begin(q); *a != (AuthURLAnswer{}) {
 			t.Errorf("%v: %+v", q, a)
 		}
 	}
-	s.refused(api.Write, "oidc/auth_url", m{}, api.Invalid, "missing role")
-	s.must(api.Write, "config", m{"jwt_validation_pubkeys": pemOf(t, keyring().rsa.Public())})
-	s.refused(api.Write, "oidc/auth_url", m{"role": "r"}, api.Invalid, "not configured")
+	s.Refused(api.Write, "oidc/auth_url", m{}, api.Invalid, "missing role")
+	s.Must(api.Write, "config", m{"jwt_validation_pubkeys": authtest.PEM(t, keyring().rsa.Public())})
+	s.Refused(api.Write, "oidc/auth_url", m{"role": "r"}, api.Invalid, "not configured")
 }
 
 // TestDeviceFlow follows RFC 8628: nobody is let in before the person has agreed, the provider is not asked
@@ -196,29 +197,29 @@ func TestDeviceFlow(t *testing.T) {
 		t.Fatalf("a login by device begins with %+v", a)
 	}
 	poll := m{"state": a.State, "client_nonce": "the-nonce"}
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "authorization_pending")
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "authorization_pending")
 	twin := s.twin()
 	for range 50 {
-		twin.refused(api.Write, "oidc/poll", poll, api.Invalid, "slow_down")
+		twin.Refused(api.Write, "oidc/poll", poll, api.Invalid, "slow_down")
 	}
 	if p.polled != 1 {
 		t.Errorf("the provider was asked %d times at once", p.polled)
 	}
-	s.now = s.now.Add(5 * time.Second)
+	s.With.Now = s.With.Now.Add(5 * time.Second)
 	p.finish("slow_down")
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "slow_down")
-	s.now = s.now.Add(5 * time.Second)
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "slow_down") // the interval is 10 seconds by now
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "slow_down")
+	s.With.Now = s.With.Now.Add(5 * time.Second)
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "slow_down") // the interval is 10 seconds by now
 	if p.polled != 2 {
 		t.Errorf("the provider was asked %d times, the last one too early", p.polled)
 	}
 	p.finish("done")
-	s.now = s.now.Add(5 * time.Second)
-	got := s.must(api.Write, "oidc/poll", poll).(*api.Auth)
+	s.With.Now = s.With.Now.Add(5 * time.Second)
+	got := s.Must(api.Write, "oidc/poll", poll).(*api.Auth)
 	if got.Alias.Name != "alice" || !slices.Equal(got.TokenPolicies, []string{"dev"}) {
 		t.Errorf("%+v", got)
 	}
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "expired or missing")
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "expired or missing")
 }
 
 func TestDeviceFlowThatComesToNothing(t *testing.T) {
@@ -244,9 +245,9 @@ func TestDeviceFlowThatComesToNothing(t *testing.T) {
 		for k, v := range c.poll {
 			poll[k] = v
 		}
-		s.now = s.now.Add(c.wait)
-		s.refused(api.Write, "oidc/poll", poll, api.Invalid, c.says)
-		s.refused(api.Write, "oidc/poll", m{"state": a.State, "client_nonce": "the-nonce"}, api.Invalid, "expired or missing")
+		s.With.Now = s.With.Now.Add(c.wait)
+		s.Refused(api.Write, "oidc/poll", poll, api.Invalid, c.says)
+		s.Refused(api.Write, "oidc/poll", m{"state": a.State, "client_nonce": "the-nonce"}, api.Invalid, "expired or missing")
 		if _, err := s.back(m{"state": a.State, "code": "x"}); err == nil {
 			t.Errorf("%s: a login by device was finished by a browser", name)
 		}
@@ -262,7 +263,7 @@ func TestCVE_2026_33757(t *testing.T) {
 	poll := m{"state": attack.State, "client_nonce": "the-nonce"}
 	code, state := p.approve(attack.AuthURL)
 	victim := s.twin()
-	victim.remote = netip.MustParseAddr("198.51.100.7")
+	victim.With.Remote = netip.MustParseAddr("198.51.100.7")
 	for _, confirmation := range []string{"", "1", "true", "AAAA-AAAA"} {
 		got, err := victim.back(m{"state": state, "code": code, "confirmation": confirmation, "client_nonce": ""})
 		if err != nil || got.Auth != nil || !strings.Contains(string(got.Raw.Body), "Was it you?") {
@@ -270,14 +271,14 @@ func TestCVE_2026_33757(t *testing.T) {
 				t.Fatalf("confirmation %q: %+v, %v", confirmation, got, err)
 			}
 		}
-		if _, err := s.do(api.Write, "oidc/poll", poll); err == nil {
+		if _, err := s.Do(api.Write, "oidc/poll", poll); err == nil {
 			t.Fatalf("confirmation %q: the attacker has the victim's token", confirmation)
 		}
 	}
 	if got, err := victim.back(m{"state": state, "code": code, "confirmation": attack.UserCode}); err == nil {
 		t.Errorf("after three wrong codes the login goes on: %s", got.Raw.Body)
 	}
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "expired or missing")
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "expired or missing")
 }
 
 func TestDirectLogin(t *testing.T) {
@@ -288,7 +289,7 @@ func TestDirectLogin(t *testing.T) {
 	if a.PollInterval != "2" || len(a.UserCode) != 9 {
 		t.Errorf("%+v", a)
 	}
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "authorization_pending")
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "authorization_pending")
 	code, state := p.approve(a.AuthURL)
 	typed := " " + strings.ToLower(strings.ReplaceAll(a.UserCode, "-", " "))
 	got, err := s.twin().back(m{"state": state, "code": code, "confirmation": typed, "client_nonce": ""})
@@ -298,10 +299,10 @@ func TestDirectLogin(t *testing.T) {
 	if got, err := s.back(m{"state": state, "code": code, "confirmation": a.UserCode}); err == nil {
 		t.Errorf("a second time: %s", got.Raw.Body)
 	}
-	if auth := s.must(api.Write, "oidc/poll", poll).(*api.Auth); auth.Alias.Name != "alice" {
+	if auth := s.Must(api.Write, "oidc/poll", poll).(*api.Auth); auth.Alias.Name != "alice" {
 		t.Errorf("%+v", auth)
 	}
-	s.refused(api.Write, "oidc/poll", poll, api.Invalid, "expired or missing")
+	s.Refused(api.Write, "oidc/poll", poll, api.Invalid, "expired or missing")
 
 	a = s.begin(nil)
 	code, state = p.approve(a.AuthURL)
@@ -309,11 +310,12 @@ func TestDirectLogin(t *testing.T) {
 	if got, err := s.back(m{"state": state, "code": code, "confirmation": a.UserCode}); err != nil || got.Raw.Status != 400 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	s.refused(api.Write, "oidc/poll", m{"state": a.State, "client_nonce": "the-nonce"}, api.Invalid, "another client")
+	s.Refused(api.Write, "oidc/poll", m{"state": a.State, "client_nonce": "the-nonce"}, api.Invalid, "another client")
 }
 
-// TestPagesEscape puts markup wherever a page shows something.
-func TestPagesEscape(t *testing.T) {
+// TestCVE_2023_2121_PagesEscape puts markup wherever a page shows something.
+// Control: with text/template in place of html/template it fails.
+func TestCVE_2023_2121_PagesEscape(t *testing.T) {
 	p := newIDP(t)
 	s := people(t, p, m{"callback_mode": "direct"}, nil)
 	_, state := p.approve(s.begin(nil).AuthURL)
@@ -342,11 +344,11 @@ func TestAnswersByForm(t *testing.T) {
 		if kind == "id_token" {
 			form = m{"state": state, "id_token": p.idToken(u.Query().Get("nonce"))}
 		}
-		got := s.must(api.Write, "oidc/callback", form).(*api.Answer)
+		got := s.Must(api.Write, "oidc/callback", form).(*api.Answer)
 		if got.Auth != nil || got.Raw == nil {
 			t.Fatalf("%+v", got)
 		}
-		s.refused(api.Write, "oidc/callback", form, api.Invalid, "expired or missing")
+		s.Refused(api.Write, "oidc/callback", form, api.Invalid, "expired or missing")
 		back, err := s.twin().back(m{"state": state, "code": "no_code"})
 		if err != nil || back.Auth == nil || back.Auth.Alias.Name != "alice" {
 			t.Errorf("%s: %+v, %v", kind, back, err)
@@ -355,7 +357,7 @@ func TestAnswersByForm(t *testing.T) {
 	p := newIDP(t)
 	s := people(t, p, nil, nil)
 	_, state := p.approve(s.begin(nil).AuthURL)
-	s.refused(api.Write, "oidc/callback", m{"state": state, "code": "x"}, api.Unsupported, "")
+	s.Refused(api.Write, "oidc/callback", m{"state": state, "code": "x"}, api.Unsupported, "")
 }
 
 // TestTheNamespaceInTheState goes to the provider and back, and is not part of the address.
@@ -377,7 +379,7 @@ func TestAnotherConfiguration(t *testing.T) {
 	p := newIDP(t)
 	s := people(t, p, nil, nil)
 	code, state := p.approve(s.begin(nil).AuthURL)
-	s.must(api.Write, "config", m{"oidc_discovery_url": p.URL, "oidc_discovery_ca_pem": p.ca(), "oidc_client_id": "client", "oidc_client_secret": "client secret"})
+	s.Must(api.Write, "config", m{"oidc_discovery_url": p.URL, "oidc_discovery_ca_pem": p.ca(), "oidc_client_id": "client", "oidc_client_secret": "client secret"})
 	if a, err := s.back(m{"state": state, "code": code}); err == nil {
 		t.Errorf("%+v", a)
 	}
@@ -387,30 +389,30 @@ func TestAnotherConfiguration(t *testing.T) {
 func TestLoginsThatAreOnlyBegun(t *testing.T) {
 	p := newIDP(t)
 	s := people(t, p, nil, nil)
-	f := &flow{Mode: byClient, Ends: s.now.Add(flowTime)}
+	f := &flow{Mode: byClient, Ends: s.With.Now.Add(flowTime)}
 	refused := 0
 	for range 3 * places / shares {
-		if _, err := f.begin(s.call()); api.KindOf(err) == api.TooMany {
+		if _, err := f.begin(s.Call()); api.KindOf(err) == api.TooMany {
 			refused++
 		} else if err != nil {
 			t.Fatal(err)
 		}
 	}
-	es, err := s.store.List(s.call(), store.Prefix(flowPrefix))
+	es, err := s.With.Store.List(s.Call(), store.Prefix(flowPrefix))
 	if err != nil || len(es) > places/shares || refused == 0 {
 		t.Errorf("%d logins are kept, %d were refused, %v", len(es), refused, err)
 	}
 	other := s.twin()
 	for i := range 256 { // some network has another share
-		other.remote = netip.AddrFrom4([4]byte{203, 0, byte(i), 1})
-		if share(other.remote) != share(s.remote) {
+		other.With.Remote = netip.AddrFrom4([4]byte{203, 0, byte(i), 1})
+		if share(other.With.Remote) != share(s.With.Remote) {
 			break
 		}
 	}
 	if a := other.begin(nil); a.AuthURL == "" {
 		t.Error("others cannot log in")
 	}
-	s.now = s.now.Add(flowTime)
+	s.With.Now = s.With.Now.Add(flowTime)
 	if a := s.begin(nil); a.AuthURL == "" {
 		t.Error("the places are not taken again")
 	}

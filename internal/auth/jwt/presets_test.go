@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 // TestPresets holds tokens of the shape that GitHub Actions, GitLab CI and Kubernetes give against the roles of docs/auth-jwt.md.
@@ -17,7 +18,7 @@ func TestPresets(t *testing.T) {
 	gitlab := m{"namespace_id": "72", "namespace_path": "my-group", "project_id": "22", "project_path": "my-group/my-project", "user_id": "1", "user_login": "ann", "pipeline_id": "574",
 		"job_id": "302", "ref": "main", "ref_type": "branch", "ref_protected": "true", "groups_direct": []string{"my-group"}, "sub": "project_path:my-group/my-project:ref_type:branch:ref:main",
 		"aud": aud, "iss": "https://gitlab.example.com"}
-	kubernetes := m{"aud": []string{aud}, "iss": "https://kubernetes.default.svc.cluster.local", "sub": "system:serviceaccount:shop:checkout", "nbf": epoch.Unix(),
+	kubernetes := m{"aud": []string{aud}, "iss": "https://kubernetes.default.svc.cluster.local", "sub": "system:serviceaccount:shop:checkout", "nbf": authtest.Epoch.Unix(),
 		"kubernetes.io": m{"namespace": "shop", "pod": m{"name": "checkout-7d9", "uid": "1"}, "serviceaccount": m{"name": "checkout", "uid": "2"}, "node": m{"name": "n1"}}}
 	for name, c := range map[string]struct {
 		token, role, other m // other: changes that another's token has
@@ -34,10 +35,10 @@ func TestPresets(t *testing.T) {
 		"kubernetes, a namespace": {kubernetes, m{"bound_claims": m{"/kubernetes.io/namespace": "shop"}}, m{"kubernetes.io": m{"namespace": "bank"}}, "system:serviceaccount:shop:checkout"},
 	} {
 		s := newSite(t)
-		s.must(api.Write, "config", m{"jwt_validation_pubkeys": pemOf(t, keyring().rsa.Public()), "bound_issuer": c.token["iss"]})
+		s.Must(api.Write, "config", m{"jwt_validation_pubkeys": authtest.PEM(t, keyring().rsa.Public()), "bound_issuer": c.token["iss"]})
 		role := ordinary(c.role)
 		role["bound_audiences"] = aud
-		s.must(api.Write, "role/r", role)
+		s.Must(api.Write, "role/r", role)
 		got, err := s.login("r", token(t, c.token))
 		if err != nil || got.Alias.Name != c.who {
 			t.Errorf("%s: %+v, %v", name, got, err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/internal/jws"
 )
 
@@ -40,7 +41,7 @@ func mac(secret, head, claims string) string {
 func TestForgedTokens(t *testing.T) {
 	s := static(t, nil)
 	k := keyring()
-	good, pem, text := token(t, nil), pemOf(t, k.rsa.Public()), claimsText(t, nil)
+	good, pem, text := token(t, nil), authtest.PEM(t, k.rsa.Public()), claimsText(t, nil)
 	if _, err := s.login("r", good); err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +54,8 @@ func TestForgedTokens(t *testing.T) {
 		"public key as secret":     mac(pem, `{"alg":"HS256"}`, text),
 		"trimmed key as secret":    mac(strings.TrimSpace(pem), `{"alg":"HS256"}`, text),
 		"empty secret":             mac("", `{"alg":"HS256"}`, text),
-		"other key":                sign(t, "RS256", k.other, "", saying(nil)),
-		"other kind of key":        sign(t, "ES256", k.p256, "", saying(nil)),
+		"other key":                authtest.Sign(t, "RS256", k.other, "", saying(nil)),
+		"other kind of key":        authtest.Sign(t, "ES256", k.p256, "", saying(nil)),
 		"other claims":             parts[0] + "." + b64(claimsText(t, m{"sub": "root"})) + "." + parts[2],
 		"no signature":             parts[0] + "." + parts[1] + ".",
 		"two parts":                parts[0] + "." + parts[1],
@@ -114,11 +115,11 @@ func TestAlgorithmsOfKeys(t *testing.T) {
 	keys := map[string]any{"RS256": k.rsa, "RS384": k.rsa, "RS512": k.rsa, "PS256": k.rsa, "PS384": k.rsa, "PS512": k.rsa,
 		"ES256": k.p256, "ES384": k.p384, "ES512": p521, "EdDSA": k.ed}
 	s := newSite(t)
-	s.must(api.Write, "role/r", ordinary(nil))
-	all := []string{pemOf(t, k.rsa.Public()), pemOf(t, k.p256.Public()), pemOf(t, k.p384.Public()), pemOf(t, p521.Public()), pemOf(t, k.ed.Public())}
+	s.Must(api.Write, "role/r", ordinary(nil))
+	all := []string{authtest.PEM(t, k.rsa.Public()), authtest.PEM(t, k.p256.Public()), authtest.PEM(t, k.p384.Public()), authtest.PEM(t, p521.Public()), authtest.PEM(t, k.ed.Public())}
 	for alg, key := range keys {
-		raw := sign(t, alg, key, "", saying(nil))
-		s.must(api.Write, "config", m{"jwt_validation_pubkeys": all})
+		raw := authtest.Sign(t, alg, key, "", saying(nil))
+		s.Must(api.Write, "config", m{"jwt_validation_pubkeys": all})
 		if _, err := s.login("r", raw); err != nil {
 			t.Errorf("%s: %v", alg, err)
 		}
@@ -128,12 +129,12 @@ func TestAlgorithmsOfKeys(t *testing.T) {
 				others = append(others, other)
 			}
 		}
-		s.must(api.Write, "config", m{"jwt_validation_pubkeys": all, "jwt_supported_algs": others})
+		s.Must(api.Write, "config", m{"jwt_validation_pubkeys": all, "jwt_supported_algs": others})
 		if _, err := s.login("r", raw); err == nil {
 			t.Errorf("%s was let in where it is not supported", alg)
 		}
 	}
 	for _, alg := range []string{"none", "HS256", "RS1", "rs256", ""} {
-		s.refused(api.Write, "config", m{"jwt_validation_pubkeys": all, "jwt_supported_algs": []string{alg}}, api.Invalid, "jwt_supported_algs")
+		s.Refused(api.Write, "config", m{"jwt_validation_pubkeys": all, "jwt_supported_algs": []string{alg}}, api.Invalid, "jwt_supported_algs")
 	}
 }

@@ -12,8 +12,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 // apiServer speaks the parts of a cluster's API that the method uses, as they are
@@ -123,82 +122,14 @@ func (s *apiServer) write(w http.ResponseWriter, b []byte) {
 }
 
 // mounted is a mount of the method.
-type mounted struct {
-	testing.TB
-	router *api.Router
-	store  store.Store
-	renew  api.Renewer
-}
+type mounted struct{ *authtest.Mount }
 
-func open(t testing.TB) *mounted {
-	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &mounted{t, r, s, e.Renew}
-}
+func open(t testing.TB) *mounted { return &mounted{authtest.Open(t, Engine)} }
 
-func (m *mounted) call(path string) *api.Call {
-	return &api.Call{Context: m.Context(), Path: path, Store: m.store, Mount: api.Mount{Path: "auth/kubernetes/"}}
-}
-
-type fields = map[string]any
-
-// do sends a request; its fields are JSON.
-func (m *mounted) do(op api.Op, path string, f fields) (any, error) {
-	m.Helper()
-	match, err := m.router.Match(op, path)
-	if err != nil {
-		return nil, err
-	}
-	if f == nil {
-		f = fields{}
-	}
-	text, err := json.Marshal(f)
-	if err != nil {
-		m.Fatal(err)
-	}
-	b, err := api.ParseBody(text)
-	if err != nil {
-		m.Fatal(err)
-	}
-	req, unknown, err := match.Endpoint.Decode(&match, b)
-	if err != nil {
-		return nil, err
-	}
-	if len(unknown) > 0 {
-		m.Errorf("%s: does not know %v", path, unknown)
-	}
-	return match.Endpoint.Invoke(m.call(match.Path), req)
-}
-
-// must sends a request that is to be answered.
-func (m *mounted) must(op api.Op, path string, f fields) any {
-	m.Helper()
-	a, err := m.do(op, path, f)
-	if err != nil {
-		m.Fatalf("%s: %v", path, err)
-	}
-	return a
-}
+type fields = authtest.Fields
 
 // login logs in by a role; the kind of the error is Internal where there is none.
 func (m *mounted) login(role, token string) (*api.Auth, error) {
 	m.Helper()
-	a, err := m.do(api.Write, "login", fields{"role": role, "jwt": token})
-	if err != nil {
-		return nil, err
-	}
-	return a.(*api.Auth), nil
+	return m.Login("login", fields{"role": role, "jwt": token})
 }

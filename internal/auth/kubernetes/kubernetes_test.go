@@ -24,7 +24,7 @@ func furnished(t *testing.T) (*mounted, *apiServer) {
 	t.Helper()
 	m, s := open(t), cluster0(t)
 	m.configure(s, nil)
-	m.must(api.Write, "role/web", fields{"bound_service_account_names": "web", "bound_service_account_namespaces": "default", "token_policies": "dev", "token_ttl": "1h"})
+	m.Must(api.Write, "role/web", fields{"bound_service_account_names": "web", "bound_service_account_namespaces": "default", "token_policies": "dev", "token_ttl": "1h"})
 	return m, s
 }
 
@@ -33,7 +33,7 @@ func (m *mounted) configure(s *apiServer, f fields) {
 	m.Helper()
 	all := fields{"kubernetes_host": s.url, "kubernetes_ca_cert": s.ca, "token_reviewer_jwt": "re.view.er"}
 	maps.Copy(all, f)
-	m.must(api.Write, "config", all)
+	m.Must(api.Write, "config", all)
 }
 
 func TestLogin(t *testing.T) {
@@ -51,7 +51,7 @@ func TestLogin(t *testing.T) {
 	if a.Alias.Name != "u1" || a.Alias.Metadata["service_account_name"] != "web" || a.Alias.Metadata["role"] != "" || a.DisplayName != "kubernetes-default-web" || a.TTL != time.Hour || len(s.observed.Audiences) != 0 {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
-	m.must(api.Write, "role/web", fields{"alias_name_source": byName})
+	m.Must(api.Write, "role/web", fields{"alias_name_source": byName})
 	if a, err := m.login("web", "a.b.c"); err != nil || a.Alias.Name != "default/web" {
 		t.Errorf("alias by name: %+v, %v", a, err)
 	}
@@ -105,7 +105,7 @@ func TestWhoIsNotLetIn(t *testing.T) {
 
 func TestAudience(t *testing.T) {
 	m, s := furnished(t)
-	m.must(api.Write, "role/web", fields{"audience": "vault"})
+	m.Must(api.Write, "role/web", fields{"audience": "vault"})
 	for name, c := range map[string]struct {
 		audiences []string
 		in        bool
@@ -138,12 +138,12 @@ func TestBounds(t *testing.T) {
 		{"other", "", `{"matchLabels":{"team":"red"}}`, map[string]string{"team": "red"}, false},
 	} {
 		s.labels = c.labels
-		m.must(api.Delete, "role/web", nil)
+		m.Must(api.Delete, "role/web", nil)
 		f := fields{"bound_service_account_names": c.names, "bound_service_account_namespace_selector": c.selector}
 		if c.namespaces != "" {
 			f["bound_service_account_namespaces"] = c.namespaces
 		}
-		m.must(api.Write, "role/web", f)
+		m.Must(api.Write, "role/web", f)
 		if _, err := m.login("web", "a.b.c"); (err == nil) != c.in || err != nil && api.KindOf(err) != api.Denied {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -153,7 +153,7 @@ func TestBounds(t *testing.T) {
 // What can be no name in a cluster is nobody, also for a role that lets anybody in.
 func TestNames(t *testing.T) {
 	m, s := furnished(t)
-	m.must(api.Write, "role/web", fields{"bound_service_account_names": "*", "bound_service_account_namespaces": "*"})
+	m.Must(api.Write, "role/web", fields{"bound_service_account_names": "*", "bound_service_account_namespaces": "*"})
 	for user, in := range map[string]bool{"default:web": true, "a-b:c.d": true, ":web": false, "default:": false, "a/b:web": false, "default:a/b": false, "default:..": false, "default:Web": false, "default:a b": false, "default:a:b": false, "default": false} {
 		s.tokens["a.b.c"].Status.User.Username = userPrefix + user
 		if _, err := m.login("web", "a.b.c"); (err == nil) != in {
@@ -279,30 +279,30 @@ func TestRenew(t *testing.T) {
 	}
 	renew := func(what string, allowed bool) {
 		t.Helper()
-		if again, err := m.renew(m.call(""), &api.Session{Private: a.Private}); (err == nil) != allowed || allowed && again.TTL != time.Hour {
+		if again, err := m.Renew(a); (err == nil) != allowed || allowed && again.TTL != time.Hour {
 			t.Errorf("%s: %v, %v", what, again, err)
 		}
 	}
 	renew("as it was", true)
-	m.must(api.Write, "role/web", fields{"bound_service_account_namespaces": "other"})
+	m.Must(api.Write, "role/web", fields{"bound_service_account_namespaces": "other"})
 	renew("where the role lets it in no more", false)
 	s.labels = map[string]string{"team": "red"}
-	m.must(api.Write, "role/web", fields{"bound_service_account_namespace_selector": `{"matchLabels":{"team":"red"}}`})
+	m.Must(api.Write, "role/web", fields{"bound_service_account_namespace_selector": `{"matchLabels":{"team":"red"}}`})
 	renew("by the namespace's labels", true)
 	s.labels = nil
 	renew("without the namespace's labels", false)
 	m.configure(s, fields{"token_reviewer_jwt": ""})
 	renew("where the labels cannot be asked for", false)
-	m.must(api.Delete, "role/web", nil)
+	m.Must(api.Delete, "role/web", nil)
 	renew("where the role is gone", false)
-	if _, err := m.renew(m.call(""), &api.Session{}); err == nil {
+	if _, err := m.Engine.Renew(m.Call(), &api.Session{}); err == nil {
 		t.Error("renewed of nothing")
 	}
 }
 
 func TestWhatIsKept(t *testing.T) {
 	m, s := furnished(t)
-	conf := m.must(api.Read, "config", nil).(*Config)
+	conf := m.Must(api.Read, "config", nil).(*Config)
 	if conf.Host != s.url || conf.CA != s.ca || !conf.ReviewerSet || !conf.NoIssuer || conf.Keys == nil {
 		t.Errorf("is read as %+v", conf)
 	}
@@ -312,14 +312,14 @@ func TestWhatIsKept(t *testing.T) {
 		if f["kubernetes_host"] == nil {
 			f["kubernetes_host"] = s.url
 		}
-		if _, err := m.do(api.Write, "config", f); api.KindOf(err) != api.Invalid {
+		if _, err := m.Do(api.Write, "config", f); api.KindOf(err) != api.Invalid {
 			t.Errorf("config, %s: %v", name, err)
 		}
 	}
-	if _, err := open(t).do(api.Write, "config", fields{"issuer": "x"}); api.KindOf(err) != api.Invalid {
+	if _, err := open(t).Do(api.Write, "config", fields{"issuer": "x"}); api.KindOf(err) != api.Invalid {
 		t.Errorf("without a host: %v", err)
 	}
-	if _, err := open(t).do(api.Read, "config", nil); api.KindOf(err) != api.NotFound {
+	if _, err := open(t).Do(api.Read, "config", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("no configuration: %v", err)
 	}
 	for host, want := range map[string]string{"k8s": "https://k8s", "k8s:6443": "https://k8s:6443", "https://k8s/base/": "https://k8s/base", "http://[::1]:8001": "http://[::1]:8001", "http://localhost": "http://localhost"} {
@@ -331,14 +331,14 @@ func TestWhatIsKept(t *testing.T) {
 		"empty": {"bound_service_account_names": []string{""}, "bound_service_account_namespaces": "a"}, "alias": {"bound_service_account_names": "a", "bound_service_account_namespaces": "a", "alias_name_source": "x"},
 		"selector": {"bound_service_account_names": "a", "bound_service_account_namespace_selector": "{}"}, "expressions": {"bound_service_account_names": "a", "bound_service_account_namespace_selector": `{"matchLabels":{"a":"b"},"matchExpressions":[]}`},
 		"root": {"bound_service_account_names": "a", "bound_service_account_namespaces": "a", "policies": "root"}} {
-		if _, err := m.do(api.Write, "role/x", f); api.KindOf(err) != api.Invalid {
+		if _, err := m.Do(api.Write, "role/x", f); api.KindOf(err) != api.Invalid {
 			t.Errorf("role, %s: %v", name, err)
 		}
 	}
-	if r := m.must(api.Read, "role/Web", nil).(*Role); r.Alias != byUID || r.Names[0] != "web" || r.TokenTTL.Seconds() != 3600 {
+	if r := m.Must(api.Read, "role/Web", nil).(*Role); r.Alias != byUID || r.Names[0] != "web" || r.TokenTTL.Seconds() != 3600 {
 		t.Errorf("is read as %+v", r)
 	}
-	if k := m.must(api.List, "role", nil).(*api.Keys); len(k.Keys) != 1 {
+	if k := m.Must(api.List, "role", nil).(*api.Keys); len(k.Keys) != 1 {
 		t.Errorf("listed: %v", k.Keys)
 	}
 }

@@ -25,19 +25,6 @@ type private struct {
 	Who  account `json:"who"`
 }
 
-// denied is the one answer to who is not let in: whether there is such a role, and
-// whom it lets in, is not told. The cause is for the log. What is not the client's fault
-// is told as it is.
-func denied(cause error) error {
-	var told *api.Error
-	if errors.As(cause, &told) || errors.Is(cause, store.ErrCorrupt) {
-		return cause
-	}
-	d := api.ErrDenied()
-	d.Err = cause
-	return d
-}
-
 var (
 	errRole  = errors.New("there is no such role")
 	errBound = errors.New("the role does not let this service account in")
@@ -61,12 +48,12 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	who, err := k.review(c, token, asked.Audience)
 	switch {
 	case err != nil:
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	case r == nil:
-		return nil, denied(errRole)
+		return nil, api.Deny(errRole)
 	}
 	if err := r.lets(c, k, k.bearer(token), who); err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	return r.admit(c, k, k.bearer(token), string(q.Role), who)
 }
@@ -108,7 +95,7 @@ func (r *role) admit(c *api.Call, k *cluster, bearer, name string, who *account)
 	if k.Annotations {
 		more, err := k.annotated(c, bearer, who)
 		if err != nil {
-			return nil, denied(err)
+			return nil, api.Deny(err)
 		}
 		for key, value := range more {
 			if _, taken := meta[key]; !taken { // what the cluster says stays
@@ -136,7 +123,7 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case r == nil:
-		return nil, denied(errRole)
+		return nil, api.Deny(errRole)
 	case one(r.Names, p.Who.Name) && one(r.Namespaces, p.Who.Namespace):
 		return r.Token.Auth(), nil
 	}
@@ -145,10 +132,10 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 		return nil, err
 	}
 	if k.Reviewer == "" {
-		return nil, denied(errBound)
+		return nil, api.Deny(errBound)
 	}
 	if err := r.lets(c, k, k.Reviewer, &p.Who); err != nil {
-		return nil, denied(err)
+		return nil, api.Deny(err)
 	}
 	return r.Token.Auth(), nil
 }

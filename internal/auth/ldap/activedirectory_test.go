@@ -47,9 +47,9 @@ func forest(t testing.TB, account map[string][]string) *fake {
 
 func (f *fake) mount(t testing.TB, more string) *mount {
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+f.url()+`","binddn":"svc@corp.example","bindpass":"service","userdn":"dc=corp","userattr":"sAMAccountName","groupdn":"dc=corp",
+	m.MustText(api.Write, "config", `{"url":"`+f.url()+`","binddn":"svc@corp.example","bindpass":"service","userdn":"dc=corp","userattr":"sAMAccountName","groupdn":"dc=corp",
 		"groupfilter":"(member:1.2.840.113556.1.4.1941:={{.UserDN}})"}`)
-	m.must(api.Write, "config", more)
+	m.MustText(api.Write, "config", more)
 	return m
 }
 
@@ -121,7 +121,7 @@ func TestAccountsThatAreBanned(t *testing.T) {
 	} {
 		for _, settings := range []string{`{}`, `{"upndomain":"corp.example","binddn":""}`} {
 			m := forest(t, c.account).mount(t, settings)
-			m.now = now
+			m.With.Now = now
 			_, err := m.login("alice", slapd.Password)
 			if (err != nil) != c.banned {
 				t.Errorf("%s: %v", name, err)
@@ -152,8 +152,8 @@ func TestRenewalSeesTheAccount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := forest(t, nil).mount(t, `{"token_policies":"dev"}`)
 			a := m.enters("alice")
-			m.must(api.Write, "config", `{"bindpass":"service","url":"`+forest(t, c.account).url()+`"}`)
-			b, err := m.renews(a)
+			m.MustText(api.Write, "config", `{"bindpass":"service","url":"`+forest(t, c.account).url()+`"}`)
+			b, err := m.Renew(a)
 			if (err == nil) != c.renewed {
 				t.Fatalf("renewed: %v", err)
 			}
@@ -164,12 +164,12 @@ func TestRenewalSeesTheAccount(t *testing.T) {
 	}
 	m := forest(t, nil).mount(t, `{"userfilter":"(sAMAccountName={{.Username}})"}`)
 	a := m.enters("alice")
-	m.must(api.Write, "config", `{"userattr":"userPrincipalName"}`)
-	if _, err := m.renews(a); api.KindOf(err) != api.Invalid {
+	m.MustText(api.Write, "config", `{"userattr":"userPrincipalName"}`)
+	if _, err := m.Renew(a); api.KindOf(err) != api.Invalid {
 		t.Errorf("with another alias: %v", err)
 	}
 	for _, private := range []string{"", "{}", "null", "x"} {
-		if _, err := renew(m.call(), &api.Session{Private: []byte(private)}); api.KindOf(err) != api.Invalid {
+		if _, err := renew(m.Call(), &api.Session{Private: []byte(private)}); api.KindOf(err) != api.Invalid {
 			t.Errorf("%q: %v", private, err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestCVE2025_6013_OneAliasForAllSpellings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := searching(t, settings)
-			m.must(api.Write, "users/alice", `{"policies":"hers"}`)
+			m.MustText(api.Write, "users/alice", `{"policies":"hers"}`)
 			in := 0
 			for _, s := range spellings() {
 				a, err := m.login(s, slapd.Password)
@@ -76,7 +76,7 @@ func TestCVE2025_6004_OneCountForAllSpellings(t *testing.T) {
 				}
 				m.refused(s, "wrong", api.Invalid)
 			}
-			if got := slices.Compact(slices.Clone(m.attempts)); len(got) != 1 || got[0] != who {
+			if got := slices.Compact(m.tries.Accounts()); len(got) != 1 || got[0] != who {
 				t.Errorf("%s: counted for %q", settings, got)
 			}
 		}
@@ -92,7 +92,7 @@ func TestCVE2020_35177_AnswersTellNothing(t *testing.T) {
 		if settings == `{}` {
 			got = append(got, m.refused("twin", slapd.Password, api.Invalid)) // which of them?
 		}
-		m.locked = true
+		m.tries.Lock(true)
 		got = append(got, m.refused("alice", slapd.Password, api.Invalid), m.refused("nobody", "wrong", api.Invalid))
 		for _, g := range got {
 			if g != want {
@@ -117,7 +117,7 @@ func TestCVE2025_6011_AsManyStepsForNobody(t *testing.T) {
 		return nil
 	}
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
+	m.MustText(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
 	for _, who := range []string{"alice", "nobody", "twin"} {
 		m.refused(who, "wrong", api.Invalid)
 		same(t, who, f.takeSteps(), []string{"bind", "search", "bind"})
@@ -145,7 +145,7 @@ func TestCVE2026_55770_NamesAreLiterals(t *testing.T) {
 	f := newFake(t)
 	f.passwords["cn=reader"] = "reader"
 	m = newMount(t)
-	m.must(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x","userfilter":"(&(objectClass=person)(uid={{.Username}}))"}`)
+	m.MustText(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x","userfilter":"(&(objectClass=person)(uid={{.Username}}))"}`)
 	for _, c := range `*()\,+"<>;=#&|!~:/{}` {
 		name := "x" + string(c) + "y"
 		m.refused(name, "wrong", api.Invalid)
@@ -182,7 +182,7 @@ func TestCVE2017_14623_EmptyPasswords(t *testing.T) {
 				t.Errorf("%q: %s", p, got)
 			}
 		}
-		if len(m.attempts) > 0 {
+		if len(m.tries.Accounts()) > 0 {
 			t.Error("an empty password was looked at")
 		}
 	}
@@ -221,7 +221,7 @@ func TestDirectoryThatTalksOn(t *testing.T) {
 		return []*ldap.Entry{ldap.NewEntry("uid=alice,dc=x", map[string][]string{"uid": {"alice"}, "cn": {strings.Repeat("x", 1000)}})}
 	}
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
+	m.MustText(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
 	tellsNothing(t, m.refused("alice", "wrong", api.Unavailable))
 	f.mu.Lock()
 	f.flood = false
@@ -245,9 +245,9 @@ func TestDirectoryThatMindsCapitals(t *testing.T) {
 		return []*ldap.Entry{ldap.NewEntry("uid="+name+",dc=x", map[string][]string{"uid": {name}})}
 	}
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
+	m.MustText(api.Write, "config", `{"url":"`+f.url()+`","binddn":"cn=reader","bindpass":"reader","userattr":"uid","userdn":"dc=x"}`)
 	for _, sensitive := range []bool{false, true} {
-		m.must(api.Write, "config", fmt.Sprintf(`{"case_sensitive_names":%v}`, sensitive))
+		m.MustText(api.Write, "config", fmt.Sprintf(`{"case_sensitive_names":%v}`, sensitive))
 		for _, name := range []string{"alice", "Alice"} {
 			f.asked()
 			a, err := m.login(name, "x")
@@ -269,15 +269,15 @@ func TestDirectoryThatMindsCapitals(t *testing.T) {
 func TestBindPassStaysWithItsDirectory(t *testing.T) {
 	for _, s := range []string{`"url":"ldap://attacker.example"`, `"insecure_tls":true`, `"starttls":true`, `"certificate":` + quoted(world.directory.CA)} {
 		m := searching(t, "")
-		if got, kind := m.do(api.Write, "config", "{"+s+"}"); kind != api.Invalid || !strings.Contains(got, "bindpass") {
+		if got, kind := m.Text(api.Write, "config", "{"+s+"}"); kind != api.Invalid || !strings.Contains(got, "bindpass") {
 			t.Errorf("%.20s: %s (%v)", s, got, kind)
 		}
-		if got, kind := m.do(api.Write, "config", `{"bindpass":"",`+s+`}`); kind != api.Invalid {
+		if got, kind := m.Text(api.Write, "config", `{"bindpass":"",`+s+`}`); kind != api.Invalid {
 			t.Errorf("%.20s, with an empty one: %s (%v)", s, got, kind)
 		}
-		m.must(api.Write, "config", `{"bindpass":"known",`+s+`}`)
-		m.must(api.Write, "config", `{"userattr":"cn","binddn":"cn=other"}`)
-		m.must(api.Write, "config", `{"binddn":"","url":"ldap://attacker.example"}`)
-		m.must(api.Write, "config", `{"url":"ldap://127.0.0.1"}`)
+		m.MustText(api.Write, "config", `{"bindpass":"known",`+s+`}`)
+		m.MustText(api.Write, "config", `{"userattr":"cn","binddn":"cn=other"}`)
+		m.MustText(api.Write, "config", `{"binddn":"","url":"ldap://attacker.example"}`)
+		m.MustText(api.Write, "config", `{"url":"ldap://127.0.0.1"}`)
 	}
 }

@@ -2,23 +2,18 @@ package ldap
 
 import (
 	"encoding/json"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/test/slapd"
 )
-
-const success api.Kind = 99
 
 // world is what the tests share: one directory, which none of them changes.
 var world struct{ directory *slapd.Server }
@@ -38,41 +33,22 @@ func TestMain(m *testing.M) {
 
 // mount is a mounted method.
 type mount struct {
-	testing.TB
-	router   *api.Router
-	store    store.Store
-	now      time.Time
-	warnings []string
-
-	mu       sync.Mutex
-	attempts []string // accounts whose credentials were looked at
-	locked   bool     // no credential is looked at
+	*authtest.Mount
+	tries authtest.Tries
 }
 
 func newMount(t testing.TB) *mount {
 	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &mount{TB: t, router: r, store: s, now: time.Now()}
+	m := &mount{Mount: authtest.Open(t, Engine)}
+	m.With.Attempts, m.With.Now = &m.tries, time.Now()
+	return m
 }
 
 // searching is a mount that looks for people in the tests' directory, with more settings, by JSON.
 func searching(t testing.TB, more string) *mount {
 	t.Helper()
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+world.directory.URL+`","binddn":"`+slapd.Reader+`","bindpass":"`+slapd.Password+`",
+	m.MustText(api.Write, "config", `{"url":"`+world.directory.URL+`","binddn":"`+slapd.Reader+`","bindpass":"`+slapd.Password+`",
 		"userdn":"`+slapd.People+`","userattr":"uid","groupdn":"`+slapd.Groups+`"}`)
 	m.configure(more)
 	return m
@@ -85,69 +61,8 @@ func (m *mount) configure(settings string) {
 		settings = `{"bindpass":"` + slapd.Password + `",` + rest
 	}
 	if settings != "" {
-		m.must(api.Write, "config", settings)
+		m.MustText(api.Write, "config", settings)
 	}
-}
-
-// Attempt counts as the gate will.
-func (m *mount) Attempt(_ *api.Call, account string, check func() (bool, error)) (bool, error) {
-	m.mu.Lock()
-	m.attempts = append(m.attempts, account)
-	locked := m.locked
-	m.mu.Unlock()
-	if locked {
-		return false, nil
-	}
-	return check()
-}
-
-func (m *mount) call() *api.Call {
-	return &api.Call{Context: m.Context(), Store: m.store, Now: m.now, Attempts: m, Remote: netip.MustParseAddr("192.0.2.1"), Mount: api.Mount{Path: "auth/ldap/", Type: "ldap"}}
-}
-
-// send makes a request and answers what the handler did.
-func (m *mount) send(op api.Op, path, body string) (any, error) {
-	m.Helper()
-	match, err := m.router.Match(op, path)
-	if err != nil {
-		return nil, err
-	}
-	b, err := api.ParseBody([]byte(body))
-	if err != nil {
-		m.Fatal(err)
-	}
-	req, _, err := match.Endpoint.Decode(&match, b)
-	if err != nil {
-		return nil, err
-	}
-	c := m.call()
-	c.Path = match.Path
-	resp, err := match.Endpoint.Invoke(c, req)
-	m.warnings = c.Warnings()
-	return resp, err
-}
-
-// do makes a request and answers its JSON and kind.
-func (m *mount) do(op api.Op, path, body string) (string, api.Kind) {
-	m.Helper()
-	resp, err := m.send(op, path, body)
-	if err != nil {
-		return err.Error(), api.KindOf(err)
-	}
-	out, err := json.Marshal(resp)
-	if err != nil {
-		m.Fatal(err)
-	}
-	return string(out), success
-}
-
-func (m *mount) must(op api.Op, path, body string) string {
-	m.Helper()
-	out, kind := m.do(op, path, body)
-	if kind != success {
-		m.Fatalf("%s %s: %s (%v)", op, path, out, kind)
-	}
-	return out
 }
 
 func quoted(s string) string {
@@ -158,9 +73,9 @@ func quoted(s string) string {
 // login logs in by way of the handler, as the path of a request would be read.
 func (m *mount) login(name, password string) (*api.Auth, error) {
 	m.Helper()
-	c := m.call()
+	c := m.Call()
 	auth, err := engine{}.login(c, &LoginRequest{Username: name, Password: api.NewSecret(password)})
-	m.warnings = c.Warnings()
+	m.Warnings = c.Warnings()
 	return auth, err
 }
 
@@ -185,11 +100,6 @@ func (m *mount) refused(name, password string, kind api.Kind) string {
 		m.Errorf("%q: %v (%v), want %v", name, err, got, kind)
 	}
 	return err.Error()
-}
-
-// renews asks for the renewal of what a login answered.
-func (m *mount) renews(a *api.Auth) (*api.Auth, error) {
-	return renew(m.call(), &api.Session{Private: a.Private, Metadata: a.Metadata})
 }
 
 func same(t testing.TB, what string, got, want []string) {

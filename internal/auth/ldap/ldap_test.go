@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 func TestRowsAsTheWireHasThem(t *testing.T) {
@@ -15,32 +16,32 @@ func TestRowsAsTheWireHasThem(t *testing.T) {
 		want       string
 		kind       api.Kind
 	}{
-		{api.List, "users", "", `{"keys":[]}`, success},
+		{api.List, "users", "", `{"keys":[]}`, authtest.Success},
 		{api.Read, "users/alice", "", "", api.NotFound},
-		{api.Write, "users/Alice", `{"policies":"Dev, ops,dev","groups":"B,a"}`, "null", success},
-		{api.Read, "users/ALICE", "", `{"groups":"a,b","policies":["dev","ops"]}`, success},
-		{api.Write, "users/alice", `{}`, "null", success}, // what is absent is none
-		{api.Read, "users/alice", "", `{"groups":"","policies":[]}`, success},
+		{api.Write, "users/Alice", `{"policies":"Dev, ops,dev","groups":"B,a"}`, "null", authtest.Success},
+		{api.Read, "users/ALICE", "", `{"groups":"a,b","policies":["dev","ops"]}`, authtest.Success},
+		{api.Write, "users/alice", `{}`, "null", authtest.Success}, // what is absent is none
+		{api.Read, "users/alice", "", `{"groups":"","policies":[]}`, authtest.Success},
 		{api.Write, "users/bob", `{"policies":["a"," ROOT "]}`, "", api.Invalid},
 		{api.Write, "users/bob", `{"groups":["a,b"]}`, "", api.Invalid},
 		{api.Write, "users/bob", `{"groups":"` + strings.Repeat("x", maxName+1) + `"}`, "", api.Invalid},
 		{api.Write, "users/" + strings.Repeat("x", maxName+1), `{}`, "", api.Invalid},
-		{api.Write, "groups/Domain Admins", `{"policies":["admin"]}`, "null", success},
-		{api.Write, "groups/a/b", `{"policies":["x"]}`, "null", success},
+		{api.Write, "groups/Domain Admins", `{"policies":["admin"]}`, "null", authtest.Success},
+		{api.Write, "groups/a/b", `{"policies":["x"]}`, "null", authtest.Success},
 		{api.Write, "groups/x", `{"policies":"root"}`, "", api.Invalid},
-		{api.Read, "groups/domain admins", "", `{"policies":["admin"]}`, success},
-		{api.Read, "groups/a/b", "", `{"policies":["x"]}`, success},
-		{api.List, "groups", "", `{"keys":["a/","domain admins"]}`, success},
-		{api.List, "groups", `{"limit":1,"after":"a/"}`, `{"keys":["domain admins"]}`, success},
-		{api.List, "users", "", `{"keys":["alice"]}`, success},
-		{api.Delete, "users/ALICE", "", "null", success},
-		{api.Delete, "users/alice", "", "null", success},
-		{api.Delete, "groups/a/b", "", "null", success},
-		{api.List, "users", "", `{"keys":[]}`, success},
-		{api.List, "groups", "", `{"keys":["domain admins"]}`, success},
+		{api.Read, "groups/domain admins", "", `{"policies":["admin"]}`, authtest.Success},
+		{api.Read, "groups/a/b", "", `{"policies":["x"]}`, authtest.Success},
+		{api.List, "groups", "", `{"keys":["a/","domain admins"]}`, authtest.Success},
+		{api.List, "groups", `{"limit":1,"after":"a/"}`, `{"keys":["domain admins"]}`, authtest.Success},
+		{api.List, "users", "", `{"keys":["alice"]}`, authtest.Success},
+		{api.Delete, "users/ALICE", "", "null", authtest.Success},
+		{api.Delete, "users/alice", "", "null", authtest.Success},
+		{api.Delete, "groups/a/b", "", "null", authtest.Success},
+		{api.List, "users", "", `{"keys":[]}`, authtest.Success},
+		{api.List, "groups", "", `{"keys":["domain admins"]}`, authtest.Success},
 	} {
-		got, kind := m.do(s.op, s.path, s.body)
-		if kind != s.kind || kind == success && got != s.want {
+		got, kind := m.Text(s.op, s.path, s.body)
+		if kind != s.kind || kind == authtest.Success && got != s.want {
 			t.Errorf("%s %.30q %.60s: %s %v, want %s %v", s.op, s.path, s.body, got, kind, s.want, s.kind)
 		}
 	}
@@ -53,18 +54,18 @@ func TestConfigIsReadWithoutItsSecrets(t *testing.T) {
 		`"insecure_tls":false,"max_page_size":0,"request_timeout":90,"starttls":false,"tls_max_version":"tls13","tls_min_version":"tls12","upndomain":"",` +
 		`"url":"ldap://127.0.0.1","use_pre111_group_cn_behavior":false,"use_token_groups":false,"userattr":"cn","userdn":"","userfilter":"({{.UserAttr}}={{.Username}})","username_as_alias":false,`
 	read := func() string {
-		return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(m.must(api.Read, "config", ""))
+		return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(m.MustText(api.Read, "config", ""))
 	}
 	if got := read(); !strings.HasPrefix(got, unset) || !strings.Contains(got, `"token_policies":[]`) {
 		t.Errorf("without settings: %s", got)
 	}
 	d := world.directory
-	m.must(api.Write, "config", `{"url":"ldaps://a.example.com, ldap://b.example.com:1389/","binddn":"cn=x","bindpass":"hush-hush","client_tls_cert":`+quoted(d.Cert)+`,"client_tls_key":`+quoted(d.Key)+`,
+	m.MustText(api.Write, "config", `{"url":"ldaps://a.example.com, ldap://b.example.com:1389/","binddn":"cn=x","bindpass":"hush-hush","client_tls_cert":`+quoted(d.Cert)+`,"client_tls_key":`+quoted(d.Key)+`,
 		"insecure_tls":"true","deny_null_bind":false,"request_timeout":"20s","token_policies":"dev","token_ttl":60,"case_sensitive_names":true}`)
-	if w := strings.Join(m.warnings, "\n"); !strings.Contains(w, "b.example.com:1389") || strings.Contains(w, "a.example.com") || !strings.Contains(w, "insecure_tls") || !strings.Contains(w, "deny_null_bind") {
+	if w := strings.Join(m.Warnings, "\n"); !strings.Contains(w, "b.example.com:1389") || strings.Contains(w, "a.example.com") || !strings.Contains(w, "insecure_tls") || !strings.Contains(w, "deny_null_bind") {
 		t.Errorf("warned of %s", w)
 	}
-	m.must(api.Write, "config", `{"userattr":"uid"}`) // the rest stays
+	m.MustText(api.Write, "config", `{"userattr":"uid"}`) // the rest stays
 	got := read()
 	for _, want := range []string{`"request_timeout":20`, `"token_policies":["dev"]`, `"token_ttl":60`, `"userattr":"uid"`, `"binddn":"cn=x"`, `"deny_null_bind":false`} {
 		if !strings.Contains(got, want) {
@@ -74,15 +75,15 @@ func TestConfigIsReadWithoutItsSecrets(t *testing.T) {
 	if strings.Contains(got, "hush") || strings.Contains(got, "PRIVATE") || strings.Contains(got, "bindpass") {
 		t.Errorf("%s shows a secret", got)
 	}
-	cfg, err := settings(stored(m.call()))
+	cfg, err := settings(stored(m.Call()))
 	if err != nil || cfg.bindPass.Reveal() != "hush-hush" || cfg.clientKey.Empty() {
 		t.Errorf("the secrets were not kept (%v)", err)
 	}
-	m.must(api.Write, "config", `{"binddn":"","client_tls_cert":""}`)
-	if cfg, err = settings(stored(m.call())); err != nil || !cfg.bindPass.Empty() || !cfg.clientKey.Empty() {
+	m.MustText(api.Write, "config", `{"binddn":"","client_tls_cert":""}`)
+	if cfg, err = settings(stored(m.Call())); err != nil || !cfg.bindPass.Empty() || !cfg.clientKey.Empty() {
 		t.Errorf("the secrets outlive what they are of (%v)", err)
 	}
-	if w := strings.Join(m.warnings, "\n"); !strings.Contains(w, "renewed") {
+	if w := strings.Join(m.Warnings, "\n"); !strings.Contains(w, "renewed") {
 		t.Errorf("warned of %s", w)
 	}
 }
@@ -102,12 +103,12 @@ func TestSettingsThatCannotBe(t *testing.T) {
 		{`{"dereference_aliases":"sometimes"}`, "dereference_aliases"}, {`{"request_timeout":0}`, "request_timeout"}, {`{"connection_timeout":-1}`, "connection_timeout"},
 		{`{"request_timeout":"1h"}`, "request_timeout"}, {`{"max_page_size":100000}`, "max_page_size"}, {`{"token_type":"x"}`, "token_type"}, {`{"starttls":"perhaps"}`, "starttls"},
 	} {
-		got, kind := m.do(api.Write, "config", s.body)
+		got, kind := m.Text(api.Write, "config", s.body)
 		if kind != api.Invalid || !strings.Contains(got, s.names) {
 			t.Errorf("%.80s: %s (%v), want a refusal that names %s", s.body, got, kind, s.names)
 		}
 	}
-	if cfg, err := settings(stored(m.call())); cfg != nil || err != nil {
+	if cfg, err := settings(stored(m.Call())); cfg != nil || err != nil {
 		t.Errorf("something was kept: %v", err)
 	}
 }

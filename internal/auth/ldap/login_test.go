@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/test/slapd"
 )
 
 func TestLogin(t *testing.T) {
 	m := searching(t, `{"token_policies":"all","token_ttl":"1h"}`)
-	m.must(api.Write, "users/ALICE", `{"policies":"personal","groups":"Extra"}`)
-	m.must(api.Write, "groups/engineers", `{"policies":"build"}`)
-	m.must(api.Write, "groups/extra", `{"policies":"more"}`)
-	m.must(api.Write, "groups/Staff", `{"policies":"not-hers"}`)
+	m.MustText(api.Write, "users/ALICE", `{"policies":"personal","groups":"Extra"}`)
+	m.MustText(api.Write, "groups/engineers", `{"policies":"build"}`)
+	m.MustText(api.Write, "groups/extra", `{"policies":"more"}`)
+	m.MustText(api.Write, "groups/Staff", `{"policies":"not-hers"}`)
 	a := m.enters("alice")
 	same(t, "policies", a.TokenPolicies, []string{"all", "build", "more", "personal"})
 	same(t, "groups", a.GroupAliases, []string{"engineers", "extra", "wheel"})
@@ -40,11 +41,11 @@ func TestLogin(t *testing.T) {
 func TestLoginWithoutAnAccountToSearch(t *testing.T) {
 	m := newMount(t)
 	m.refused("alice", slapd.Password, api.Invalid) // there are no settings
-	m.must(api.Write, "config", `{"url":"`+world.directory.URL+`","userattr":"uid"}`)
+	m.MustText(api.Write, "config", `{"url":"`+world.directory.URL+`","userattr":"uid"}`)
 	if got := m.refused("alice", slapd.Password, api.Invalid); !strings.Contains(got, "userdn") {
 		t.Errorf("without userdn it says %q", got)
 	}
-	m.must(api.Write, "config", `{"userdn":"`+slapd.People+`"}`)
+	m.MustText(api.Write, "config", `{"userdn":"`+slapd.People+`"}`)
 	a := m.enters("ALICE")
 	if a.Alias.Name != "alice" || a.Renewable {
 		t.Errorf("is answered %+v", a)
@@ -52,7 +53,7 @@ func TestLoginWithoutAnAccountToSearch(t *testing.T) {
 	if b := m.enters("bOB"); b.Alias.Name != "bob" {
 		t.Errorf("bob is %+v", b.Alias)
 	}
-	if _, err := m.renews(a); err == nil {
+	if _, err := m.Renew(a); err == nil {
 		t.Error("is renewed though nobody can look")
 	}
 	m.refused("alice", "wrong", api.Invalid)
@@ -60,19 +61,19 @@ func TestLoginWithoutAnAccountToSearch(t *testing.T) {
 	if twin := m.enters("twin"); twin.Alias.Name != "twin" { // there is one right below userdn
 		t.Errorf("twin is %+v", twin.Alias)
 	}
-	m.must(api.Write, "config", `{"userattr":"cn"}`)
+	m.MustText(api.Write, "config", `{"userattr":"cn"}`)
 	m.refused("alice", slapd.Password, api.Invalid)
 }
 
 // Where anybody may look, nobody is bound to do so.
 func TestLoginThroughADirectoryThatIsOpen(t *testing.T) {
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+world.directory.URL+`","userattr":"uid","userdn":"`+slapd.Lobby+`","discoverdn":true}`)
+	m.MustText(api.Write, "config", `{"url":"`+world.directory.URL+`","userattr":"uid","userdn":"`+slapd.Lobby+`","discoverdn":true}`)
 	a := m.enters("dora")
 	if a.Alias.Name != "dora" || !a.Renewable {
 		t.Errorf("is answered %+v", a)
 	}
-	if _, err := m.renews(a); err != nil {
+	if _, err := m.Renew(a); err != nil {
 		t.Error(err)
 	}
 	m.refused("dora", "wrong", api.Invalid)
@@ -111,12 +112,12 @@ func TestGroups(t *testing.T) {
 func TestRenewalAsksAgain(t *testing.T) {
 	s, c := own(t)
 	m := newMount(t)
-	m.must(api.Write, "config", `{"url":"`+s.URL+`","binddn":"`+slapd.Reader+`","bindpass":"`+slapd.Password+`","userdn":"`+slapd.People+`","userattr":"uid","groupdn":"`+slapd.Groups+`"}`)
-	m.must(api.Write, "groups/engineers", `{"policies":"build"}`)
+	m.MustText(api.Write, "config", `{"url":"`+s.URL+`","binddn":"`+slapd.Reader+`","bindpass":"`+slapd.Password+`","userdn":"`+slapd.People+`","userattr":"uid","groupdn":"`+slapd.Groups+`"}`)
+	m.MustText(api.Write, "groups/engineers", `{"policies":"build"}`)
 	a := m.enters("alice")
 	policies := func() []string {
 		t.Helper()
-		b, err := m.renews(a)
+		b, err := m.Renew(a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +131,7 @@ func TestRenewalAsksAgain(t *testing.T) {
 	change(t, c, "uid=alice,"+slapd.People, "uid", "alice", "alicia")
 	gone := func(why string) {
 		t.Helper()
-		if _, err := m.renews(a); api.KindOf(err) != api.Invalid {
+		if _, err := m.Renew(a); api.KindOf(err) != api.Invalid {
 			t.Errorf("%s: %v", why, err)
 		}
 	}
@@ -152,7 +153,7 @@ func TestRenewalAsksAgain(t *testing.T) {
 func TestLoginFromElsewhere(t *testing.T) {
 	m := searching(t, `{"token_bound_cidrs":"10.0.0.0/8"}`)
 	m.refused("alice", slapd.Password, api.Denied)
-	if len(m.attempts) > 0 {
+	if len(m.tries.Accounts()) > 0 {
 		t.Error("the password was looked at")
 	}
 }
@@ -165,27 +166,27 @@ func TestTLS(t *testing.T) {
 		settings string
 		kind     api.Kind
 	}{
-		"ldaps":                      {`{"url":"` + d.SecureURL + `",` + ca(d) + `}`, success},
-		"ldaps, by name":             {`{"url":"` + strings.Replace(d.SecureURL, "127.0.0.1", "localhost", 1) + `",` + ca(d) + `}`, success},
-		"starttls":                   {`{"starttls":true,` + ca(d) + `}`, success},
-		"tls 1.3 alone":              {`{"url":"` + d.SecureURL + `","tls_min_version":"tls13",` + ca(d) + `}`, success},
-		"tls 1.2 alone":              {`{"url":"` + d.SecureURL + `","tls_max_version":"tls12",` + ca(d) + `}`, success},
+		"ldaps":                      {`{"url":"` + d.SecureURL + `",` + ca(d) + `}`, authtest.Success},
+		"ldaps, by name":             {`{"url":"` + strings.Replace(d.SecureURL, "127.0.0.1", "localhost", 1) + `",` + ca(d) + `}`, authtest.Success},
+		"starttls":                   {`{"starttls":true,` + ca(d) + `}`, authtest.Success},
+		"tls 1.3 alone":              {`{"url":"` + d.SecureURL + `","tls_min_version":"tls13",` + ca(d) + `}`, authtest.Success},
+		"tls 1.2 alone":              {`{"url":"` + d.SecureURL + `","tls_max_version":"tls12",` + ca(d) + `}`, authtest.Success},
 		"of another authority":       {`{"url":"` + d.SecureURL + `",` + ca(other) + `}`, api.Unavailable},
 		"starttls, of another":       {`{"starttls":true,` + ca(other) + `}`, api.Unavailable},
 		"of the system's":            {`{"url":"` + d.SecureURL + `"}`, api.Unavailable},
-		"any certificate":            {`{"url":"` + d.SecureURL + `","insecure_tls":true}`, success},
+		"any certificate":            {`{"url":"` + d.SecureURL + `","insecure_tls":true}`, authtest.Success},
 		"tls where there is none":    {`{"url":"` + strings.Replace(d.URL, "ldap:", "ldaps:", 1) + `",` + ca(d) + `}`, api.Unavailable},
 		"none where there is tls":    {`{"url":"` + strings.Replace(d.SecureURL, "ldaps:", "ldap:", 1) + `","connection_timeout":"1s","request_timeout":"1s"}`, api.Unavailable},
 		"without our certificate":    {`{"url":"` + other.SecureURL + `",` + ca(other) + `}`, api.Unavailable},
 		"with a stranger's":          {`{"url":"` + other.SecureURL + `",` + ca(other) + `,"client_tls_cert":` + quoted(d.Cert) + `,"client_tls_key":` + quoted(d.Key) + `}`, api.Unavailable},
-		"with our certificate":       {`{"url":"` + other.SecureURL + `",` + ca(other) + `,"client_tls_cert":` + quoted(other.Cert) + `,"client_tls_key":` + quoted(other.Key) + `}`, success},
-		"the second server answers":  {`{"url":"ldap://127.0.0.1:1,` + d.URL + `"}`, success},
-		"the first has a wrong name": {`{"url":"` + d.SecureURL + `,` + d.URL + `"}`, success},
+		"with our certificate":       {`{"url":"` + other.SecureURL + `",` + ca(other) + `,"client_tls_cert":` + quoted(other.Cert) + `,"client_tls_key":` + quoted(other.Key) + `}`, authtest.Success},
+		"the second server answers":  {`{"url":"ldap://127.0.0.1:1,` + d.URL + `"}`, authtest.Success},
+		"the first has a wrong name": {`{"url":"` + d.SecureURL + `,` + d.URL + `"}`, authtest.Success},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := searching(t, c.settings)
 			_, err := m.login("alice", slapd.Password)
-			if kind := api.KindOf(err); err == nil && c.kind != success || err != nil && kind != c.kind {
+			if kind := api.KindOf(err); err == nil && c.kind != authtest.Success || err != nil && kind != c.kind {
 				t.Errorf("%v, want %v", err, c.kind)
 			}
 			if err != nil {
@@ -198,7 +199,7 @@ func TestTLS(t *testing.T) {
 func TestVersionsOfTLS(t *testing.T) {
 	for _, s := range []string{`{}`, `{"tls_min_version":"tls13"}`, `{"tls_max_version":"tls12"}`} {
 		m := searching(t, s)
-		cfg, err := settings(stored(m.call()))
+		cfg, err := settings(stored(m.Call()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +229,7 @@ func TestDirectoryIsAway(t *testing.T) {
 		t.Error("it tells who is there")
 	}
 	tellsNothing(t, told)
-	if _, err := m.renews(a); api.KindOf(err) != api.Unavailable {
+	if _, err := m.Renew(a); api.KindOf(err) != api.Unavailable {
 		t.Errorf("renewed: %v", err)
 	}
 	deaf, err := net.Listen("tcp", "127.0.0.1:0")
@@ -251,7 +252,7 @@ func TestLoginIsGivenUp(t *testing.T) {
 	defer deaf.Close()
 	m := searching(t, `{"url":"ldap://`+deaf.Addr().String()+`"}`)
 	ctx, cancel := context.WithCancel(t.Context())
-	call := m.call()
+	call := m.Call()
 	call.Context = ctx
 	ended := make(chan error, 1)
 	go func() {
@@ -299,9 +300,9 @@ func TestReferralsAreNotFollowed(t *testing.T) {
 	}
 	m := searching(t, `{"url":"`+s.URL+`"}`)
 	m.enters("alice")
-	m.must(api.Write, "config", `{"userdn":"ou=elsewhere,`+slapd.People+`"}`)
+	m.MustText(api.Write, "config", `{"userdn":"ou=elsewhere,`+slapd.People+`"}`)
 	m.refused("alice", slapd.Password, api.Unavailable)
-	m.must(api.Write, "config", `{"binddn":""}`)
+	m.MustText(api.Write, "config", `{"binddn":""}`)
 	m.refused("alice", slapd.Password, api.Invalid)
 	if n := asked.Load(); n > 0 {
 		t.Errorf("asked elsewhere %d times", n)

@@ -156,13 +156,16 @@ func (q *ConfigRequest) apply(cfg *config) error {
 	return cfg.check()
 }
 
+// maxHost bounds a host's name, in bytes (RFC 1035).
+const maxHost = 254
+
 // hostname is the form of a host's name.
-var hostname = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?$`)
+var hostname = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)
 
 func (cfg *config) check() error {
 	within := func(d time.Duration) bool { return d > 0 && d <= maxTimeout }
 	switch {
-	case !hostname.MatchString(cfg.Host) && net.ParseIP(cfg.Host) == nil:
+	case (len(cfg.Host) > maxHost || !hostname.MatchString(cfg.Host)) && net.ParseIP(cfg.Host) == nil:
 		return api.Errorf(api.Invalid, "host: must be a name or an address, without a port")
 	case cfg.Port < 1 || cfg.Port > 65535:
 		return api.Errorf(api.Invalid, "port: must be between 1 and 65535")

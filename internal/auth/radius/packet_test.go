@@ -10,6 +10,7 @@ import (
 	"layeh.com/radius/rfc2865"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 const shared = "0123456789abcdef"
@@ -40,7 +41,7 @@ func answers(t testing.TB, reply func(request []byte) [][]byte) *mount {
 		<-ended
 	})
 	m := newMount(t)
-	m.must(api.Write, "config", fmt.Sprintf(`{"host":"127.0.0.1","port":%d,"secret":%q,"unregistered_user_policies":"guest","read_timeout":"1s"}`, l.LocalAddr().(*net.UDPAddr).Port, shared))
+	m.MustText(api.Write, "config", fmt.Sprintf(`{"host":"127.0.0.1","port":%d,"secret":%q,"unregistered_user_policies":"guest","read_timeout":"1s"}`, l.LocalAddr().(*net.UDPAddr).Port, shared))
 	return m
 }
 
@@ -80,8 +81,8 @@ func TestCVE2024_3596_AnswersAreSigned(t *testing.T) {
 		reply func(q []byte) []byte
 		kind  api.Kind
 	}{
-		"signed":               {func(q []byte) []byte { return answer(t, q, wire.CodeAccessAccept, 1, nil) }, success},
-		"signed, with padding": {func(q []byte) []byte { return append(answer(t, q, wire.CodeAccessAccept, 1, nil), 1, 2, 3) }, success},
+		"signed":               {func(q []byte) []byte { return answer(t, q, wire.CodeAccessAccept, 1, nil) }, authtest.Success},
+		"signed, with padding": {func(q []byte) []byte { return append(answer(t, q, wire.CodeAccessAccept, 1, nil), 1, 2, 3) }, authtest.Success},
 		"not signed":           {func(q []byte) []byte { return answer(t, q, wire.CodeAccessAccept, 0, nil) }, api.Unavailable},
 		"signed wrongly":       {func(q []byte) []byte { return answer(t, q, wire.CodeAccessAccept, 1, flip) }, api.Unavailable},
 		"signed twice":         {func(q []byte) []byte { return answer(t, q, wire.CodeAccessAccept, 2, nil) }, api.Unavailable},
@@ -106,19 +107,19 @@ func TestCVE2024_3596_AnswersAreSigned(t *testing.T) {
 			t.Parallel()
 			m := answers(t, func(q []byte) [][]byte { return [][]byte{c.reply(q)} })
 			_, err := m.login("alice", "x")
-			if kind := api.KindOf(err); (err == nil) != (c.kind == success) || err != nil && kind != c.kind {
+			if kind := api.KindOf(err); (err == nil) != (c.kind == authtest.Success) || err != nil && kind != c.kind {
 				t.Errorf("%v, want %v", err, c.kind)
 			}
 		})
 	}
 	unsigned := func(q []byte) [][]byte { return [][]byte{answer(t, q, wire.CodeAccessAccept, 0, nil)} }
 	m := answers(t, unsigned)
-	m.must(api.Write, "config", `{"require_message_authenticator":false}`)
+	m.MustText(api.Write, "config", `{"require_message_authenticator":false}`)
 	if _, err := m.login("alice", "x"); err != nil {
 		t.Errorf("where no signature is wanted: %v", err)
 	}
 	m = answers(t, func(q []byte) [][]byte { return [][]byte{answer(t, q, wire.CodeAccessAccept, 1, flip)} })
-	m.must(api.Write, "config", `{"require_message_authenticator":false}`)
+	m.MustText(api.Write, "config", `{"require_message_authenticator":false}`)
 	if _, err := m.login("alice", "x"); err == nil {
 		t.Error("a wrong signature is taken")
 	}

@@ -4,21 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/authtest"
 	"github.com/strongroom/strongroom/test/freeradius"
 )
-
-const success api.Kind = 99
 
 // world is what the tests share: one RADIUS server, which none of them changes.
 var world struct{ server *freeradius.Server }
@@ -38,100 +33,31 @@ func TestMain(m *testing.M) {
 
 // mount is a mounted method.
 type mount struct {
-	testing.TB
-	router   *api.Router
-	store    store.Store
-	warnings []string
-	attempts []string
-	locked   bool
+	*authtest.Mount
+	tries authtest.Tries
 }
 
 func newMount(t testing.TB) *mount {
 	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &mount{TB: t, router: r, store: s}
+	m := &mount{Mount: authtest.Open(t, Engine)}
+	m.With.Attempts = &m.tries
+	return m
 }
 
 // asking is a mount that asks the tests' server, with more settings, by JSON.
 func asking(t testing.TB, more string) *mount {
 	t.Helper()
 	m := newMount(t)
-	m.must(api.Write, "config", fmt.Sprintf(`{"host":%q,"port":%d,"secret":%q,"unregistered_user_policies":"guest"}`, world.server.Host, world.server.Port, freeradius.Secret))
-	m.must(api.Write, "config", more)
+	m.MustText(api.Write, "config", fmt.Sprintf(`{"host":%q,"port":%d,"secret":%q,"unregistered_user_policies":"guest"}`, world.server.Host, world.server.Port, freeradius.Secret))
+	m.MustText(api.Write, "config", more)
 	return m
-}
-
-// Attempt counts as the gate will.
-func (m *mount) Attempt(_ *api.Call, account string, check func() (bool, error)) (bool, error) {
-	m.attempts = append(m.attempts, account)
-	if m.locked {
-		return false, nil
-	}
-	return check()
-}
-
-func (m *mount) send(op api.Op, path, body string) (any, error) {
-	m.Helper()
-	match, err := m.router.Match(op, path)
-	if err != nil {
-		return nil, err
-	}
-	b, err := api.ParseBody([]byte(body))
-	if err != nil {
-		m.Fatal(err)
-	}
-	req, _, err := match.Endpoint.Decode(&match, b)
-	if err != nil {
-		return nil, err
-	}
-	c := &api.Call{Context: m.Context(), Store: m.store, Now: time.Now(), Attempts: m, Remote: netip.MustParseAddr("192.0.2.1"), Mount: api.Mount{Path: "auth/radius/"}}
-	resp, err := match.Endpoint.Invoke(c, req)
-	m.warnings = c.Warnings()
-	return resp, err
-}
-
-func (m *mount) do(op api.Op, path, body string) (string, api.Kind) {
-	m.Helper()
-	resp, err := m.send(op, path, body)
-	if err != nil {
-		return err.Error(), api.KindOf(err)
-	}
-	out, err := json.Marshal(resp)
-	if err != nil {
-		m.Fatal(err)
-	}
-	return string(out), success
-}
-
-func (m *mount) must(op api.Op, path, body string) string {
-	m.Helper()
-	out, kind := m.do(op, path, body)
-	if kind != success {
-		m.Fatalf("%s %s: %s (%v)", op, path, out, kind)
-	}
-	return out
 }
 
 func (m *mount) login(name, password string) (*api.Auth, error) {
 	m.Helper()
 	n, _ := json.Marshal(name)
 	p, _ := json.Marshal(password)
-	resp, err := m.send(api.Write, "login", fmt.Sprintf(`{"username":%s,"password":%s}`, n, p))
-	a, _ := resp.(*api.Auth)
-	return a, err
+	return m.Login("login", fmt.Sprintf(`{"username":%s,"password":%s}`, n, p))
 }
 
 func (m *mount) refused(name, password string, kind api.Kind) string {
@@ -164,6 +90,7 @@ func TestWire(t *testing.T) {
 		{api.Write, "config", `{"host":"r.example.com"}`, "", api.Invalid},
 		{api.Write, "config", `{"secret":"s"}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r.example.com:1812","secret":"s"}`, "", api.Invalid},
+		{api.Write, "config", `{"host":"` + strings.Repeat("r", maxHost+1) + `","secret":"s"}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","port":0}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","port":65536}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","read_timeout":0}`, "", api.Invalid},
@@ -172,28 +99,28 @@ func TestWire(t *testing.T) {
 		{api.Write, "config", `{"host":"r","secret":"s","nas_identifier":"` + strings.Repeat("x", maxName+1) + `"}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","unregistered_user_policies":"a, ROOT"}`, "", api.Invalid},
 		{api.Write, "config", `{"host":"r","secret":"s","token_policies":"root"}`, "", api.Invalid},
-		{api.Write, "config", `{"host":"::1","secret":"0123456789abcdef","unregistered_user_policies":"b,A","token_ttl":60}`, "null", success},
-		{api.Write, "users/Alice", `{"policies":"B,a"}`, "null", success},
-		{api.Read, "users/ALICE", "", `{"policies":["a","b"]}`, success},
+		{api.Write, "config", `{"host":"::1","secret":"0123456789abcdef","unregistered_user_policies":"b,A","token_ttl":60}`, "null", authtest.Success},
+		{api.Write, "users/Alice", `{"policies":"B,a"}`, "null", authtest.Success},
+		{api.Read, "users/ALICE", "", `{"policies":["a","b"]}`, authtest.Success},
 		{api.Write, "users/bob", `{"policies":[" root"]}`, "", api.Invalid},
 		{api.Write, "users/" + strings.Repeat("x", maxName+1), `{}`, "", api.Invalid},
-		{api.List, "users", "", `{"keys":["alice"]}`, success},
-		{api.Delete, "users/alice", "", "null", success},
-		{api.Delete, "users/alice", "", "null", success},
+		{api.List, "users", "", `{"keys":["alice"]}`, authtest.Success},
+		{api.Delete, "users/alice", "", "null", authtest.Success},
+		{api.Delete, "users/alice", "", "null", authtest.Success},
 		{api.Read, "users/alice", "", "", api.NotFound},
-		{api.List, "users", "", `{"keys":[]}`, success},
+		{api.List, "users", "", `{"keys":[]}`, authtest.Success},
 	} {
-		got, kind := m.do(s.op, s.path, s.body)
-		if kind != s.kind || kind == success && got != s.want {
+		got, kind := m.Text(s.op, s.path, s.body)
+		if kind != s.kind || kind == authtest.Success && got != s.want {
 			t.Errorf("%s %.30q %.60s: %s %v, want %s %v", s.op, s.path, s.body, got, kind, s.want, s.kind)
 		}
 	}
 	const want = `{"dial_timeout":10,"host":"::1","nas_identifier":"","nas_port":10,"port":1812,"read_timeout":10,"require_message_authenticator":true,"unregistered_user_policies":["a","b"],`
-	if got := m.must(api.Read, "config", ""); !strings.HasPrefix(got, want) || strings.Contains(got, "abcdef") || !strings.Contains(got, `"token_ttl":60`) {
+	if got := m.MustText(api.Read, "config", ""); !strings.HasPrefix(got, want) || strings.Contains(got, "abcdef") || !strings.Contains(got, `"token_ttl":60`) {
 		t.Errorf("the settings are %s", got)
 	}
-	m.must(api.Write, "config", `{"secret":"short","require_message_authenticator":false}`)
-	if w := strings.Join(m.warnings, "\n"); !strings.Contains(w, "CVE-2024-3596") || !strings.Contains(w, "secret:") {
+	m.MustText(api.Write, "config", `{"secret":"short","require_message_authenticator":false}`)
+	if w := strings.Join(m.Warnings, "\n"); !strings.Contains(w, "CVE-2024-3596") || !strings.Contains(w, "secret:") {
 		t.Errorf("warned of %s", w)
 	}
 }
@@ -201,7 +128,7 @@ func TestWire(t *testing.T) {
 func TestLogin(t *testing.T) {
 	for _, settings := range []string{`{"token_policies":"all"}`, `{"token_policies":"all","nas_identifier":"vault"}`} {
 		m := asking(t, settings)
-		m.must(api.Write, "users/dave", `{"policies":"daves"}`)
+		m.MustText(api.Write, "users/dave", `{"policies":"daves"}`)
 		a, err := m.login("Alice", freeradius.Password)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, world.server.Output())
@@ -217,10 +144,10 @@ func TestLogin(t *testing.T) {
 			t.Errorf("is renewed: %v", err)
 		}
 		for _, path := range []string{"login/alice", "login/ALICE"} {
-			m.must(api.Write, path, `{"password":"`+freeradius.Password+`"}`)
+			m.MustText(api.Write, path, `{"password":"`+freeradius.Password+`"}`)
 		}
-		m.must(api.Write, "login", `{"urlusername":"alice","password":"`+freeradius.Password+`"}`)
-		if got, kind := m.do(api.Write, "login/alice", `{"username":"dave","password":"`+freeradius.Password+`"}`); kind != api.Invalid {
+		m.MustText(api.Write, "login", `{"urlusername":"alice","password":"`+freeradius.Password+`"}`)
+		if got, kind := m.Text(api.Write, "login/alice", `{"username":"dave","password":"`+freeradius.Password+`"}`); kind != api.Invalid {
 			t.Errorf("two names: %s (%v)", got, kind)
 		}
 	}
@@ -239,7 +166,7 @@ func TestVault_2_0_3_NamesThatDifferByCase(t *testing.T) {
 			t.Errorf("%q is %+v (%v)", s, a, err)
 		}
 	}
-	if got := slices.Compact(slices.Clone(m.attempts)); len(got) != 1 {
+	if got := slices.Compact(m.tries.Accounts()); len(got) != 1 {
 		t.Errorf("counted for %q", got)
 	}
 	m.refused("Bob", freeradius.Password, api.Invalid)               // the server has Bob, and is asked for bob
@@ -252,10 +179,10 @@ func TestVault_2_0_3_NamesThatDifferByCase(t *testing.T) {
 // The answer does not tell whether there is such an account.
 func TestAnswersTellNothing(t *testing.T) {
 	m := asking(t, `{}`)
-	m.must(api.Write, "users/alice", `{"policies":"x"}`)
+	m.MustText(api.Write, "users/alice", `{"policies":"x"}`)
 	want := m.refused("alice", "wrong", api.Invalid)
 	got := []string{m.refused("nobody", "wrong", api.Invalid), m.refused("dave", "wrong", api.Invalid)}
-	m.locked = true
+	m.tries.Lock(true)
 	for _, g := range append(got, m.refused("alice", freeradius.Password, api.Invalid), m.refused("nobody", "x", api.Invalid)) {
 		if g != want {
 			t.Errorf("%q, want %q", g, want)
@@ -283,15 +210,15 @@ func TestPasswordsThatAreNone(t *testing.T) {
 	for _, p := range []string{"", " ", "\x00", "x\x00", strings.Repeat("x", maxPassword+1)} {
 		m.refused("alice", p, api.Invalid)
 	}
-	if n := heard.Load(); n > 0 || len(m.attempts) > 0 {
-		t.Errorf("sent %d packets, looked %d times", n, len(m.attempts))
+	if n := heard.Load(); n > 0 || len(m.tries.Accounts()) > 0 {
+		t.Errorf("sent %d packets, looked %d times", n, len(m.tries.Accounts()))
 	}
 }
 
 func TestServerIsAway(t *testing.T) {
 	m := asking(t, `{"secret":"another secret than the server's","read_timeout":"1s"}`)
 	m.refused("alice", freeradius.Password, api.Unavailable)
-	m.must(api.Write, "config", `{"port":1}`)
+	m.MustText(api.Write, "config", `{"port":1}`)
 	m.refused("alice", freeradius.Password, api.Unavailable)
 }
 

@@ -2,7 +2,6 @@ package userpass
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,11 +9,8 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
-	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
-
-const success api.Kind = 99
 
 // plain hashes passwords for tests, and counts its work.
 type plain struct{ work int }
@@ -50,103 +46,49 @@ func (l locks) Attempt(_ *api.Call, account string, check func() (bool, error)) 
 	return check()
 }
 
+// desk is a mounted method, with hashes and locks.
 type desk struct {
-	testing.TB
-	engine api.Engine
-	router *api.Router
-	store  store.Store
-	words  plain
-	locks  locks
+	*authtest.Mount
+	words plain
+	locks locks
 }
 
 func open(t testing.TB) *desk {
 	t.Helper()
-	e, err := Engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := api.NewRouter(e.Endpoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := mem.Open()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &desk{TB: t, engine: e, router: r, store: s, locks: locks{}}
-}
-
-func (d *desk) call() *api.Call {
-	return &api.Call{Context: d.Context(), Store: d.store, Now: time.Unix(0, 0), Passwords: &d.words, Attempts: d.locks, Mount: api.Mount{Path: "auth/userpass/"}}
-}
-
-var ops = map[string]api.Op{"GET": api.Read, "POST": api.Write, "DELETE": api.Delete, "LIST": api.List}
-
-// ask sends a request and answers what it came to, with the answer as JSON or the
-// message of the failure.
-func (d *desk) ask(op, path, body string) (any, string, api.Kind) {
-	d.Helper()
-	m, err := d.router.Match(ops[op], path)
-	if err != nil {
-		return nil, err.Error(), api.KindOf(err)
-	}
-	b, err := api.ParseBody([]byte(body))
-	if err != nil {
-		d.Fatal(err)
-	}
-	req, _, err := m.Endpoint.Decode(&m, b)
-	if err != nil {
-		return nil, err.Error(), api.KindOf(err)
-	}
-	resp, err := m.Endpoint.Invoke(d.call(), req)
-	if err != nil {
-		return nil, err.Error(), api.KindOf(err)
-	}
-	text, err := json.Marshal(resp)
-	if err != nil {
-		d.Fatal(err)
-	}
-	return resp, string(text), success
-}
-
-func (d *desk) must(op, path, body string) string {
-	d.Helper()
-	_, text, kind := d.ask(op, path, body)
-	if kind != success {
-		d.Fatalf("%s %s: %v %s", op, path, kind, text)
-	}
-	return text
+	d := &desk{Mount: authtest.Open(t, Engine), locks: locks{}}
+	d.With.Passwords, d.With.Attempts = &d.words, d.locks
+	return d
 }
 
 func (d *desk) login(name, password string) (*api.Auth, string) {
 	d.Helper()
-	resp, text, _ := d.ask("POST", "login/"+name, fmt.Sprintf(`{"password":%q}`, password))
-	a, _ := resp.(*api.Auth)
-	return a, text
+	a, err := d.Login("login/"+name, fmt.Sprintf(`{"password":%q}`, password))
+	if err != nil {
+		return nil, err.Error()
+	}
+	return a, ""
 }
 
 func TestLogin(t *testing.T) {
 	d := open(t)
-	d.must("POST", "users/Ann", `{"password":"pw","policies":"Dev","ttl":"5m"}`)
+	d.MustText(api.Write, "users/Ann", `{"password":"pw","policies":"Dev","ttl":"5m"}`)
 	for _, name := range []string{"ann", "ANN", "Ann"} {
 		a, text := d.login(name, "pw")
 		if a == nil || a.Alias.Name != "ann" || a.DisplayName != "userpass-ann" || a.TokenPolicies[0] != "dev" || a.TTL != 5*time.Minute || a.Metadata["username"] != "ann" {
 			t.Errorf("%s: %+v %s", name, a, text)
 		}
 	}
-	if got := d.must("GET", "users/ann", ""); !strings.Contains(got, `"policies":["dev"]`) || !strings.Contains(got, `"ttl":300`) || strings.Contains(got, "pw") {
+	if got := d.MustText(api.Read, "users/ann", ""); !strings.Contains(got, `"policies":["dev"]`) || !strings.Contains(got, `"ttl":300`) || strings.Contains(got, "pw") {
 		t.Errorf("read: %s", got)
 	}
-	d.must("POST", "users/ann", `{"token_policies":["ops"]}`)
-	if got := d.must("GET", "users/ann", ""); strings.Contains(got, `"policies":["ops"],"b`) || !strings.Contains(got, `"ttl":300`) {
+	d.MustText(api.Write, "users/ann", `{"token_policies":["ops"]}`)
+	if got := d.MustText(api.Read, "users/ann", ""); strings.Contains(got, `"policies":["ops"],"b`) || !strings.Contains(got, `"ttl":300`) {
 		t.Errorf("read: %s", got)
 	}
 	if a, _ := d.login("ann", "pw"); a == nil || a.TokenPolicies[0] != "ops" {
 		t.Error("a write without a password has changed it")
 	}
-	d.must("POST", "users/ann", `{"token_policies":""}`)
+	d.MustText(api.Write, "users/ann", `{"token_policies":""}`)
 	if a, _ := d.login("ann", "pw"); a == nil || len(a.TokenPolicies) != 0 {
 		t.Error("an empty text has not emptied the list")
 	}
@@ -155,8 +97,8 @@ func TestLogin(t *testing.T) {
 // CVE-2020-35177, CVE-2023-3462: whatever is wrong, the answer and the work are the same.
 func TestCVE_2020_35177_AnswersDoNotTell(t *testing.T) {
 	d := open(t)
-	d.must("POST", "users/ann", `{"password":"pw"}`)
-	d.must("POST", "users/locked", `{"password":"pw"}`)
+	d.MustText(api.Write, "users/ann", `{"password":"pw"}`)
+	d.MustText(api.Write, "users/locked", `{"password":"pw"}`)
 	d.locks["locked"], d.locks["nobody-locked"] = true, true
 	for _, who := range [][2]string{{"ann", "wrong"}, {"nobody", "pw"}, {"locked", "pw"}, {"locked", "wrong"}, {"nobody-locked", "x"}} {
 		before := d.words.work
@@ -172,21 +114,21 @@ func TestCVE_2020_35177_AnswersDoNotTell(t *testing.T) {
 
 func TestPasswordsOfElsewhere(t *testing.T) {
 	d := open(t)
-	d.must("POST", "users/ann", `{"password_hash":"old:pw"}`)
+	d.MustText(api.Write, "users/ann", `{"password_hash":"old:pw"}`)
 	for range 2 {
 		if a, text := d.login("ann", "pw"); a == nil {
 			t.Fatal(text)
 		}
-		u, err := load(t.Context(), d.store, "ann")
+		u, err := load(t.Context(), d.With.Store, "ann")
 		if err != nil || u.Hash != "new:pw" {
 			t.Errorf("%+v, %v", u, err)
 		}
 	}
 	for body, want := range map[string]string{`{"password_hash":"x"}`: "password_hash: not a hash", `{"password":"a","password_hash":"old:a"}`: "only one", `{}`: "missing password"} {
-		if _, text, kind := d.ask("POST", "users/bob", body); kind != api.Invalid || !strings.Contains(text, want) {
+		if text, kind := d.Text(api.Write, "users/bob", body); kind != api.Invalid || !strings.Contains(text, want) {
 			t.Errorf("%s: %v %s", body, kind, text)
 		}
-		if _, text, kind := d.ask("POST", "users/ann/password", body); kind != api.Invalid || !strings.Contains(text, want) {
+		if text, kind := d.Text(api.Write, "users/ann/password", body); kind != api.Invalid || !strings.Contains(text, want) {
 			t.Errorf("%s: %v %s", body, kind, text)
 		}
 	}
@@ -199,29 +141,29 @@ func TestRefused(t *testing.T) {
 		{"users/" + strings.Repeat("a", 257), `{"password":"pw"}`}, {"users/ann/password", `{"password":"pw"}`}, {"users/ann/policies", `{"policies":"x"}`}, {"login/ann", `{}`},
 		{"login/" + strings.Repeat("a", 257), `{"password":"pw"}`},
 	} {
-		if _, text, kind := d.ask("POST", c[0], c[1]); kind != api.Invalid {
+		if text, kind := d.Text(api.Write, c[0], c[1]); kind != api.Invalid {
 			t.Errorf("%.20s %s: %v %s", c[0], c[1], kind, text)
 		}
 	}
-	if _, _, kind := d.ask("GET", "users/ann", ""); kind != api.NotFound {
+	if _, kind := d.Text(api.Read, "users/ann", ""); kind != api.NotFound {
 		t.Errorf("a refused user is there: %v", kind)
 	}
 }
 
 func TestRenew(t *testing.T) {
 	d := open(t)
-	d.must("POST", "users/ann", `{"password":"pw","token_policies":"dev"}`)
+	d.MustText(api.Write, "users/ann", `{"password":"pw","token_policies":"dev"}`)
 	a, _ := d.login("ann", "pw")
 	s := &api.Session{Private: a.Private}
-	if got, err := d.engine.Renew(d.call(), s); err != nil || got.TokenPolicies[0] != "dev" {
+	if got, err := d.Engine.Renew(d.Call(), s); err != nil || got.TokenPolicies[0] != "dev" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	d.must("DELETE", "users/ann", "")
-	if _, err := d.engine.Renew(d.call(), s); api.KindOf(err) != api.Invalid {
+	d.MustText(api.Delete, "users/ann", "")
+	if _, err := d.Engine.Renew(d.Call(), s); api.KindOf(err) != api.Invalid {
 		t.Errorf("of a user that is gone: %v", err)
 	}
-	d.must("POST", "users/ann", `{"password":"other","token_policies":"dev"}`)
-	if _, err := d.engine.Renew(d.call(), s); api.KindOf(err) != api.Invalid {
+	d.MustText(api.Write, "users/ann", `{"password":"other","token_policies":"dev"}`)
+	if _, err := d.Engine.Renew(d.Call(), s); api.KindOf(err) != api.Invalid {
 		t.Errorf("of another who has the name now: %v", err)
 	}
 }
@@ -229,12 +171,12 @@ func TestRenew(t *testing.T) {
 func TestList(t *testing.T) {
 	d := open(t)
 	for _, name := range []string{"c", "a", "B"} {
-		d.must("POST", "users/"+name, `{"password":"pw"}`)
+		d.MustText(api.Write, "users/"+name, `{"password":"pw"}`)
 	}
-	if got := d.must("LIST", "users", ""); got != `{"keys":["a","b","c"]}` {
+	if got := d.MustText(api.List, "users", ""); got != `{"keys":["a","b","c"]}` {
 		t.Error(got)
 	}
-	if got := d.must("LIST", "users", `{"after":"a","limit":1}`); got != `{"keys":["b"]}` {
+	if got := d.MustText(api.List, "users", `{"after":"a","limit":1}`); got != `{"keys":["b"]}` {
 		t.Error(got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -159,5 +160,15 @@ func wantErr(t testing.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// CVE-2026-33413, CVE-2026-33343, CVE-2026-44283, CVE-2026-73499 and CVE-2026-73500 are of etcd itself: the one that runs in the
+// process has none of them.
+// Control: with an older go.etcd.io/etcd/server/v3 in go.mod it fails.
+func TestCVE_2026_73499_EtcdIsMended(t *testing.T) {
+	var major, minor, patch int
+	if _, err := fmt.Sscanf(version.Version, "%d.%d.%d", &major, &minor, &patch); err != nil || (major*100+minor)*100+patch < 30701 {
+		t.Errorf("etcd is %s, %v", version.Version, err)
 	}
 }
