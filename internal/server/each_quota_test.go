@@ -96,7 +96,7 @@ func TestLeaseCountOfEachIdentity(t *testing.T) {
 	soon(t, "what there is to be counted again", func() bool {
 		return countOf(t, a, f.root, "each", ids["ci"]) == 11 && countOf(t, a, f.root, "each", ids["cd"]) == 10 && countOf(t, a, f.root, "each", "") == 2
 	})
-	started := startNode(t, f.data)
+	started := f.start(t)
 	f.unseal(t, started)
 	for _, role := range []string{"ci", "cd"} {
 		started.Want(t, 429, "POST", "auth/approle/login", "", `{"role_id":"`+role+`"}`)
