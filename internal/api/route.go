@@ -212,4 +212,6 @@ type Engine struct {
 	// Spell is the auth method's canonical spelling of the name of an alias, as its
 	// logins give it in Alias.Name; nil: every spelling is another name.
 	Spell func(name string) string
+	// Spelling is Spell where the settings of a mount, in its store, have a say.
+	Spelling func(ctx context.Context, mount store.Store, name string) (string, error)
 }

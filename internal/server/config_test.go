@@ -173,7 +173,7 @@ unused_entity_ttl = "1h"
 func TestMistakesInJSON(t *testing.T) {
 	const src = `{
   "storage": {
-    "consul": {"path": "/d", "colour": [true, null]}
+    "consul": {"address": "/d", "colour": [true, null]}
   },
   "listener": [
     {"tcp": {"address": "127.0.0.1:1"}},
@@ -192,7 +192,7 @@ func TestMistakesInJSON(t *testing.T) {
   "cluster_nam": false
 }`
 	_, err := ParseConfig("f", []byte(src))
-	want := []string{`f:3: storage "consul"`, `f:3: storage: unknown setting "colour"`, `f:7: listener "quic"`, `f:11: listener: unknown setting "adress"`,
+	want := []string{`f:3: storage "consul"`, `f:7: listener "quic"`, `f:11: listener: unknown setting "adress"`,
 		`f:15: log_level: must be`, `f:16: audit: unknown setting "option"`, `f:17: pid_file: must be one value`, `f:19: unknown setting "cluster_nam"`}
 	if err == nil {
 		t.Fatal("no mistake found")
