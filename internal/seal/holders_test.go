@@ -37,12 +37,17 @@ func TestChangeTakesTheSeedForAProof(t *testing.T) {
 	n, ts, _ := tenant(t, phys)
 	made, err := (Shamir{}).Create(t.Context(), "team", threeOfFive)
 	must(t, err)
+	_, err = ts.BeginChange(t.Context(), "team", oneOfTwo, api.NewSecret("{}"))
+	must(t, err)
 	slot, err := phys.Get(t.Context(), barrier.NamespaceSlotKey("team"))
 	must(t, err)
 	w, err := wrapWith(barrier.NamespaceSlot, slot.Key, header{ID: "team", Kind: KindShamir, Params: made.Params}, make([]byte, 32), n.b.ClusterID(), make([]byte, 32))
 	must(t, err)
 	_, err = phys.Commit(t.Context(), nil, []store.Write{w})
 	must(t, err)
+	if c, err := ts.Change(t.Context(), "team"); c != nil || err != nil { // it was about another slot
+		t.Errorf("it goes on: %+v, %v", c, err)
+	}
 	c, err := ts.BeginChange(t.Context(), "team", oneOfTwo, api.NewSecret("{}"))
 	must(t, err)
 	for i, s := range made.Shares[:3] {
@@ -100,6 +105,8 @@ func TestChangesRace(t *testing.T) {
 	_, _, _, err = other.HandIn(t.Context(), "team", c.Nonce, true, made[0].Hex())
 	wantErr(t, err, ErrNoCeremony)
 	made, nonce := renewed(t, ts, shares)
+	_, _, _, err = ts.HandIn(t.Context(), "team", nonce, false, made[0].Hex())
+	wantErr(t, err, ErrVerifying)
 	_, _, _, err = ts.HandIn(t.Context(), "team", nonce, true, made[0].Hex())
 	must(t, err)
 	_, _, done, err := ts.HandIn(t.Context(), "team", nonce, true, made[1].Hex())
@@ -135,5 +142,18 @@ func TestChangeIsForgotten(t *testing.T) {
 	must(t, n.b.DropNamespace(t.Context(), "team"))
 	if e, err := phys.Get(t.Context(), "core/ns-seal-change/team"); err != nil || e.Exists() {
 		t.Errorf("the new slot is left, %v", err)
+	}
+}
+
+// A change that begins while its namespace is dropped leaves nothing.
+func TestChangeOfWhatIsDropped(t *testing.T) {
+	phys := mem.Open()
+	n, ts, _ := tenant(t, phys)
+	u, err := ts.turn(t.Context(), "team")
+	must(t, err)
+	must(t, n.b.DropNamespace(t.Context(), "team"))
+	wantErr(t, ts.write(t.Context(), u, &changeRow{Version: ceremonyVersion}), store.ErrConflict)
+	if e, err := phys.Get(t.Context(), "core/ns-seal-change/team"); err != nil || e.Exists() {
+		t.Errorf("a row is left, %v", err)
 	}
 }
