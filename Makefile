@@ -45,8 +45,9 @@ format:
 vet:
 	$(GO) vet ./...
 
+# test/chaos comes first, since it waits for much of its time while the others work.
 unit:
-	$(GO) test -count=1 -timeout 15m ./...
+	$(GO) test -count=1 -timeout 15m ./test/chaos ./...
 
 shared:
 	for engine in postgres etcd; do \

@@ -88,6 +88,20 @@ func TestShortLeases(t *testing.T) {
 	}
 }
 
+// TestShortLogins runs the measurement of logins in small.
+func TestShortLogins(t *testing.T) {
+	o := options{logins: 200, storage: "pebble"}
+	var out bytes.Buffer
+	if err := o.run(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| before: started again", "| 20 logins |", "| 200 logins |", "| after: started again"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("nothing about %q in\n%s", want, out.String())
+		}
+	}
+}
+
 // TestMeters checks the meters against this process.
 func TestMeters(t *testing.T) {
 	if mib, err := resident(os.Getpid()); err != nil || mib < 1 || mib > 4096 {

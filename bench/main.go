@@ -10,7 +10,7 @@
 // With -peer-addr, -peer-pid and -peer-token any other Vault-compatible server is measured in the same turns; its audit
 // device must be set up beforehand. With -memory it reports the server's memory instead: idle, and after storing many
 // secrets and tokens. With -storage the server has another store than the embedded one, and with -engines the same server on
-// several stores is measured in turns. With -leases it makes many leases and reports how long their ends take, and the reads meanwhile.
+// several stores is measured in turns. With -logins many people log in, each once. With -leases it makes many leases and reports how long their ends take, and the reads meanwhile.
 package main
 
 import (
@@ -40,6 +40,7 @@ type options struct {
 	memory     bool
 	memoryNum  int
 	namespaces bool // namespaces asks for the memory of a server with many of them.
+	logins     int  // logins is how many people log in; 0: measure something else.
 	leases     bool
 	end        int    // end is how many of the leases end in each way; 0: all.
 	secrets    int    // secrets is how many secrets there are beside the leases.
@@ -59,12 +60,13 @@ func main() {
 	flag.StringVar(&o.peer.addr, "peer-addr", "", "host:port of another Vault-compatible server to measure beside")
 	flag.IntVar(&o.peer.pid, "peer-pid", 0, "its process id")
 	flag.StringVar(&o.peer.token, "peer-token", "root", "a token that may do anything there")
-	flag.StringVar(&o.only, "only", "", "measure these alone: read, write, list, create, lookup, login, separated by commas")
+	flag.StringVar(&o.only, "only", "", "measure these alone: read, person, write, list, create, lookup, login, separated by commas")
 	flag.Func("clients", "numbers of clients, such as 1,64 (default 1,16,64)", o.setClients)
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of a table in Markdown")
 	flag.BoolVar(&o.memory, "memory", false, "report memory instead of speed")
 	flag.IntVar(&o.memoryNum, "num", 100_000, "how many secrets and how many tokens -memory stores, or how many leases -leases makes")
 	flag.BoolVar(&o.namespaces, "namespaces", false, "report the memory of a server with -num namespaces instead")
+	flag.IntVar(&o.logins, "logins", 0, "have so many people log in instead, each with a signed token of their own, such as 1000000")
 	flag.BoolVar(&o.leases, "leases", false, "measure many leases and their ends instead")
 	flag.IntVar(&o.end, "end", 0, "how many of the leases -leases has end in each way, while the others stay (default all)")
 	flag.IntVar(&o.secrets, "secrets", 0, "how many secrets -leases stores beside the leases")
@@ -119,6 +121,9 @@ func (o *options) run(w io.Writer) (err error) {
 	defer func() { err = errors.Join(err, server.Kill(), e.Close()) }()
 	if o.memory {
 		return reportMemory(w, &stand{server, e, bin, dir}, secretsAndTokens(o.memoryNum))
+	}
+	if o.logins > 0 {
+		return reportLogins(w, &stand{server, e, bin, dir}, o.logins)
 	}
 	if o.namespaces {
 		return reportMemory(w, &stand{server, e, bin, dir}, namespaces(o.memoryNum, server.RootToken()))

@@ -109,33 +109,41 @@ func reportMemory(w io.Writer, s *stand, l load) error {
 // starts is how often a start is measured.
 const starts = 5
 
-// reportStarts kills the server and starts it again, and tells how long that took to the first read that was answered.
+// reportStarts tells how long the server takes to start.
 func (s *stand) reportStarts(w io.Writer, t *target) error {
-	var took []time.Duration
-	var memory float64
+	took, memory, err := s.start(t)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "| started again after a kill; the first read was answered after %.2f s (%.2f to %.2f in %d starts) | %.0f MiB | |\n",
+		took[starts/2].Seconds(), took[0].Seconds(), took[starts-1].Seconds(), starts, memory)
+	return err
+}
+
+// start kills the server and starts it again, and tells how long each start took to the first read that was answered, the shortest
+// first, and the memory after the last in MiB.
+func (s *stand) start(t *target) (took []time.Duration, memory float64, err error) {
 	for range starts {
 		if err := s.server.Kill(); err != nil {
-			return err
+			return nil, 0, err
 		}
 		began := time.Now()
 		again, err := startServer(s.bin, s.dir, s.engine)
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		*s.server = *again
 		t.addr, t.pid = again.Addr, again.PID()
 		if _, err := t.call("GET", secretPath(1), ""); err != nil {
-			return err
+			return nil, 0, err
 		}
 		took = append(took, time.Since(began))
 		if memory, err = resident(t.pid); err != nil {
-			return err
+			return nil, 0, err
 		}
 	}
 	slices.Sort(took)
-	_, err := fmt.Fprintf(w, "| started again after a kill; the first read was answered after %.2f s (%.2f to %.2f in %d starts) | %.0f MiB | |\n",
-		took[starts/2].Seconds(), took[0].Seconds(), took[starts-1].Seconds(), starts, memory)
-	return err
+	return took, memory, nil
 }
 
 // load is what -memory stores.

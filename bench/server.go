@@ -39,6 +39,7 @@ type target struct {
 	bare              bool             // bare marks the handler that is not a secrets manager.
 	database          *postgres.Server // database is what has the server's store; nil: none, or nothing is known of it.
 	logins            []string         // logins are the bodies of logins by AppRole.
+	person            string           // person is the token of an entity in groups, with policies that have templates.
 	root              string           // root is a token that may read the server's metrics.
 }
 

@@ -13,7 +13,7 @@ import (
 // listed is how many secrets there are to read and to list.
 const listed = 1000
 
-// ring is how many different secrets each client writes in turn.
+// ring is how many different secrets each client writes in turn, and reads as a person.
 const ring = 64
 
 // workload is one kind of request to measure.
@@ -33,6 +33,11 @@ const (
 var workloads = []workload{
 	{"KV v2 read", "read", func(t *target, client int) [][]byte {
 		return turn(listed, func(i int) []byte { return t.request("GET", secretPath(i+client*17), "") })
+	}},
+	{"KV v2 read, in 10 groups", "person", func(t *target, client int) [][]byte {
+		who := *t
+		who.token = t.person
+		return turn(ring, func(i int) []byte { return who.request("GET", personPath(i+client*17), "") })
 	}},
 	{"KV v2 write", "write", func(t *target, client int) [][]byte {
 		return turn(ring, func(i int) []byte {
@@ -100,7 +105,9 @@ func (wl workload) teach(server, bare *target) error {
 	if err != nil {
 		return err
 	}
-	answer, err := server.call(req.Method, req.URL.Path, string(body))
+	asker := *server
+	asker.token = req.Header.Get("X-Vault-Token")
+	answer, err := asker.call(req.Method, req.URL.Path, string(body))
 	if err != nil {
 		return err
 	}
@@ -122,6 +129,9 @@ func (t *target) prepare() error {
 		}
 	}
 	if err := t.prepareLogins(); err != nil {
+		return err
+	}
+	if err := t.preparePerson(); err != nil {
 		return err
 	}
 	rules := `{"policy":"path \"bench/*\" { capabilities = [\"create\",\"read\",\"update\",\"list\"] }\npath \"auth/token/*\" { capabilities = [\"create\",\"read\",\"update\"] }"}`
@@ -162,7 +172,7 @@ func (t *target) prepareLogins() error {
 	}
 	for i := range roles {
 		role := fmt.Sprintf("/v1/auth/bench/role/app-%d", i)
-		if _, err := t.call("POST", role, fmt.Sprintf(`{"token_policies":"default","token_ttl":"1h","role_id":"role-%d"}`, i)); err != nil {
+		if _, err := t.call("POST", role, fmt.Sprintf(`{"token_policies":"default","token_ttl":"24h","role_id":"role-%d"}`, i)); err != nil {
 			return err
 		}
 		text, err := t.call("POST", role+"/secret-id", "{}")

@@ -205,6 +205,9 @@ type Raw struct {
 	// Challenge is by what a client that was refused may name itself (RFC 9110, section 11.6.1);
 	// empty: nothing is said.
 	Challenge string
+	// Policy is what a page that is HTML may do in a browser (Content-Security-Policy); empty: it
+	// sends forms to the server, and nothing else.
+	Policy string
 
 	// Stream makes the answer while it is sent, in place of Body; nil: there is
 	// nothing to make. It writes to w until it is done or the context ends, which
@@ -236,6 +239,11 @@ type Auth struct {
 	NoDefaultPolicy  bool
 	BoundCIDRs       []string
 	BindIP           bool // of a login: the token is bound to the address that it came from
+	Reuse            bool // of a login: a live token that is as its own would be may be its answer
+	Reused           bool // it is the token of an earlier login
+
+	// LoginRole is the name of the role that a login was by; empty: as its request says.
+	LoginRole string `json:",omitempty"`
 
 	// Of a login: who it is, and the names of the groups, in the method, that
 	// they are in. Without an Alias there is no identity.

@@ -78,8 +78,10 @@ func (c *Call) DisplayName(name string) string {
 
 // LoginRole is a request that logs in by a role: quotas can be of one.
 type LoginRole interface {
-	// LoginRole is the role's name; empty: none.
-	LoginRole() string
+	// LoginRole is the name of the role that the login would be by, which there need not be;
+	// empty: none, or it is not known yet. It is asked before anything that is shown has
+	// been checked, and may read the mount's rows to find a role that is not named.
+	LoginRole(c *Call) (string, error)
 }
 
 // TokenTerms are what a role or user of an auth method says of its tokens: the
@@ -95,6 +97,7 @@ type TokenTerms struct {
 	NoDefaultPolicy bool          `json:"no_default,omitempty"`
 	BindIP          bool          `json:"bind_ip,omitempty"` // a token is good at the address of its login alone
 	Type            string        `json:"type,omitempty"`    // default-service, default-batch, service, batch; empty: default
+	Reuse           bool          `json:"reuse,omitempty"`   // a login that is repeated may be answered with the token that it has got before
 }
 
 // TokenFields are the parameters that every role and user of an auth method has
@@ -110,6 +113,7 @@ type TokenFields struct {
 	TokenPeriod          *Duration `json:"token_period"`                 // Lifetime after each renewal, without a maximum.
 	TokenStrictlyBindIP  *bool     `json:"token_strictly_bind_ip"`       // Tokens may be used from the address of their login alone.
 	TokenType            *string   `json:"token_type"`                   // default, default-service, default-batch, service or batch.
+	TokenReuse           *bool     `json:"token_reuse"`                  // Answer a login that is repeated with the token of the one before, while half of its time is left. Whoever revokes it ends it for all who hold it.
 }
 
 // TokenAnswer is TokenTerms as they are read. An answer embeds it.
@@ -124,6 +128,7 @@ type TokenAnswer struct {
 	TokenStrictlyBindIP  bool     `json:"token_strictly_bind_ip"`
 	TokenTTL             Duration `json:"token_ttl"`
 	TokenType            string   `json:"token_type"`
+	TokenReuse           bool     `json:"token_reuse"`
 }
 
 func take[T any](dst, src *T) {
@@ -147,6 +152,7 @@ func (f *TokenFields) Apply(t *TokenTerms) error {
 	take(&t.NumUses, f.TokenNumUses)
 	take(&t.BindIP, f.TokenStrictlyBindIP)
 	take(&t.Type, f.TokenType)
+	take(&t.Reuse, f.TokenReuse)
 	take((*Duration)(&t.TTL), f.TokenTTL)
 	take((*Duration)(&t.MaxTTL), f.TokenMaxTTL)
 	take((*Duration)(&t.ExplicitMaxTTL), f.TokenExplicitMaxTTL)
@@ -166,6 +172,8 @@ func (t *TokenTerms) check() error {
 		return Errorf(Invalid, "token_type: must be default, default-service, default-batch, service or batch")
 	case t.Type == "batch" && (t.Period > 0 || t.NumUses > 0 || t.ExplicitMaxTTL > 0):
 		return Errorf(Invalid, "token_type: batch tokens cannot have token_period, token_num_uses or token_explicit_max_ttl")
+	case t.Reuse && (t.NumUses > 0 || t.Type == "batch" || t.Type == "default-batch"):
+		return Errorf(Invalid, "token_reuse: neither batch tokens nor tokens with token_num_uses are handed out again")
 	}
 	for _, p := range t.BoundCIDRs {
 		if !IsCIDR(p) {
@@ -250,7 +258,7 @@ func (t *TokenTerms) Answer() TokenAnswer {
 	return TokenAnswer{
 		TokenBoundCIDRs: full(t.BoundCIDRs), TokenExplicitMaxTTL: Duration(t.ExplicitMaxTTL), TokenMaxTTL: Duration(t.MaxTTL),
 		TokenNoDefaultPolicy: t.NoDefaultPolicy, TokenNumUses: t.NumUses, TokenPeriod: Duration(t.Period),
-		TokenPolicies: full(t.Policies), TokenStrictlyBindIP: t.BindIP, TokenTTL: Duration(t.TTL), TokenType: kind,
+		TokenPolicies: full(t.Policies), TokenStrictlyBindIP: t.BindIP, TokenTTL: Duration(t.TTL), TokenType: kind, TokenReuse: t.Reuse,
 	}
 }
 
@@ -264,7 +272,7 @@ func full(list []string) []string {
 // Auth is a login's answer by the terms; the method adds who it is.
 func (t *TokenTerms) Auth() *Auth {
 	return &Auth{TokenPolicies: slices.Clone(t.Policies), TTL: t.TTL, MaxTTL: t.MaxTTL, ExplicitMaxTTL: t.ExplicitMaxTTL, Period: t.Period,
-		BoundCIDRs: t.BoundCIDRs, NumUses: t.NumUses, NoDefaultPolicy: t.NoDefaultPolicy, BindIP: t.BindIP, TokenType: t.Type, Renewable: true}
+		BoundCIDRs: t.BoundCIDRs, NumUses: t.NumUses, NoDefaultPolicy: t.NoDefaultPolicy, BindIP: t.BindIP, TokenType: t.Type, Reuse: t.Reuse, Renewable: true}
 }
 
 // Entrance is how somebody came in whose login has waited for a second factor: all of

@@ -254,6 +254,9 @@ func (b *builder) login(a *api.Auth) {
 	b.text("entity_id", a.EntityID)
 	b.text("token_type", tokenType(a.TokenType))
 	b.seconds("token_ttl", a.TTL)
+	if a.Reused {
+		b.boolean("reused", true)
+	}
 	b.end()
 }
 

@@ -226,9 +226,9 @@ func (p *providerLogin) show(ctx context.Context, b *begun) error {
 }
 
 // browse opens a browser; false when there is none. On a machine without a display there is none.
-func (p *providerLogin) browse(ctx context.Context, address string) bool {
+func (c *call) browse(ctx context.Context, address string) bool {
 	var cmd *exec.Cmd
-	browser := p.getenv("BROWSER")
+	browser := c.getenv("BROWSER")
 	switch {
 	case browser != "":
 		cmd = exec.CommandContext(ctx, browser, address)
@@ -236,7 +236,7 @@ func (p *providerLogin) browse(ctx context.Context, address string) bool {
 		cmd = exec.CommandContext(ctx, "open", address)
 	case runtime.GOOS == "windows":
 		cmd = exec.CommandContext(ctx, "rundll32", "url.dll,FileProtocolHandler", address)
-	case p.getenv("DISPLAY") == "" && p.getenv("WAYLAND_DISPLAY") == "":
+	case c.getenv("DISPLAY") == "" && c.getenv("WAYLAND_DISPLAY") == "":
 		return false
 	default:
 		cmd = exec.CommandContext(ctx, "xdg-open", address)

@@ -6,6 +6,9 @@ import (
 	"github.com/strongroom/strongroom/client"
 )
 
+// typePasskey is the type of methods that are met with passkeys.
+const typePasskey = "webauthn"
+
 // requirement is what a login waits for: of each constraint, one method.
 type requirement struct {
 	ID          string `json:"mfa_request_id"`
@@ -42,30 +45,34 @@ func requirementOf(s *client.Secret) *requirement {
 	return r
 }
 
-// secondFactors asks for the passcodes that a login waits for, and completes it.
+// secondFactors asks for the passcodes and passkeys that a login waits for, and completes it.
 func (c *call) secondFactors(cl *client.Client, r *requirement) (*client.Secret, error) {
 	payload := map[string][]string{}
 	for _, name := range sortedKeys(r.Constraints) {
-		if err := c.constraint(payload, name, r.Constraints[name].Any); err != nil {
+		if err := c.constraint(cl, r.ID, payload, name, r.Constraints[name].Any); err != nil {
 			return nil, err
 		}
 	}
 	return cl.Write(c.ctx, "sys/mfa/validate", map[string]any{"mfa_request_id": r.ID, "mfa_payload": payload})
 }
 
-// constraint asks for the passcode of one of some methods: of the next where a person gives
-// none.
-func (c *call) constraint(payload map[string][]string, name string, methods []secondFactor) error {
+// constraint asks for the passcode of one of some methods, of the next where a person gives none; and where none is
+// given, for a passkey.
+func (c *call) constraint(cl *client.Client, login string, payload map[string][]string, name string, methods []secondFactor) error {
+	keys := 0
 	for _, m := range methods {
 		if payload[m.ID] != nil {
 			return nil // by another constraint
+		}
+		if m.Type == typePasskey {
+			keys++
 		}
 	}
 	for _, m := range methods {
 		if !m.UsesPasscode {
 			continue
 		}
-		code, err := c.askSecret("Passcode of " + m.called())
+		code, err := c.passcode(m.called(), keys > 0)
 		if err != nil {
 			return err
 		}
@@ -74,13 +81,37 @@ func (c *call) constraint(payload map[string][]string, name string, methods []se
 			return nil
 		}
 	}
+	for _, m := range methods {
+		if m.Type != typePasskey {
+			continue
+		}
+		answer, err := c.showPasskey(cl, login, m)
+		if err != nil {
+			return err
+		}
+		if answer != "" {
+			payload[m.ID] = []string{answer}
+			return nil
+		}
+	}
+	if keys > 0 {
+		return usagef("a passkey is needed for %s, and none of yours can be asked for: is one registered?", name)
+	}
 	return usagef("a passcode is needed for %s", name)
+}
+
+// passcode asks for a passcode; where there may be a passkey in its place, none need be given.
+func (c *call) passcode(method string, mayPass bool) (string, error) {
+	if !mayPass {
+		return c.askSecret("Passcode of " + method)
+	}
+	return c.askLine("Passcode of " + method + ", or nothing to show a passkey")
 }
 
 // waiting shows what a login waits for to who cannot be asked.
 func (c *call) waiting(s *client.Secret, l loginFlags) error {
 	if l.tokenOnly {
-		return usagef("the login needs a second factor, and -non-interactive forbids asking for it: give -mfa=METHOD:PASSCODE")
+		return usagef("the login needs a second factor, and -non-interactive forbids asking for it: give -mfa=METHOD:PASSCODE, where it is a passcode")
 	}
 	return c.secret(s)
 }

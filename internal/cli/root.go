@@ -13,7 +13,7 @@ import (
 // commands lists what the program can do.
 func commands() []command {
 	return []command{
-		statusCommand(), loginCommand(), kvCommands(),
+		statusCommand(), loginCommand(), mfaCommands(), kvCommands(),
 		readCommand(), writeCommand(), patchCommand(), listCommand(), scanCommand(), deleteCommand(),
 		unwrapCommand(), tokenCommands(), policyCommands(), secretsCommands(), authCommands(),
 		auditCommands(), namespaceCommands(), leaseCommands(), withSubs(operatorCommands(), nodeCommands()),

@@ -17,6 +17,7 @@ func (p *passage) prove(login *api.Auth, who *identity.Person) error {
 	if err != nil || need == nil {
 		return err
 	}
+	p.proven = true
 	shown, err := mfa.FromHeaders(p.r.Headers)
 	if err != nil {
 		return err
@@ -25,7 +26,7 @@ func (p *passage) prove(login *api.Auth, who *identity.Person) error {
 		return p.house.MFA.Satisfy(&p.call, need, shown)
 	}
 	asks, err := p.house.MFA.Hold(&p.call, need, login, &api.Entrance{MountID: p.mount.ID, Accessor: p.mount.Accessor, Type: p.mount.Type, Path: p.path,
-		Role: p.loginRole(), EntityID: who.ID, At: p.call.Now, WrapTTL: p.call.WrapTTL, WrapJWT: p.call.WrapJWT})
+		Role: login.LoginRole, EntityID: who.ID, At: p.call.Now, WrapTTL: p.call.WrapTTL, WrapJWT: p.call.WrapJWT})
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (p *passage) prove(login *api.Auth, who *identity.Person) error {
 // complete lets in whose login has waited for its second factors, which have been
 // shown. All that the login rested on may have changed meanwhile.
 func (p *passage) complete(login *api.Auth) error {
-	p.resp.Auth = nil
+	p.resp.Auth, p.proven = nil, true
 	in := login.Entrance
 	table, err := p.house.Mounts.Table(&p.call, p.ns.ID)
 	if err != nil {

@@ -45,7 +45,7 @@ func storeTrouble(err error) *api.Error {
 	case errors.Is(err, store.ErrCorrupt):
 		return &api.Error{Kind: api.Damaged, Message: fmt.Sprintf("a stored entry is damaged: %v", err), Hint: "restore it from a backup; everything else is served", Err: err}
 	case errors.Is(err, store.ErrFull):
-		return &api.Error{Kind: api.Unavailable, Message: "the store's disk is nearly full: nothing was written", Hint: "free some space; reads go on meanwhile", Err: err}
+		return &api.Error{Kind: api.Unavailable, Message: "the store has no room: nothing was written", Hint: "free some space on its disk, or raise the quota of its etcd; reads go on meanwhile", Err: err}
 	case errors.Is(err, store.ErrStopped):
 		return &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
 	}

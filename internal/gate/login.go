@@ -41,10 +41,15 @@ func (p *passage) enter(login *api.Auth) error {
 	if err != nil {
 		return err
 	}
+	if login.LoginRole == "" {
+		if login.LoginRole, err = p.loginRole(); err != nil {
+			return err
+		}
+	}
 	if err := p.prove(login, who); err != nil || p.waits {
 		return err
 	}
-	return p.issue(entrance{p.mount, p.path, p.loginRole()}, login, who)
+	return p.issue(entrance{p.mount, p.path, login.LoginRole}, login, who)
 }
 
 // loginOf is the login that a result is, or that it holds where an endpoint answers
@@ -93,8 +98,9 @@ func (p *passage) issue(in entrance, login *api.Auth, who *identity.Person) erro
 		asked.EntityID = who.ID
 	}
 	m := in.mount.API()
+	reuse := login.Reuse && !p.proven && p.call.WrapTTL == 0
 	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: in.path, MountID: in.mount.ID,
-		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: in.role, Now: p.call.Now, Warn: p.call.Warn})
+		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: in.role, Reuse: reuse, Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
 		return err
 	}
@@ -102,7 +108,10 @@ func (p *passage) issue(in entrance, login *api.Auth, who *identity.Person) erro
 		issued.IdentityPolicies = who.Policies[p.ns.ID]
 		issued.Policies = together(issued.TokenPolicies, issued.IdentityPolicies)
 	}
-	p.resp.Auth, p.issued = issued, issued
+	p.resp.Auth = issued
+	if !reuse { // else others may hold it by now
+		p.issued = issued
+	}
 	return nil
 }
 

@@ -48,6 +48,17 @@ func TestLoginMakesAToken(t *testing.T) {
 	want(t, f.do(api.Read, "thing/x", a.ClientToken.Reveal()), "denied")
 }
 
+// The role that a method says is the token's, to be counted by.
+func TestLoginRoleOfTheAnswer(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour, LoginRole: "ci"})
+	r := f.do(api.Write, "auth/lobby/login", "")
+	want(t, r, "")
+	if tok, err := f.house.Tokens.Lookup(t.Context(), r.Auth.ClientToken.Reveal(), time.Now()); err != nil || tok.LoginRole != "ci" {
+		t.Errorf("the token is of the role %+v, %v", tok, err)
+	}
+}
+
 func TestLoginIsRefused(t *testing.T) {
 	for name, login := range map[string]*api.Auth{
 		"root policy":     {TokenPolicies: []string{" ROOT"}, TTL: time.Hour},

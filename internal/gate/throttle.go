@@ -83,7 +83,11 @@ func (p *passage) roomy() error {
 	if err != nil || !plan.Counts() {
 		return err
 	}
-	return p.house.Quotas.Admit(&p.call, token.Counted{NamespaceID: p.ns.ID, MountID: p.mount.ID, Path: p.path, Role: p.loginRole()})
+	role, err := p.loginRole()
+	if err != nil {
+		return err
+	}
+	return p.house.Quotas.Admit(&p.call, token.Counted{NamespaceID: p.ns.ID, MountID: p.mount.ID, Path: p.path, Role: role, Unknown: true})
 }
 
 // sought is what the quota of the request is sought for.
@@ -98,11 +102,19 @@ func (p *passage) sought() *quota.Request {
 	return r
 }
 
-// loginRole is the role that a login names; empty: none.
-func (p *passage) loginRole() string {
-	p.understand()
-	if by, ok := p.req.(api.LoginRole); ok {
-		return by.LoginRole()
+// loginRole is the role that a login is by; empty: none. It is sought once.
+func (p *passage) loginRole() (string, error) {
+	if p.role != nil {
+		return *p.role, nil
 	}
-	return ""
+	p.understand()
+	by, ok := p.req.(api.LoginRole)
+	if !ok {
+		return "", nil
+	}
+	role, err := by.LoginRole(&p.call)
+	if err == nil {
+		p.role = &role
+	}
+	return role, err
 }

@@ -4,4 +4,5 @@ package hostinfo
 
 import "errors"
 
-func diskOf(string) (*Disk, error) { return nil, errors.New("is not known on this system") }
+// DiskOf is the file system that a directory lies on.
+func DiskOf(string) (*Disk, error) { return nil, errors.New("is not known on this system") }

@@ -4,7 +4,8 @@ package hostinfo
 
 import "syscall"
 
-func diskOf(dir string) (*Disk, error) {
+// DiskOf is the file system that a directory lies on.
+func DiskOf(dir string) (*Disk, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return nil, err

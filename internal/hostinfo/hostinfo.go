@@ -107,7 +107,7 @@ func Read(proc fs.FS, dirs []string, now time.Time) (*Info, error) {
 	out.Memory, err = readWith(proc, "meminfo", parseMemory)
 	part("memory", err)
 	for _, d := range dirs {
-		disk, err := diskOf(d)
+		disk, err := DiskOf(d)
 		part("disk", err)
 		if err == nil {
 			out.Disk = append(out.Disk, *disk)

@@ -77,6 +77,8 @@ func allowed() map[string][]string {
 		"test/proxy":                  {},
 		"test/freeradius":             {"test/process"},
 		"test/slapd":                  {"test/process"},
+		"test/softkey":                {},
+		"test/passkey":                {"test/process"},
 		"test/blackbox":               {"internal/server/servertest"},
 		"test/canary":                 {},
 		"test/hostile":                {"test/process"},
@@ -84,7 +86,7 @@ func allowed() map[string][]string {
 		"test/chaos":                  {"test/postgres", "test/process"},
 		"test/compat":                 {"test/process", "test/slapd"},
 		"test/compat/surface":         {"test/process"},
-		"test/script":                 {"test/freeradius", "test/process", "test/slapd"},
+		"test/script":                 {"test/freeradius", "test/process", "test/slapd", "test/softkey"},
 		"test/readme":                 {"test/process"},
 	}
 }
@@ -170,7 +172,7 @@ func revealers() map[string]string {
 		"internal/cli":             "sends tokens and prints them to who asked",
 		"client":                   "sends tokens",
 		"bench":                    "sends tokens",
-		"internal/mfa":             "checks passcodes",
+		"internal/mfa":             "checks passcodes and passkeys, and hands back the right to register one",
 	}
 }
 

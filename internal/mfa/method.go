@@ -12,15 +12,30 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// typeTOTP is passcodes by time (RFC 6238): the one type that there is.
-const typeTOTP = "totp"
+// The types of method.
+const (
+	typeTOTP     = "totp"     // passcodes by time (RFC 6238)
+	typeWebAuthn = "webauthn" // passkeys
+)
 
 // Method is a way to prove a second factor. It is shared: it must not be modified.
 type Method struct {
-	ID   string `json:"id"`
-	Type string `json:"type"`
-	Name string `json:"name,omitempty"`
-	TOTP TOTP   `json:"totp"`
+	ID       string   `json:"id"`
+	Type     string   `json:"type"`
+	Name     string   `json:"name,omitempty"`
+	TOTP     TOTP     `json:"totp,omitzero"`
+	WebAuthn WebAuthn `json:"webauthn,omitzero"`
+}
+
+// check refuses what no method can be.
+func (m *Method) check() error {
+	switch m.Type {
+	case typeTOTP:
+		return m.TOTP.check()
+	case typeWebAuthn:
+		return m.WebAuthn.check()
+	}
+	return fmt.Errorf("mfa: a method of another type: %w", store.ErrCorrupt)
 }
 
 // TOTP is how passcodes are made of a secret and the time.
@@ -116,40 +131,57 @@ type MethodMade struct {
 
 // writeTOTP makes a method by which logins are proved with passcodes of an authenticator app.
 func (s *Store) writeTOTP(c *api.Call, q *TOTPRequest) (*MethodMade, error) {
-	return s.writeMethod(c, "", &q.TOTPFields)
+	return s.writeMethod(c, &Method{ID: api.NewUUID(), Type: typeTOTP, TOTP: usualTOTP()}, q.apply)
 }
 
 // writeTOTPByID changes a method. Secrets that were made before keep their size; all else holds for
 // them at once.
 func (s *Store) writeTOTPByID(c *api.Call, q *TOTPByIDRequest) (*MethodMade, error) {
-	return s.writeMethod(c, string(q.MethodID), &q.TOTPFields)
+	return s.changeMethod(c, string(q.MethodID), typeTOTP, q.apply)
 }
 
-func (s *Store) writeMethod(c *api.Call, id string, f *TOTPFields) (*MethodMade, error) {
-	var m *Method
-	_, err := store.Update(c, s.Store, func(tx *store.Tx) (err error) {
-		m = &Method{ID: api.NewUUID(), Type: typeTOTP, TOTP: usualTOTP()}
-		if id != "" {
-			if m, err = methodIn(tx.Get, c.Namespace.ID, id); err != nil {
-				return err
-			}
-			if m == nil {
-				return api.ErrNotFound()
-			}
-		}
-		old := m.Name
-		if err := f.apply(m); err != nil {
+// writeMethod keeps a method that is new.
+func (s *Store) writeMethod(c *api.Call, usual *Method, apply func(*Method) error) (*MethodMade, error) {
+	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
+		m := *usual
+		if err := apply(&m); err != nil {
 			return err
 		}
-		if err := rename(tx, c.Namespace.ID, m, old); err != nil {
-			return err
-		}
-		return tx.PutJSON(methodKey(c.Namespace.ID, m.ID), m)
+		return putMethod(tx, c.Namespace.ID, &m, "")
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &MethodMade{m.ID}, nil
+	return &MethodMade{usual.ID}, nil
+}
+
+// changeMethod changes a method of a type.
+func (s *Store) changeMethod(c *api.Call, id, kind string, apply func(*Method) error) (*MethodMade, error) {
+	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
+		m, err := methodOf(tx.Get, c.Namespace.ID, id, kind)
+		switch {
+		case err != nil:
+			return err
+		case m == nil:
+			return api.ErrNotFound()
+		}
+		old := m.Name
+		if err := apply(m); err != nil {
+			return err
+		}
+		return putMethod(tx, c.Namespace.ID, m, old)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &MethodMade{id}, nil
+}
+
+func putMethod(tx *store.Tx, ns string, m *Method, old string) error {
+	if err := rename(tx, ns, m, old); err != nil {
+		return err
+	}
+	return tx.PutJSON(methodKey(ns, m.ID), m)
 }
 
 // rename gives a method the row of its name.
@@ -184,10 +216,19 @@ func methodIn(read func(string) (store.Entry, error), ns, id string) (*Method, e
 		return nil, err
 	}
 	m, err := store.DecodeJSON[Method](e)
-	if err == nil && (m.ID != id || m.Type != typeTOTP || m.TOTP.check() != nil) {
+	if err == nil && (m.ID != id || m.check() != nil) {
 		err = fmt.Errorf("mfa: method %s cannot be read: %w", id, store.ErrCorrupt)
 	}
 	return m, err
+}
+
+// methodOf is a method of a namespace and a type; nil: there is none.
+func methodOf(read func(string) (store.Entry, error), ns, id, kind string) (*Method, error) {
+	m, err := methodIn(read, ns, id)
+	if err != nil || m == nil || m.Type != kind {
+		return nil, err
+	}
+	return m, nil
 }
 
 // reading is a Reader's Get within a context.
@@ -200,32 +241,55 @@ type MethodRequest struct {
 	MethodID api.Name `path:"method_id"` // Identifier of the method.
 }
 
-// MethodAnswer is a method as it is read.
+// MethodAnswer is a method as it is read. Which fields it has is by its type.
 type MethodAnswer struct {
-	Algorithm     string       `json:"algorithm" audit:"clear"`
-	Digits        int          `json:"digits"`
-	ID            string       `json:"id" audit:"clear"`
-	Issuer        string       `json:"issuer" audit:"clear"`
-	KeySize       int          `json:"key_size"`
-	Attempts      int          `json:"max_validation_attempts"`
-	Name          string       `json:"name" audit:"clear"`
-	NamespaceID   string       `json:"namespace_id" audit:"clear"`
-	NamespacePath string       `json:"namespace_path" audit:"clear"`
-	Period        api.Duration `json:"period"`
-	QRSize        int          `json:"qr_size"`
-	Skew          int          `json:"skew"`
-	Type          string       `json:"type" audit:"clear"`
+	Algorithm     string       `json:"algorithm,omitempty" audit:"clear"`                  // Of totp.
+	Digits        int          `json:"digits,omitempty"`                                   // Of totp.
+	ID            string       `json:"id" audit:"clear"`                                   // Identifier.
+	Issuer        string       `json:"issuer,omitempty" audit:"clear"`                     // Of totp.
+	KeySize       int          `json:"key_size,omitempty"`                                 // Of totp.
+	MaxPasskeys   int          `json:"max_passkeys,omitempty"`                             // Of webauthn.
+	Attempts      int          `json:"max_validation_attempts"`                            // Wrong ones in a period.
+	Name          string       `json:"name" audit:"clear"`                                 // By which clients may name it.
+	NamespaceID   string       `json:"namespace_id" audit:"clear"`                         // Namespace that it is of.
+	NamespacePath string       `json:"namespace_path" audit:"clear"`                       // Namespace that it is of.
+	Origins       []string     `json:"origins,omitempty" audit:"clear"`                    // Of webauthn.
+	Period        api.Duration `json:"period"`                                             // In which wrong ones are counted.
+	QRSize        *int         `json:"qr_size,omitempty"`                                  // Of totp.
+	PartyID       string       `json:"relying_party_id,omitempty" audit:"clear"`           // Of webauthn.
+	PartyName     string       `json:"relying_party_display_name,omitempty" audit:"clear"` // Of webauthn.
+	Skew          *int         `json:"skew,omitempty"`                                     // Of totp.
+	Type          string       `json:"type" audit:"clear"`                                 // totp or webauthn.
+	Verification  string       `json:"user_verification,omitempty" audit:"clear"`          // Of webauthn.
 }
 
 func (m *Method) answer(ns api.Namespace) *MethodAnswer {
+	a := &MethodAnswer{ID: m.ID, Name: m.Name, NamespaceID: ns.ID, NamespacePath: ns.Path, Type: m.Type}
+	if m.Type == typeWebAuthn {
+		v := &m.WebAuthn
+		a.MaxPasskeys, a.Attempts, a.Period, a.Origins = v.Most, v.Attempts, api.Duration(attemptPeriod), v.Origins
+		a.PartyID, a.PartyName, a.Verification = v.PartyID, v.PartyName, v.Verification
+		return a
+	}
 	t := m.TOTP
-	return &MethodAnswer{Algorithm: t.Algorithm, Digits: t.Digits, ID: m.ID, Issuer: t.Issuer, KeySize: t.KeySize, Attempts: t.Attempts, Name: m.Name,
-		NamespaceID: ns.ID, NamespacePath: ns.Path, Period: api.Duration(t.Period), QRSize: t.QRSize, Skew: t.Skew, Type: m.Type}
+	a.Algorithm, a.Digits, a.Issuer, a.KeySize, a.Attempts = t.Algorithm, t.Digits, t.Issuer, t.KeySize, t.Attempts
+	a.Period, a.QRSize, a.Skew = api.Duration(t.Period), &t.QRSize, &t.Skew
+	return a
 }
 
 // readMethod describes a method.
 func (s *Store) readMethod(c *api.Call, q *MethodRequest) (*MethodAnswer, error) {
 	m, err := methodIn(reading(c, s.Store), c.Namespace.ID, string(q.MethodID))
+	return told(c, m, err)
+}
+
+// readTOTP describes a method of type totp.
+func (s *Store) readTOTP(c *api.Call, q *MethodRequest) (*MethodAnswer, error) {
+	m, err := methodOf(reading(c, s.Store), c.Namespace.ID, string(q.MethodID), typeTOTP)
+	return told(c, m, err)
+}
+
+func told(c *api.Call, m *Method, err error) (*MethodAnswer, error) {
 	switch {
 	case err != nil:
 		return nil, err
@@ -237,9 +301,20 @@ func (s *Store) readMethod(c *api.Call, q *MethodRequest) (*MethodAnswer, error)
 
 // listMethods lists the identifiers of the methods, with what they are.
 func (s *Store) listMethods(c *api.Call, _ *api.None) (*api.Keys, error) {
+	return s.list(c, func(*Method) bool { return true })
+}
+
+// listTOTP lists the identifiers of the methods of type totp, with what they are.
+func (s *Store) listTOTP(c *api.Call, _ *api.None) (*api.Keys, error) {
+	return s.list(c, func(m *Method) bool { return m.Type == typeTOTP })
+}
+
+func (s *Store) list(c *api.Call, which func(*Method) bool) (*api.Keys, error) {
 	out := &api.Keys{Info: map[string]any{}}
 	damaged, err := store.SiftJSON(c, s.Store, store.Prefix(area(c.Namespace.ID, "method")), func(_ store.Entry, m *Method) {
-		out.Keys, out.Info[m.ID] = append(out.Keys, m.ID), m.answer(c.Namespace)
+		if which(m) {
+			out.Keys, out.Info[m.ID] = append(out.Keys, m.ID), m.answer(c.Namespace)
+		}
 	})
 	if len(damaged) > 0 {
 		c.Warn(fmt.Sprintf("%d more rows are damaged and cannot be told", len(damaged)))
@@ -247,11 +322,15 @@ func (s *Store) listMethods(c *api.Call, _ *api.None) (*api.Keys, error) {
 	return out, err
 }
 
-// removeMethod deletes a method and the secrets for it. One that an enforcement needs stays.
-func (s *Store) removeMethod(c *api.Call, q *MethodRequest) (*api.None, error) {
-	ns, id := c.Namespace.ID, string(q.MethodID)
+// removeTOTP deletes a method and the secrets for it. One that an enforcement needs stays.
+func (s *Store) removeTOTP(c *api.Call, q *MethodRequest) (*api.None, error) {
+	return s.removeMethod(c, string(q.MethodID), typeTOTP)
+}
+
+func (s *Store) removeMethod(c *api.Call, id, kind string) (*api.None, error) {
+	ns := c.Namespace.ID
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
-		m, err := methodIn(tx.Get, ns, id)
+		m, err := methodOf(tx.Get, ns, id, kind)
 		if err != nil || m == nil {
 			return err
 		}

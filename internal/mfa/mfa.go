@@ -7,13 +7,17 @@
 //	N/mfa/name/<name>              its name, if it has one
 //	N/mfa/enforcement/<name>       which logins need which methods
 //	N/mfa/of/<entity>/totp/<id>    an entity's secret for a method, and what was shown for it
+//	N/mfa/of/<entity>/webauthn/<id> an entity's passkeys for a method, and how many wrong ones were shown
 //	N/mfa/of/<entity>/waiting      the logins of an entity that wait
-//	N/mfa/waiting/<hash>           such a login, by the keyed hash of its identifier
+//	N/mfa/waiting/<hash>           such a login, by the keyed hash of its identifier, and the challenges for it
+//	N/mfa/of/<entity>/rights       the rights to register a passkey of an entity
+//	N/mfa/right/<hash>             such a right, by the keyed hash of its identifier, and the challenge for it
 //
 // An entity's secret for a method, the number of wrong passcodes that were shown for it, and
 // the last time step whose passcode was taken are one row. Each passcode is judged in the
 // commit that writes down how: so that of any number of them, at once and on any nodes,
-// one of each time step is taken, and no more are judged than are allowed.
+// one of each time step is taken, and no more are judged than are allowed. A passkey is judged
+// in the commit that takes its challenge away: of any number of answers to a challenge one is judged.
 //
 // Whatever cannot be read or decided refuses the login.
 package mfa
@@ -30,14 +34,19 @@ import (
 
 // Bounds of what is kept, so that no login costs more than it should.
 const (
-	maxName         = 256  // a name of a method or enforcement, in bytes
-	maxIssuer       = 256  // in bytes
-	maxEnforcements = 500  // of a namespace
-	maxMethods      = 16   // of one enforcement
-	maxListed       = 1000 // that one field of an enforcement lists
-	maxShown        = 16   // passcodes of one request
-	maxWaiting      = 8    // logins of one entity
-	remembered      = 4096 // namespaces whose enforcements a node keeps in mind
+	maxName         = 256      // a name of a method or enforcement, in bytes
+	maxIssuer       = 256      // in bytes
+	maxEnforcements = 500      // of a namespace
+	maxMethods      = 16       // of one enforcement
+	maxListed       = 1000     // that one field of an enforcement lists
+	maxShown        = 16       // passcodes of one request
+	maxWaiting      = 8        // logins of one entity
+	maxRights       = 8        // to register a passkey of one entity
+	maxPasskeys     = 16       // of one entity for one method
+	maxOrigins      = 16       // of one method
+	maxCredential   = 16 << 10 // what a browser says of a passkey, in bytes
+	maxPublicKey    = 1100     // of a passkey, in bytes: RSA of 8192 bits
+	remembered      = 4096     // namespaces whose enforcements a node keeps in mind
 )
 
 // Identity is what there is to know of who logs in.
@@ -80,6 +89,12 @@ func nameKey(ns, name string) string        { return area(ns, "name") + spell(na
 func enforcementKey(ns, name string) string { return area(ns, "enforcement") + name }
 func entityArea(ns, entity string) string   { return area(ns, "of") + entity + "/" }
 func waitingKey(ns, hash string) string     { return area(ns, "waiting") + hash }
+
+func rightKey(ns, hash string) string { return area(ns, "right") + hash }
+
+func passkeysKey(ns, entity, method string) string {
+	return entityArea(ns, entity) + typeWebAuthn + "/" + method
+}
 
 func factorKey(ns, entity, method string) string { return entityArea(ns, entity) + "totp/" + method }
 

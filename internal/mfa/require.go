@@ -116,9 +116,22 @@ func (s Shown) of(m *Method) (api.Secret, bool) {
 	return code, ok && m.Name != ""
 }
 
-// Satisfy judges the passcodes that are shown for a login, each once. It refuses the login unless
+// Satisfy judges the passcodes that are shown together with a login, each once. It refuses the login unless
 // of each enforcement one is right; which of them was not is not told.
 func (s *Store) Satisfy(c *api.Call, n *Need, shown Shown) error {
+	for _, r := range n.rules {
+		for _, m := range r.methods {
+			if _, ok := shown.of(m); ok && m.Type == typeWebAuthn { // before any passcode is used up
+				return &api.Error{Kind: api.Invalid, Message: "X-Vault-MFA: a passkey answers a challenge, and this login has none yet",
+					Hint: "log in without the header, and show the passkey to sys/mfa/validate"}
+			}
+		}
+	}
+	return s.satisfy(c, n, shown, "")
+}
+
+// satisfy is Satisfy for a login that waits, by its hash.
+func (s *Store) satisfy(c *api.Call, n *Need, shown Shown, waits string) error {
 	judged := map[string]bool{}
 	for _, r := range n.rules {
 		met := false
@@ -126,7 +139,7 @@ func (s *Store) Satisfy(c *api.Call, n *Need, shown Shown) error {
 			right, known := judged[m.ID]
 			if code, ok := shown.of(m); ok && !known && !met {
 				var err error
-				if right, err = s.prove(c, c.Namespace.ID, n.entity, m, code); err != nil {
+				if right, err = s.proveBy(c, n.entity, m, code, waits); err != nil {
 					return err
 				}
 				judged[m.ID] = right
@@ -140,13 +153,21 @@ func (s *Store) Satisfy(c *api.Call, n *Need, shown Shown) error {
 	return nil
 }
 
+// proveBy judges what an entity shows for a method.
+func (s *Store) proveBy(c *api.Call, entity string, m *Method, shown api.Secret, waits string) (bool, error) {
+	if m.Type == typeWebAuthn {
+		return s.provePasskey(c, entity, m, shown, waits)
+	}
+	return s.prove(c, c.Namespace.ID, entity, m, shown)
+}
+
 // requirement is what a client is told of a need.
 func (n *Need) requirement(id string) *api.MFARequirement {
 	out := &api.MFARequirement{RequestID: id, Constraints: map[string]api.MFAConstraint{}}
 	for _, r := range n.rules {
 		ways := []api.MFAMethod{}
 		for _, m := range r.methods {
-			ways = append(ways, api.MFAMethod{Type: m.Type, ID: m.ID, UsesPasscode: true, Name: m.Name})
+			ways = append(ways, api.MFAMethod{Type: m.Type, ID: m.ID, UsesPasscode: m.Type == typeTOTP, Name: m.Name})
 		}
 		name := r.Name
 		if _, taken := out.Constraints[name]; taken { // by a namespace below

@@ -139,7 +139,7 @@ func (s *Store) adminGenerate(c *api.Call, q *EntityMethodRequest) (*SecretAnswe
 }
 
 func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, error) {
-	m, err := s.find(c, ns, id)
+	m, err := s.find(c, ns, id, typeTOTP)
 	if err != nil {
 		return nil, err
 	}
@@ -196,14 +196,14 @@ func barcode(key *otp.Key, size int) (string, error) {
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// find is a method of a namespace or one above it.
-func (s *Store) find(c *api.Call, ns, id string) (*Method, error) {
+// find is a method of a type, of a namespace or one above it.
+func (s *Store) find(c *api.Call, ns, id, kind string) (*Method, error) {
 	above, err := s.Lineage(c, ns)
 	if err != nil {
 		return nil, err
 	}
 	for _, at := range above {
-		m, err := methodIn(reading(c, s.Store), at, id)
+		m, err := methodOf(reading(c, s.Store), at, id, kind)
 		if err != nil || m != nil {
 			return m, err
 		}
@@ -214,7 +214,7 @@ func (s *Store) find(c *api.Call, ns, id string) (*Method, error) {
 // adminDestroy removes the secret of an entity for a method, so that another can be made.
 // Until then who needs it cannot log in.
 func (s *Store) adminDestroy(c *api.Call, q *EntityMethodRequest) (*api.None, error) {
-	m, err := s.find(c, c.Namespace.ID, q.MethodID)
+	m, err := s.find(c, c.Namespace.ID, q.MethodID, typeTOTP)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package mfa
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ const patience = 5 * time.Minute
 const (
 	kindWaiting = "mfa-waiting" // a login that has waited too long is forgotten
 	kindMethod  = "mfa-method"  // the secrets for a method that is gone are removed
+	kindRight   = "mfa-right"   // a right to register a passkey that was not used is forgotten
 )
 
 // waiting is a login that waits.
@@ -26,6 +26,9 @@ type waiting struct {
 	Login   heldAuth      `json:"login"`
 	Enters  *api.Entrance `json:"enters"`
 	Expires time.Time     `json:"expires"`
+	// Challenges are those that were handed out for passkeys and are not answered yet, by the method's
+	// identifier.
+	Challenges map[string]string `json:"challenges,omitempty"`
 }
 
 // heldAuth is a login's answer as it is stored: it has no token yet.
@@ -33,22 +36,6 @@ type heldAuth struct {
 	api.Auth
 	ClientToken *struct{} `json:",omitempty"` // covers Auth's, which is not to be stored
 }
-
-// queue is the logins of an entity that wait, the oldest first.
-type queue struct {
-	Logins []queued `json:"logins"`
-}
-
-type queued struct {
-	Hash    string    `json:"hash"`
-	Expires time.Time `json:"expires"`
-}
-
-func (w *waiting) item(ns, hash string) schedule.Item {
-	return schedule.Item{Namespace: ns, At: w.Expires, Kind: kindWaiting, ID: hash}
-}
-
-func queueKey(ns, entity string) string { return entityArea(ns, entity) + "waiting" }
 
 // Hold keeps a login until its second factors are shown, and answers what its client is
 // told. Of one entity so many wait; the oldest gives way.
@@ -60,54 +47,15 @@ func (s *Store) Hold(c *api.Call, n *Need, login *api.Auth, in *api.Entrance) (*
 	}
 	w := &waiting{Login: heldAuth{Auth: *login}, Enters: in, Expires: c.Now.Add(patience).UTC()}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
-		q, err := s.queue(tx, ns, n.entity, c.Now)
-		if err != nil {
-			return err
-		}
-		for ; len(q.Logins) >= maxWaiting; q.Logins = q.Logins[1:] {
-			old := q.Logins[0]
-			tx.Delete(waitingKey(ns, old.Hash))
-			schedule.Remove(tx, schedule.Item{Namespace: ns, At: old.Expires, Kind: kindWaiting, ID: old.Hash})
-		}
-		q.Logins = append(q.Logins, queued{hash, w.Expires})
-		if err := tx.PutJSON(queueKey(ns, n.entity), q); err != nil {
-			return err
-		}
 		if err := tx.PutJSON(waitingKey(ns, hash), w); err != nil {
 			return err
 		}
-		return schedule.Add(tx, w.item(ns, hash))
+		return logins(ns, n.entity).add(tx, queued{hash, w.Expires}, c.Now)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return n.requirement(id), nil
-}
-
-// queue is an entity's, without those that have waited too long: their rows go by
-// the schedule.
-func (s *Store) queue(tx *store.Tx, ns, entity string, now time.Time) (*queue, error) {
-	q := &queue{}
-	if _, err := tx.LoadJSON(queueKey(ns, entity), q); err != nil {
-		return nil, err
-	}
-	q.Logins = slices.DeleteFunc(q.Logins, func(e queued) bool { return !e.Expires.After(now) })
-	return q, nil
-}
-
-// drop forgets a login that waits, in a transaction.
-func (s *Store) drop(tx *store.Tx, ns, hash string, w *waiting, now time.Time) error {
-	tx.Delete(waitingKey(ns, hash))
-	q, err := s.queue(tx, ns, w.Enters.EntityID, now)
-	if err != nil {
-		return err
-	}
-	q.Logins = slices.DeleteFunc(q.Logins, func(e queued) bool { return e.Hash == hash })
-	if len(q.Logins) == 0 {
-		tx.Delete(queueKey(ns, w.Enters.EntityID))
-		return nil
-	}
-	return tx.PutJSON(queueKey(ns, w.Enters.EntityID), q)
 }
 
 // ValidateRequest shows the second factors of a login that waits.
@@ -128,19 +76,18 @@ func (s *Store) validate(c *api.Call, q *ValidateRequest) (*api.Auth, error) {
 		return nil, err
 	}
 	ns := c.Namespace.ID
-	hash, err := s.Hash(c, ns, strings.ToLower(strings.TrimSpace(q.RequestID.Reveal())))
-	if err != nil {
-		return nil, fmt.Errorf("mfa: hash: %w", err)
-	}
-	w, err := store.LoadJSON[waiting](c, s.Store, waitingKey(ns, hash))
+	hash, err := s.hashOf(c, q.RequestID)
 	if err != nil {
 		return nil, err
 	}
-	if w == nil || w.Enters == nil || !w.Expires.After(c.Now) {
-		return nil, denied("no such login waits")
-	}
-	if err := s.again(c, w, shown); err != nil {
+	w, need, err := s.again(c, hash)
+	if err != nil {
 		return nil, err
+	}
+	if need != nil {
+		if err := s.satisfy(c, need, shown, hash); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.once(c, ns, hash); err != nil {
 		return nil, err
@@ -150,23 +97,35 @@ func (s *Store) validate(c *api.Call, q *ValidateRequest) (*api.Auth, error) {
 	return &login, nil
 }
 
-// again looks at a login as it stands now, and judges what is shown for it.
-func (s *Store) again(c *api.Call, w *waiting, shown Shown) error {
-	if !api.Within(c.Remote, w.Login.BoundCIDRs) {
-		return denied("the login is bound to other addresses")
+// hashOf is the hash of the identifier of a login that waits.
+func (s *Store) hashOf(c *api.Call, id api.Secret) (string, error) {
+	hash, err := s.Hash(c, c.Namespace.ID, strings.ToLower(strings.TrimSpace(id.Reveal())))
+	if err != nil {
+		return "", fmt.Errorf("mfa: hash: %w", err)
+	}
+	return hash, nil
+}
+
+// again looks at a login that waits as it stands now: what it needs; nil: nothing any more.
+func (s *Store) again(c *api.Call, hash string) (*waiting, *Need, error) {
+	w, err := store.LoadJSON[waiting](c, s.Store, waitingKey(c.Namespace.ID, hash))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case w == nil || w.Enters == nil || !w.Expires.After(c.Now):
+		return nil, nil, denied("no such login waits")
+	case !api.Within(c.Remote, w.Login.BoundCIDRs):
+		return nil, nil, denied("the login is bound to other addresses")
 	}
 	who, err := s.Identity.Person(c, c.Namespace.ID, w.Enters.EntityID)
 	switch {
 	case err != nil:
-		return err
+		return nil, nil, err
 	case who == nil || who.Disabled:
-		return denied("who logs in is gone or disabled")
+		return nil, nil, denied("who logs in is gone or disabled")
 	}
 	need, err := s.Required(c, Login{Accessor: w.Enters.Accessor, Type: w.Enters.Type, Who: who})
-	if err != nil || need == nil {
-		return err
-	}
-	return s.Satisfy(c, need, shown)
+	return w, need, err
 }
 
 // once uses a login that waits up: whoever comes second is refused.
@@ -180,15 +139,14 @@ func (s *Store) once(c *api.Call, ns, hash string) error {
 		case !found || w.Enters == nil:
 			return denied("the login has been completed")
 		}
-		schedule.Remove(tx, w.item(ns, hash))
-		return s.drop(tx, ns, hash, w, c.Now)
+		return logins(ns, w.Enters.EntityID).remove(tx, queued{hash, w.Expires}, c.Now)
 	})
 	return err
 }
 
 // Jobs are the handlers of what the store has scheduled.
 func (s *Store) Jobs() map[string]schedule.Handler {
-	return map[string]schedule.Handler{kindWaiting: s.waitedTooLong, kindMethod: s.methodGone}
+	return map[string]schedule.Handler{kindWaiting: s.waitedTooLong, kindMethod: s.methodGone, kindRight: s.rightUnused}
 }
 
 // waitedTooLong forgets a login.
@@ -199,7 +157,7 @@ func (s *Store) waitedTooLong(ctx context.Context, job *schedule.Job) error {
 		if err != nil || !found || w.Enters == nil {
 			return err
 		}
-		return s.drop(tx, job.Namespace, job.ID, w, job.At)
+		return logins(job.Namespace, w.Enters.EntityID).remove(tx, queued{job.ID, w.Expires}, job.At)
 	})
 	return err
 }
@@ -209,7 +167,9 @@ const pageRows = 50
 
 // methodGone removes the secrets of a namespace's entities for a method.
 func (s *Store) methodGone(ctx context.Context, job *schedule.Job) error {
-	return s.removeRows(ctx, area(job.Namespace, "of"), func(key string) bool { return strings.HasSuffix(key, "/totp/"+job.ID) })
+	return s.removeRows(ctx, area(job.Namespace, "of"), func(key string) bool {
+		return strings.HasSuffix(key, "/"+typeTOTP+"/"+job.ID) || strings.HasSuffix(key, "/"+typeWebAuthn+"/"+job.ID)
+	})
 }
 
 // Forget removes all that is kept of an entity that is gone or has become another. Its

@@ -129,16 +129,16 @@ func (x *index[Q]) settle() {
 // Request is what a quota is sought for.
 type Request struct {
 	Namespace *namespace.Namespace
-	MountID   string        // empty: it lies in none
-	Rest      string        // canonical path below the mount
-	Role      func() string // that a login is by; nil: it is by none
+	MountID   string                 // empty: it lies in none
+	Rest      string                 // canonical path below the mount
+	Role      func() (string, error) // that a login is by; nil: it is by none
 }
 
 // find is the most specific quota of a request; nil when there is none.
 func (x *index[Q]) find(ctx context.Context, r *Request, up func(context.Context, string) (*namespace.Namespace, error)) (*Q, error) {
 	if m := x.mounts[spot{r.Namespace.ID, r.MountID}]; m != nil {
-		if q := m.find(r); q != nil {
-			return q, nil
+		if q, err := m.find(r); err != nil || q != nil {
+			return q, err
 		}
 	}
 	if q := x.namespaces[r.Namespace.ID]; q != nil || len(x.inherited) == 0 {
@@ -156,12 +156,21 @@ func (x *index[Q]) find(ctx context.Context, r *Request, up func(context.Context
 	return nil, nil
 }
 
-func (m *within[Q]) find(r *Request) *Q {
+func (m *within[Q]) find(r *Request) (*Q, error) {
 	if len(m.roles) > 0 && r.Role != nil {
-		if q := m.roles[policy.Fold(r.Role())]; q != nil {
-			return q
+		role, err := r.Role()
+		if err != nil {
+			return nil, err
+		}
+		if q := m.roles[policy.Fold(role)]; q != nil {
+			return q, nil
 		}
 	}
+	return m.at(r), nil
+}
+
+// at is the most specific quota of a request that no role's is about.
+func (m *within[Q]) at(r *Request) *Q {
 	if len(m.exact) == 0 && len(m.globs) == 0 {
 		return m.whole
 	}

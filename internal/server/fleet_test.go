@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,10 +37,16 @@ type nodes struct {
 // memory.
 func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	t.Helper()
+	return startNodesWith(t, n, func(c *server.Config) { c.AuditDirs = auditDirs })
+}
+
+// startNodesWith is startNodes with an option that holds for all of them.
+func startNodesWith(t *testing.T, n int, option servertest.Option) *nodes {
+	t.Helper()
 	if chosen := engine.Chosen(); chosen.Fleet() && !strings.Contains(string(chosen), "member") {
-		return startNodesOn(t, servertest.On(t, chosen), n, auditDirs...)
+		return startNodesOn(t, servertest.On(t, chosen), n, option)
 	}
-	return startNodesOn(t, inMemory(mem.New(mem.Options{})), n, auditDirs...)
+	return startNodesOn(t, inMemory(mem.New(mem.Options{})), n, option)
 }
 
 // inMemory has servers share a store in memory.
@@ -49,11 +56,11 @@ func inMemory(data *mem.Data) servertest.Option {
 	}
 }
 
-func startNodesOn(t *testing.T, on servertest.Option, n int, auditDirs ...string) *nodes {
+func startNodesOn(t *testing.T, on servertest.Option, n int, options ...servertest.Option) *nodes {
 	t.Helper()
 	f := &nodes{on: on}
 	for range n {
-		f.all = append(f.all, f.start(t, auditDirs...))
+		f.all = append(f.all, f.start(t, options...))
 	}
 	made := f.all[0].Want(t, 200, "PUT", "sys/init", "", `{"secret_shares":1,"secret_threshold":1}`)
 	f.keys, f.root = []string{made.Field("keys").([]any)[0].(string)}, made.String("root_token")
@@ -64,9 +71,9 @@ func startNodesOn(t *testing.T, on servertest.Option, n int, auditDirs ...string
 }
 
 // start starts one more node, which is sealed.
-func (f *nodes) start(t *testing.T, auditDirs ...string) *servertest.Server {
+func (f *nodes) start(t *testing.T, options ...servertest.Option) *servertest.Server {
 	t.Helper()
-	return servertest.Start(t, f.on, func(c *server.Config) { c.AuditDirs, c.DevRoot = auditDirs, api.Secret{} })
+	return servertest.Start(t, append(slices.Concat([]servertest.Option{f.on}, options), func(c *server.Config) { c.DevRoot = api.Secret{} })...)
 }
 
 func (f *nodes) unseal(t *testing.T, s *servertest.Server) {

@@ -73,11 +73,14 @@ func unlessFull(err error) error {
 
 // warning is what an operator must know of the store; empty: nothing.
 func (s *Server) warning() string {
-	if s.room.full.Load() {
+	text, _ := s.trouble.Load().(string)
+	switch {
+	case !s.room.full.Load():
+		return text
+	case text == "":
 		return fullWarning
 	}
-	text, _ := s.trouble.Load().(string)
-	return text
+	return fullWarning + "; " + text
 }
 
 // newcomer is the engine of a node that others may not know yet. It makes the node known before the first commit, so

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/hostinfo"
 	"github.com/strongroom/strongroom/internal/operator"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/etcd"
@@ -55,8 +56,8 @@ func (sh *Shared) kind() string {
 // opened is an open store and what else there is to it.
 type opened struct {
 	engine store.Engine
-	member *member.Member                            // of etcd, in this process; nil: there is none
-	space  func(context.Context) (etcd.Space, error) // how full it is; nil: it has no quota
+	member *member.Member                        // of etcd, in this process; nil: there is none
+	space  func(context.Context) (string, error) // what an operator must know of its room, if anything; nil: it has no quota
 }
 
 // open opens the store.
@@ -71,7 +72,7 @@ func (sh *Shared) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		o := sh.Etcd.Options
 		o.Logger = log
 		st, err := etcd.Open(ctx, sh.Etcd.Cluster, o)
-		return &opened{engine: st, space: st.Space}, err
+		return &opened{engine: st, space: spaceOf(st)}, err
 	case sh.Member != nil:
 		return openMember(ctx, *sh.Member, log)
 	}
@@ -90,7 +91,32 @@ func openMember(ctx context.Context, c member.Config, log *slog.Logger) (*opened
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	return &opened{engine: &inside{Store: st, member: m}, member: m, space: st.Space}, nil
+	return &opened{engine: &inside{Store: st, member: m}, member: m, space: diskOf(c.Dir, spaceOf(st))}, nil
+}
+
+// spaceOf tells of an etcd near its quota.
+func spaceOf(st *etcd.Store) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		space, err := st.Space(ctx)
+		return space.Warning(), err
+	}
+}
+
+// lowDisk is the room on a member's disk, in bytes, below which its end is near: etcd takes 64 MiB at once for its log.
+const lowDisk = 192 << 20
+
+// diskOf tells of a member's disk that is nearly full, where there is nothing worse to tell: etcd ends a node that cannot write.
+func diskOf(dir string, ask func(context.Context) (string, error)) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		warning, err := ask(ctx)
+		if err != nil || warning != "" {
+			return warning, err
+		}
+		if disk, err := hostinfo.DiskOf(dir); err == nil && disk.Free < lowDisk {
+			return fmt.Sprintf("the disk of this node's etcd has less than %d MiB left: the node ends when it finds no room on it", lowDisk>>20), nil
+		}
+		return "", nil
+	}
 }
 
 // inside is a store in a member of etcd that ends with it.
@@ -157,18 +183,18 @@ func (s *Server) remember(ctx context.Context) error {
 }
 
 // spaceEvery is how often it is looked how full a store is that has a quota.
-const spaceEvery = 30 * time.Second
+const spaceEvery = 5 * time.Second
 
 // watchSpace tells of a store that is nearly full, before writes fail.
-func (s *Server) watchSpace(ctx context.Context, ask func(context.Context) (etcd.Space, error)) {
+func (s *Server) watchSpace(ctx context.Context, ask func(context.Context) (string, error)) {
 	t := time.NewTicker(spaceEvery)
 	defer t.Stop()
 	for {
-		space, err := ask(ctx)
+		warning, err := ask(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		s.noteSpace(space, err)
+		s.noteSpace(warning, err)
 		select {
 		case <-ctx.Done():
 			return
@@ -178,8 +204,7 @@ func (s *Server) watchSpace(ctx context.Context, ask func(context.Context) (etcd
 }
 
 // noteSpace logs what is new of a store's warnings and has it listed with the node.
-func (s *Server) noteSpace(space etcd.Space, err error) {
-	warning := space.Warning()
+func (s *Server) noteSpace(warning string, err error) {
 	if err != nil {
 		warning = "how full the store is cannot be learnt"
 	}

@@ -60,9 +60,9 @@ var (
 	ErrClosed = errors.New("store: closed")
 	// ErrLocked says that another process holds the data directory.
 	ErrLocked = errors.New("store: the data directory is held by another process")
-	// ErrFull says that the disk is nearly full; nothing was written. Reads go on, and
+	// ErrFull says that the disk is nearly full, or a quota reached; nothing was written. Reads go on, and
 	// so do writes once there is room.
-	ErrFull = errors.New("store: the disk is nearly full")
+	ErrFull = errors.New("store: there is no room")
 	// ErrStopped says that the store has stopped writing after an I/O error and
 	// must be opened anew; the outcome of the commit is unknown.
 	ErrStopped = errors.New("store: has stopped writing after an error")

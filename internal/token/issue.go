@@ -26,6 +26,7 @@ type Spec struct {
 	Wrapping bool
 	Role     string // that the login was by; empty: none
 	Exempt   bool   // no quota refuses it: who asks holds the root policy
+	Reuse    bool   // a live token that is as this one would be may be handed out in its place
 	// With writes what belongs to the token in the commit that makes it. It may be
 	// called many times; nil: nothing.
 	With func(tx *store.Tx, t *Token) error
@@ -74,11 +75,22 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 	if err := s.setLoginTTL(t, sp); err != nil {
 		return nil, err
 	}
-	text, err := s.create(ctx, t, creation{custom: sp.ID, with: sp.With, exempt: sp.Root || sp.Exempt})
+	if sp.reuses(t) {
+		return s.issueAgain(ctx, t, sp)
+	}
+	text, err := s.create(ctx, t, creation{custom: sp.ID, with: sp.with(), exempt: sp.Root || sp.Exempt})
 	if err != nil {
 		return nil, err
 	}
 	return t.auth(text), nil
+}
+
+// with is what belongs to the token's commit.
+func (sp Spec) with() func(*store.Tx, *Token, string) error {
+	if sp.With == nil {
+		return nil
+	}
+	return func(tx *store.Tx, t *Token, _ string) error { return sp.With(tx, t) }
 }
 
 func (sp Spec) policies() ([]string, error) {
@@ -152,9 +164,9 @@ func (t *Token) auth(text string) *api.Auth {
 
 // creation is how a token is made.
 type creation struct {
-	custom api.Secret                    // its text, when it is chosen
-	with   func(*store.Tx, *Token) error // part of the commit; nil: nothing
-	exempt bool                          // no quota refuses it
+	custom api.Secret                                      // its text, when it is chosen
+	with   func(tx *store.Tx, t *Token, text string) error // part of the commit; nil: nothing
+	exempt bool                                            // no quota refuses it
 }
 
 // create makes a token whose content is decided and returns its text.
@@ -179,7 +191,7 @@ func (s *Store) create(ctx context.Context, t *Token, c creation) (string, error
 	}
 	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error {
 		if c.with != nil {
-			if err := c.with(tx, t); err != nil {
+			if err := c.with(tx, t, text); err != nil {
 				return err
 			}
 		}

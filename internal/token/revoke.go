@@ -100,6 +100,9 @@ func (s *Store) kill(tx *store.Tx, t *Token) error {
 	}
 	tx.Delete(t.key().String())
 	tx.Delete(accessorKey(t.NamespaceID, hash))
+	if err := s.forget(tx, t); err != nil {
+		return err
+	}
 	return setDue(tx, t, time.Time{})
 }
 

@@ -25,12 +25,13 @@ func (s *Store) Tidy(c *api.Call, _ *api.None) (*api.None, error) {
 	return nil, err
 }
 
-// tidy removes accessors without a token and revokes tokens that should have
+// tidy removes accessors and texts without a token and revokes tokens that should have
 // been revoked.
 func (s *Store) tidy(ctx context.Context, job *schedule.Job) error {
 	ns := job.Namespace
 	return errors.Join(
 		s.each(ctx, accessorKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) }),
+		s.each(ctx, reuseKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) }),
 		s.each(ctx, rowKey{ns, ""}.String(), func(e store.Entry) error { return s.passOver(s.tidyToken(ctx, ns, e)) }),
 	)
 }

@@ -19,12 +19,14 @@
 // # What is stored
 //
 // The store holds no token, only its keyed hash, so that a stolen store cannot
-// be used to try candidates. In namespace N, on the whole encrypted store:
+// be used to try candidates; but the text of a token that is handed out again, where the
+// role of a login says so. In namespace N, on the whole encrypted store:
 //
 //	N/token/id/<hash>                  the token: its row, removed when it dies
 //	N/token/accessor/<accessor hash>   the accessor and its token's hash
 //	N/token/child/<parent hash>/<N2>/<hash>  a child, in namespace N2, of a parent in N
 //	N/token/role/<name>                a token role
+//	N/token/reuse/<hash>               the text of a token that a login which is repeated is answered with
 //	N/due/<time>/token/<hash>          when it expires (package schedule)
 //	N/due/<time>/token-revoke/<hash>   a revocation that is under way
 //
@@ -103,6 +105,7 @@ type Token struct {
 	Private        []byte `json:"private,omitempty"`  // see api.Auth
 
 	LoginRole string `json:"login_role,omitempty"` // that the login was by; empty: none
+	Reuse     string `json:"reuse,omitempty"`      // of the row that has its text; empty: none has
 	Quota     string `json:"quota,omitempty"`      // that counts it: see Counter
 
 	NumUses int       `json:"uses,omitempty"` // left; 0: no limit; negative: the last use is under way

@@ -19,6 +19,10 @@ const unauthenticated = `
 update auth/aws/login
 update auth/azure/login
 update sys/mfa/validate
+read sys/mfa/passkey
+update sys/mfa/passkey/challenge
+update sys/mfa/passkey/finish
+update sys/mfa/passkey/register
 update auth/cert/login
 update auth/gcp/login
 update auth/kubernetes/login

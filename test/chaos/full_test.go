@@ -46,6 +46,7 @@ func (d *disk) empty() error { return os.Remove(d.filler()) }
 
 // ballast are large values, by the names of their secrets, that were acknowledged while a disk filled up.
 type ballast struct {
+	size  int // bytes of a value: each needs room of its own
 	mu    sync.Mutex
 	acked map[string]int
 	made  int
@@ -53,7 +54,12 @@ type ballast struct {
 	odd   []string       // and what they must not be answered
 }
 
-// ballastBytes is how large a value is: each needs room of its own.
+// newBallast are values of so many bytes.
+func newBallast(size int) *ballast {
+	return &ballast{size: size, acked: map[string]int{}, said: map[string]int{}}
+}
+
+// ballastBytes is how large a value is that is to fill a disk.
 const ballastBytes = 40 << 10
 
 // add writes one value through a node and reports whether it was refused.
@@ -62,7 +68,7 @@ func (b *ballast) add(c *client) (refused bool) {
 	b.made++
 	n, name := b.made, fmt.Sprintf("ballast-%d", b.made)
 	b.mu.Unlock()
-	status, text, err := c.send("POST", "plain/"+name, fmt.Sprintf(`{"n":%d,"v":%q}`, n, strings.Repeat("v", ballastBytes)))
+	status, text, err := c.send("POST", "plain/"+name, fmt.Sprintf(`{"n":%d,"v":%q}`, n, strings.Repeat("v", b.size)))
 	if err != nil || status != http.StatusNoContent {
 		b.say("a write", status, text, err)
 		return true
@@ -98,7 +104,7 @@ func (b *ballast) lost(c *client) (out []string) {
 				V string
 			}
 		}
-		if err := c.call("GET", "plain/"+name, "", &got); err != nil || got.Data.N != n || len(got.Data.V) != ballastBytes {
+		if err := c.call("GET", "plain/"+name, "", &got); err != nil || got.Data.N != n || len(got.Data.V) != b.size {
 			out = append(out, fmt.Sprintf("%s: %d with %d bytes, %v", name, got.Data.N, len(got.Data.V), err))
 		}
 	}
@@ -215,10 +221,13 @@ func (s *site) revive() error {
 // fullDisks fills the disk under a history, again and again.
 func (s *site) fullDisks(t testing.TB, seed uint64, n int) {
 	t.Helper()
-	b := &ballast{acked: map[string]int{}, said: map[string]int{}}
+	b := newBallast(ballastBytes)
 	c := s.f.client(0, s.token)
 	must(t, c.call("POST", "plain/kept", `{"n":1}`, nil))
 	must(t, c.call("POST", "chaos/data/kept", `{"data":{"n":1}}`, nil))
+	if s.f.engine == "etcd" { // whose nodes end on a full disk: it is told while there is little room
+		must(t, warns(c, "the disk of this node's etcd"))
+	}
 	r := rand.New(rand.NewPCG(seed, 5))
 	h := perform(s.f, seed, func() {
 		<-time.After(time.Second / 2)

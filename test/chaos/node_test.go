@@ -41,6 +41,7 @@ type spec struct {
 	Clock     string // a file with the number of seconds that the clock is ahead
 	Deaf      bool   // the clock is not looked at: the control of wrong clocks
 	Lends     string // a directory in which an engine lends files
+	QuotaMiB  int64  // quota of an embedded member; 0: the usual one
 	NoSync    bool   // an embedded member does not sync: the control of power cuts
 }
 
@@ -57,6 +58,9 @@ func (s spec) config() string {
 		fmt.Fprintf(&storage, "storage \"etcd\" {\n  endpoints = [%q]\n  tls_disable = true\n}\n", s.Endpoint)
 	case "etcd":
 		fmt.Fprintf(&storage, "storage \"etcd\" {\n  path = %q\n  node_id = %q\n  listen = %q\n  tls_disable = true\n", s.Dir, s.Name, s.Peer)
+		if s.QuotaMiB > 0 {
+			fmt.Fprintf(&storage, "  quota_mib = %d\n", s.QuotaMiB)
+		}
 		for _, m := range s.Members {
 			fmt.Fprintf(&storage, "  member %q {\n    peer_url = %q\n  }\n", m.Name, m.URL)
 		}
@@ -133,7 +137,7 @@ func (s spec) engine(ctx context.Context, log *slog.Logger) (store.Engine, error
 	case "external":
 		return etcd.Open(ctx, etcd.Cluster{Endpoints: []string{s.Endpoint}, Plain: true}, etcd.Options{Logger: log})
 	case "etcd":
-		m, err := member.Start(ctx, member.Config{Members: s.Members, Name: s.Name, Dir: s.Dir, Listen: s.Peer, Plain: true, Logger: log})
+		m, err := member.Start(ctx, member.Config{Members: s.Members, Name: s.Name, Dir: s.Dir, Listen: s.Peer, Plain: true, QuotaBytes: s.QuotaMiB << 20, Logger: log})
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom/strongroom/test/freeradius"
 	"github.com/strongroom/strongroom/test/process"
 	"github.com/strongroom/strongroom/test/slapd"
+	"github.com/strongroom/strongroom/test/softkey"
 )
 
 // session is what a script has running: a server, and a listener that takes audit records.
@@ -32,6 +33,7 @@ type session struct {
 
 	directory *slapd.Server
 	radius    *freeradius.Server
+	passkey   *softkey.Authenticator
 }
 
 type sessionKey struct{}
@@ -66,6 +68,7 @@ func (s *session) close() {
 //	provider ADDRESS...            run an OpenID provider as $ISSUER that sends browsers back to those addresses
 //	person FILE                    wait for an address in a file, and log in at it as somebody with a browser does
 //	passcode NAME ADDRESS PERIODS  set $NAME to the passcode of an otpauth address, so many periods from now
+//	passkey ORIGIN FILE            wait for an address in a file, and show a passkey there as somebody with a browser does
 //	directory [down]               start a directory at $LDAP_URL, or end it
 //	radius                         start a RADIUS server at $RADIUS_HOST and $RADIUS_PORT
 //	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
@@ -74,7 +77,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
 		"directory": directoryCommand, "radius": radiusCommand,
 		"provider": providerCommand, "person": personCommand,
-		"passcode": passcodeCommand,
+		"passcode": passcodeCommand, "passkey": passkeyCommand,
 	}
 }
 
@@ -138,9 +141,9 @@ func durable(ts *testscript.TestScript, dir string, flags []string) []string {
 }
 
 // dev starts a development server, or one like it on the store that the environment chooses. It may write audit files below
-// $WORK.
+// $WORK, and those of namespaces in $WORK/homes.
 func (s *session) dev(ts *testscript.TestScript) {
-	settings := fmt.Sprintf("audit_directory = %q\n", ts.Getenv("WORK"))
+	settings := fmt.Sprintf("audit_directory = %q\naudit_namespace_directory = %q\n", ts.Getenv("WORK"), ts.MkAbs("homes"))
 	if storage := engine.Chosen(); storage != "" {
 		config, err := storage.Config(ts.MkAbs("dev"), settings)
 		ts.Check(err)

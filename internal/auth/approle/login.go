@@ -15,6 +15,15 @@ type Login struct {
 	SecretID api.Secret `json:"secret_id"` // One of its secret ids, where it needs one.
 }
 
+// LoginRole is the role that has the role id.
+func (q *Login) LoginRole(c *api.Call) (string, error) {
+	if q.RoleID == "" || len(q.RoleID) > maxRoleID {
+		return "", nil
+	}
+	e, err := c.Store.Get(c, idKey(q.RoleID))
+	return string(e.Value), err
+}
+
 func errWrong() error { return api.Errorf(api.Invalid, "invalid role or secret ID") }
 
 // login lets in whoever has a role's id and one of its secret ids, from the addresses
@@ -85,6 +94,7 @@ type private struct {
 // answer is the answer to a login by a role, with a secret id or without.
 func answer(c *api.Call, r *role, s *secret) (*api.Auth, error) {
 	a := r.Terms.Auth()
+	a.LoginRole = r.Name
 	a.DisplayName, a.Metadata = c.DisplayName(""), map[string]string{}
 	if s != nil {
 		maps.Copy(a.Metadata, s.Metadata)

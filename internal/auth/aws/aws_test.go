@@ -42,7 +42,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: %+v, %v", alias, a, err)
 		}
 	}
-	if a, err := m.login(s.sign(nil, func(f fields) { delete(f, "role") })); err != nil || a.Metadata["role_id"] != id {
+	if a, err := m.login(s.sign(nil, func(f fields) { delete(f, "role") })); err != nil || a.Metadata["role_id"] != id || a.LoginRole != "web" {
 		t.Errorf("by the name of the IAM role: %v", err)
 	}
 	object := s.sign(nil, nil)

@@ -22,7 +22,7 @@ type Login struct {
 }
 
 // LoginRole is the role that is named.
-func (l *Login) LoginRole() string { return string(l.Role) }
+func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Role), nil }
 
 // private is what a renewal looks at again.
 type private struct {
@@ -70,6 +70,7 @@ func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
 		return nil, err
 	}
 	auth := r.Token.Auth()
+	auth.LoginRole = name
 	auth.Alias = &api.Alias{Name: map[string]string{byUniqueID: who.uniqueID(), byCanonical: who.Principal, byFull: who.ARN}[i.IAMAlias]}
 	if i.IAMAlias == byRole {
 		auth.Alias.Name = r.ID

@@ -24,7 +24,7 @@ type Login struct {
 }
 
 // LoginRole is the role that is named.
-func (l *Login) LoginRole() string { return string(l.Role) }
+func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Role), nil }
 
 // caller is who a token speaks of.
 type caller struct {

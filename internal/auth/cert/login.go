@@ -18,7 +18,7 @@ type Login struct {
 }
 
 // LoginRole is the entry that is named.
-func (l *Login) LoginRole() string { return string(l.Name) }
+func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Name), nil }
 
 // private is what a renewal looks at again.
 type private struct {
@@ -176,6 +176,7 @@ func admit(c *api.Call, name string, e *entry, leaf *x509.Certificate) (*api.Aut
 		return nil, refused(err)
 	}
 	auth := e.Token.Auth()
+	auth.LoginRole = name
 	auth.Metadata = metadata(name, leaf, e.Metadata)
 	auth.Alias = &api.Alias{Name: who}
 	if conf.AliasMetadata {

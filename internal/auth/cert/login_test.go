@@ -30,7 +30,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("metadata %s is %q, want %q", k, a.Metadata[k], v)
 		}
 	}
-	if len(a.Metadata) != len(want) || a.Alias.Name != "web" || a.Alias.Metadata != nil || a.DisplayName != "cert-front" || a.TTL != time.Hour || !a.Renewable {
+	if len(a.Metadata) != len(want) || a.LoginRole != "front" || a.Alias.Name != "web" || a.Alias.Metadata != nil || a.DisplayName != "cert-front" || a.TTL != time.Hour || !a.Renewable {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
 	m.Must(api.Write, "config", fields{"enable_identity_alias_metadata": true})

@@ -229,6 +229,7 @@ func (g *given) auth(c *api.Call, name string, said jws.Claims, r *celRole) (*ap
 		return nil, err
 	}
 	out := g.terms.Auth()
+	out.LoginRole = name
 	out.Metadata = g.metadata
 	if out.Metadata == nil {
 		out.Metadata = map[string]string{}

@@ -19,8 +19,15 @@ type LoginRequest struct {
 	Role api.Name   `json:"role" audit:"clear"` // The role to log in by; the configuration's default when absent.
 }
 
-// LoginRole is the role that the login names.
-func (q *LoginRequest) LoginRole() string { return string(q.Role) }
+// LoginRole is the role that the login names, or the configuration's.
+func (q *LoginRequest) LoginRole(c *api.Call) (string, error) {
+	if q.Role != "" {
+		return string(q.Role), nil
+	}
+	var cfg config
+	_, err := load(c, c.Store, configRow, &cfg)
+	return cfg.DefaultRole, err
+}
 
 // person is who a token speaks of, in terms of a role.
 type person struct {
@@ -224,6 +231,7 @@ func (r *role) auth(c *api.Call, name string, who *person) (*api.Auth, error) {
 	}
 	metadata["role"] = name
 	out := r.Auth()
+	out.LoginRole = name
 	out.Metadata, out.DisplayName, out.GroupAliases = metadata, displayName(c, who.Name), who.Groups
 	out.Alias = &api.Alias{Name: who.Name, Metadata: metadata}
 	var err error

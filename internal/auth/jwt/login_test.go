@@ -20,8 +20,38 @@ func TestLogin(t *testing.T) {
 	}
 	want := map[string]string{"role": "r", "squad": "blue", "realm": "x"}
 	if got.Alias.Name != "alice" || got.DisplayName != "jwt-alice" || got.TTL != 10*time.Minute || !slices.Equal(got.TokenPolicies, []string{"dev"}) ||
-		!slices.Equal(got.GroupAliases, []string{"a", "b"}) || !maps.Equal(got.Metadata, want) || !maps.Equal(got.Alias.Metadata, want) {
+		!slices.Equal(got.GroupAliases, []string{"a", "b"}) || got.LoginRole != "r" || !maps.Equal(got.Metadata, want) || !maps.Equal(got.Alias.Metadata, want) {
 		t.Errorf("%+v, alias %+v", got, got.Alias)
+	}
+}
+
+// A login that names no role is by the configuration's, for quotas too.
+func TestRoleOfALogin(t *testing.T) {
+	role := func(s *site, named string) string {
+		t.Helper()
+		by, err := (&LoginRequest{Role: api.Name(named)}).LoginRole(s.Call())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return by
+	}
+	s := newSite(t)
+	if by := role(s, ""); by != "" {
+		t.Errorf("without a configuration it is by %q", by)
+	}
+	s = static(t, nil)
+	if by := role(s, ""); by != "" {
+		t.Errorf("without a usual role it is by %q", by)
+	}
+	s.Must(api.Write, "config", m{"jwt_validation_pubkeys": []string{authtest.PEM(t, keyring().rsa.Public())}, "bound_issuer": "https://issuer.example", "default_role": "R"})
+	if by := role(s, ""); by != "r" {
+		t.Errorf("without a name it is by %q", by)
+	}
+	if by := role(s, "other"); by != "other" {
+		t.Errorf("by name it is by %q", by)
+	}
+	if a, err := s.login("", token(t, nil)); err != nil || a.LoginRole != "r" {
+		t.Errorf("logs in as %+v, %v", a, err)
 	}
 }
 

@@ -17,7 +17,7 @@ type Login struct {
 }
 
 // LoginRole is the role that is named.
-func (l *Login) LoginRole() string { return string(l.Role) }
+func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Role), nil }
 
 // private is what a renewal looks at again.
 type private struct {

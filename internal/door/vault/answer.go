@@ -74,6 +74,9 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 		h["Content-Type"] = []string{resp.Raw.ContentType}
 		if strings.HasPrefix(resp.Raw.ContentType, "text/html") {
 			h["Content-Security-Policy"], h["X-Frame-Options"], h["Referrer-Policy"] = formsOnly, noFrame, noReferer
+			if resp.Raw.Policy != "" {
+				h["Content-Security-Policy"] = []string{resp.Raw.Policy}
+			}
 		}
 	}
 	if resp.Raw != nil && resp.Raw.Challenge != "" {

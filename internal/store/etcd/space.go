@@ -30,9 +30,9 @@ func (sp Space) Warning() string {
 	case sp.Corrupt:
 		return "etcd has found its members to differ: restore from a backup"
 	case sp.Full:
-		return "etcd's database has reached its quota: nothing is written until there is room and its alarm is disarmed"
+		return "etcd's database has reached its quota: raise it, or remove data; then its alarm is to be disarmed, which members within the nodes do by themselves"
 	case sp.Quota > 0 && sp.Size/nearFull >= sp.Quota/100:
-		return fmt.Sprintf("etcd's database takes %d of the %d MiB of its quota: nothing is written once it is reached", sp.Size>>20, sp.Quota>>20)
+		return fmt.Sprintf("etcd's database takes %d %% of the %d MiB of its quota: nothing is written once it is reached", sp.Size*100/sp.Quota, sp.Quota>>20)
 	}
 	return ""
 }

@@ -473,7 +473,7 @@ func TestRoomAgain(t *testing.T) {
 	var sp etcd.Space
 	var spaceErr error
 	for range 100 { // etcd compacts in its own time
-		if err := f.members["a"].maintainOnce(t.Context(), time.Unix(0, 0)); err != nil {
+		if _, err := f.members["a"].maintainOnce(t.Context(), time.Unix(0, 0), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		_, err = s.Commit(t.Context(), nil, []store.Write{{Key: "k"}})

@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/client"
+)
+
+const passkeyMethods = "identity/mfa/method/webauthn"
+
+func mfaCommands() command {
+	return command{
+		use: "mfa", short: "Manage your second factors",
+		subs: []command{{
+			use: "passkey", short: "Register, list and remove your passkeys",
+			long: "A passkey proves your logins after the password: a phone, a security key, or the\n" +
+				"computer itself. It is made and shown in a browser on this machine, at a page of the server.",
+			subs: []command{passkeyAdd(), passkeyList(), passkeyRemove()},
+		}},
+	}
+}
+
+// methodFlag says which method a command is about.
+func methodFlag(id *string) func(*pflag.FlagSet) {
+	return func(f *pflag.FlagSet) {
+		f.StringVar(id, "method-id", "", "`identifier` of the method, of type webauthn")
+	}
+}
+
+func passkeyAdd() command {
+	var method, right string
+	return command{
+		use: "add [NAME]", short: "Register a passkey, with a browser on this machine", args: arity{0, 1},
+		long:    "With -registration-id no token is needed: an administrator has it from\n" + passkeyMethods + "/admin-register, and it is good once.",
+		example: "mfa passkey add -method-id=8f3c… phone\n# without a token, by a right that an administrator gave\nmfa passkey add -registration-id=77d1… phone",
+		flags: func(f *pflag.FlagSet) {
+			methodFlag(&method)(f)
+			f.StringVar(&right, "registration-id", "", "right to register a passkey, that an administrator gave; - reads it from standard input")
+		},
+		check: func(*call) error {
+			if (method == "") == (right == "") {
+				return usagef("give -method-id=METHOD, or -registration-id=ID")
+			}
+			return nil
+		},
+		run: connected(func(c *call, cl *client.Client) error {
+			r := registration{call: c, cl: cl, begin: passkeyMethods + "/register", finish: passkeyMethods + "/finish", body: map[string]string{"method_id": method}}
+			if right == "-" {
+				var err error
+				if right, err = c.askSecret("Registration"); err != nil {
+					return err
+				}
+			}
+			if right != "" {
+				r.cl, r.begin, r.finish = cl.WithToken(""), "sys/mfa/passkey/register", "sys/mfa/passkey/finish"
+				r.body = map[string]string{"registration_id": right}
+			}
+			return r.run()
+		}),
+	}
+}
+
+// registration registers a passkey.
+type registration struct {
+	*call
+	cl            *client.Client
+	begin, finish string // paths
+	body          map[string]string
+}
+
+func (r *registration) run() error {
+	s, err := r.cl.Write(r.ctx, r.begin, r.body)
+	if err != nil {
+		return failed(err, "beginning to register a passkey")
+	}
+	var asked passkeyAsked
+	if err := s.Decode(&asked); err != nil {
+		return err
+	}
+	made, err := r.byPasskey(r.cl, "create", &asked)
+	if err != nil {
+		return err
+	}
+	if !json.Valid([]byte(made)) {
+		return errors.New("the browser brought nothing that is a passkey")
+	}
+	name := ""
+	if len(r.args) > 0 {
+		name = r.args[0]
+	}
+	s, err = r.cl.Write(r.ctx, r.finish, map[string]any{"registration_id": asked.ID, "name": name, "credential": json.RawMessage(made)})
+	if err != nil {
+		return failed(err, "registering the passkey")
+	}
+	return r.show(s.Data, s.Data, func() error {
+		return r.println(fmt.Sprintf("Success! Registered the passkey %v.", s.Data["passkey_id"]))
+	})
+}
+
+func passkeyList() command {
+	var method string
+	return command{
+		use: "list", short: "List your passkeys", args: exactly(0), example: "mfa passkey list -method-id=8f3c…", flags: methodFlag(&method),
+		check: func(*call) error { return needsMethod(method) },
+		run: connected(func(c *call, cl *client.Client) error {
+			path := client.JoinPath(passkeyMethods, method, "passkey")
+			s, err := cl.List(c.ctx, path, client.Page{})
+			if err != nil {
+				return failed(err, "listing the passkeys")
+			}
+			return c.show(s.Data, s.Data, func() error { return c.println(passkeyTable(s.Data)) })
+		}),
+	}
+}
+
+func needsMethod(id string) error {
+	if id == "" {
+		return usagef("-method-id=METHOD is needed")
+	}
+	return nil
+}
+
+func passkeyTable(data map[string]any) string {
+	info, ok := data["key_info"].(map[string]any)
+	if !ok {
+		return ""
+	}
+	var rows [][]string
+	for _, id := range sortedKeys(info) {
+		k, ok := info[id].(map[string]any)
+		if !ok {
+			continue
+		}
+		rows = append(rows, []string{id, fmt.Sprint(k["name"]), fmt.Sprint(k["creation_time"]), fmt.Sprint(k["last_used_time"])})
+	}
+	return table([]string{"Passkey", "Name", "Registered", "Last used"}, rows)
+}
+
+func passkeyRemove() command {
+	var method string
+	return command{
+		use: "remove PASSKEY", short: "Remove a passkey", args: exactly(1), example: "mfa passkey remove -method-id=8f3c… 2b77…", flags: methodFlag(&method),
+		long:  "From then on it proves no login. Have another before you remove the last one.",
+		check: func(*call) error { return needsMethod(method) },
+		run: connected(func(c *call, cl *client.Client) error {
+			if _, err := cl.Delete(c.ctx, client.JoinPath(passkeyMethods, method, "passkey", c.args[0]), nil); err != nil {
+				return failed(err, "removing the passkey")
+			}
+			return c.say("Success! Removed the passkey %s, if it was there.", c.args[0])
+		}),
+	}
+}
