@@ -99,6 +99,7 @@ type Gate struct {
 	endOnce func()
 	flight  flight
 	uses    uses
+	asking  asking
 
 	observer Observer // nil: nobody is told
 }

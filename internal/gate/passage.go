@@ -456,6 +456,13 @@ func (p *passage) recovered(err *error) {
 // dispatch calls the handler.
 func (p *passage) dispatch() (err error) {
 	defer p.recovered(&err)
+	if p.match.Endpoint.Has(api.Asks) {
+		who := asker{p.mount.ID, Neighbourhood(p.call.Remote)}
+		if !p.gate.asking.begin(who) {
+			return errAsking()
+		}
+		defer p.gate.asking.end(who)
+	}
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
 	if err != nil {
 		return err
