@@ -210,6 +210,8 @@ func unavailable(path string, err error) *api.Error {
 		Message: fmt.Sprintf("audit sink %q cannot be written: %s", path, cause(err)),
 		Hint:    hint,
 		Err:     err,
+
+		RetryAfter: api.Stays,
 	}
 }
 

@@ -159,7 +159,10 @@ func (a *app) warned(warnings []string) {
 // waiting tells, while a request goes on, what it waits for.
 func (a *app) waiting(w client.Waiting) {
 	text := "no connection to " + w.Address + " yet"
-	if w.Connected {
+	switch {
+	case w.Pause:
+		text = w.Address + " is asked again in a moment"
+	case w.Connected:
 		text = w.Address + " has the request and has not answered yet"
 	}
 	if w.Err != nil {
