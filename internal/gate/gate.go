@@ -120,6 +120,7 @@ type House struct {
 	Policies   *policies.Store
 	Tokens     *token.Store
 	Audit      *audit.Broker
+	Branches   *audit.Tree // of namespaces below the root; nil: they have no audit devices
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
 	Identity   *identity.Store

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -382,6 +383,9 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
+	if err := p.witnessed(e); err != nil && refused == nil {
+		refused = unreachable(err)
+	}
 	if err := p.logRequest(e, refused); err != nil && !p.rescue("request", refused, err) {
 		return err
 	}
@@ -403,10 +407,14 @@ func (p *passage) audited(refused error) error {
 }
 
 // rescue reports whether a request is answered though no audit device takes its
-// entry: it is how one that is dead is found and disabled, and its caller holds
-// the root policy. It is written to the server's log instead.
+// entry: it is how one that is dead is found and disabled, and its caller may do
+// that. It is written to the server's log instead.
 func (p *passage) rescue(what string, refused, failure error) bool {
-	if refused != nil || p.lost != nil || p.r.Help || !p.decision.Root || !p.match.Endpoint.Has(api.Rescue) {
+	below := audit.Lacking(failure)
+	if below != "" && api.KindOf(refused) == api.Denied {
+		return true // nothing is done, and who may not ask does not learn of devices of a namespace
+	}
+	if refused != nil || p.lost != nil || p.r.Help || !p.match.Endpoint.Has(api.Rescue) || !p.mayRescue(below) {
 		return false
 	}
 	p.gate.log.Error("no audit device has taken this "+what+"; it is let through, so that the device can be disabled",

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,18 @@ func TestParseConfig(t *testing.T) {
 		got, err := ParseConfig(name, []byte(src))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v\ngot  %+v\nwant %+v", name, err, got, want)
+		}
+	}
+}
+
+func TestAuditOfNamespacesIsConfigured(t *testing.T) {
+	c, err := ParseConfig("f", []byte("audit_namespace_directory = \"/homes\"\naudit_namespace_peers = [\"Logs.Example.com:514\", \"*\"]"))
+	if err != nil || c.AuditHome != "/homes" || !slices.Equal(c.AuditPeers, []string{"logs.example.com:514", "*"}) {
+		t.Errorf("%v: %+v", err, c)
+	}
+	for _, bad := range []string{"logs.example.com", ":514", "logs.example.com:", ""} {
+		if _, err := ParseConfig("f", []byte("audit_namespace_peers = [\""+bad+"\"]")); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 }
@@ -160,7 +173,7 @@ unused_entity_ttl = "1h"
 func TestMistakesInJSON(t *testing.T) {
 	const src = `{
   "storage": {
-    "consul": {"path": "/d", "colour": [true, null]}
+    "consul": {"address": "/d", "colour": [true, null]}
   },
   "listener": [
     {"tcp": {"address": "127.0.0.1:1"}},
@@ -179,7 +192,7 @@ func TestMistakesInJSON(t *testing.T) {
   "cluster_nam": false
 }`
 	_, err := ParseConfig("f", []byte(src))
-	want := []string{`f:3: storage "consul"`, `f:3: storage: unknown setting "colour"`, `f:7: listener "quic"`, `f:11: listener: unknown setting "adress"`,
+	want := []string{`f:3: storage "consul"`, `f:7: listener "quic"`, `f:11: listener: unknown setting "adress"`,
 		`f:15: log_level: must be`, `f:16: audit: unknown setting "option"`, `f:17: pid_file: must be one value`, `f:19: unknown setting "cluster_nam"`}
 	if err == nil {
 		t.Fatal("no mistake found")

@@ -94,7 +94,7 @@ func TestSecondFactors(t *testing.T) {
 	}
 	b.Want(t, 403, "POST", "sys/mfa/validate", "", f.validate(waits, f.code(t, now.Add(30*time.Second))))
 	login(t, b, 403, "X-Vault-MFA", "app:"+f.code(t, now)) // it has been taken
-	started := startNode(t, nodes.data)
+	started := nodes.start(t)
 	nodes.unseal(t, started)
 	f.asks(t, login(t, started, 200))
 	for _, s := range append(nodes.all, started) {
@@ -129,6 +129,44 @@ func TestCVE_2025_6014_OneOfMany(t *testing.T) {
 	work.Wait()
 	if in.Load() != 1 {
 		t.Errorf("%d of 60 were let in", in.Load())
+	}
+}
+
+// CVE-2025-6015 over HTTP: wrong passcodes, at once on three nodes, are counted together, each of them once. When there were as
+// many as the method allows, the right one opens no node either; when one more is allowed, it does.
+func TestCVE_2025_6015_OnThreeNodes(t *testing.T) {
+	const wrongs = 24
+	nodes := startNodes(t, 3)
+	f := enforced(t, nodes.all[0], nodes.root)
+	for _, allowed := range []int{wrongs, wrongs + 1} {
+		nodes.all[1].Want(t, 200, "POST", "identity/mfa/method/totp/"+f.method, nodes.root, fmt.Sprintf(`{"issuer":"Acme","period":"1h","max_validation_attempts":%d}`, allowed))
+		nodes.all[1].Want(t, 204, "POST", "identity/mfa/method/totp/admin-destroy", nodes.root, `{"method_id":"`+f.method+`","entity_id":"`+f.entity+`"}`)
+		f.enroll(t, nodes.all[2])
+		code, err := totp.GenerateCodeCustom(f.key, time.Now(), totp.ValidateOpts{Period: 3600, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		try := func(node int, code string) int {
+			a, err := nodes.all[node].Try("POST", "auth/userpass/login/ann", "", `{"password":"correct horse"}`, "X-Vault-MFA", "app:"+code)
+			if err != nil {
+				t.Error(err)
+				return 0
+			}
+			return a.Status
+		}
+		wrong := string('0'+(code[0]-'0'+1)%10) + code[1:]
+		var work sync.WaitGroup
+		for i := range wrongs {
+			work.Go(func() {
+				if got := try(i%3, wrong); got != 403 {
+					t.Errorf("a wrong passcode is answered with %d", got)
+				}
+			})
+		}
+		work.Wait()
+		if got := try(1, code); (got == 200) != (allowed > wrongs) {
+			t.Errorf("of %d allowed, after %d wrong ones: the right one is answered with %d", allowed, wrongs, got)
+		}
 	}
 }
 

@@ -28,7 +28,6 @@ func (r *reader) readStorage(b *block) {
 		r.readEtcd(b)
 	default:
 		r.fault(b.ObjectItem, "storage %q: this version has pebble (also under the names file and raft), postgres, etcd and inmem", b.label(0))
-		r.readPebble(b)
 	}
 }
 

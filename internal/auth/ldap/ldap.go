@@ -36,7 +36,7 @@ func Engine() (api.Engine, error) {
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("ldap: %w", err)
 	}
-	return api.Engine{Type: "ldap", Auth: true, Description: "Names and passwords of a directory.", Endpoints: eps, Renew: renew}, nil
+	return api.Engine{Type: "ldap", Auth: true, Description: "Names and passwords of a directory.", Endpoints: eps, Renew: renew, Spelling: spelling}, nil
 }
 
 // Keys of rows.

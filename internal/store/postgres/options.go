@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -103,16 +104,56 @@ func (o Options) parse() (*pgx.ConnConfig, error) {
 	if o.Conn.text() == "" {
 		return nil, errors.New("store: no connection string for PostgreSQL: set one such as postgres://user@host/database?sslmode=verify-full")
 	}
+	if err := o.Conn.check(); err != nil {
+		return nil, err
+	}
 	cfg, err := pgx.ParseConfig(o.Conn.text())
 	if err != nil {
-		return nil, errors.New("store: the connection string of PostgreSQL cannot be read: write postgres://user:password@host:5432/database?sslmode=verify-full, " +
-			"with % and two hexadecimal digits for special characters of the password, or libpq's host=… user=… dbname=…")
+		return nil, unread(err)
+	}
+	for name := range cfg.RuntimeParams {
+		if !parameterName.MatchString(name) {
+			return nil, errors.New("store: the connection string of PostgreSQL has a word that is no setting: in the form host=… user=…, put single quotes around a password with spaces")
+		}
 	}
 	if !o.Plain && !encrypted(cfg) {
 		return nil, errors.New("store: the connection to PostgreSQL may go over the network unencrypted: add sslmode=verify-full to the connection string, " +
 			"or tls_disable = true where the network is safe")
 	}
 	return cfg, nil
+}
+
+// parameterName is what the server's own settings are called.
+var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+
+// check refuses a URL whose password would be taken for something else: for a host, which is looked up in the DNS, or for a
+// database, which errors name. The driver, as libpq, ends user and password at the first "@", and has none behind a "/". So
+// where one of these is in the password itself, another "@" follows.
+func (c ConnString) check() error {
+	scheme, rest, _ := strings.Cut(c.text(), "://")
+	if scheme != "postgres" && scheme != "postgresql" {
+		return nil
+	}
+	end := strings.IndexAny(rest, "@/")
+	if end < 0 || !strings.Contains(rest[end+1:], "@") {
+		return nil
+	}
+	return errors.New("store: the connection string of PostgreSQL has an @ where none can be: percent-encode the special characters of user, password and database " +
+		"(@ is %40, / is %2F, : is %3A, ? is %3F, # is %23, % is %25)")
+}
+
+// unread is why a connection string cannot be read. The driver's own words are used where they are of files and of TLS; the others
+// repeat what was given.
+func unread(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return fmt.Errorf("store: a file that the connection string of PostgreSQL names (sslrootcert, sslcert, sslkey) cannot be read: %w", file)
+	}
+	if cause := errors.Unwrap(err); cause != nil && strings.Contains(err.Error(), "failed to configure TLS") {
+		return fmt.Errorf("store: sslmode, sslrootcert, sslcert or sslkey in the connection string of PostgreSQL: %s", cause.Error())
+	}
+	return errors.New("store: the connection string of PostgreSQL cannot be read: write postgres://user:password@host:5432/database?sslmode=verify-full, " +
+		"with % and two hexadecimal digits for special characters of the password, or libpq's host=… user=… dbname=…")
 }
 
 // encrypted reports whether every way to the server that the connection string allows is encrypted or stays on this machine.
