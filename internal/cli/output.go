@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -165,7 +166,11 @@ func (a *app) waiting(w client.Waiting) {
 	case w.Connected:
 		text = w.Address + " has the request and has not answered yet"
 	}
-	if w.Err != nil {
+	var api *client.Error
+	switch {
+	case errors.As(w.Err, &api):
+		text += "; it answered before: " + strings.Join(append([]string{api.Summary()}, api.Messages...), ": ")
+	case w.Err != nil:
 		text += "; the attempt before: " + w.Err.Error()
 	}
 	fmt.Fprintln(a.stderr, "waiting: "+printable(text))

@@ -52,12 +52,12 @@ func TestSealedIsToldAtOnce(t *testing.T) {
 
 // TestWaitingForWhat has each thing that is waited for told as what it is.
 func TestWaitingForWhat(t *testing.T) {
-	busy := &client.Error{Status: 503, Method: "GET", Path: "kv/a", Messages: []string{"this node cannot reach its store"}}
+	busy := &client.Error{Status: 503, Method: "GET", Path: "kv/a", Messages: []string{"this node cannot reach its store"}, RequestID: "r1"}
 	for want, w := range map[string]client.Waiting{
 		"no connection to http://a yet":                     {Address: "http://a"},
 		"http://a has the request and has not answered yet": {Address: "http://a", Connected: true},
-		"http://a is asked again in a moment; the attempt before: GET kv/a: 503 Service Unavailable: this node cannot reach its store":               {Address: "http://a", Pause: true, Err: busy},
-		"http://a has the request and has not answered yet; the attempt before: GET kv/a: 503 Service Unavailable: this node cannot reach its store": {Address: "http://a", Connected: true, Err: busy},
+		"http://a is asked again in a moment; it answered before: GET kv/a: 503 Service Unavailable: this node cannot reach its store":               {Address: "http://a", Pause: true, Err: busy},
+		"http://a has the request and has not answered yet; it answered before: GET kv/a: 503 Service Unavailable: this node cannot reach its store": {Address: "http://a", Connected: true, Err: busy},
 	} {
 		var errs bytes.Buffer
 		newApp(nil, nil, nil, &errs, func(string) string { return "" }).waiting(w)
