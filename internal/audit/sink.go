@@ -233,6 +233,8 @@ func (s *Sink) unavailable(err error) *api.Error {
 		Message: fmt.Sprintf("audit sink %s cannot be written: %s", name, cause(err)),
 		Hint:    hint,
 		Err:     err,
+
+		RetryAfter: api.Stays,
 	}
 }
 

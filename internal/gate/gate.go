@@ -169,9 +169,9 @@ func (g *Gate) Settings(ctx context.Context, deciding bool) (*settings.Settings,
 // errSealed is what every request meets while the server is sealed.
 func (g *Gate) errSealed() *api.Error {
 	if !g.ready() {
-		return &api.Error{Kind: api.Unavailable, Message: "Vault is not initialized", Hint: "run: strongroom operator init"}
+		return &api.Error{Kind: api.Unavailable, Message: "Vault is not initialized", Hint: "run: strongroom operator init", RetryAfter: api.Stays}
 	}
-	return &api.Error{Kind: api.Unavailable, Message: "Vault is sealed", Hint: "run: strongroom operator unseal"}
+	return &api.Error{Kind: api.Unavailable, Message: "Vault is sealed", Hint: "run: strongroom operator unseal", RetryAfter: api.Stays}
 }
 
 // serve takes one request through all steps.

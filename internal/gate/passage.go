@@ -545,7 +545,7 @@ func (p *passage) fail(err error) {
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
 	case errors.Is(err, store.ErrSealed):
-		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", Err: err}
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", RetryAfter: api.Stays, Err: err}
 	case errors.Is(err, store.ErrTooLarge): // the caller's doing, not the log's business
 		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: nothing was written", Hint: "send less, or in parts", Err: err}
 	default:
