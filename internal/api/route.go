@@ -30,6 +30,7 @@ const (
 	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
 	Upload                    // takes the body of a request as it comes, in Call.Upload, whatever its size; only where it answers also while the server is sealed
 	Unlock                    // answers also in a namespace that is locked
+	Asks                      // may ask others over the network for whoever sends a request: no more than so many are served at once
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
@@ -29,13 +31,48 @@ func (p *passage) freshen() error {
 
 // unreachable is what a request meets on a node that cannot learn how far its store is.
 // Nothing was done for it.
-func unreachable(err error) error {
+func (p *passage) unreachable(err error) error {
 	var known *api.Error
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
 		return err
 	}
+	p.gate.logAway(p.r.ID, err)
 	return &api.Error{Kind: api.Unavailable, Message: "this node cannot reach its store; nothing was done",
 		Hint: "ask another node, or try again; the server's log has the cause", Err: err}
+}
+
+// unsure is what a request meets whose handler has changed something, or may have, when the store is lost sight of.
+func unsure(err error) *api.Error {
+	return &api.Error{Kind: api.Unavailable, Message: "this node lost sight of its store; it is not known whether this was done",
+		Hint: "read what it was to change before you repeat it; the server's log has the cause", Err: err}
+}
+
+// doubtful reports whether it is not known what came of a request that failed with err: a commit of its handler has no known
+// outcome, or was made before the store, or the time for it, was gone.
+func (p *passage) doubtful(err error) bool {
+	if !p.acted || err == nil {
+		return false
+	}
+	lost := errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrStopped) || errors.Is(err, store.ErrClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return errors.Is(err, store.ErrUnknown) || lost && p.trace.Changed()
+}
+
+// away reports whether an error says that the store cannot be reached.
+func away(err error) bool {
+	return errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrUnknown)
+}
+
+// awayEvery is how often a node logs that its store cannot be reached, while requests go on to meet it.
+const awayEvery = 10 * time.Second
+
+// logAway logs, now and then, why the store cannot be reached.
+func (g *Gate) logAway(id string, err error) {
+	now, last := g.now().UnixNano(), g.away.Load()
+	if errors.Is(err, context.Canceled) || last != 0 && now-last < int64(awayEvery) && now >= last || !g.away.CompareAndSwap(last, now) {
+		return
+	}
+	g.log.Warn("the store cannot be reached", slog.String("request_id", id), slog.Any("error", err))
 }
 
 // storeTrouble is what a caller is told when the store cannot do its part, or

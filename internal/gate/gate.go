@@ -98,7 +98,9 @@ type Gate struct {
 	ending  chan struct{} // closed by endOnce
 	endOnce func()
 	flight  flight
+	away    atomic.Int64 // when it was last logged that the store is away, in nanoseconds since 1970
 	uses    uses
+	asking  asking
 
 	observer Observer // nil: nobody is told
 }
@@ -182,6 +184,7 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 		return &Response{RequestID: r.ID, Err: g.errSealed()}
 	}
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
+	ctx, p.trace = store.Traced(ctx)
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep,
 		Peer: r.Peer, Basic: r.Basic, Attempts: h.Attempts, Passwords: h.Passwords}
 	g.flight.begin(p)
@@ -206,6 +209,7 @@ func (g *Gate) serveSealed(ctx context.Context, r *Request) *Response {
 		return nil
 	}
 	p := &passage{gate: g, r: r, match: m, resp: &Response{RequestID: r.ID, Flags: m.Endpoint.Flags}}
+	ctx, p.trace = store.Traced(ctx)
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), Path: m.Path, Upload: r.Upload}
 	p.note(p.serveBare())
 	p.resp.Warnings = p.call.Warnings()

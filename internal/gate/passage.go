@@ -56,6 +56,8 @@ type passage struct {
 	lent     *lease.Lease // with the answer; nil: nothing
 	began    store.Moment // what the request has to see
 	limited  *quota.Plan  // by which it is refused for its rate; nil: it is not
+	acted    bool         // the handler was called
+	trace    *store.Trace // of the commits since then
 
 	before, after *passage // in flight
 }
@@ -65,7 +67,7 @@ func (p *passage) run() (err error) {
 	defer p.leave()
 	defer p.recovered(&err)
 	if err := p.step("fresh", (*passage).freshen); err != nil {
-		return unreachable(err)
+		return p.unreachable(err)
 	}
 	p.call.Context = store.Confirmed(p.call.Context, p.began)
 	if err := p.step("locate", (*passage).locate); err != nil {
@@ -384,7 +386,7 @@ func (p *passage) audited(refused error) error {
 	defer e.Release()
 	p.describe(e, refused)
 	if err := p.witnessed(e); err != nil && refused == nil {
-		refused = unreachable(err)
+		refused = p.unreachable(err)
 	}
 	if err := p.logRequest(e, refused); err != nil && !p.rescue("request", refused, err) {
 		return err
@@ -456,6 +458,15 @@ func (p *passage) recovered(err *error) {
 // dispatch calls the handler.
 func (p *passage) dispatch() (err error) {
 	defer p.recovered(&err)
+	if p.match.Endpoint.Has(api.Asks) {
+		who := asker{p.mount.ID, Neighbourhood(p.call.Remote)}
+		if !p.gate.asking.begin(who) {
+			return errAsking()
+		}
+		defer p.gate.asking.end(who)
+	}
+	p.acted = true
+	p.trace.Reset() // a use of the token that was counted is not what was asked for
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
 	if err != nil {
 		return err
@@ -518,12 +529,17 @@ func (p *passage) fail(err error) {
 	p.resp.Data, p.resp.Raw, p.resp.Auth, p.resp.Wrap, p.resp.LeaseID = nil, nil, nil, nil, ""
 	var e *api.Error
 	switch {
+	case p.doubtful(err):
+		p.gate.logAway(p.r.ID, err)
+		p.resp.Err = unsure(err)
 	case errors.As(err, &e) && e.Kind != api.Internal:
 		if e.Data != nil {
 			if b, merr := marshal(e.Data); merr == nil {
 				p.resp.ErrData = b
 			}
 		}
+	case away(err) && !errors.Is(err, context.Canceled):
+		p.resp.Err = p.unreachable(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the request was given up before it was done", Err: err}
 	case p.gate.house.Load() == nil && p.house != nil:

@@ -68,6 +68,7 @@ func TestGroup(t *testing.T) {
 
 func TestGroupRefusals(t *testing.T) {
 	w := newWorld(t)
+	w.refused("group", `{"member_entity_ids":["x"`+strings.Repeat(`,"x"`, 20_000)+`]}`, "more than 20000")
 	ann := w.write("entity", `{"name":"ann"}`)
 	a := w.write("group", `{"name":"a"}`)
 	out := w.write("group", `{"name":"out","type":"external"}`)

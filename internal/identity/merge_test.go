@@ -122,6 +122,7 @@ func TestMergeRefusals(t *testing.T) {
 	} {
 		w.refused("entity/merge", body, text)
 	}
+	w.refused("group", `{"member_entity_ids":`+list(gone)+`}`, "no entity")
 	for who, id := range map[string]string{"ann": ann, "cy": cy} {
 		if p := w.login("auth_door_1", who); p.ID != id {
 			t.Errorf("after refusals %s is %s", who, p.ID)

@@ -96,6 +96,8 @@ type Hooks struct {
 	Delete func(tx *store.Tx, id string) error
 	// Seals are the shares of namespaces that can be sealed; nil: none can be.
 	Seals Seals
+	// Holders replaces who holds those shares; nil: nobody is replaced.
+	Holders Holders
 	// SealLater records in the transaction that a namespace is to be sealed; the job
 	// calls Registry.FinishSeal until that succeeds.
 	SealLater func(tx *store.Tx, id string) error

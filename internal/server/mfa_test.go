@@ -193,11 +193,14 @@ func TestCVE_2025_6013_SpellingsAreAsked(t *testing.T) {
 func TestSecondFactorsLookAgain(t *testing.T) {
 	s := servertest.Start(t)
 	f := enforced(t, s, servertest.Root)
-	changes := [][3]string{{"POST", "auth/userpass/users/ann", `{"token_policies":"other"}`}, {"DELETE", "auth/userpass/users/ann", ""}, {"DELETE", "sys/auth/userpass", ""}}
+	changes := [][3]string{{"POST", "auth/userpass/users/ann", `{"token_policies":"other"}`}, {"POST", "identity/entity/id/" + f.entity, `{"disabled":true}`}, {"DELETE", "auth/userpass/users/ann", ""}, {"DELETE", "sys/auth/userpass", ""}}
 	for i, c := range changes {
-		if i == 1 {
+		switch i {
+		case 1:
 			s.Want(t, 204, "POST", "auth/userpass/users/ann", servertest.Root, `{"token_policies":"dev"}`)
-		} else if i == 2 {
+		case 2:
+			s.Want(t, 204, "POST", "identity/entity/id/"+f.entity, servertest.Root, `{"disabled":false}`)
+		case 3:
 			s.Want(t, 204, "POST", "auth/userpass/users/ann", servertest.Root, `{"password":"correct horse","token_policies":"dev"}`)
 		}
 		s.Want(t, 204, "POST", "identity/mfa/method/totp/admin-destroy", servertest.Root, `{"method_id":"`+f.method+`","entity_id":"`+f.entity+`"}`)

@@ -42,6 +42,22 @@ func TestDamagedNamespaceAuditDevice(t *testing.T) {
 	}
 }
 
+// A node that cannot open the devices of a namespace refuses its requests, and no others.
+func TestNamespaceAuditThatCannotBeOpened(t *testing.T) {
+	w := startFor(t, Config{InMemory: true, DevRoot: api.NewSecret("root"), AuditHome: t.TempDir()})
+	for _, ns := range []string{"a", "b"} {
+		w.wants(200, "", "root", "POST", "sys/namespaces/"+ns, "")
+	}
+	w.wants(204, "", "root", "POST", "a/sys/audit/x", `{"type":"file","options":{"file_path":"x"}}`)
+	w.wants(200, "", "root", "GET", "a/sys/mounts", "")
+	if err := w.current().Branches.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.wants(503, "", "root", "GET", "a/sys/mounts", "")
+	w.wants(200, "", "root", "GET", "b/sys/mounts", "")
+	w.wants(200, "", "root", "GET", "sys/mounts", "")
+}
+
 // The directory of the namespaces' audit files is none in which the server has its own.
 func TestAuditHomeIsApart(t *testing.T) {
 	for _, c := range []Config{

@@ -325,3 +325,25 @@ func TestStalledNamespaceAuditDevice(t *testing.T) {
 		}
 	}
 }
+
+// What is enabled and disabled through one node holds at the next request on another, and a
+// device goes on when another of its namespace is disabled.
+func TestNamespaceAuditDevicesAreFollowed(t *testing.T) {
+	home := t.TempDir()
+	f := startNodesWith(t, 2, homes(home))
+	one, two := f.all[0], f.all[1]
+	tenants(t, one, f.root, "a")
+	one.Want(t, 204, "POST", "sys/audit/x", f.root, fileDevice, in("a")...)
+	for _, n := range f.all {
+		n.Want(t, 404, "GET", "kv/p", f.root, "", in("a")...)
+	}
+	one.Want(t, 204, "POST", "sys/audit/y", f.root, device(t, "file", "file_path", "y.log"), in("a")...)
+	two.Want(t, 404, "GET", "kv/q", f.root, "", in("a")...)
+	two.Want(t, 204, "DELETE", "sys/audit/x", f.root, "", in("a")...)
+	one.Want(t, 404, "GET", "kv/r", f.root, "", in("a")...)
+	x, y := logOf(t, one, f.root, home, "a", "a.log"), logOf(t, one, f.root, home, "a", "y.log")
+	x.wants(4, "kv/p")
+	x.wants(0, "kv/r")
+	y.wants(2, "kv/q")
+	y.wants(2, "kv/r")
+}

@@ -84,7 +84,8 @@ func (s *Server) warning() string {
 }
 
 // newcomer is the engine of a node that others may not know yet. It makes the node known before the first commit, so
-// that a node which has started on a store without room writes nothing in a format that the others have left.
+// that a node which has started on a store without room writes nothing in a format that the others have left. And it notes
+// for requests whether they have changed anything.
 type newcomer struct {
 	store.Engine
 	server *Server
@@ -97,5 +98,7 @@ func (n *newcomer) Commit(ctx context.Context, checks []store.Check, writes []st
 			return 0, err
 		}
 	}
-	return n.Engine.Commit(ctx, checks, writes)
+	rev, err := n.Engine.Commit(ctx, checks, writes)
+	store.Note(ctx, writes, err)
+	return rev, err
 }

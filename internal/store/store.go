@@ -10,8 +10,8 @@
 // Package storetest holds the contract's tests; every engine passes them
 // whole. What they pin:
 //
-//   - ErrConflict and ErrFull mean that nothing was written. Any other error from Commit
-//     means that the outcome is unknown: callers are idempotent or read again.
+//   - ErrConflict, ErrFull and ErrUnreachable mean that nothing was written. Any other error
+//     from Commit means that the outcome is unknown: callers are idempotent or read again.
 //   - A revision belongs to one commit for ever: delete and recreate gives a
 //     new one. Revision order is commit order.
 //   - List is not part of a transaction's read set. An invariant over a set
@@ -63,6 +63,11 @@ var (
 	// ErrFull says that the disk is nearly full, or a quota reached; nothing was written. Reads go on, and
 	// so do writes once there is room.
 	ErrFull = errors.New("store: there is no room")
+	// ErrUnreachable says that the store could not be reached or did not answer; nothing was written.
+	ErrUnreachable = errors.New("store: cannot be reached")
+	// ErrUnknown says that a commit was under way when the store was lost sight of: whether it was
+	// made is not known.
+	ErrUnknown = errors.New("store: the commit's outcome is unknown")
 	// ErrStopped says that the store has stopped writing after an I/O error and
 	// must be opened anew; the outcome of the commit is unknown.
 	ErrStopped = errors.New("store: has stopped writing after an error")

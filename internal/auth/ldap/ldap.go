@@ -23,7 +23,7 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.writeConfig),
-		api.Handle(api.Write, "login/{username...}", engine.login, api.Public),
+		api.Handle(api.Write, "login/{username...}", engine.login, api.Public, api.Asks),
 		api.Handle(api.List, "users", engine.listUsers),
 		api.Handle(api.Read, "users/{name...}", engine.readUser),
 		api.Upsert("users/{name...}", engine.writeUser, engine.hasUser),

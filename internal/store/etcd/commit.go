@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
 
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -33,16 +34,29 @@ func (s *Store) Commit(ctx context.Context, checks []store.Check, writes []store
 	case is(err, rpctypes.ErrGRPCNoSpace):
 		return 0, s.full(ctx, before, writes)
 	case err != nil:
-		return 0, s.translate(ctx, err)
+		return 0, s.doubt(ctx, err)
 	}
 	rev, err := s.observe(before, resp.Header)
 	switch {
+	case err != nil && resp.Succeeded:
+		return 0, store.Unknown(err)
 	case err != nil:
 		return 0, err
 	case !resp.Succeeded:
 		return 0, store.ErrConflict
 	}
 	return rev, nil
+}
+
+// doubt is the error of a transaction that was not answered, or was answered with an error. It may have been made, unless
+// etcd says that it refuses it.
+func (s *Store) doubt(ctx context.Context, err error) error {
+	told := s.translate(ctx, err)
+	switch code(err) {
+	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated:
+		return told
+	}
+	return store.Unknown(told)
 }
 
 func (s *Store) compares(checks []store.Check) []clientv3.Cmp {
@@ -87,15 +101,15 @@ func (s *Store) full(ctx context.Context, before store.Rev, writes []store.Write
 			return err
 		})
 		if err != nil {
-			return err
+			return store.Unknown(err)
 		}
 		if untouched(got, before, w.Value) {
 			return store.ErrFull
 		}
 		if _, err := s.observe(before, got.Header); err != nil {
-			return err // else the next refusal is judged from here on
+			return store.Unknown(err) // else the next refusal is judged from here on
 		}
-		return fmt.Errorf("etcd: the quota was reached, and whether the commit was written is not known: %w", rpctypes.ErrNoSpace)
+		return store.Unknown(fmt.Errorf("etcd: the quota was reached: %w", rpctypes.ErrNoSpace))
 	}
 	return store.ErrFull // etcd refuses what only removes before it does anything
 }

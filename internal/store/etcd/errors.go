@@ -58,6 +58,8 @@ func (s *Store) translate(ctx context.Context, err error) error {
 		return store.ErrCompacted
 	case is(err, rpctypes.ErrGRPCRequestTooLarge), is(err, rpctypes.ErrGRPCTooManyOps):
 		return fmt.Errorf("%w: etcd is set to take less than Strongroom needs", store.ErrTooLarge)
+	case passing(err):
+		return fmt.Errorf("%w: etcd: %w", store.ErrUnreachable, err)
 	}
 	return fmt.Errorf("etcd: %w", err)
 }

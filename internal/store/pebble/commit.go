@@ -93,7 +93,7 @@ func (r *request) abandon(why error) error {
 	defer r.mu.Unlock()
 	r.abandoned = true
 	if r.judged {
-		return fmt.Errorf("store: the commit's outcome is unknown: %w", why)
+		return store.Unknown(why)
 	}
 	return why
 }

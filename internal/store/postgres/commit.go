@@ -72,9 +72,9 @@ func (s *Store) await(r *request) (store.Rev, error) {
 		return r.rev, r.err
 	case <-r.ctx.Done():
 		if r.owner.CompareAndSwap(waiting, abandoned) {
-			return 0, r.ctx.Err() // it is never made
+			return 0, fmt.Errorf("%w: the commit was given up before it was made: %w", store.ErrUnreachable, r.ctx.Err())
 		}
-		return 0, fmt.Errorf("store: the commit's outcome is unknown: %w", r.ctx.Err())
+		return 0, store.Unknown(r.ctx.Err())
 	case <-s.open.Done():
 	}
 	if r.owner.CompareAndSwap(waiting, abandoned) {
@@ -152,7 +152,7 @@ func (c *committer) commit(g *group) {
 			return
 		}
 		if !errors.As(err, &nothing) {
-			g.fail(fmt.Errorf("store: the commit's outcome is unknown: %w", c.explain("committing", err)))
+			g.fail(store.Unknown(c.explain("committing", err)))
 			return
 		}
 		if !passing(nothing.err) || !c.pause(ctx) {

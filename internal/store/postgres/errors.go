@@ -41,19 +41,19 @@ type unfit struct {
 
 func (u *unfit) Error() string { return ErrUnfit.Error() + ": " + u.reason }
 
-// Is makes it an ErrUnfit.
-func (u *unfit) Is(target error) bool { return target == ErrUnfit }
+// Is makes it an ErrUnfit, and the store one that cannot be reached.
+func (u *unfit) Is(target error) bool { return target == ErrUnfit || target == store.ErrUnreachable }
 
 // failure is an error of the driver or the server without what either knows beyond its text: the driver's hold the
 // configuration with the password, and the server's may quote rows.
 type failure struct {
-	text string
-	kind error // of the contract, or nil
+	text  string
+	kinds []error // of the contract, and context.DeadlineExceeded
 }
 
 func (f *failure) Error() string { return f.text }
 
-func (f *failure) Unwrap() error { return f.kind }
+func (f *failure) Unwrap() []error { return f.kinds }
 
 // explain turns an error of the driver or the server into one that may be shown.
 func (s *Store) explain(doing string, err error) error {
@@ -67,11 +67,11 @@ func (s *Store) explain(doing string, err error) error {
 	case ours(err):
 		return err
 	case errors.As(err, &theirs):
-		return &failure{fmt.Sprintf("store: %s: PostgreSQL says: %s (%s)%s", doing, s.redact(theirs.Message), theirs.Code, remedy(theirs.Code)), kind(theirs.Code)}
+		return &failure{fmt.Sprintf("store: %s: PostgreSQL says: %s (%s)%s", doing, s.redact(theirs.Message), theirs.Code, remedy(theirs.Code)), kinds(err, theirs.Code)}
 	case errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err):
-		return &failure{fmt.Sprintf("store: %s: PostgreSQL did not answer within %v", doing, s.options.Timeout), context.DeadlineExceeded}
+		return &failure{fmt.Sprintf("store: %s: PostgreSQL did not answer within %v", doing, s.options.Timeout), []error{store.ErrUnreachable, context.DeadlineExceeded}}
 	}
-	return &failure{text: fmt.Sprintf("store: %s: %s", doing, s.redact(err.Error()))}
+	return &failure{fmt.Sprintf("store: %s: %s", doing, s.redact(err.Error())), kinds(err, "")}
 }
 
 // ours reports whether an error is one of the contract or has been explained already.
@@ -104,9 +104,14 @@ func secrets(conn ConnString, password string) []ConnString {
 	return out
 }
 
-func kind(code string) error {
-	if code == codeDiskFull {
-		return store.ErrFull
+// kinds are the contract's words for an error with a code of the server's, if it has one.
+func kinds(err error, code string) []error {
+	var connecting *pgconn.ConnectError
+	switch {
+	case code == codeDiskFull:
+		return []error{store.ErrFull}
+	case passing(err), errors.As(err, &connecting):
+		return []error{store.ErrUnreachable}
 	}
 	return nil
 }
