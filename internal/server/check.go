@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -33,16 +34,29 @@ file is made.`,
 			if err != nil {
 				return err
 			}
-			if len(config.Ignored) > 0 {
-				cmd.Printf("No effect: %q\n", config.Ignored)
-			}
-			if c := config.Shared; c != nil && c.Member != nil && c.Member.Name == "" {
-				cmd.Println("Which of the members a node is, it finds by its machine's addresses, or is told by -node-id.")
-			}
-			cmd.Println("Success! A server would start with this configuration.")
-			return nil
+			return tellChecked(cmd, config)
 		},
 	}
 	c.Flags().StringArrayVar(&files, "config", nil, "configuration `FILE` in HCL or JSON; may be repeated")
 	return c
+}
+
+// soundness is what a configuration without mistakes comes to.
+type soundness struct {
+	Valid    bool     `json:"valid"`
+	NoEffect []string `json:"no_effect"`
+	Notes    []string `json:"notes"`
+}
+
+// tellChecked tells of a configuration without mistakes.
+func tellChecked(cmd *cobra.Command, c *Config) error {
+	found, text := soundness{Valid: true, NoEffect: append([]string{}, c.Ignored...), Notes: []string{}}, ""
+	if len(c.Ignored) > 0 {
+		text = fmt.Sprintf("No effect: %q\n", c.Ignored)
+	}
+	if s := c.Shared; s != nil && s.Member != nil && s.Member.Name == "" {
+		found.Notes = append(found.Notes, "Which of the members a node is, it finds by its machine's addresses, or is told by -node-id.")
+		text += found.Notes[0] + "\n"
+	}
+	return report(cmd, found, text+"Success! A server would start with this configuration.\n")
 }
