@@ -6,6 +6,7 @@ package userpass
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -258,7 +259,19 @@ type Login struct {
 	Password api.Secret `json:"password"` // The password.
 }
 
-func errWrong() error { return api.Errorf(api.Invalid, "invalid username or password") }
+// errWrong is the one answer to a wrong login. Why is for the log alone.
+func errWrong(u *user) error {
+	why := errPassword
+	if u == nil {
+		why = errUser
+	}
+	return &api.Error{Kind: api.Invalid, Message: "invalid username or password", Err: why}
+}
+
+var (
+	errUser     = errors.New("there is no such user")
+	errPassword = errors.New("the password is wrong")
+)
 
 // login lets a user in by the password. Whatever is wrong, the answer is the same,
 // after the same work.
@@ -291,7 +304,7 @@ func (engine) login(c *api.Call, r *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case !right || u == nil:
-		return nil, errWrong()
+		return nil, errWrong(u)
 	}
 	if old {
 		if err := rehash(c, name, u, r.Password); err != nil {
