@@ -26,10 +26,13 @@ func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 // newMFA keeps the second factors of logins.
 func (s *Server) newMFA(h *house, cache *store.Cache) *mfa.Store {
 	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: keys{s.barrier}.TokenHash, Types: h.loginTypes,
-		Accessor: func(ctx context.Context, nsID, accessor string) (bool, error) {
-			_, there, err := h.aliasMount(ctx, nsID, accessor)
-			return there, err
-		}})
+		Accessor: h.hasAccessor})
+}
+
+// hasAccessor reports whether an auth method of a namespace has an accessor.
+func (h *house) hasAccessor(ctx context.Context, nsID, accessor string) (bool, error) {
+	_, there, err := h.aliasMount(ctx, nsID, accessor)
+	return there, err
 }
 
 // loginTypes are the types that auth methods with logins can have.

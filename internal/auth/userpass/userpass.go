@@ -151,8 +151,8 @@ func (engine) remove(c *api.Call, r *Name) (*api.None, error) {
 // Write creates or changes a user; what is absent stays as it was.
 type Write struct {
 	Username     api.Name      `path:"username"`                                                     // The user.
-	Password     api.Secret    `json:"password"`                                                     // The password.
-	PasswordHash api.Secret    `json:"password_hash"`                                                // A hash of the password by bcrypt, in its place.
+	Password     *api.Secret   `json:"password" api:"empty"`                                         // The password.
+	PasswordHash *api.Secret   `json:"password_hash" api:"empty"`                                    // A hash of the password by bcrypt, in its place.
 	Policies     *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
 	BoundCIDRs   *[]string     `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`         // Old name of token_bound_cidrs.
 	TTL          *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
@@ -169,9 +169,12 @@ func (engine) exists(c *api.Call, r *Write) (bool, error) {
 
 // write creates or changes a user.
 func (engine) write(c *api.Call, r *Write) (*api.None, error) {
-	hash, err := hashed(c, r.Password, r.PasswordHash)
-	if err != nil {
+	hash, err := hashed(c, given(r.Password), given(r.PasswordHash))
+	switch {
+	case err != nil:
 		return nil, err
+	case hash == "" && (r.Password != nil || r.PasswordHash != nil): // an unset variable of a shell is no wish to keep the old one
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing password: it is empty", Hint: "to keep the password, leave it out"}
 	}
 	return nil, change(c, string(r.Username), true, func(u *user) error {
 		switch {
@@ -183,6 +186,13 @@ func (engine) write(c *api.Call, r *Write) (*api.None, error) {
 		u.note(&r.TokenFields, r.Aliases)
 		return r.TokenFields.Apply(&u.Terms)
 	})
+}
+
+func given(s *api.Secret) api.Secret {
+	if s == nil {
+		return api.Secret{}
+	}
+	return *s
 }
 
 // note remembers which terms were set by their deprecated names.
