@@ -95,6 +95,18 @@ func sorted(names []string) []string {
 	return slices.Compact(names)
 }
 
+// Label is what a person is called where they read it themselves: the entity's name, or, where that
+// was made up at a first login, the name that they log in by.
+func (p *Person) Label() string {
+	if !strings.HasPrefix(p.Name, "entity_") || len(p.aliases) != 1 {
+		return p.Name
+	}
+	for _, a := range p.aliases {
+		return a.Name
+	}
+	return p.Name
+}
+
 // Partial reports whether the person is in more groups than can be told, as they lie in a
 // sealed namespace, or are more than are read.
 func (p *Person) Partial() bool { return p.sealed || p.crowd.some() }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp"
+
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/mfa"
 	"github.com/strongroom/strongroom/internal/schedule"
@@ -177,6 +179,19 @@ func TestWhatIsEnforced(t *testing.T) {
 	w.do(api.Write, "entity/merge", `{"from_entity_ids":["`+bob+`"],"to_entity_id":"`+ann+`"}`)
 	if w.need(w.nodes[0], "root", ann) == nil {
 		t.Error("who has become another is free of what was needed")
+	}
+}
+
+// An authenticator calls somebody as they log in, and not by a name that was made up.
+func TestLabelIsThePersonsName(t *testing.T) {
+	w := newWorld(t, 1)
+	method, ann := w.method(""), w.person("ann")
+	named := w.do(api.Write, "entity", `{"name":"Bob Builder"}`)["id"].(string)
+	for entity, want := range map[string]string{ann: "ann", named: "Bob Builder"} {
+		a := w.do(api.Write, "mfa/method/totp/admin-generate", `{"method_id":"`+method+`","entity_id":"`+entity+`"}`)
+		if got := must(otp.NewKeyFromURL(a["url"].(string)))(t).AccountName(); got != want {
+			t.Errorf("called %q, want %q", got, want)
+		}
 	}
 }
 

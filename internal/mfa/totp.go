@@ -138,6 +138,15 @@ func (s *Store) adminGenerate(c *api.Call, q *EntityMethodRequest) (*SecretAnswe
 	return s.makeSecret(c, c.Namespace.ID, q.EntityID, q.MethodID)
 }
 
+// label is what an authenticator calls an entity by; empty for one that there is not.
+func (s *Store) label(c *api.Call, ns, entity string) (string, error) {
+	who, err := s.Identity.Person(c, ns, entity)
+	if err != nil || who == nil {
+		return "", err
+	}
+	return who.Label(), nil
+}
+
 func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, error) {
 	m, err := s.find(c, ns, id, typeTOTP)
 	if err != nil {
@@ -147,9 +156,13 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
 	}
 	var key *otp.Key
+	label, err := s.label(c, ns, entity)
+	if err != nil {
+		return nil, err
+	}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
 		key = nil
-		name, there, err := s.Identity.Named(tx, ns, entity)
+		_, there, err := s.Identity.Named(tx, ns, entity)
 		switch {
 		case err != nil:
 			return err
@@ -161,7 +174,7 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 			return err
 		}
 		t := &m.TOTP
-		key, err = totp.Generate(totp.GenerateOpts{Issuer: t.Issuer, AccountName: name, Period: uint(t.Period / time.Second), SecretSize: uint(t.KeySize),
+		key, err = totp.Generate(totp.GenerateOpts{Issuer: t.Issuer, AccountName: label, Period: uint(t.Period / time.Second), SecretSize: uint(t.KeySize),
 			Digits: otp.Digits(t.Digits), Algorithm: algorithms()[t.Algorithm], Rand: rand.Reader})
 		if err != nil {
 			return errors.New("mfa: a secret could not be made") // the cause might hold it

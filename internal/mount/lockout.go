@@ -31,12 +31,15 @@ const (
 // text sets a value back to the server's.
 func (l *Lockout) Change(fields map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if err := l.set(name, strings.TrimSpace(fields[name])); err != nil {
+		if err := l.Set(name, fields[name]); err != nil {
 			return api.Errorf(api.Invalid, "user_lockout_config: %s: %v", name, err)
 		}
 	}
 	return nil
 }
+
+// Set sets one value by its name.
+func (l *Lockout) Set(name, text string) error { return l.set(name, strings.TrimSpace(text)) }
 
 func (l *Lockout) set(name, text string) (err error) {
 	switch name {
@@ -46,7 +49,7 @@ func (l *Lockout) set(name, text string) (err error) {
 			l.Threshold, err = strconv.Atoi(text)
 		}
 		if err != nil || l.Threshold < 0 || text != "" && l.Threshold == 0 || l.Threshold > maxThreshold {
-			return fmt.Errorf("must be a number from 1 to %d; to lock nobody set lockout_disable", maxThreshold)
+			return fmt.Errorf("must be a number from 1 to %d; to lock nobody set disable_lockout (lockout_disable in the API)", maxThreshold)
 		}
 	case "lockout_duration":
 		l.Duration, err = lockoutTime(text)
@@ -63,7 +66,7 @@ func (l *Lockout) set(name, text string) (err error) {
 			return fmt.Errorf("must be true or false")
 		}
 	default:
-		return fmt.Errorf("is not a setting: there are lockout_threshold, lockout_duration, lockout_counter_reset_duration and lockout_disable")
+		return fmt.Errorf("is not a setting: there are lockout_threshold, lockout_duration, lockout_counter_reset and disable_lockout (in the API, lockout_counter_reset_duration and lockout_disable)")
 	}
 	return err
 }

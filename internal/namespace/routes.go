@@ -79,6 +79,7 @@ type Info struct {
 	CustomMetadata map[string]string `json:"custom_metadata"`
 	Tainted        bool              `json:"tainted"` // being deleted, or not yet complete
 	Locked         bool              `json:"locked"`
+	Sealed         bool              `json:"sealed"`
 }
 
 func info(n *Namespace) *Info {
@@ -86,7 +87,7 @@ func info(n *Namespace) *Info {
 	if md == nil {
 		md = map[string]string{}
 	}
-	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live(), Locked: len(n.LockKey) > 0}
+	return &Info{ID: n.ID, UUID: n.UUID, Path: n.Path, CustomMetadata: md, Tainted: !n.Live(), Locked: len(n.LockKey) > 0, Sealed: n.Sealed}
 }
 
 // Made is a namespace as it was made, with the unseal keys of its own seal: they are

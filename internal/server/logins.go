@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -57,17 +58,34 @@ func (s *Server) lockoutSettings(h *house, c *api.Call) (lockout.Settings, error
 	return out, err
 }
 
+// authTypes are the types of auth methods that this server has.
+func authTypes() ([]string, error) {
+	var engines []api.Engine
+	for _, build := range mountable() {
+		e, err := build()
+		if err != nil {
+			return nil, err
+		}
+		engines = append(engines, e)
+	}
+	return loginTypes(engines), nil
+}
+
 // readLockout reads when accounts of all auth methods, or of one type, are locked.
 func (r *reader) readLockout(b *block) {
 	kind := cmp.Or(strings.ToLower(b.label(0)), "all")
-	fields := map[string]string{}
-	for _, it := range b.settings {
-		fields[keyOf(it, 0)] = r.text(it)
+	types, err := authTypes()
+	if err != nil {
+		r.fault(b.ObjectItem, "user_lockout: %v", err)
+	}
+	if types = append(types, "all"); err == nil && !slices.Contains(types, kind) {
+		r.fault(b.ObjectItem, "user_lockout %q: no auth method has this type%s: there are %s", kind, suggest(kind, types), strings.Join(types, ", "))
 	}
 	l := &mount.Lockout{}
-	if err := l.Change(fields); err != nil {
-		r.fault(b.ObjectItem, "user_lockout %q: %s", kind, strings.TrimPrefix(err.Error(), "user_lockout_config: "))
-		return
+	for _, it := range b.settings {
+		if err := l.Set(keyOf(it, 0), r.text(it)); err != nil {
+			r.fault(it, "user_lockout %q: %s: %v", kind, keyOf(it, 0), err)
+		}
 	}
 	if r.config.Lockout == nil {
 		r.config.Lockout = map[string]*mount.Lockout{}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,19 @@ user_lockout "approle" { disable_lockout = true }
 `))
 	if err != nil || c.Lockout["all"].Threshold != 7 || c.Lockout["all"].Duration.Std() != 10*time.Minute || !*c.Lockout["approle"].Disabled {
 		t.Errorf("%+v, %v", c.Lockout, err)
+	}
+	_, err = server.ParseConfig("x.hcl", []byte(`
+user_lockout "aprole" { disable_lockout = true }
+user_lockout "all" {
+  lockout_threshold = 0
+  lockout_duration = "x"
+}
+user_lockout "ldap" { disable = true }
+`))
+	for _, want := range []string{`x.hcl:2: user_lockout "aprole"`, "did you mean approle?", "x.hcl:4:", "x.hcl:5:", "x.hcl:7:", "disable_lockout"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not told: %v", want, err)
+		}
 	}
 	for _, bad := range []string{`user_lockout "all" { lockout_threshold = 0 }`, `user_lockout "all" { lockout_duration = "x" }`, `user_lockout "all" { threshold = 3 }`} {
 		if _, err := server.ParseConfig("x.hcl", []byte(bad)); err == nil {
