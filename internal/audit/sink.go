@@ -202,8 +202,12 @@ func (s *Sink) Path() string { return s.path }
 func unavailable(path string, err error) *api.Error {
 	hint := "requests are refused until it can be, or until another audit sink works"
 	var known *api.Error
-	if errors.As(err, &known) && known.Kind == api.Damaged {
+	switch {
+	case !errors.As(err, &known) || known.Hint == "":
+	case known.Kind == api.Damaged:
 		hint = known.Hint
+	default:
+		hint = known.Hint + "; " + hint
 	}
 	return &api.Error{
 		Kind:    api.Unavailable,

@@ -2,8 +2,16 @@ package server
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/strongroom/strongroom/internal/audit"
 )
 
 // checkCommand reads a configuration as a start would, and starts nothing.
@@ -33,6 +41,12 @@ file is made.`,
 			if err != nil {
 				return err
 			}
+			if err := config.absent(); err != nil {
+				return err
+			}
+			for _, text := range config.exposed() {
+				cmd.Printf("Warning: %s\n", text)
+			}
 			if len(config.Ignored) > 0 {
 				cmd.Printf("No effect: %q\n", config.Ignored)
 			}
@@ -45,4 +59,52 @@ file is made.`,
 	}
 	c.Flags().StringArrayVar(&files, "config", nil, "configuration `FILE` in HCL or JSON; may be repeated")
 	return c
+}
+
+// absent tells of directories for audit files that a start needs and does not make.
+func (c *Config) absent() error {
+	var errs []error
+	for _, dir := range audit.Directories(c.Audit) {
+		inside := slices.ContainsFunc(c.AuditDirs, func(made string) bool { return made == dir && c.own(made) })
+		if info, err := os.Stat(dir); !inside && (err != nil || !info.IsDir()) {
+			errs = append(errs, fmt.Errorf("audit: the directory %s is not there; make it: mkdir -p %s", dir, dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// own reports whether a directory lies in the data directory, in which the server makes what it needs.
+func (c *Config) own(dir string) bool {
+	rel, err := filepath.Rel(c.DataDir, dir)
+	return err == nil && c.DataDir != "" && filepath.IsLocal(rel)
+}
+
+// exposed tells of files with secrets that all users of the machine can read.
+func (c *Config) exposed() (out []string) {
+	for _, file := range c.secretFiles() {
+		if info, err := os.Stat(file); err == nil && info.Mode()&fs.ModePerm&0o007 != 0 {
+			out = append(out, fmt.Sprintf("%s holds a secret, and every user of this machine can read it: chmod 600 %s", file, file))
+		}
+	}
+	return out
+}
+
+// secretFiles are the files that hold secrets, each once: private keys, and what has passwords of the store.
+func (c *Config) secretFiles() (files []string) {
+	files = slices.Clone(c.withPassword)
+	for _, l := range c.Listeners {
+		files = append(files, l.KeyFile)
+	}
+	if sh := c.Shared; sh != nil {
+		switch {
+		case sh.Postgres != nil:
+			files = append(files, sh.Postgres.ConnFile)
+		case sh.Etcd != nil:
+			files = append(files, sh.Etcd.Cluster.KeyFile)
+		case sh.Member != nil:
+			files = append(files, sh.Member.KeyFile)
+		}
+	}
+	slices.SortFunc(files, strings.Compare)
+	return slices.DeleteFunc(slices.Compact(files), func(f string) bool { return f == "" })
 }
