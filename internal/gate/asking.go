@@ -2,6 +2,7 @@ package gate
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,37 +13,61 @@ import (
 // connection and theirs an answer. So that strangers cannot have it ask without end, so many are under way
 // at the same time on a node, and who comes then is told to come again.
 const (
-	maxAsking      = 256 // of all mounts together
-	maxAskingMount = 64  // of one mount
-	maxAskingFrom  = 32  // of one client, at one mount: no client keeps the others out
+	maxAsking       = 256 // of all mounts together
+	maxAskingBelow  = 192 // of those of all tenants together: whoever makes mounts leaves room to the operators' own
+	maxAskingTenant = 96  // of one tenant's mounts
+	maxAskingMount  = 64  // of one mount
+	maxAskingClient = 128 // of one client, at all mounts together
+	maxAskingFrom   = 32  // of one client, at one mount: no client keeps the others out
 )
 
 // asker is a client at a mount.
 type asker struct {
-	mount string
-	from  netip.Prefix
+	tenant string // the first segment of the mount's namespace; empty: it is the root namespace's
+	mount  string
+	from   netip.Prefix
+}
+
+// tenantOf is the first segment of a namespace's path.
+func tenantOf(path string) string {
+	tenant, _, _ := strings.Cut(path, "/")
+	return tenant
 }
 
 // asking counts the requests for which others are asked.
 type asking struct {
-	mu     sync.Mutex
-	all    int
-	mounts map[string]int
-	from   map[asker]int
+	mu      sync.Mutex
+	all     int
+	below   int // at mounts of tenants
+	tenants map[string]int
+	mounts  map[string]int
+	clients map[netip.Prefix]int
+	from    map[asker]int
+}
+
+// room reports whether there is any for one more.
+func (a *asking) room(who asker) bool {
+	below := who.tenant != "" && (a.below >= maxAskingBelow || a.tenants[who.tenant] >= maxAskingTenant)
+	return !below && a.all < maxAsking && a.mounts[who.mount] < maxAskingMount && a.clients[who.from] < maxAskingClient && a.from[who] < maxAskingFrom
 }
 
 // begin counts a request, and reports whether there was room for it.
 func (a *asking) begin(who asker) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.all >= maxAsking || a.mounts[who.mount] >= maxAskingMount || a.from[who] >= maxAskingFrom {
+	if !a.room(who) {
 		return false
 	}
 	if a.mounts == nil {
-		a.mounts, a.from = map[string]int{}, map[asker]int{}
+		a.tenants, a.mounts, a.clients, a.from = map[string]int{}, map[string]int{}, map[netip.Prefix]int{}, map[asker]int{}
 	}
 	a.all++
+	if who.tenant != "" {
+		a.below++
+		a.tenants[who.tenant]++
+	}
 	a.mounts[who.mount]++
+	a.clients[who.from]++
 	a.from[who]++
 	return true
 }
@@ -52,11 +77,19 @@ func (a *asking) end(who asker) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all--
-	if a.mounts[who.mount]--; a.mounts[who.mount] == 0 {
-		delete(a.mounts, who.mount)
+	if who.tenant != "" {
+		a.below--
+		less(a.tenants, who.tenant)
 	}
-	if a.from[who]--; a.from[who] == 0 {
-		delete(a.from, who)
+	less(a.mounts, who.mount)
+	less(a.clients, who.from)
+	less(a.from, who)
+}
+
+// less counts one less, and forgets whom nothing is counted of.
+func less[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
 }
 

@@ -37,8 +37,11 @@ func (p *passage) unreachable(err error) error {
 		return err
 	}
 	p.gate.logAway(p.r.ID, err)
-	return &api.Error{Kind: api.Unavailable, Message: "this node cannot reach its store; nothing was done",
-		Hint: "ask another node, or try again; the server's log has the cause", Err: err}
+	hint := "ask another node, or try again; the server's log has the cause"
+	if p.r.Op == api.Write && p.r.Path == "sys/seal" { // whether the token may is in the store
+		hint = "without its store a node cannot tell whether you may seal it: to seal this one, end its process"
+	}
+	return &api.Error{Kind: api.Unavailable, Message: "this node cannot reach its store; nothing was done", Hint: hint, Err: err}
 }
 
 // unsure is what a request meets whose handler has changed something, or may have, when the store is lost sight of.

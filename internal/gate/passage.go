@@ -459,7 +459,7 @@ func (p *passage) recovered(err *error) {
 func (p *passage) dispatch() (err error) {
 	defer p.recovered(&err)
 	if p.match.Endpoint.Has(api.Asks) {
-		who := asker{p.mount.ID, Neighbourhood(p.call.Remote)}
+		who := asker{tenantOf(p.ns.Path), p.mount.ID, Neighbourhood(p.call.Remote)}
 		if !p.gate.asking.begin(who) {
 			return errAsking()
 		}

@@ -2,10 +2,13 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // SealRequest seals.
@@ -70,7 +73,7 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 	defer cancel()
 	s, err := d.status(ctx)
 	if err != nil && d.Barrier.Sealed() {
-		return nil, &api.Error{Kind: api.Unavailable, Message: "the store cannot be read", Err: err}
+		return nil, &api.Error{Kind: api.Unavailable, Message: storeAway, Hint: "the server's log has the cause", Err: err}
 	}
 	if err != nil { // an unsealed node is not to be taken for a sealed one
 		d.Log.Warn("this node is unhealthy: the store cannot be read", slog.Any("error", err))
@@ -84,15 +87,36 @@ func (d *Desk) health(c *api.Call, q *HealthRequest) (*api.Raw, error) {
 		code = q.UninitCode
 	case s.Sealed:
 		code = q.SealedCode
-	case err != nil, d.Audited(c) != nil:
-		code = q.HAUnhealthyCode
 	default:
-		if err := d.Probe(c); err != nil {
-			d.Log.Warn("this node is unhealthy: it does not keep up with the store", slog.Any("error", err))
-			code = q.HAUnhealthyCode
+		if ill := d.illness(c, err); ill != "" {
+			code, h.Warning = q.HAUnhealthyCode, strings.Trim(ill+"; "+h.Warning, "; ")
 		}
 	}
 	return api.JSON(code, h)
+}
+
+// illness is why an unsealed node should be sent nothing, or empty; failed is why the store could not be read. Who asks need not
+// show a token, so it names nothing.
+func (d *Desk) illness(c *api.Call, failed error) string {
+	switch {
+	case failed != nil:
+		return storeAway
+	case d.Audited(c) != nil:
+		return "requests are refused, since no audit device takes their entries; the server's log says which and why"
+	}
+	err := d.Probe(c)
+	var known *api.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &known):
+		return known.Message
+	}
+	d.Log.Warn("this node is unhealthy: it does not keep up with the store", slog.Any("error", err))
+	if errors.Is(err, store.ErrUnreachable) {
+		return storeAway
+	}
+	return "this node does not keep up with its store, or cannot reach it"
 }
 
 // Leader is who serves: every node does.

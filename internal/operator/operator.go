@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
@@ -74,6 +75,8 @@ type Desk struct {
 	StorageType string
 	Address     string // where clients reach this node
 	Log         *slog.Logger
+
+	last atomic.Pointer[SealStatus] // what was last read of the key slots; nil: nothing was
 
 	mu      sync.Mutex // held while the server is initialised, unsealed or sealed, and while old unseal keys are retired
 	handing sync.Mutex // held from before new unseal keys are made until the old ones are retired, and while a ceremony is cancelled
@@ -323,9 +326,30 @@ type SealStatus struct {
 	// DamagedKeySlots are, while the server is sealed, the rows of key slots, or of their
 	// list, that cannot be read: it cannot be unsealed by those.
 	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
+	// Warning says that the store cannot be reached, and that the rest is what was last known.
+	Warning string `json:"warning,omitempty"`
 }
 
+// Ready reports whether the store has been initialised, by what was last known of it when it cannot be reached.
+func (d *Desk) Ready(ctx context.Context) bool {
+	s, err := d.status(ctx)
+	if err != nil {
+		s = d.last.Load()
+	}
+	return s != nil && s.Initialized
+}
+
+// status reads how far the server is from being unsealed, and remembers it.
 func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
+	s, err := d.read(ctx)
+	if err == nil {
+		known := *s
+		d.last.Store(&known)
+	}
+	return s, err
+}
+
+func (d *Desk) read(ctx context.Context) (*SealStatus, error) {
 	s := &SealStatus{Sealed: true, Version: d.Version, StorageType: d.StorageType}
 	s.alone(d.LocalSlot)
 	var err error
@@ -358,7 +382,35 @@ func (s *SealStatus) alone(yes bool) {
 
 // sealStatus says whether the server is sealed, and how many unseal keys it has
 // been given.
-func (d *Desk) sealStatus(c *api.Call, _ *api.None) (*SealStatus, error) { return d.status(c) }
+func (d *Desk) sealStatus(c *api.Call, _ *api.None) (*SealStatus, error) {
+	ctx, cancel := context.WithTimeout(c, healthTime)
+	defer cancel()
+	s, err := d.status(ctx)
+	if err == nil || c.Err() != nil || errors.Is(err, store.ErrCorrupt) {
+		return s, err
+	}
+	d.Log.Warn("the store cannot be read", slog.Any("error", err))
+	return d.remembered(err)
+}
+
+// storeAway is what is told of a store that cannot be read.
+const storeAway = "this node cannot reach its store"
+
+// remembered is what the node knows without its store: whether it is sealed, and what the key slots were when they were last
+// read. That a store has not been initialised may have changed since.
+func (d *Desk) remembered(cause error) (*SealStatus, error) {
+	known := d.last.Load()
+	if known == nil || !known.Initialized {
+		return nil, &api.Error{Kind: api.Unavailable, Message: storeAway + ", and knows nothing of its key slots yet", Hint: "the server's log has the cause", Err: cause}
+	}
+	s := *known
+	s.Sealed, s.Warning = d.Barrier.Sealed(), storeAway+": it serves nothing until it can; the key slots are told as they last were"
+	s.ClusterName, s.ClusterID = "", ""
+	if !s.Sealed {
+		s.ClusterName, s.ClusterID, s.Progress, s.Nonce = d.ClusterName, d.Barrier.ClusterID(), 0, ""
+	}
+	return &s, nil
+}
 
 // UnsealRequest hands in one unseal key.
 type UnsealRequest struct {
@@ -393,6 +445,9 @@ func (d *Desk) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	if !d.Barrier.Sealed() {
 		if err := d.Open(c); err != nil {
 			return nil, errors.Join(err, d.Shut(c))
+		}
+		if err := d.Seal.Confirm(c); err != nil { // the slot counts as one that nobody has tried
+			d.Log.Warn("that these unseal keys unseal could not be written down", slog.Any("error", err))
 		}
 	}
 	return d.status(c)

@@ -60,6 +60,7 @@ type Manager struct {
 
 	mu       sync.Mutex
 	attempts map[string]*attempt // by slot id
+	opened   *slotRow            // the last that unsealed by shares; nil: none has, or it is confirmed
 }
 
 // NewManager is a manager of b's slots. phys is the store below b, now the clock

@@ -231,8 +231,24 @@ func (m *Manager) complete(ctx context.Context, r *slotRow) (Progress, error) {
 	if err == nil {
 		err = m.open(ctx, r, key)
 	}
+	if err == nil {
+		m.opened = r
+	}
 	p, progressErr := m.progress(r)
 	return p, errors.Join(err, progressErr)
+}
+
+// Confirm lists the slot whose shares have unsealed the barrier as tested: people have them. Who unseals with shares that
+// nobody has been handed does not call it.
+func (m *Manager) Confirm(ctx context.Context) error {
+	m.mu.Lock()
+	r := m.opened
+	m.opened = nil
+	m.mu.Unlock()
+	if r == nil || m.barrier.Sealed() {
+		return nil
+	}
+	return m.markTested(ctx, r)
 }
 
 // ResetUnseal forgets the shares handed in so far. It is for who holds a share of

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -60,4 +61,52 @@ func TestLoginsThatAskOthersAreBounded(t *testing.T) {
 	close(e.goOn)
 	work.Wait()
 	s.Want(t, 403, "POST", "auth/a/login", "", "")
+}
+
+// Whoever has mounts made in a namespace, and has all of them ask somebody who takes his time, keeps the logins of his own
+// namespace waiting, and not those of others.
+func TestLoginsThatAskOthersLeaveRoomToOthers(t *testing.T) {
+	e := elsewhere{make(chan struct{}, 1000), make(chan struct{})}
+	eps, err := api.Bind(e, []api.Route[elsewhere]{api.Handle(api.Write, "login", elsewhere.login, api.Public, api.Asks)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.Start(t, func(c *server.Config) {
+		c.Engines = append(c.Engines, api.Engine{Type: "elsewhere", Auth: true, Description: "Asks.", Endpoints: eps})
+	})
+	tenants(t, s, servertest.Root, "a", "a/low", "b")
+	for _, ns := range []string{"", "a", "b"} {
+		s.Want(t, 204, "POST", "sys/auth/own", servertest.Root, `{"type":"elsewhere"}`, in(ns)...)
+	}
+	var work sync.WaitGroup
+	for i := range 4 {
+		for _, ns := range []string{"a", "a/low"} {
+			s.Want(t, 204, "POST", fmt.Sprintf("sys/auth/m%d", i), servertest.Root, `{"type":"elsewhere"}`, in(ns)...)
+			for range 32 {
+				work.Go(func() {
+					if a, err := s.Try("POST", fmt.Sprintf("auth/m%d/login", i), "", "", in(ns)...); err != nil || a.Status == 429 {
+						e.in <- struct{}{}
+					}
+				})
+			}
+		}
+	}
+	for range 8 * 32 { // each has asked, or was told to come again
+		<-e.in
+	}
+	s.Want(t, 429, "POST", "auth/own/login", "", "", in("a")...)
+	for _, ns := range []string{"", "b"} {
+		work.Go(func() {
+			if a, err := s.Try("POST", "auth/own/login", "", "", in(ns)...); err != nil || a.Status != 403 {
+				t.Errorf("in %q: %v, %v", ns, a, err)
+				e.in <- struct{}{}
+			}
+		})
+		<-e.in
+	}
+	close(e.goOn)
+	work.Wait()
+	for _, ns := range []string{"", "a", "b"} {
+		s.Want(t, 403, "POST", "auth/own/login", "", "", in(ns)...)
+	}
 }

@@ -42,8 +42,7 @@ func (s *Server) joinFleet(ctx context.Context, told store.Store) error {
 func (s *Server) member(ctx context.Context, began time.Time) fleet.Member {
 	m := fleet.Member{Name: hostname(), Address: s.config.address(), Version: Version, Sealed: s.barrier.Sealed(), Started: began}
 	m.Warning = s.warning()
-	ready, err := s.seal.Initialized(ctx)
-	m.Ready = ready && err == nil
+	m.Ready = s.desk.Ready(ctx)
 	if h := s.current(); h != nil {
 		from := s.now()
 		ctx, cancel := context.WithTimeout(ctx, probeTime)
@@ -106,7 +105,7 @@ func (s *Server) obey() {
 }
 
 // errEnding says that a node is to be sent nothing more.
-var errEnding = errors.New("the server is shutting down")
+var errEnding = &api.Error{Kind: api.Unavailable, Message: "the server is shutting down"}
 
 // probe is a real read: whether what is stored can be reached, read and decrypted
 // by a node that has caught up.

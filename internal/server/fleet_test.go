@@ -305,13 +305,69 @@ func TestHealthReads(t *testing.T) {
 	})
 	s.Want(t, 200, "GET", "sys/health", "", "")
 	st.fail(fmt.Errorf("the network is down"))
-	if a := s.Want(t, 474, "GET", "sys/health", "", ""); a.Field("sealed") != false || strings.Contains(a.Text(), "network") {
+	if a := s.Want(t, 474, "GET", "sys/health", "", ""); a.Field("sealed") != false || !strings.Contains(a.Text(), "cannot reach its store") || strings.Contains(a.Text(), "network") {
 		t.Errorf("health of a node without its store: %s", a.Body)
 	}
 	s.Want(t, 299, "GET", "sys/health?haunhealthycode=299", "", "")
 	if a := s.Do(t, "GET", "auth/token/lookup-self", servertest.Root, ""); a.Status != 503 || !strings.Contains(a.Text(), "cannot reach its store") || strings.Contains(a.Text(), "network") {
 		t.Errorf("a node that cannot reach the store answers %d: %s", a.Status, a.Body)
 	}
+	if a := s.Do(t, "PUT", "sys/seal", servertest.Root, ""); a.Status != 503 || !strings.Contains(a.Text(), "end its process") {
+		t.Errorf("sealing a node without its store is answered %d: %s", a.Status, a.Body)
+	}
+	if a := s.Want(t, 200, "GET", "sys/seal-status", "", ""); a.Field("sealed") != false || a.Field("initialized") != true || a.Field("n") != 1.0 ||
+		!strings.Contains(a.Text(), "cannot reach its store") || strings.Contains(a.Text(), "network") {
+		t.Errorf("seal-status of a node without its store: %s", a.Body)
+	}
+	st.fail(nil)
+	s.Want(t, 200, "GET", "sys/health", "", "")
+	if a := s.Want(t, 200, "GET", "sys/seal-status", "", ""); strings.Contains(a.Text(), "warning") {
+		t.Errorf("seal-status of a node that has its store again: %s", a.Body)
+	}
+	s.Want(t, 204, "PUT", "sys/seal", servertest.Root, "")
+	st.fail(fmt.Errorf("the network is down"))
+	if a := s.Want(t, 200, "GET", "sys/seal-status", "", ""); a.Field("sealed") != true || a.Field("t") != 1.0 || a.Field("warning") == nil {
+		t.Errorf("seal-status of a sealed node without its store: %s", a.Body)
+	}
+	if a := s.Do(t, "GET", "sys/health", "", ""); a.Status != 503 || !strings.Contains(a.Text(), "cannot reach its store") {
+		t.Errorf("health of a sealed node without its store: %d %s", a.Status, a.Body)
+	}
+}
+
+// ringless is a store whose key ring cannot be read for a while.
+type ringless struct {
+	store.Engine
+	gone atomic.Bool
+}
+
+// Get implements store.Reader.
+func (r *ringless) Get(ctx context.Context, key string) (store.Entry, error) {
+	if r.gone.Load() && strings.HasPrefix(key, "core/") && !strings.HasPrefix(key, "core/nodes") && !strings.HasPrefix(key, "core/format") {
+		return store.Entry{}, store.ErrUnreachable
+	}
+	return r.Engine.Get(ctx, key)
+}
+
+// TestNodeStaysInitialized: one that could not look is not listed as of a store that nobody has initialised.
+func TestNodeStaysInitialized(t *testing.T) {
+	st := &ringless{Engine: mem.Open()}
+	s := servertest.Start(t, func(c *server.Config) {
+		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return st, nil }}
+	})
+	st.gone.Store(true)
+	if a := s.Want(t, 200, "GET", "sys/nodes", servertest.Root, ""); !strings.Contains(a.Text(), `"state":"active"`) {
+		t.Errorf("the node is listed as %s", a.Body)
+	}
+}
+
+// TestHealthComesBack has a node that could not reach its store serve again.
+func TestHealthComesBack(t *testing.T) {
+	st := &stuck{Engine: mem.Open()}
+	s := servertest.Start(t, func(c *server.Config) {
+		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return st, nil }}
+	})
+	st.fail(fmt.Errorf("the network is down"))
+	s.Want(t, 474, "GET", "sys/health", "", "")
 	st.fail(nil)
 	s.Want(t, 200, "GET", "sys/health", "", "")
 	s.Want(t, 200, "GET", "auth/token/lookup-self", servertest.Root, "")

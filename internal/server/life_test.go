@@ -319,6 +319,13 @@ func TestUntestedSlotIsNotRelied(t *testing.T) {
 	w.wants(204, "", "root", "POST", "sys/seal", "")
 	w.wants(200, `"sealed":false`, "", "POST", "sys/unseal", `{"key":"`+key+`"}`)
 	w.wants(400, "test one with its unseal keys first", "root", "DELETE", "sys/key-slots/"+one, "")
+	three, its := add()
+	w.wants(204, "", "root", "POST", "sys/seal", "")
+	w.wants(200, `"sealed":false`, "", "POST", "sys/unseal", `{"key":"`+its+`"}`)
+	if info := w.slots(); info[three].(map[string]any)["tested"] != true {
+		t.Errorf("a slot that has unsealed counts as untested: %v", info)
+	}
+	w.wants(204, "", "root", "DELETE", "sys/key-slots/"+one, "")
 }
 
 // What a server says of its seal follows from its slots, not its configuration.

@@ -225,7 +225,7 @@ func (s *Server) watchMember(ctx context.Context, m *member.Member) {
 	select {
 	case <-ctx.Done():
 	case <-m.Failed():
-		s.end(errors.New("the member of etcd in this process has stopped"))
+		s.end(m.Ended(ctx))
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Cluster says how to reach an etcd cluster that runs by itself.
@@ -61,9 +63,48 @@ func Open(ctx context.Context, c Cluster, o Options) (*Store, error) {
 		Context:     context.WithoutCancel(ctx), Logger: Zap(o.Logger),
 	})
 	if err != nil {
-		return nil, refused(err)
+		return nil, c.away(ctx, secure, err, refused(err))
 	}
-	return New(ctx, client, client.Close, o)
+	s, err := New(ctx, client, client.Close, o)
+	return s, c.away(ctx, secure, err, err)
+}
+
+// away adds to an error that says no more than that nobody answered why each endpoint did not.
+func (c Cluster) away(ctx context.Context, secure *tls.Config, cause, told error) error {
+	if cause == nil || ctx.Err() != nil || !passing(cause) && !errors.Is(cause, store.ErrUnreachable) && !errors.Is(cause, store.ErrUnknown) {
+		return told
+	}
+	var reasons []string
+	for _, e := range c.Endpoints {
+		if u, err := url.Parse(e); err == nil {
+			reasons = append(reasons, e+": "+knock(ctx, u, secure))
+		}
+	}
+	return fmt.Errorf("%w; %s", told, strings.Join(reasons, "; "))
+}
+
+// knock is how an endpoint answers to a connection.
+func knock(ctx context.Context, u *url.URL, secure *tls.Config) string {
+	ctx, cancel := context.WithTimeout(ctx, keepAliveTimeout)
+	defer cancel()
+	network, address := "tcp", u.Host
+	if strings.HasPrefix(u.Scheme, "unix") {
+		network, address = "unix", u.Host+u.Path
+	}
+	var conn net.Conn
+	var err error
+	if secure == nil {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+	} else {
+		conn, err = (&tls.Dialer{Config: secure}).DialContext(ctx, network, address)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	if err := conn.Close(); err != nil {
+		return err.Error()
+	}
+	return "takes connections, and does not answer as an etcd with a leader does; is it the client URL, and do most members run?"
 }
 
 // reconnect is how soon a lost connection is tried again: gRPC's own waits grow to two

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,14 +17,43 @@ import (
 // those that an operator has to know of; what says which keys or requests there are is
 // left out.
 func Zap(l *slog.Logger) *zap.Logger {
-	return zap.New(&slogCore{log: l})
+	return zap.New(&slogCore{log: l, said: &thrift{last: map[string]time.Time{}, left: map[string]int{}}})
 }
 
 // slogCore is a zapcore.Core over slog.
 type slogCore struct {
 	log    *slog.Logger
 	fields []zapcore.Field
+	said   *thrift
 }
+
+// repeatAfter is how often a warning is logged that comes again and again, as of a peer whose certificate is not taken: it
+// tries several times a second.
+const repeatAfter = 10 * time.Second
+
+// thrift is when warnings were last logged, and how many were left out since, by their texts, which are few: see telltales.
+type thrift struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+	left map[string]int
+}
+
+// spare reports whether a warning is to be left out, and else how many were.
+func (s *thrift) spare(text string, now time.Time) (spared bool, left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.last[text]; ok && now.Sub(last) < repeatAfter && !now.Before(last) {
+		s.left[text]++
+		return true, 0
+	}
+	left = s.left[text]
+	s.last[text], s.left[text] = now, 0
+	return false, left
+}
+
+// Remedy is what to do about a member whose data are of no use any more.
+const Remedy = "where the other members have a majority: on another node run strongroom operator storage members, storage remove ID and storage add URL, " +
+	"empty this member's directory, and start it again"
 
 // telltales are parts of etcd's warnings that stay warnings, each with what it tells an
 // operator. All others are of its everyday life: requests that are slow or are made anew,
@@ -74,7 +105,7 @@ func (c *slogCore) Enabled(l zapcore.Level) bool {
 
 // With implements zapcore.Core.
 func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return &slogCore{log: c.log, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return &slogCore{log: c.log, said: c.said, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
 }
 
 // Check implements zapcore.Core.
@@ -98,6 +129,18 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		}
 	}
 	args := make([]any, 0, 2*len(out.Fields)+2)
+	if at == slog.LevelWarn {
+		spared, left := c.said.spare(e.Message, e.Time)
+		if spared {
+			return nil
+		}
+		if left > 0 {
+			args = append(args, "left_out", left)
+		}
+	}
+	if e.Level >= zapcore.PanicLevel { // the process ends now: of a member's own data mostly
+		args = append(args, "hint", Remedy)
+	}
 	for k, v := range out.Fields {
 		args = append(args, k, v)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestWhatIsLogged pins at which level what etcd says is shown, and that no key is.
@@ -38,6 +40,33 @@ func TestWhatIsLogged(t *testing.T) {
 			t.Errorf("a key is logged: %s", out.String())
 		}
 	}
+}
+
+// TestRepeatedWarnings: what comes again and again is said now and then, and how often it came.
+func TestRepeatedWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l := Zap(slog.New(slog.NewTextHandler(&out, nil))).Sugar()
+		for range 400 {
+			l.With("remote-addr", "x").Warnw("rejected connection on peer endpoint")
+			time.Sleep(repeatAfter / 200)
+		}
+		l.Warnw("slow fdatasync")
+		if n := strings.Count(out.String(), "rejected connection"); n != 2 || !strings.Contains(out.String(), "left_out=199") || !strings.Contains(out.String(), "slow fdatasync") {
+			t.Errorf("said %d times: %s", n, out.String())
+		}
+	})
+}
+
+// TestLastWordsHaveARemedy: a member that cannot use its data ends the process, and says what to do.
+func TestLastWordsHaveARemedy(t *testing.T) {
+	var out bytes.Buffer
+	defer func() {
+		if recover() == nil || !strings.Contains(out.String(), "storage remove ID") {
+			t.Errorf("it goes with %s", out.String())
+		}
+	}()
+	Zap(slog.New(slog.NewTextHandler(&out, nil))).Sugar().Panicf("tocommit(%d) is out of range [lastIndex(%d)]", 2, 1)
 }
 
 // TestTelltalesAreSaid looks each warning that stays one up in etcd's source: a new version

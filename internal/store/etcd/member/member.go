@@ -84,7 +84,7 @@ func Start(ctx context.Context, c Config) (*Member, error) {
 	}
 	e, err := embed.StartEtcd(c.embed(p))
 	if err != nil {
-		return nil, fmt.Errorf("etcd member %s: %w", c.Name, err)
+		return nil, fmt.Errorf("etcd member %s: %w", c.Name, c.unusable(err))
 	}
 	m := &Member{cfg: c, etcd: e, client: v3client.New(e.Server)}
 	m.open, m.end = context.WithCancel(context.WithoutCancel(ctx))
@@ -98,7 +98,7 @@ func Start(ctx context.Context, c Config) (*Member, error) {
 // ready waits until the member takes part, and tells the others its URL when that
 // has changed.
 func (m *Member) ready(ctx context.Context) error {
-	stop, err := m.cfg.majority(ctx)
+	stop, err := m.majority(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (m *Member) takesPart(ctx context.Context) error {
 	case err := <-m.etcd.Err():
 		return err
 	case <-m.etcd.Server.StopNotify():
-		return errors.New("etcd has stopped")
+		return m.Ended(ctx)
 	case <-ctx.Done():
 		return fmt.Errorf("no majority of the members is there: %w", ctx.Err())
 	}
@@ -150,6 +150,35 @@ func closeClient(c *clientv3.Client) error {
 		return err
 	}
 	return nil
+}
+
+// Ended is why a member has stopped by itself: because it is none any more, or for a reason that etcd has logged.
+func (m *Member) Ended(ctx context.Context) error {
+	if m.removed(ctx) {
+		return fmt.Errorf("this member was removed from the cluster, and what it has is of no more use: to have it take part again empty %s, "+
+			"make room for it on another node with: strongroom operator storage add %s, and start it again", m.cfg.Dir, m.cfg.self().URL)
+	}
+	return errors.New("etcd in this process has stopped; the log has the cause")
+}
+
+// removed reports whether the cluster has this member no longer, as itself knows or the others say.
+func (m *Member) removed(ctx context.Context) bool {
+	id := m.etcd.Server.MemberID()
+	if !slices.ContainsFunc(m.local(), func(i Info) bool { return i.ID == uint64(id) }) {
+		return true
+	}
+	client, err := m.cfg.peerClient()
+	if err != nil {
+		return false
+	}
+	defer client.CloseIdleConnections()
+	answers, _ := m.cfg.askAll(ctx, client)
+	for _, a := range answers {
+		if len(a.members) > 0 && !slices.ContainsFunc(a.members, func(k known) bool { return k.ID == uint64(id) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Failed is closed when the member has stopped by itself or was closed.

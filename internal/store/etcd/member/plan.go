@@ -29,7 +29,7 @@ const (
 
 // errGone says what to do about a member that took part and has lost its data.
 var errGone = errors.New("the cluster knows this member, and its data directory is empty: " +
-	"remove the member from the cluster, add it anew, and start it again")
+	"on another node remove it and add it anew (strongroom operator storage members, storage remove ID, storage add URL), and start it again")
 
 // plan learns how to start. A member without data asks the others, until one of them
 // is part of a cluster or all of them have said that they are new too.

@@ -3,10 +3,13 @@ package member
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/store/etcd"
 )
 
 // lookEvery is how often a member that waits for a majority looks who is there.
@@ -63,9 +66,36 @@ func (c Config) reasons(by map[string]error) (out []string) {
 	return out
 }
 
+// unusable is an error of starting etcd, with what to do where a member's data are damaged. Of most damage etcd ends the process:
+// see etcd.Remedy.
+func (c Config) unusable(err error) error {
+	if !strings.Contains(err.Error(), "crc mismatch") {
+		return err
+	}
+	return fmt.Errorf("the data in %s cannot be used: %w; %s", c.Dir, err, etcd.Remedy)
+}
+
+// asKnown is the configuration with the members that the cluster had when this one last took part: those it waits for. moved
+// is the URL at which they know it, where that is another.
+func (m *Member) asKnown() (c Config, moved string) {
+	c = m.cfg
+	c.Members = []Peer{m.cfg.self()}
+	for _, i := range m.local() {
+		switch {
+		case len(i.URLs) == 0:
+		case i.ID != uint64(m.etcd.Server.MemberID()):
+			c.Members = append(c.Members, Peer{i.Name, i.URLs[0]})
+		case !slices.Contains(i.URLs, m.cfg.self().URL):
+			moved = i.URLs[0]
+		}
+	}
+	return c, moved
+}
+
 // majority tells every other second, until stopped, who is not there of the members
 // of a cluster that cannot write. One that is alone waits for nobody.
-func (c Config) majority(ctx context.Context) (stop func(), err error) {
+func (m *Member) majority(ctx context.Context) (stop func(), err error) {
+	c := m.cfg
 	if len(c.Members) == 1 {
 		return func() {}, nil
 	}
@@ -79,17 +109,19 @@ func (c Config) majority(ctx context.Context) (stop func(), err error) {
 		defer close(done)
 		defer client.CloseIdleConnections()
 		for told := 0; pause(ctx, lookEvery) == nil; told++ {
+			c, moved := m.asKnown()
 			_, reasons := c.askAll(ctx, client)
 			if ctx.Err() == nil {
-				c.lacking(told, reasons)
+				c.lacking(told, reasons, moved)
 			}
 		}
 	}()
 	return func() { cancel(); <-done }, nil
 }
 
-// lacking tells of members that do not answer, or that the others have yet to agree.
-func (c Config) lacking(told int, reasons map[string]error) {
+// lacking tells of members that do not answer, or that the others have yet to agree. moved is the URL at which they know
+// this member, where it has another now; empty: it has not.
+func (c Config) lacking(told int, reasons map[string]error, moved string) {
 	reason := "waiting for the members of etcd to choose a leader"
 	if 2*(len(c.Members)-len(reasons)) <= len(c.Members) {
 		var away []string
@@ -97,6 +129,10 @@ func (c Config) lacking(told int, reasons map[string]error) {
 			away = append(away, u)
 		}
 		reason = "waiting for members " + strings.Join(c.names(away), ", ") + ": more than half of all must be there for anything to be written"
+	}
+	if moved != "" {
+		reason += "; the cluster knows this member at " + moved + ", and its configuration has " + c.self().URL +
+			": it tells the others once a majority is where the cluster knows it, so addresses change one member after another"
 	}
 	c.waits(reason)
 	if told%(tellEvery/10) == 0 {
