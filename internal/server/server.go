@@ -89,6 +89,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if len(c.Ignored) > 0 {
 		log.Warn("settings of the configuration that have no effect", slog.Any("settings", c.Ignored))
 	}
+	for _, text := range c.exposed() {
+		log.Warn(text)
+	}
 	logs := logging.Of(log, c.logLevel())
 	log = logs.Logger("core")
 	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1), passwords: password.New(password.Slots())}
@@ -136,8 +139,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 // directory; others are the operator's to make.
 func (c *Config) makeAuditDirs() error {
 	for _, d := range append(slices.Clone(c.AuditDirs), c.AuditHome) {
-		rel, err := filepath.Rel(c.DataDir, d)
-		if d == "" || err != nil || !filepath.IsLocal(rel) {
+		if d == "" || !c.own(d) {
 			continue
 		}
 		if err := os.MkdirAll(d, 0o700); err != nil {
