@@ -73,11 +73,11 @@ func NewTree(s store.Store, cache *store.Cache, root *Devices, env Env, hooks Ho
 // The map is shared: it must not be modified.
 func (t *Tree) Marks(ctx context.Context) (Marks, error) { return t.marks.Get(ctx, struct{}{}) }
 
-// Include has an entry written also to the devices of a namespace, if it has any. It is
+// Include has an entry written also to the devices of a namespace, if it has any, once. It is
 // called for the outermost namespace first.
 func (t *Tree) Include(ctx context.Context, e *Entry, marks Marks, ns api.Namespace) error {
 	mark, ok := marks[ns.ID]
-	if !ok {
+	if !ok || slices.ContainsFunc(e.also, func(a *Entry) bool { return a.branch.ns.ID == ns.ID }) {
 		return nil
 	}
 	b, err := t.acquire(ns)
