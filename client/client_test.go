@@ -90,7 +90,8 @@ func TestWhatIsRetried(t *testing.T) {
 		status   int
 		attempts int32
 	}{
-		{"read 503", read, 503, 3},
+		{"read 502", read, 502, 3},
+		{"read 503 that says why and not how long", read, 503, 1},
 		{"read 500", read, 500, 3},
 		{"read 429", read, 429, 3},
 		{"read 501", read, 501, 1},
@@ -116,6 +117,34 @@ func TestWhatIsRetried(t *testing.T) {
 				t.Errorf("%d attempts, want %d", n, tc.attempts)
 			}
 		})
+	}
+}
+
+// TestWhatStays has servers that are not able say so: where waiting helps it is waited, and
+// where it does not the answer is passed on at once.
+func TestWhatStays(t *testing.T) {
+	for _, tc := range []struct {
+		name, body, after string
+		attempts          int32
+	}{
+		{"sealed", `{"errors":["Vault is sealed"]}`, "", 1},
+		{"starting", `{"errors":["this node does not serve yet"]}`, "1", 3},
+		{"a proxy's page", `<html>Service Unavailable</html>`, "", 3},
+		{"a proxy's JSON", `{"message":"no backend"}`, "", 3},
+		{"no reason", `{"errors":[]}`, "", 3},
+	} {
+		var attempts atomic.Int32
+		c, waits := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			attempts.Add(1)
+			if tc.after != "" {
+				w.Header().Set("Retry-After", tc.after)
+			}
+			reply(w, 503, tc.body)
+		}, nil)
+		err := read(t.Context(), c)
+		if n := attempts.Load(); !errors.Is(err, ErrUnavailable) || n != tc.attempts || len(*waits) != int(n)-1 {
+			t.Errorf("%s: %v after %d attempts, want %d", tc.name, err, n, tc.attempts)
+		}
 	}
 }
 

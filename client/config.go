@@ -66,7 +66,8 @@ type Config struct {
 	MaxResponse int64         // bytes of an answer's body; DefaultMaxResponse when 0
 	NoRedirects bool          // follow no redirect at all
 	// Patience bounds the connecting to all addresses together, and the pauses between
-	// attempts; 0: 30 seconds for each connection, and pauses of 10 seconds at most.
+	// attempts, and no attempt is begun when it is over; 0: 30 seconds for each connection,
+	// and pauses of 10 seconds at most.
 	Patience time.Duration
 	Proxy    string // URL of a proxy; the system's variables say which when empty
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,7 +26,8 @@ const (
 type Waiting struct {
 	Address   string // of the server that is asked now
 	Connected bool   // it has the request, and has not answered
-	Err       error  // what the attempt before ended in; may be nil
+	Pause     bool   // nothing is under way: it is asked again in a moment
+	Err       error  // what the attempt before ended in, an *Error when it was answered; may be nil
 }
 
 // addresses splits the text of several addresses.
@@ -80,7 +82,7 @@ func (c *Client) round(httpReq *http.Request, req Request, w *watch) (resp *Resp
 		if tried == len(c.nodes) {
 			return resp, over, err
 		}
-		w.next(c.here(), err)
+		w.next(c.here(), ended(httpReq.Method, req.Path, resp, err))
 	}
 }
 
@@ -161,19 +163,31 @@ func (w *watch) say() {
 
 // next notes that another attempt follows, and at which address.
 func (w *watch) next(u *url.URL, err error) {
+	w.set(Waiting{Address: hostOf(u), Err: err})
+}
+
+// pause notes that another attempt follows in a moment, and at which address.
+func (w *watch) pause(u *url.URL, err error) {
+	w.set(Waiting{Address: hostOf(u), Err: err, Pause: true})
+}
+
+func (w *watch) set(now Waiting) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now = Waiting{Address: hostOf(u), Err: err}
+	w.now = now
 	if w.late {
 		w.say()
 	}
 }
 
-// traced has the request note when it is connected.
+// traced has the request, which begins now, note when it is connected.
 func (w *watch) traced(r *http.Request) *http.Request {
 	if w.tell == nil {
 		return r
 	}
+	w.mu.Lock()
+	w.now.Pause = false
+	w.mu.Unlock()
 	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -191,6 +205,16 @@ func (w *watch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.told = true
+}
+
+// lasting tells whether the patience lasts still; end is to be called when it matters no more.
+func (c *Client) lasting() (lasts func() bool, end func()) {
+	if c.cfg.Patience <= 0 {
+		return func() bool { return true }, func() {}
+	}
+	var over atomic.Bool
+	t := time.AfterFunc(c.cfg.Patience, func() { over.Store(true) })
+	return func() bool { return !over.Load() }, func() { t.Stop() }
 }
 
 // rest waits before the next attempt, and reports whether there is one: a pause that is longer

@@ -162,6 +162,12 @@ func TestPatienceIsBounded(t *testing.T) {
 			t.Errorf("one that is away and one that has ended: %v after %v", err, took)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{does: map[string]func(*http.Request) (int, error){"a": func(*http.Request) (int, error) { wait(patience+time.Second, nil); return 503, nil }}}
+		if err := read(t.Context(), on(t, n, one, func(c *Config) { c.Patience = patience })); err == nil || n.took() != "a" {
+			t.Errorf("who takes longer than the patience to say that it cannot is asked again: %v", err)
+		}
+	})
 	if d := pause(99, nil); d <= 0 || d > maxWait {
 		t.Errorf("the pause before the hundredth attempt is %v", d)
 	}
@@ -201,9 +207,9 @@ func TestWaitingIsTold(t *testing.T) {
 		if err := read(t.Context(), on(t, n, "http://quick", at)); err != nil {
 			t.Fatal(err)
 		}
-		n.does["sealed"] = answering(503)
-		_ = read(t.Context(), on(t, n, "http://sealed", func(c *Config) { at(c); c.MaxRetries = 10 }))
-		if len(told) != 1 || told[0].Address != "http://sealed" {
+		n.does["busy"] = answering(503)
+		_ = read(t.Context(), on(t, n, "http://busy", func(c *Config) { at(c); c.MaxRetries = 10 }))
+		if len(told) != 1 || told[0].Address != "http://busy" || !told[0].Pause || told[0].Connected || !errors.Is(told[0].Err, ErrUnavailable) {
 			t.Errorf("of attempts that fail for more than a second it is told that %+v", told)
 		}
 	})

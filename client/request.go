@@ -53,16 +53,18 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	}
 	w := c.watching()
 	defer w.stop()
+	lasts, end := c.lasting()
+	defer end()
 	var waited time.Duration
 	for attempt := 0; ; attempt++ {
 		if err := c.pace.wait(ctx, c); err != nil {
 			return fail(err)
 		}
 		resp, over, err := c.round(httpReq, req, w)
-		again := attempt < c.cfg.MaxRetries && !req.Once && !over && worthAgain(httpReq.Method, resp, err)
+		again := attempt < c.cfg.MaxRetries && !req.Once && !over && worthAgain(httpReq.Method, resp, err) && !stays(resp) && lasts()
 		if again {
 			var interrupted error
-			w.next(c.here(), err)
+			w.pause(c.here(), ended(httpReq.Method, req.Path, resp, err))
 			if again, interrupted = c.rest(ctx, pause(attempt, resp.header()), &waited); interrupted != nil {
 				return fail(interrupted)
 			}
@@ -115,6 +117,26 @@ func worthAgain(method string, resp *Response, err error) bool {
 		return false
 	}
 	return resp.Status == http.StatusTooManyRequests || reads && retryable(resp.Status)
+}
+
+// stays reports whether an answer says that the server is not able, why, and not when it
+// would be: that is for somebody to mend. Another address may still do it.
+func stays(resp *Response) bool {
+	if resp == nil || resp.Status != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "" {
+		return false
+	}
+	var body struct {
+		Errors []any `json:"errors"`
+	}
+	return json.Unmarshal(resp.Body, &body) == nil && len(body.Errors) > 0
+}
+
+// ended is what an attempt ended in, be it an answer; nil when it succeeded.
+func ended(method, path string, resp *Response, err error) error {
+	if err != nil || resp == nil {
+		return err
+	}
+	return resp.asError(method, path)
 }
 
 // retryable leaves out 501, which is "not initialised" or "not implemented" and

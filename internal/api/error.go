@@ -47,8 +47,12 @@ type Error struct {
 	Data    any    // an answer that accompanies the failure (a deleted version's metadata); may be nil
 	Err     error  // cause, for logs only
 
-	RetryAfter time.Duration // of TooMany and Unavailable: when to try again; 0: soon
+	RetryAfter time.Duration // of TooMany and Unavailable: when to try again; 0: soon, Stays: waiting does not help
 }
+
+// Stays is the RetryAfter of what stays as it is until somebody does something about it:
+// clients do not ask again by themselves.
+const Stays time.Duration = -1
 
 // Error is the message with its hint.
 func (e *Error) Error() string {

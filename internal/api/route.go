@@ -24,12 +24,13 @@ const (
 	Sealed                    // answers also while the server is sealed
 	Open                      // takes a token but asks no policy: the handler decides what is shown
 	Hidden                    // left out of the documentation: it answers what the surface does not have
-	Rescue                    // answers who holds the root policy also when no audit device takes the request: the server's log does
+	Rescue                    // answers who may disable audit devices also when none takes the request: the server's log does
 	Bearer                    // is about a token: where the request names none, the one that was presented, and no policy is asked
 	Self                      // is about the calling token: it is answered in that token's namespace, whichever is asked, and policies see the path so
 	Veiled                    // the keys of its list give power, as accessors do: the audit log hashes them
 	Upload                    // takes the body of a request as it comes, in Call.Upload, whatever its size; only where it answers also while the server is sealed
 	Unlock                    // answers also in a namespace that is locked
+	Asks                      // may ask others over the network for whoever sends a request: no more than so many are served at once
 )
 
 // Route is one declared endpoint of an engine or domain E, not yet bound to one.
@@ -212,4 +213,6 @@ type Engine struct {
 	// Spell is the auth method's canonical spelling of the name of an alias, as its
 	// logins give it in Alias.Name; nil: every spelling is another name.
 	Spell func(name string) string
+	// Spelling is Spell where the settings of a mount, in its store, have a say.
+	Spelling func(ctx context.Context, mount store.Store, name string) (string, error)
 }

@@ -29,6 +29,8 @@ type Entry struct {
 	Request Request
 
 	broker *Broker
+	branch *Branch  // that it is written down for; nil: the root namespace
+	also   []*Entry // for the devices of namespaces below, the outermost first
 	set    *set
 	parts  []part   // for each of set.formats
 	lines  [][]byte // for each of set.formats: the line to write
@@ -107,6 +109,14 @@ const maxKept = 64 << 10
 
 // Release gives the entry back; it must not be used afterwards.
 func (e *Entry) Release() {
+	for _, a := range e.also {
+		b := a.branch
+		a.branch = nil
+		a.Release()
+		b.tree.release(b)
+	}
+	clear(e.also)
+	e.also = e.also[:0]
 	e.Auth, e.Request, e.set = Auth{}, Request{}, nil
 	for i := range e.parts {
 		if cap(e.parts[i].json)+cap(e.lines[i]) > maxKept {

@@ -90,10 +90,19 @@ func (b *Broker) LogResponse(ctx context.Context, now time.Time, e *Entry, r *Re
 	return b.log(ctx, now, e, r, r.Err)
 }
 
-// log writes an entry to the sinks of the moment: of the answer when there is
+// log writes an entry to the sinks of the moment, and to those of the namespaces that it
+// is for besides.
+func (b *Broker) log(ctx context.Context, now time.Time, e *Entry, r *Response, failure error) error {
+	if err := b.write(ctx, now, e, r, failure); err != nil || len(e.also) == 0 {
+		return err
+	}
+	return e.writeBelow(ctx, now, r, failure)
+}
+
+// write writes an entry to the sinks of the moment: of the answer when there is
 // one, else of the request. A sink that was disabled meanwhile is no failure:
 // the entry goes to those that have taken over.
-func (b *Broker) log(ctx context.Context, now time.Time, e *Entry, r *Response, failure error) error {
+func (b *Broker) write(ctx context.Context, now time.Time, e *Entry, r *Response, failure error) error {
 	for {
 		s := b.set.Load()
 		if len(s.sinks) == 0 {
@@ -137,7 +146,7 @@ func (b *Broker) Reopen() error {
 	var errs []error
 	for _, s := range b.set.Load().sinks {
 		if err := s.line.out.reopen(); err != nil {
-			errs = append(errs, unavailable(s.path, err))
+			errs = append(errs, s.unavailable(err))
 		}
 	}
 	return errors.Join(errs...)
@@ -157,7 +166,7 @@ func (b *Broker) Status() []Status {
 	for i, s := range sinks {
 		err, lost := s.line.status()
 		if err != nil {
-			err = unavailable(s.path, err)
+			err = s.unavailable(err)
 		}
 		out[i] = Status{s.path, err, lost}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,8 @@ const devicePrefix = "audit/"
 // to them. Every node holds its own Devices over the same store.
 type Devices struct {
 	store      store.Store
+	home       string                                               // before the keys of its rows: a namespace's id and a slash, or nothing
+	mark       func(tx *store.Tx, path string, enabling bool) error // is told of each change, in its transaction; nil: nobody is
 	env        Env
 	configured []*Declaration
 	broker     *Broker
@@ -147,7 +150,7 @@ func (d *Devices) Unready() map[string]error {
 // enrol gives a configured device its row unless it has one.
 func (d *Devices) enrol(ctx context.Context, c *Declaration) error {
 	_, err := store.Update(ctx, d.store, func(tx *store.Tx) error {
-		e, err := tx.Get(devicePrefix + c.Path)
+		e, err := tx.Get(d.rowKey(c.Path))
 		if errors.Is(err, store.ErrCorrupt) {
 			return nil // Reload tells of it
 		}
@@ -156,15 +159,18 @@ func (d *Devices) enrol(ctx context.Context, c *Declaration) error {
 		}
 		n := c.keyed(nil)
 		n.Complete()
-		return put(tx, n)
+		return d.put(tx, n)
 	})
 	return err
 }
 
-func put(tx *store.Tx, d *Declaration) error {
-	b, err := d.Encode()
+// rowKey is the key of a device's row; of no device, what all begin with.
+func (d *Devices) rowKey(path string) string { return d.home + devicePrefix + path }
+
+func (d *Devices) put(tx *store.Tx, decl *Declaration) error {
+	b, err := decl.Encode()
 	if err == nil {
-		tx.Put(devicePrefix+d.Path, b)
+		tx.Put(d.rowKey(decl.Path), b)
 	}
 	return err
 }
@@ -187,7 +193,8 @@ func (d *Devices) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.swap(next, headers)
+	d.swap(next, headers)
+	return nil
 }
 
 var errShut = &api.Error{Kind: api.Unavailable, Message: "the server is sealing"}
@@ -208,13 +215,14 @@ func (d *Devices) opened(e store.Entry, decl *Declaration) *opened {
 	}
 	sink, err := Open(decl, d.env)
 	if err != nil {
-		sink = refuse(decl, err)
+		sink = refuse(decl, d.env.Namespace.Path, err)
 	}
 	return &opened{decl, e.Rev, sink}
 }
 
-// swap puts sinks in use and closes those that no longer are.
-func (d *Devices) swap(next map[string]*opened, headers map[string]bool) error {
+// swap puts sinks in use and closes those that no longer are. What goes wrong with one that
+// is closed does not change what is in use.
+func (d *Devices) swap(next map[string]*opened, headers map[string]bool) {
 	sinks := make([]*Sink, 0, len(next))
 	for _, path := range slices.Sorted(maps.Keys(next)) {
 		sinks = append(sinks, next[path].sink)
@@ -222,13 +230,14 @@ func (d *Devices) swap(next map[string]*opened, headers map[string]bool) error {
 	d.broker.Replace(sinks, headers)
 	old := d.open
 	d.open = next
-	var errs []error
 	for path, o := range old {
-		if n := next[path]; n == nil || n.sink != o.sink {
-			errs = append(errs, o.sink.line.closeWithin(disablePause))
+		if n := next[path]; n != nil && n.sink == o.sink {
+			continue
+		}
+		if err := o.sink.line.closeWithin(disablePause); err != nil {
+			d.env.log(path).Error("an audit device that is no longer in use could not be closed in order: its last entries may be lost", slog.Any("error", err))
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // disablePause is how long the end of a device waits for entries that are being
@@ -247,18 +256,6 @@ func (d *Devices) Close() error {
 	clear(d.open)
 	d.closed = true
 	return errors.Join(errs...)
-}
-
-// Routes are the endpoints of audit devices, relative to sys/.
-var Routes = []api.Route[*Devices]{
-	api.Handle(api.Read, "audit", (*Devices).List, api.Sudo, api.Flat, api.RootOnly, api.Rescue),
-	api.Handle(api.Write, "audit/{path...}", (*Devices).Enable, api.Sudo, api.RootOnly),
-	api.Handle(api.Delete, "audit/{path...}", (*Devices).Disable, api.Sudo, api.RootOnly, api.Rescue),
-	api.Handle(api.Write, "audit-hash/{path...}", (*Devices).Hash, api.Flat, api.RootOnly),
-	api.Handle(api.Read, "config/auditing/request-headers", (*Devices).ListHeaders, api.Sudo, api.Flat, api.RootOnly),
-	api.Handle(api.Read, "config/auditing/request-headers/{header}", (*Devices).ReadHeader, api.Sudo, api.Flat, api.RootOnly),
-	api.Handle(api.Write, "config/auditing/request-headers/{header}", (*Devices).ShowHeader, api.Sudo, api.RootOnly),
-	api.Handle(api.Delete, "config/auditing/request-headers/{header}", (*Devices).HideHeader, api.Sudo, api.RootOnly),
 }
 
 // Device is how an audit device is listed.
@@ -307,6 +304,9 @@ func (d *Devices) Enable(c *api.Call, r *EnableDevice) (*api.None, error) {
 	decl := &Declaration{Path: path, Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local}
 	decl.unalias()
 	decl.Complete()
+	if err := d.bounded(decl); err != nil {
+		return nil, err
+	}
 	if err := d.free(decl); err != nil {
 		return nil, err
 	}
@@ -314,14 +314,14 @@ func (d *Devices) Enable(c *api.Call, r *EnableDevice) (*api.None, error) {
 		return nil, err
 	}
 	if _, err := store.Update(c, d.store, func(tx *store.Tx) error {
-		e, err := tx.Get(devicePrefix + path)
+		e, err := tx.Get(d.rowKey(path))
 		if err != nil {
 			return err
 		}
 		if e.Exists() {
 			return errInUse
 		}
-		return put(tx, decl)
+		return errors.Join(d.put(tx, decl), d.marked(tx, path, true))
 	}); err != nil {
 		return nil, err
 	}
@@ -394,7 +394,7 @@ func (d *Devices) try(c *api.Call, decl *Declaration) error {
 		err = errors.Join(spool.ready(), spool.close())
 	}
 	if err == nil {
-		err = s.probe(c, c.Now, c.RequestID)
+		err = s.probe(c)
 	}
 	if err := errors.Join(err, s.line.close()); err != nil {
 		return &api.Error{Kind: api.Invalid, Message: "the audit device cannot be written: " + cause(err), Err: err}
@@ -437,8 +437,8 @@ func (d *Devices) Disable(c *api.Call, r *DeviceName) (*api.None, error) {
 		return nil, d.Reload(c)
 	}
 	if _, err := store.Update(c, d.store, func(tx *store.Tx) error {
-		tx.Delete(devicePrefix + path)
-		return nil
+		tx.Delete(d.rowKey(path))
+		return d.marked(tx, path, false)
 	}); err != nil {
 		return nil, err
 	}
@@ -469,7 +469,7 @@ func (d *Devices) Hash(_ *api.Call, r *HashInput) (*HashOutput, error) {
 	case o == nil:
 		return nil, &api.Error{Kind: api.Invalid, Message: "unknown audit device"}
 	case o.damaged():
-		return nil, errDamaged(path)
+		return nil, d.errDamaged(path)
 	}
 	return &HashOutput{o.declaration.Key.Hash([]byte(r.Input.Reveal()))}, nil
 }

@@ -28,9 +28,11 @@ func newNode(t *testing.T, s store.Store, dir string, configured ...*Declaration
 	t.Helper()
 	n := &node{broker: NewBroker()}
 	n.Devices = NewDevices(s, Env{Now: time.Now, Dirs: []string{dir}, Headers: map[string]bool{"x-shown": false}}, configured, n.broker)
-	eps, err := api.Bind(n.Devices, Routes)
+	eps, err := api.Bind(&Tree{root: n.Devices}, Routes)
 	must(t, err)
-	n.router, err = api.NewRouter(eps)
+	headers, err := api.Bind(n.Devices, HeaderRoutes)
+	must(t, err)
+	n.router, err = api.NewRouter(append(eps, headers...))
 	must(t, err)
 	must(t, n.Start(t.Context()))
 	t.Cleanup(func() { must(t, n.Close()) })
@@ -50,7 +52,7 @@ func (n *node) call(op api.Op, path, body string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Endpoint.Invoke(&api.Call{Context: context.Background(), RequestID: "id", Path: m.Path, Now: moment}, req)
+	return m.Endpoint.Invoke(&api.Call{Context: context.Background(), Namespace: api.Namespace{ID: rootID}, RequestID: "id", Path: m.Path, Now: moment}, req)
 }
 
 func enableBody(path string) string {
@@ -366,5 +368,24 @@ func TestNothingIsOpenedAfterClose(t *testing.T) {
 	must(t, n.Close())
 	if err := n.Reload(t.Context()); api.KindOf(err) != api.Unavailable || len(n.open) > 0 {
 		t.Errorf("%d devices are open after closing: %v", len(n.open), err)
+	}
+}
+
+// A device whose file is gone, and cannot be begun anew with what it owes, is disabled all
+// the same.
+func TestDeviceThatCannotBeClosedIsDisabled(t *testing.T) {
+	dir, s := t.TempDir(), mem.Open()
+	n := newNode(t, s, dir)
+	logs := filepath.Join(dir, "logs")
+	must(t, os.Mkdir(logs, 0o700))
+	_, err := n.call(api.Write, "audit/file", enableBody(filepath.Join(logs, "a.log")))
+	must(t, err)
+	must(t, n.broker.LogRequest(t.Context(), moment, n.broker.Entry(), nil))
+	must(t, os.RemoveAll(logs))
+	must(t, os.WriteFile(logs, nil, 0o600))
+	_, err = n.call(api.Delete, "audit/file", "")
+	must(t, err)
+	if got, err := n.call(api.Read, "audit", ""); err != nil || len(*got.(*DeviceTable)) != 0 {
+		t.Errorf("%v %v", got, err)
 	}
 }

@@ -52,7 +52,7 @@ func (s *set) write(ctx context.Context, e *Entry, kind string, failure error) e
 		return a.run(s.choose(e, kind, failure))
 	}
 	if err := s.sinks[0].line.put(ctx, e.lines[0]); err != nil {
-		return unavailable(s.sinks[0].path, err)
+		return s.sinks[0].unavailable(err)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (a *attempt) done(s *Sink, err error) {
 	}
 	a.owed = a.owed || s.delivery == required
 	if a.counts(s) {
-		a.failures = append(a.failures, unavailable(s.path, err))
+		a.failures = append(a.failures, s.unavailable(err))
 	}
 }
 

@@ -28,6 +28,7 @@ var (
 // One that was deleted or moved away is begun anew.
 type fileOutput struct {
 	dir  string // must lead here; may itself be reached through a link
+	home string // a directory in dir that is made and is no link, which name is below; empty: dir
 	name string // below dir
 	mode fs.FileMode
 	sync bool // fsync after every batch
@@ -58,7 +59,7 @@ func (o *fileOutput) write(lines []byte) error {
 	return o.keep(lines)
 }
 
-func (o *fileOutput) path() string { return filepath.Join(o.dir, o.name) }
+func (o *fileOutput) path() string { return filepath.Join(o.dir, o.home, o.name) }
 
 // append writes lines to the open file.
 func (o *fileOutput) append(lines []byte) error {
@@ -149,7 +150,7 @@ func (o *fileOutput) mend(written []byte) error {
 
 // open opens the file, and its directories, for appending.
 func (o *fileOutput) open() (err error) {
-	root, err := os.OpenRoot(o.dir)
+	root, err := o.root()
 	if err != nil {
 		return err
 	}
@@ -185,6 +186,11 @@ func (o *fileOutput) adopt(root *os.Root, f *os.File) error {
 		return errLink
 	case !info.Mode().IsRegular():
 		return errNotRegular
+	}
+	if o.home != "" {
+		if err := ours(root, o.name, info); err != nil {
+			return err
+		}
 	}
 	if info.Mode().Perm() != o.mode {
 		if err := f.Chmod(o.mode); err != nil {

@@ -22,6 +22,14 @@ const headerPrefix = "audit-header/"
 // maxHeaders bounds the request headers that entries show.
 const maxHeaders = 64
 
+// HeaderRoutes are the endpoints of request headers, relative to sys/.
+var HeaderRoutes = []api.Route[*Devices]{
+	api.Handle(api.Read, "config/auditing/request-headers", (*Devices).ListHeaders, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Read, "config/auditing/request-headers/{header}", (*Devices).ReadHeader, api.Sudo, api.Flat, api.RootOnly),
+	api.Handle(api.Write, "config/auditing/request-headers/{header}", (*Devices).ShowHeader, api.Sudo, api.RootOnly),
+	api.Handle(api.Delete, "config/auditing/request-headers/{header}", (*Devices).HideHeader, api.Sudo, api.RootOnly),
+}
+
 // HeaderName names a request header.
 type HeaderName struct {
 	Header api.Name `path:"header"` // Name of the header, in any case.
@@ -45,6 +53,9 @@ type ShownHeaders struct {
 
 // headers are those that entries show: of the configuration, and as stored.
 func (d *Devices) headers(ctx context.Context) (map[string]bool, error) {
+	if d.home != "" { // what the operator has shown may be more than a namespace's people are to see
+		return nil, nil
+	}
 	out := maps.Clone(d.env.Headers)
 	if out == nil {
 		out = map[string]bool{}

@@ -165,6 +165,10 @@ func (o *options) file() (output, error) {
 	if err != nil {
 		return nil, err
 	}
+	home := ""
+	if o.env.below() {
+		home = o.env.Namespace.ID
+	}
 	mode, err := o.mode()
 	if err != nil {
 		return nil, err
@@ -174,7 +178,7 @@ func (o *options) file() (output, error) {
 		return nil, err
 	}
 	rotation, err := o.rotation()
-	return &fileOutput{dir: dir, name: name, mode: mode, sync: sync, rotation: rotation, now: o.env.Now, log: o.log}, err
+	return &fileOutput{dir: dir, home: home, name: name, mode: mode, sync: sync, rotation: rotation, now: o.env.Now, log: o.log}, err
 }
 
 // filePath splits an option's path into a directory that may be trusted and the
@@ -184,6 +188,8 @@ func (o *options) filePath(option string) (dir, name string, err error) {
 	switch {
 	case p == "":
 		return "", "", invalid(option, "is required", "")
+	case o.env.below():
+		return o.env.Home, p, homely(option, p)
 	case !filepath.IsAbs(p):
 		return "", "", invalid(option, "must be absolute", "")
 	case strings.HasSuffix(p, "/"):
@@ -192,6 +198,9 @@ func (o *options) filePath(option string) (dir, name string, err error) {
 	p = filepath.Clean(p)
 	if o.configured {
 		return filepath.Dir(p), filepath.Base(p), nil
+	}
+	if name, err := filepath.Rel(o.env.Home, p); o.env.Home != "" && err == nil && filepath.IsLocal(name) {
+		return "", "", invalid(option, "is in the directory of the namespaces' audit files", "")
 	}
 	for _, d := range o.env.Dirs {
 		if name, err := filepath.Rel(d, p); err == nil && name != "." && filepath.IsLocal(name) {

@@ -89,7 +89,7 @@ func (o *fileOutput) rotate(now time.Time) error {
 }
 
 func (o *fileOutput) rename(now time.Time) (err error) {
-	root, err := os.OpenRoot(o.dir)
+	root, err := o.root()
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ type full struct {
 
 // tidyUp compresses full files and removes those that are no longer kept.
 func (o *fileOutput) tidyUp(stop func() bool) {
-	root, err := os.OpenRoot(o.dir)
+	root, err := o.root()
 	if err == nil {
 		err = errors.Join(o.tidyIn(root, stop), root.Close())
 	}

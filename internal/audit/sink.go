@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,6 +74,15 @@ type Env struct {
 	// Dirs are the directories below which audit files may be declared through
 	// the API; none: they may not be.
 	Dirs []string
+	// Namespace is the one that the devices are of, where that is not the root namespace:
+	// its people may do less.
+	Namespace api.Namespace
+	// Home is the directory in which the audit files of each namespace have one of their
+	// own; empty: namespaces have no audit files.
+	Home string
+	// Peers are the addresses that devices of namespaces may send entries to, as
+	// host:port; * stands for any.
+	Peers []string
 	// Headers are the request headers that entries show: by name, with whether the
 	// value is hashed. Those that carry credentials always are.
 	Headers map[string]bool
@@ -89,12 +100,17 @@ func (e *Env) log(path string) *slog.Logger {
 	if e.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return e.Log.With(slog.String("device", path))
+	log := e.Log.With(slog.String("device", path))
+	if e.below() {
+		log = log.With(slog.String("namespace", e.Namespace.Path))
+	}
+	return log
 }
 
 // Sink is one opened audit device.
 type Sink struct {
 	path       string
+	home       string // path of the namespace that it is of; empty: the root namespace
 	line       *line
 	format     format
 	background bool     // may hang until its own time limit: other sinks are not kept waiting for it
@@ -108,7 +124,7 @@ type Sink struct {
 // wrong. That a file or peer is out of reach is no error of Open: each write
 // tries again.
 func Open(d *Declaration, env Env) (*Sink, error) {
-	s := &Sink{path: d.Path, format: format{key: d.Key}}
+	s := &Sink{path: d.Path, home: env.Namespace.Path, format: format{key: d.Key}}
 	o := &options{given: d.Options, kind: d.Type, configured: d.Configured, env: env, log: env.log(d.Path)}
 	out, err := s.open(o)
 	if err != nil {
@@ -125,6 +141,9 @@ func Open(d *Declaration, env Env) (*Sink, error) {
 }
 
 func (s *Sink) open(o *options) (out output, err error) {
+	if err := o.tame(); err != nil {
+		return nil, err
+	}
 	if err := o.shared(s); err != nil {
 		return nil, err
 	}
@@ -178,8 +197,8 @@ func (r refused) close() error       { return nil }
 
 // refuse is a sink that stands for a declaration which Open does not take. What its
 // failure means, and for which entries, is as declared: a required device stays so.
-func refuse(d *Declaration, err error) *Sink {
-	s := &Sink{path: d.Path, format: format{key: d.Key}, line: newLine(refused{err})}
+func refuse(d *Declaration, home string, err error) *Sink {
+	s := &Sink{path: d.Path, home: home, format: format{key: d.Key}, line: newLine(refused{err})}
 	o := &options{given: d.Options}
 	if o.routing(s) != nil {
 		s.filter, s.fallback = nil, false
@@ -188,19 +207,23 @@ func refuse(d *Declaration, err error) *Sink {
 }
 
 // probe writes an entry that says that the sink is being enabled.
-func (s *Sink) probe(ctx context.Context, now time.Time, id string) error {
-	e := Entry{Request: Request{ID: id, Operation: "update", Namespace: api.Namespace{ID: "root"}, Path: "sys/audit/test"}}
+func (s *Sink) probe(c *api.Call) error {
+	e := Entry{Request: Request{ID: c.RequestID, Operation: "update", Namespace: c.Namespace, Path: "sys/audit/test"}}
 	e.prepare(newSet([]*Sink{s}, nil))
-	e.build(now, nil, nil)
-	return s.line.put(ctx, e.lines[0])
+	e.build(c.Now, nil, nil)
+	return s.line.put(c, e.lines[0])
 }
 
 // Path is the sink's name, with a trailing slash.
 func (s *Sink) Path() string { return s.path }
 
 // unavailable is the answer to a request that cannot be written down.
-func unavailable(path string, err error) *api.Error {
-	hint := "requests are refused until it can be, or until another audit sink works"
+func (s *Sink) unavailable(err error) *api.Error {
+	name, hint := strconv.Quote(s.path), "requests are refused until it can be, or until another audit sink works"
+	if s.home != "" {
+		name += " of the namespace " + s.home
+		hint += "; who has sudo there removes it with: strongroom audit disable -namespace=" + strings.TrimSuffix(s.home, "/") + " " + s.path
+	}
 	var known *api.Error
 	switch {
 	case !errors.As(err, &known) || known.Hint == "":
@@ -211,9 +234,11 @@ func unavailable(path string, err error) *api.Error {
 	}
 	return &api.Error{
 		Kind:    api.Unavailable,
-		Message: fmt.Sprintf("audit sink %q cannot be written: %s", path, cause(err)),
+		Message: fmt.Sprintf("audit sink %s cannot be written: %s", name, cause(err)),
 		Hint:    hint,
 		Err:     err,
+
+		RetryAfter: api.Stays,
 	}
 }
 
@@ -228,7 +253,7 @@ func cause(err error) string {
 	case errors.As(err, &known):
 		return known.Message
 	}
-	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errSpoolFull, errSpoolGone, errSpoolTaken, errSpoolDamaged, context.Canceled} {
+	for _, plain := range []error{errClosed, errBacklog, errSlow, errDeleted, errLink, errNotRegular, errForeign, errSpoolFull, errSpoolGone, errSpoolTaken, errSpoolDamaged, context.Canceled} {
 		if errors.Is(err, plain) {
 			return plain.Error()
 		}

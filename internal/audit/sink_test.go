@@ -466,7 +466,7 @@ func TestConfigurationMayNameAnyFileAndRawOnlyWhenAllowed(t *testing.T) {
 	}
 	s, err := Open(d, Env{Now: time.Now, AllowRaw: true})
 	must(t, err)
-	must(t, s.probe(context.Background(), moment, "id"))
+	must(t, s.probe(&api.Call{Context: context.Background(), Namespace: api.Namespace{ID: rootID}, Now: moment, RequestID: "id"}))
 	must(t, s.line.close())
 	want := `{"time":"2026-11-21T05:50:35.159802026Z","type":"request","auth":{"token_type":"default"},"request":{"id":"id","operation":"update","namespace":{"id":"root"},"path":"sys/audit/test"}}` + "\n"
 	if got := read(t, path); got != want {

@@ -8,6 +8,7 @@
 //	core/keyring     the epochs of the key ring, wrapped by the root key
 //	core/ns/<id>     a namespace's seed, wrapped by an epoch
 //	core/ns-seal/<id>  the seed of one that can be sealed, under a key of its holders
+//	core/ns-seal-change/<id>  a change of its holders that is under way
 //	core/rewrap      how far Rewrap has come, sealed by an epoch
 //	core/restore     there while, and after, a snapshot is put into the store, until
 //	                 the barrier was unsealed with its keys; see package snapshot

@@ -78,7 +78,8 @@ func (b *Barrier) DropNamespace(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.phys.Commit(ctx, nil, []store.Write{{Key: namespaceKey(id), Value: []byte(dropped)}, {Key: NamespaceSlotKey(id), Delete: true}})
+	_, err = s.phys.Commit(ctx, nil, []store.Write{{Key: namespaceKey(id), Value: []byte(dropped)}, {Key: NamespaceSlotKey(id), Delete: true},
+		{Key: namespaceChangePrefix + id, Delete: true}})
 	if err != nil {
 		return fmt.Errorf("barrier: dropping a namespace key: %w", err)
 	}

@@ -21,7 +21,10 @@ const sealedMark = "\x00sealed"
 // mark | id of the other | 0 | message.
 const aboveMark = "\x00below\x00"
 
-const namespaceSlotPrefix = "core/ns-seal/"
+const (
+	namespaceSlotPrefix   = "core/ns-seal/"
+	namespaceChangePrefix = "core/ns-seal-change/"
+)
 
 // NamespaceSlotKey is where, in the store below, a namespace's seed lies under the key
 // that its holders share.
@@ -143,6 +146,39 @@ func (b *Barrier) NamespaceSlot(ctx context.Context, id string) (slot store.Entr
 	}
 	row, err := s.phys.Get(ctx, namespaceKey(id))
 	return slot, string(row.Value) == sealedMark, err
+}
+
+// NamespaceChange is the row, in the store below, of a change of the people who hold shares
+// of a namespace's key.
+func (b *Barrier) NamespaceChange(ctx context.Context, id string) (store.Entry, error) {
+	s, err := b.currentFor(id)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	e, err := s.phys.Get(ctx, namespaceChangePrefix+id)
+	if err != nil {
+		return e, fmt.Errorf("barrier: reading a change of a namespace's holders: %w", err)
+	}
+	return e, nil
+}
+
+// ChangeNamespace replaces the row of NamespaceChange, or removes it where there is no
+// value, and where one is given, that of NamespaceSlot: in one commit, which fails with store.ErrConflict when either
+// has changed since it was read.
+func (b *Barrier) ChangeNamespace(ctx context.Context, slot, change store.Entry, newSlot, newChange []byte) error {
+	s, err := b.current()
+	if err != nil {
+		return err
+	}
+	writes := []store.Write{{Key: change.Key, Value: newChange, Delete: newChange == nil}}
+	if newSlot != nil {
+		writes = append(writes, store.Write{Key: slot.Key, Value: newSlot})
+	}
+	_, err = s.phys.Commit(ctx, []store.Check{{Key: slot.Key, Rev: slot.Rev}, {Key: change.Key, Rev: change.Rev}}, writes)
+	if err != nil {
+		return fmt.Errorf("barrier: changing a namespace's holders: %w", err)
+	}
+	return nil
 }
 
 // SealNamespace takes a namespace's key, and with it those of the namespaces below that

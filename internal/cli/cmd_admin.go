@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -30,7 +31,7 @@ func auditList() command {
 				{"Path", mountField("path")}, {"Type", mountField("type")}, {"Description", mountField("description")},
 			}
 			if detailed {
-				columns = append(columns, column{"Replication", replication}, column{"Options", optionsOf})
+				columns = append(columns, column{"Replication", replication}, column{"Options", settingsOf})
 			}
 			return c.show(s.Data, s.Data, func() error {
 				if len(s.Data) == 0 {
@@ -40,6 +41,16 @@ func auditList() command {
 			})
 		}),
 	}
+}
+
+// settingsOf are the options of an audit device as they are given: NAME=VALUE.
+func settingsOf(m map[string]any) string {
+	options, _ := m["options"].(map[string]any)
+	var out []string
+	for _, name := range sortedKeys(options) {
+		out = append(out, name+"="+cell(options[name]))
+	}
+	return strings.Join(out, " ")
 }
 
 func auditEnable() command {

@@ -384,10 +384,21 @@ func kvDestroy() command {
 func kvOnVersions(verb, short, long string) command {
 	var at kvAt
 	var versions versionNumbers
+	var dry dryRun
+	example := "kv " + verb + " -versions=3 secret/db"
+	if verb == "destroy" {
+		example = "kv destroy -dry-run -versions=3 secret/db\n" + example
+	}
 	return command{
 		use: verb + " -versions=N,... PATH", short: short, long: long, args: exactly(1),
-		example: "kv " + verb + " -versions=3 secret/db",
-		flags:   func(f *pflag.FlagSet) { at.flags(f); versions.flag(f) },
+		example: example,
+		flags: func(f *pflag.FlagSet) {
+			at.flags(f)
+			versions.flag(f)
+			if verb == "destroy" {
+				dry.flag(f)
+			}
+		},
 		check: func(*call) error {
 			if len(versions) == 0 {
 				return usagef("-versions is needed")
@@ -396,9 +407,33 @@ func kvOnVersions(verb, short, long string) command {
 		},
 		complete: at.complete,
 		run: at.onV2(func(c *call, cl *client.Client, t kvTarget) error {
+			if dry.on {
+				return c.wouldDestroy(cl, t, versions)
+			}
 			return c.kvVersions(cl, t, verb, versions)
 		}),
 	}
+}
+
+// wouldDestroy tells which of some versions of a secret are there to be destroyed.
+func (c *call) wouldDestroy(cl *client.Client, t kvTarget, versions versionNumbers) error {
+	path := t.at("metadata")
+	s, err := cl.Read(c.ctx, path, nil)
+	if err != nil {
+		return notThere(err, "reading", path)
+	}
+	there := inner(s, "versions")
+	var gone []string
+	for _, n := range versions {
+		v, ok := there[strconv.Itoa(n)].(map[string]any)
+		if ok && v["destroyed"] != true {
+			gone = append(gone, strconv.Itoa(n))
+		}
+	}
+	if len(gone) == 0 {
+		return c.would(map[string]any{"would_remove": "", "parts": []string{}}, "remove nothing: no such version of the secret at %s is there.", path)
+	}
+	return c.wouldGo("data of the secret at "+path, "versions", gone)
 }
 
 // versionNumbers is the -versions flag: numbers, separated by commas or given in

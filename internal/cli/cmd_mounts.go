@@ -117,7 +117,7 @@ func optionsOf(m map[string]any) string {
 	if m["options"] == nil {
 		return "map[]"
 	}
-	return plain(m["options"])
+	return fmt.Sprint(m["options"]) // as scripts look for it: map[version:2]
 }
 
 func (k mountKind) detailed() []column {

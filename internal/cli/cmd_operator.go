@@ -15,7 +15,11 @@ import (
 func operatorCommands() command {
 	return command{
 		use: "operator", short: "Initialise, unseal, seal and rotate keys",
-		subs: []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorRekey(), operatorRotateKeys(), operatorGenerateRoot(), operatorKeySlots()},
+		long: "Exit codes: 0 it is done, 1 the command is wrong or something here failed, 2 the server\n" +
+			"refused it or is not reached. Those of status, init -status and validate-config have a\n" +
+			"meaning of their own, which their help tells.",
+		example: "operator init -key-shares=5 -key-threshold=3\noperator unseal\noperator nodes\noperator snapshot save strongroom.snap",
+		subs:    []command{operatorInit(), operatorUnseal(), operatorSeal(), operatorKeyStatus(), operatorRotate(), operatorRekey(), operatorRotateKeys(), operatorGenerateRoot(), operatorKeySlots()},
 	}
 }
 
@@ -304,12 +308,19 @@ func (c *call) unseal(cl *client.Client, reset bool) (*client.SealStatus, error)
 
 func operatorSeal() command {
 	var fleet bool
+	var dry dryRun
 	return command{
-		use: "seal", short: "Seal the server", example: "operator seal\noperator seal -fleet",
+		use: "seal", short: "Seal the server", example: "operator seal\noperator seal -dry-run -fleet\noperator seal -fleet",
 		long: "It forgets its keys and answers nothing until it is unsealed. With -fleet all nodes\n" +
 			"on its store do so, one that is paused before it answers anything again.",
-		flags: func(f *pflag.FlagSet) { f.BoolVar(&fleet, "fleet", false, "seal all nodes on the server's store") },
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&fleet, "fleet", false, "seal all nodes on the server's store")
+			f.BoolVar(&dry.on, "dry-run", false, "show what would be sealed, and change nothing")
+		},
 		run: connected(func(c *call, cl *client.Client) error {
+			if dry.on {
+				return c.wouldSeal(cl, fleet)
+			}
 			if fleet {
 				return c.sealFleet(cl)
 			}
@@ -319,6 +330,34 @@ func operatorSeal() command {
 			return c.say("Success! The server is sealed.")
 		}),
 	}
+}
+
+// wouldSeal tells which nodes would be sealed, and what unseals them.
+func (c *call) wouldSeal(cl *client.Client, fleet bool) error {
+	s, err := cl.Sys().SealStatus(c.ctx)
+	if err != nil {
+		return failed(err, "asking for the seal status")
+	}
+	nodes := []string{cl.Address()}
+	if fleet {
+		list, err := cl.Read(c.ctx, "sys/nodes", nil)
+		if err != nil {
+			return failed(err, "listing the nodes")
+		}
+		nodes = []string{}
+		all, _ := list.Data["nodes"].([]any)
+		for _, v := range all {
+			if n, ok := v.(map[string]any); ok {
+				nodes = append(nodes, fmt.Sprintf("%s (%s)", cell(n["api_address"]), cell(n["state"])))
+			}
+		}
+	}
+	after := "Each is unsealed again by a way of its own: see operator key-slot list."
+	if s.Threshold > 0 && s.Shares > 0 {
+		after = fmt.Sprintf("Each is unsealed again with %d of %d unseal keys, or by another key slot.", s.Threshold, s.Shares)
+	}
+	return c.would(map[string]any{"would_seal": nodes, "threshold": s.Threshold, "shares": s.Shares},
+		"seal %s. %s", strings.Join(nodes, ", "), after)
 }
 
 // sealFleet seals all nodes, and says which have not confirmed it.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -35,7 +36,8 @@ const (
 func snapshotCommands() command {
 	return command{
 		use: "snapshot", short: "Copy the whole store while it is used, and check such copies",
-		subs: []command{snapshotSave("operator snapshot", snapshotPath, false), snapshotInspect("operator snapshot"), snapshotVerify(), snapshotResume()},
+		example: "operator snapshot save strongroom.snap\noperator snapshot verify -server strongroom.snap\noperator snapshot restore -config=strongroom.hcl strongroom.snap",
+		subs:    []command{snapshotSave("operator snapshot", snapshotPath, false), snapshotInspect("operator snapshot"), snapshotVerify(), snapshotResume()},
 	}
 }
 
@@ -45,6 +47,7 @@ func raftCommands() command {
 		"to add a node, start one on the same store; operator nodes lists them; operator snapshot copies the store"
 	return command{
 		use: "raft", short: "Copy the whole store, as Vault spells it",
+		example: "operator raft snapshot save strongroom.snap",
 		subs: append(in("operator raft",
 			refusal("list-peers", "Refused: there are no raft peers", why, remedy),
 			refusal("join", "Refused: there are no raft peers", why, remedy),
@@ -54,7 +57,8 @@ func raftCommands() command {
 			refusal("autopilot", "Refused: there are no raft peers", why, remedy)),
 			command{
 				use: "snapshot", short: "Copy the whole store, as Vault spells it",
-				subs: []command{snapshotSave("operator raft snapshot", archivePath, true), snapshotRestore(), snapshotInspect("operator raft snapshot")},
+				example: "operator raft snapshot save strongroom.snap\noperator raft snapshot restore -dry-run strongroom.snap",
+				subs:    []command{snapshotSave("operator raft snapshot", archivePath, true), snapshotRestore(), snapshotInspect("operator raft snapshot")},
 			}),
 	}
 }
@@ -62,8 +66,8 @@ func raftCommands() command {
 func snapshotSave(family, from string, replace bool) command {
 	force := replace
 	long := "It is a consistent copy of all that is stored, encrypted as it lies there, with the\n" +
-		"key slots; writes go on meanwhile. FILE appears once the copy is whole and on disk.\n" +
-		"The token needs sudo."
+		"key slots; writes go on meanwhile. FILE appears once the copy is whole and on disk; with\n" +
+		"- it goes to standard output, and is whole when the exit code is 0. The token needs sudo."
 	return command{
 		use: "save FILE", short: "Save a copy of the whole store to a file", args: exactly(1),
 		long: long, example: family + " save strongroom.snap",
@@ -71,6 +75,9 @@ func snapshotSave(family, from string, replace bool) command {
 			f.BoolVar(&force, "force", force, "replace FILE if there is one")
 		},
 		check: func(c *call) error {
+			if c.args[0] == "-" {
+				return c.takesBytes()
+			}
 			if _, err := os.Lstat(c.args[0]); err == nil && !force {
 				return &exit{exitLocal, "Error: there is a file " + c.args[0], "choose another name, or replace it with -force"}
 			}
@@ -82,6 +89,10 @@ func snapshotSave(family, from string, replace bool) command {
 			body, err := cl.Stream(ctx, client.Request{Path: from})
 			if err != nil {
 				return failed(err, "asking for a snapshot")
+			}
+			if c.args[0] == "-" {
+				_, err := framed.Verify(io.TeeReader(body, c.stdout))
+				return failed(errors.Join(err, body.Close()), "saving the snapshot, of which what came is not whole")
 			}
 			r, err := c.keep(c.args[0], body, force)
 			if err = errors.Join(err, body.Close()); err != nil {
@@ -97,6 +108,14 @@ func snapshotSave(family, from string, replace bool) command {
 			})
 		}),
 	}
+}
+
+// takesBytes refuses to fill a terminal with a snapshot.
+func (c *call) takesBytes() error {
+	if c.onTerminal() {
+		return &exit{exitLocal, "Error: a snapshot is nothing for a terminal", "name a file, or send standard output somewhere"}
+	}
+	return nil
 }
 
 // keep writes a snapshot to a file that is there only once it is whole and durable.
@@ -243,7 +262,7 @@ func snapshotVerify() command {
 				return err
 			}
 			if !server {
-				return c.say("Success! %s is whole.", c.args[0])
+				return c.verified(r, map[string]any{"whole": true}, "is whole")
 			}
 			return connected(func(c *call, cl *client.Client) error { return c.genuine(cl, r) })(c)
 		},
@@ -264,7 +283,17 @@ func (c *call) genuine(cl *client.Client, r *framed.Reader) error {
 		return &exit{exitServer, "Error: the snapshot is whole, and was not made with this server's keys",
 			"ask a server of the cluster " + r.Header().Cluster + "; if this is one, do not restore the snapshot"}
 	}
-	return c.say("Success! %s is whole and genuine.", c.args[0])
+	return c.verified(r, map[string]any{"whole": true, "genuine": true}, "is whole and genuine")
+}
+
+// verified tells people that a snapshot is as it should be, and programs what it is of besides.
+func (c *call) verified(r *framed.Reader, found map[string]any, is string) error {
+	fields, err := toMap(detailsOf(r))
+	if err != nil {
+		return err
+	}
+	maps.Copy(fields, found)
+	return c.show(fields, fields, func() error { return c.println("Success! " + c.args[0] + " " + is + ".") })
 }
 
 // quarantinePath is where a restored store's leases are held.
@@ -315,20 +344,26 @@ func (c *call) showHeld(s *client.Secret) error {
 
 func snapshotRestore() command {
 	var force, gone bool
+	var dry dryRun
 	return command{
 		use: "restore FILE", short: "Put a snapshot into the empty store of a running server", args: exactly(1),
 		long: "The server must not have been initialised. Afterwards it is sealed, and the snapshot's\n" +
 			"own key slots unseal it. Data is never replaced, with -force neither.\n" +
 			"Leases that come along are held, until operator snapshot resume; with -source-is-gone\n" +
 			"they are not. To restore where no server runs: operator snapshot restore.",
-		example: "operator raft snapshot restore strongroom.snap",
+		example: "operator raft snapshot restore -dry-run strongroom.snap\noperator raft snapshot restore strongroom.snap",
 		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&dry.on, "dry-run", false, "show what would be restored, and change nothing")
 			f.BoolVar(&force, "force", false, "accepted for compatibility")
 			f.BoolVar(&gone, "source-is-gone", false, "the cluster that the snapshot was taken from has ended for good: do not hold leases")
 		},
 		run: connected(func(c *call, cl *client.Client) error {
-			if _, err := c.opened(c.args[0]); err != nil {
+			r, err := c.opened(c.args[0])
+			if err != nil {
 				return err
+			}
+			if dry.on {
+				return c.wouldRestore(cl, r)
 			}
 			f, err := os.Open(c.args[0])
 			if err != nil {
@@ -336,13 +371,28 @@ func snapshotRestore() command {
 			}
 			ctx, stop := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			err = c.send(ctx, cl, f, gone)
+			err = c.send(ctx, cl, f, r, gone)
 			return errors.Join(failed(err, "restoring the snapshot"), f.Close())
 		}),
 	}
 }
 
-func (c *call) send(ctx context.Context, cl *client.Client, f *os.File, gone bool) error {
+// wouldRestore tells what would be put where, and whether the server would take it.
+func (c *call) wouldRestore(cl *client.Client, r *framed.Reader) error {
+	done, err := cl.Sys().Initialized(c.ctx)
+	if err != nil {
+		return failed(err, "asking whether the store is initialised")
+	}
+	if done {
+		return &exit{exitServer, "Error: the server at " + cl.Address() + " has been initialised: nothing is restored into it",
+			"a snapshot goes into an empty store: start a server on one"}
+	}
+	d := detailsOf(r)
+	data := map[string]any{"would_restore": d, "address": cl.Address()}
+	return c.would(data, "put %d rows of cluster %s, as of %s, into the empty store of %s.", d.Rows, d.Cluster, d.Taken.UTC().Format(time.RFC3339), cl.Address())
+}
+
+func (c *call) send(ctx context.Context, cl *client.Client, f *os.File, r *framed.Reader, gone bool) error {
 	req, held := client.Request{Method: http.MethodPost, Path: archivePath}, ""
 	if gone {
 		req.Query = url.Values{"source_is_gone": {"true"}}
@@ -353,6 +403,13 @@ func (c *call) send(ctx context.Context, cl *client.Client, f *os.File, gone boo
 	if _, err := cl.Upload(ctx, req, c.watched(f)); err != nil {
 		return err
 	}
-	return c.say("Success! The snapshot was restored. The server is sealed: the unseal keys of the\n"+
-		"snapshot's cluster unseal it, with: %s operator unseal%s", c.name, held)
+	fields, err := toMap(detailsOf(r))
+	if err != nil {
+		return err
+	}
+	fields["leases_held"] = !gone
+	return c.show(fields, fields, func() error {
+		return c.println(fmt.Sprintf("Success! The snapshot was restored. The server is sealed: the unseal keys of the\n"+
+			"snapshot's cluster unseal it, with: %s operator unseal%s", c.name, held))
+	})
 }

@@ -10,11 +10,16 @@ import (
 	"github.com/strongroom/strongroom/client"
 )
 
-// dryRun is the flag of commands that destroy much at once.
+// dryRun is the flag of commands that destroy much at once, or take a server out of service.
 type dryRun struct{ on bool }
 
 func (d *dryRun) flag(f *pflag.FlagSet) {
 	f.BoolVar(&d.on, "dry-run", false, "show what would go, and change nothing")
+}
+
+// would shows what a command would do: as data for programs, and in a sentence for people.
+func (c *call) would(data map[string]any, format string, args ...any) error {
+	return c.show(data, data, func() error { return c.println(fmt.Sprintf("Would "+format, args...) + " Nothing was changed.") })
 }
 
 // wouldGo shows what a command would remove, and the parts that go with it.

@@ -179,6 +179,9 @@ func (a *app) hint(err error) string {
 func (a *app) apiHint(err *client.Error) string {
 	switch {
 	case errors.Is(err, client.ErrForbidden):
+		if at, ok := loginAt(err.Path); ok {
+			return fmt.Sprintf("perhaps no auth method is mounted at auth/%s/, or what you logged in with is wrong: who may see it looks with %s auth list", at, a.name) + a.explainHint(err.RequestID)
+		}
 		if a.token() == "" {
 			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
 		}
@@ -196,6 +199,21 @@ func (a *app) apiHint(err *client.Error) string {
 		return "the server limits how often you may ask: wait and try again"
 	}
 	return a.remedy(err)
+}
+
+// loginAt is the mount of a path at which people log in: no token is sent there.
+func loginAt(path string) (mount string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "auth/")
+	if !ok || strings.HasPrefix(rest, "token/") {
+		return "", false
+	}
+	for _, end := range []string{"/login", "/oidc/auth_url", "/oidc/callback"} {
+		at := strings.Index(rest+"/", end+"/")
+		if at > 0 {
+			return rest[:at], true
+		}
+	}
+	return "", false
 }
 
 // forbiddenHint is for a refusal that does not tell a token without rights from one

@@ -31,6 +31,24 @@ func TestEveryCommandIsExplained(t *testing.T) {
 	}
 }
 
+// TestFamiliesOfOperatorAreShown has the help of operator and of each family below it show
+// how it is used, and say what exit codes mean.
+func TestFamiliesOfOperatorAreShown(t *testing.T) {
+	for _, cmd := range everyCommand(testApp().root()) {
+		if !cmd.HasSubCommands() || !strings.HasPrefix(cmd.CommandPath(), "strongroom operator") {
+			continue
+		}
+		if !strings.Contains(cmd.Example, cmd.CommandPath()+" ") {
+			t.Errorf("%s: no example", cmd.CommandPath())
+		}
+	}
+	for _, line := range []string{"operator --help", "options"} {
+		if r := run(t, newFake(t, nil), t.TempDir(), line); !strings.Contains(r.stdout, "Exit codes: 0 ") {
+			t.Errorf("%s does not say what exit codes mean", line)
+		}
+	}
+}
+
 // TestExamplesParse runs each example as far as its flags: help that shows a flag
 // which does not exist is worse than none.
 func TestExamplesParse(t *testing.T) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,10 +160,17 @@ func (a *app) warned(warnings []string) {
 // waiting tells, while a request goes on, what it waits for.
 func (a *app) waiting(w client.Waiting) {
 	text := "no connection to " + w.Address + " yet"
-	if w.Connected {
+	switch {
+	case w.Pause:
+		text = w.Address + " is asked again in a moment"
+	case w.Connected:
 		text = w.Address + " has the request and has not answered yet"
 	}
-	if w.Err != nil {
+	var api *client.Error
+	switch {
+	case errors.As(w.Err, &api):
+		text += "; it answered before: " + strings.Join(append([]string{api.Summary()}, api.Messages...), ": ")
+	case w.Err != nil:
 		text += "; the attempt before: " + w.Err.Error()
 	}
 	fmt.Fprintln(a.stderr, "waiting: "+printable(text))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -35,9 +36,7 @@ func (a *app) askLine(what string) (string, error) {
 		return "", usagef("%s is needed, and -non-interactive forbids asking", what)
 	}
 	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(a.stderr, "%s (will be hidden): ", what)
-		defer fmt.Fprintln(a.stderr)
-		return readHidden(int(f.Fd()))
+		return a.readHidden(int(f.Fd()), what)
 	}
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if err != nil && err != io.EOF {
@@ -46,16 +45,22 @@ func (a *app) askLine(what string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// readHidden reads a line without echo. An interrupt must not leave the terminal
-// without echo, as it would if it simply ended the program.
-func readHidden(fd int) (string, error) {
+// readHidden asks for a line and reads it without echo, which is off before anybody is
+// asked: who answers at once must not see it. Nothing that ends the program here may leave
+// the terminal without echo.
+func (a *app) readHidden(fd int, what string) (string, error) {
 	before, err := term.GetState(fd)
 	if err != nil {
 		return "", err
 	}
 	interrupt := make(chan os.Signal, 1)
-	signal.Notify(interrupt, os.Interrupt)
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupt)
+	if err := echoOff(fd); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(a.stderr, "%s (will be hidden): ", what)
+	defer fmt.Fprintln(a.stderr)
 	type line struct {
 		raw []byte
 		err error
@@ -67,7 +72,7 @@ func readHidden(fd int) (string, error) {
 	}()
 	select {
 	case l := <-read:
-		return strings.TrimSpace(string(l.raw)), l.err
+		return strings.TrimSpace(string(l.raw)), errors.Join(l.err, term.Restore(fd, before))
 	case <-interrupt:
 		return "", errors.Join(&exit{code: exitLocal, text: "Interrupted"}, term.Restore(fd, before))
 	}

@@ -90,7 +90,7 @@ Commands:{{range .Commands}}{{if .IsAvailableCommand}}
 Flags:
 {{.LocalNonPersistentFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
 
-Flags work with one dash or two. Run "{{.Root.Name}} options" for those that every command takes.
+Flags work with one dash or two. Run "{{.Root.Name}} options" for those that every command takes, and for exit codes.
 `
 
 func optionsText(g guise) string {
@@ -99,7 +99,11 @@ given. Each is also read with %[2]s or %[3]s in place of %[1]s, in this order.
 The token is %[1]sTOKEN's, or else the one that login stored. There are also
 %[1]sCLIENT_TIMEOUT, %[1]sMAX_RETRIES, %[1]sRATE_LIMIT (requests a second, or
 rate:burst), %[1]sPROXY_ADDR, %[1]sHEADERS (a JSON object), %[1]sTOKEN_PATH
-and %[1]sCONFIG_PATH, the file that names a token helper.`, g.prefixes[0], g.prefixes[1], g.prefixes[2])
+and %[1]sCONFIG_PATH, the file that names a token helper.
+
+Exit codes: 0 it is done; 1 the command is wrong, or something on this machine failed;
+2 the server refused it, is not reached, or has nothing there; 127 there is no such command.
+status, operator init -status and operator validate-config say in their help what theirs mean.`, g.prefixes[0], g.prefixes[1], g.prefixes[2])
 }
 
 func optionsCommand() command {

@@ -94,6 +94,53 @@ func savedFrom(t *testing.T, command string, send func(http.ResponseWriter)) (co
 	return code, name, dir
 }
 
+// TestSnapshotForPrograms sends a snapshot to standard output, and has what verify and restore
+// find told to programs. A dry run sends nothing.
+func TestSnapshotForPrograms(t *testing.T) {
+	whole := aSnapshot(t)
+	f := newFake(t, map[string]answer{
+		"GET sys/snapshot": {200, string(whole)}, "GET sys/init": {200, `{"initialized":false}`},
+		"POST sys/storage/raft/snapshot": {204, ""}, "POST sys/storage/raft/snapshot?source_is_gone=true": {204, ""},
+	})
+	t.Chdir(t.TempDir())
+	if r := run(t, f, t.TempDir(), "operator snapshot save -"); r.code != 0 || r.stdout != string(whole) || r.stderr != "" {
+		t.Errorf("to standard output: %d, %d bytes of %d, %s", r.code, len(r.stdout), len(whole), r.stderr)
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) != 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+	f.answers["GET sys/snapshot"] = answer{200, string(whole[:len(whole)-1])}
+	if r := run(t, f, t.TempDir(), "operator snapshot save -"); r.code == 0 {
+		t.Error("a snapshot that is cut short went to standard output as if it were whole")
+	}
+	if err := os.WriteFile("s.snap", whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"operator snapshot verify -format=json s.snap":                       `"whole": true`,
+		"operator snapshot verify s.snap":                                    "Success! s.snap is whole.",
+		"operator raft snapshot restore -dry-run s.snap":                     "Would put 2000 rows",
+		"operator raft snapshot restore -dry-run -format=json s.snap":        `"would_restore"`,
+		"operator raft snapshot restore -format=json s.snap":                 `"leases_held": true`,
+		"operator raft snapshot restore -source-is-gone -format=json s.snap": `"leases_held": false`,
+		"operator raft snapshot restore -source-is-gone -field=rows s.snap":  "2000",
+		"operator raft snapshot restore s.snap":                              "The snapshot was restored",
+	} {
+		f.requests = nil
+		r := run(t, f, t.TempDir(), line)
+		if r.code != 0 || !strings.Contains(r.stdout, want) {
+			t.Errorf("%s: %d %s %s", line, r.code, r.stdout, r.stderr)
+		}
+		if sent := strings.Contains(strings.Join(f.requests, " "), "POST"); sent != (strings.Contains(line, "restore") && !strings.Contains(line, "dry-run")) {
+			t.Errorf("%s: sent %d requests", line, len(f.requests))
+		}
+	}
+	f.answers["GET sys/init"] = answer{200, `{"initialized":true}`}
+	if r := run(t, f, t.TempDir(), "operator raft snapshot restore -dry-run s.snap"); r.code != exitServer || !strings.Contains(r.stderr, "has been initialised") {
+		t.Errorf("into a server that was initialised: %d %s", r.code, r.stderr)
+	}
+}
+
 // TestResumeSaysOnlyWhatItWasTold: an answer that does not say whether leases are held is none.
 func TestResumeSaysOnlyWhatItWasTold(t *testing.T) {
 	for answer, want := range map[string]int{"": exitServer, "null": exitServer, `{"wrap_info":{"token":"x"}}`: exitServer, `{"data":{"held":false}}`: 0, `{"data":{"held":true}}`: 0} {

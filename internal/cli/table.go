@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -72,8 +73,25 @@ func plain(v any) string {
 		return v
 	case []string:
 		return fmt.Sprintf("%q", v)
+	case map[string]any, map[string]string:
+		return nested(v)
+	case []any:
+		if slices.ContainsFunc(v, func(e any) bool { _, ok := e.(map[string]any); return ok }) {
+			return nested(v)
+		}
 	}
 	return fmt.Sprint(v)
+}
+
+// nested is JSON on one line.
+func nested(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Sprint(v)
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // bare prints a value of an answer as scripts read it.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/strongroom/strongroom/client"
 )
 
 // TestNodeThatIsAway asks a node that does not let a connection come about, and one that is not
@@ -34,5 +36,33 @@ func TestNodeThatIsAway(t *testing.T) {
 	code, out, errs := ask(map[string]string{"STRONGROOM_ADDR": "http://127.0.0.1:1," + f.URL})
 	if code != 0 || !strings.Contains(out, "x") || errs != "" {
 		t.Errorf("a node that is not there, beside another: %d %s %s", code, out, errs)
+	}
+}
+
+// TestSealedIsToldAtOnce asks a sealed server: it is asked once, and nothing is waited for.
+func TestSealedIsToldAtOnce(t *testing.T) {
+	f := newFake(t, map[string]answer{"GET kv/a": refused(503, "Vault is sealed")})
+	env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_TOKEN": "root", "STRONGROOM_ADDR": f.URL}
+	var out, errs bytes.Buffer
+	code := Main([]string{"strongroom", "read", "kv/a"}, strings.NewReader(""), &out, &errs, func(k string) string { return env[k] })
+	if code != exitServer || len(f.requests) != 1 || strings.Contains(errs.String(), "waiting") || !strings.Contains(errs.String(), "operator unseal") {
+		t.Errorf("%d after %q: %s", code, f.requests, errs.String())
+	}
+}
+
+// TestWaitingForWhat has each thing that is waited for told as what it is.
+func TestWaitingForWhat(t *testing.T) {
+	busy := &client.Error{Status: 503, Method: "GET", Path: "kv/a", Messages: []string{"this node cannot reach its store"}, RequestID: "r1"}
+	for want, w := range map[string]client.Waiting{
+		"no connection to http://a yet":                     {Address: "http://a"},
+		"http://a has the request and has not answered yet": {Address: "http://a", Connected: true},
+		"http://a is asked again in a moment; it answered before: GET kv/a: 503 Service Unavailable: this node cannot reach its store":               {Address: "http://a", Pause: true, Err: busy},
+		"http://a has the request and has not answered yet; it answered before: GET kv/a: 503 Service Unavailable: this node cannot reach its store": {Address: "http://a", Connected: true, Err: busy},
+	} {
+		var errs bytes.Buffer
+		newApp(nil, nil, nil, &errs, func(string) string { return "" }).waiting(w)
+		if errs.String() != "waiting: "+want+"\n" {
+			t.Errorf("%+v is told as %q", w, errs.String())
+		}
 	}
 }

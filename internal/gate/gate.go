@@ -100,6 +100,7 @@ type Gate struct {
 	flight  flight
 	away    atomic.Int64 // when it was last logged that the store is away, in nanoseconds since 1970
 	uses    uses
+	asking  asking
 
 	observer Observer // nil: nobody is told
 }
@@ -121,6 +122,7 @@ type House struct {
 	Policies   *policies.Store
 	Tokens     *token.Store
 	Audit      *audit.Broker
+	Branches   *audit.Tree // of namespaces below the root; nil: they have no audit devices
 	Wrapping   *wrapping.Store
 	Settings   *settings.Store
 	Identity   *identity.Store
@@ -167,9 +169,9 @@ func (g *Gate) Settings(ctx context.Context, deciding bool) (*settings.Settings,
 // errSealed is what every request meets while the server is sealed.
 func (g *Gate) errSealed() *api.Error {
 	if !g.ready() {
-		return &api.Error{Kind: api.Unavailable, Message: "Vault is not initialized", Hint: "run: strongroom operator init"}
+		return &api.Error{Kind: api.Unavailable, Message: "Vault is not initialized", Hint: "run: strongroom operator init", RetryAfter: api.Stays}
 	}
-	return &api.Error{Kind: api.Unavailable, Message: "Vault is sealed", Hint: "run: strongroom operator unseal"}
+	return &api.Error{Kind: api.Unavailable, Message: "Vault is sealed", Hint: "run: strongroom operator unseal", RetryAfter: api.Stays}
 }
 
 // serve takes one request through all steps.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/lease"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -384,6 +385,9 @@ func (p *passage) audited(refused error) error {
 	e := p.house.Audit.Entry()
 	defer e.Release()
 	p.describe(e, refused)
+	if err := p.witnessed(e); err != nil && refused == nil {
+		refused = p.unreachable(err)
+	}
 	if err := p.logRequest(e, refused); err != nil && !p.rescue("request", refused, err) {
 		return err
 	}
@@ -405,10 +409,14 @@ func (p *passage) audited(refused error) error {
 }
 
 // rescue reports whether a request is answered though no audit device takes its
-// entry: it is how one that is dead is found and disabled, and its caller holds
-// the root policy. It is written to the server's log instead.
+// entry: it is how one that is dead is found and disabled, and its caller may do
+// that. It is written to the server's log instead.
 func (p *passage) rescue(what string, refused, failure error) bool {
-	if refused != nil || p.lost != nil || p.r.Help || !p.decision.Root || !p.match.Endpoint.Has(api.Rescue) {
+	below := audit.Lacking(failure)
+	if below != "" && api.KindOf(refused) == api.Denied {
+		return true // nothing is done, and who may not ask does not learn of devices of a namespace
+	}
+	if refused != nil || p.lost != nil || p.r.Help || !p.match.Endpoint.Has(api.Rescue) || !p.mayRescue(below) {
 		return false
 	}
 	p.gate.log.Error("no audit device has taken this "+what+"; it is let through, so that the device can be disabled",
@@ -450,6 +458,13 @@ func (p *passage) recovered(err *error) {
 // dispatch calls the handler.
 func (p *passage) dispatch() (err error) {
 	defer p.recovered(&err)
+	if p.match.Endpoint.Has(api.Asks) {
+		who := asker{tenantOf(p.ns.Path), p.mount.ID, Neighbourhood(p.call.Remote)}
+		if !p.gate.asking.begin(who) {
+			return errAsking()
+		}
+		defer p.gate.asking.end(who)
+	}
 	p.acted = true
 	p.trace.Reset() // a use of the token that was counted is not what was asked for
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
@@ -530,7 +545,7 @@ func (p *passage) fail(err error) {
 	case p.gate.house.Load() == nil && p.house != nil:
 		p.resp.Err = p.gate.errSealed()
 	case errors.Is(err, store.ErrSealed):
-		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", Err: err}
+		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", RetryAfter: api.Stays, Err: err}
 	case errors.Is(err, store.ErrTooLarge): // the caller's doing, not the log's business
 		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: nothing was written", Hint: "send less, or in parts", Err: err}
 	default:

@@ -87,7 +87,7 @@ func (p *passage) roomy() error {
 	if err != nil {
 		return err
 	}
-	return p.house.Quotas.Admit(&p.call, token.Counted{NamespaceID: p.ns.ID, MountID: p.mount.ID, Path: p.path, Role: role})
+	return p.house.Quotas.Admit(&p.call, token.Counted{NamespaceID: p.ns.ID, MountID: p.mount.ID, Path: p.path, Role: role, Unknown: true})
 }
 
 // sought is what the quota of the request is sought for.

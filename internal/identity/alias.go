@@ -155,7 +155,7 @@ func (s *Store) aliasName(c *api.Call, accessor, name string) (string, error) {
 	case !ok:
 		return "", api.Errorf(api.Invalid, "mount_accessor: invalid mount accessor: no auth method of this namespace has it")
 	case m.Spell != nil && name != "":
-		name = m.Spell(name)
+		return m.Spell(c, name)
 	}
 	return name, nil
 }

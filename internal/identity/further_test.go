@@ -3,6 +3,7 @@ package identity_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,5 +160,31 @@ func TestTemplatesAreAboutGroupsOfTheirNamespace(t *testing.T) {
 		if v, ok := p.Value("root", template); ok {
 			t.Errorf("%s is %q in another namespace", template, v)
 		}
+	}
+}
+
+// What an auth method says of a login has its bounds, at the first login and at each that brings something new.
+func TestBoundsOfALogin(t *testing.T) {
+	w := newWorld(t)
+	large := map[string]string{"a": strings.Repeat("x", 513)}
+	many := map[string]string{}
+	for i := range 65 {
+		many[fmt.Sprint(i)] = "x"
+	}
+	for _, name := range []string{"ann", "bob"} {
+		for what, alias := range map[string]*api.Alias{"a long name": {Name: strings.Repeat("a", 1025)}, "long metadata": {Name: name, Metadata: large},
+			"much metadata": {Name: name, Metadata: many}, "a key of nothing": {Name: name, Metadata: map[string]string{"": "x"}}} {
+			w.fresh(w.ids)
+			if p, err := w.ids.Admit(w.call("root", "auth_door_1"), &api.Auth{Alias: alias}); p != nil || api.KindOf(err) != api.Invalid {
+				t.Errorf("%s: %v, %v", what, p, err)
+			}
+		}
+		w.login("auth_door_1", name)
+	}
+	if p, err := w.ids.Admit(w.call("root", "auth_door_1"), &api.Auth{Alias: &api.Alias{}}); p != nil || err == nil {
+		t.Errorf("without a name: %v, %v", p, err)
+	}
+	if p, err := w.enter(w.ids, "root", "auth_door_1", "ann", make([]string, 5001)...); p != nil || api.KindOf(err) != api.Invalid {
+		t.Errorf("with too many groups: %v, %v", p, err)
 	}
 }

@@ -68,6 +68,7 @@ func TestGroup(t *testing.T) {
 
 func TestGroupRefusals(t *testing.T) {
 	w := newWorld(t)
+	w.refused("group", `{"member_entity_ids":["x"`+strings.Repeat(`,"x"`, 20_000)+`]}`, "more than 20000")
 	ann := w.write("entity", `{"name":"ann"}`)
 	a := w.write("group", `{"name":"a"}`)
 	out := w.write("group", `{"name":"out","type":"external"}`)
@@ -388,11 +389,17 @@ func TestNamespaceOfAGroupIsSealed(t *testing.T) {
 	fence.gone = "team/"
 	w.has("root", ann, "base")
 	w.has("team", ann)
+	if !w.person("root", ann).Partial() {
+		t.Error("all groups of an entity are said to be known, and one lies in a sealed namespace")
+	}
 	if e := w.do(api.Read, "entity/id/"+ann, ""); e["name"] != "ann" {
 		t.Errorf("the entity is %v", e)
 	}
 	fence.gone = ""
 	w.has("team", ann, "team")
+	if w.person("root", ann).Partial() {
+		t.Error("all groups are there, and said to be not")
+	}
 	fence.gone = "team/"
 	w.write("entity", `{"name":"ann","policies":"other"}`)
 	w.do(api.Delete, "entity/id/"+ann, "")

@@ -55,7 +55,8 @@ const (
 // Mount is what there is to know of a mount that aliases are of.
 type Mount struct {
 	Path, Type string
-	Spell      func(name string) string // the canonical spelling of its aliases; nil: as they are
+	// Spell is the canonical spelling of the name of an alias; nil: as it is.
+	Spell func(ctx context.Context, name string) (string, error)
 }
 
 // Config is what a Store stands on. Fields marked optional may be nil or zero.

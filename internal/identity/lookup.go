@@ -74,7 +74,9 @@ func (s *Store) aliasAt(c *api.Call, q *LookupRequest) (*aliasRow, error) {
 		return nil, err
 	}
 	if m.Spell != nil {
-		name = m.Spell(name)
+		if name, err = m.Spell(c, name); err != nil {
+			return nil, err
+		}
 	}
 	a, err := get[aliasRow](reading(c, s.Store), aliasKey(c.Namespace.ID, q.AliasMountAccessor, name))
 	if err != nil || a == nil || !a.is(name) {

@@ -98,6 +98,12 @@ func TestMergeRefusals(t *testing.T) {
 	cy := w.write("entity", `{"name":"cy"}`)
 	c := w.write("entity-alias", `{"name":"cy","mount_accessor":"auth_door_1","canonical_id":"`+cy+`"}`)
 	off := w.write("entity", `{"disabled":true}`)
+	gone := w.write("entity", `{"name":"gone"}`)
+	w.do(api.Write, "entity/merge", mergeOf(w.write("entity", `{"name":"new"}`), gone))
+	many := make([]string, 51)
+	for i := range many {
+		many[i] = api.NewUUID()
+	}
 	for body, text := range map[string]string{
 		mergeOf("", ann):          "missing entity id to merge to",
 		mergeOf(bob):              "missing entity ids",
@@ -105,6 +111,9 @@ func TestMergeRefusals(t *testing.T) {
 		mergeOf("x", ann):         "merge to is invalid",
 		mergeOf(bob, "x"):         "merge from is invalid",
 		mergeOf(bob, off):         "disabled",
+		mergeOf(bob, gone):        "merge from is invalid", // it is somebody else by now
+		mergeOf(gone, bob):        "merge to is invalid",
+		mergeOf(bob, many...):     "more than 50",
 		mergeOf(bob, ann, cy):     "one by one",
 		mergeOf(cy, ann):          "conflicting_alias_ids_to_keep",
 		mergeOf(off, ann, ann, a): "invalid",
@@ -113,6 +122,7 @@ func TestMergeRefusals(t *testing.T) {
 	} {
 		w.refused("entity/merge", body, text)
 	}
+	w.refused("group", `{"member_entity_ids":`+list(gone)+`}`, "no entity")
 	for who, id := range map[string]string{"ann": ann, "cy": cy} {
 		if p := w.login("auth_door_1", who); p.ID != id {
 			t.Errorf("after refusals %s is %s", who, p.ID)

@@ -32,7 +32,7 @@ var errGone = errors.New("the namespace is gone")
 var mounts = map[string]identity.Mount{
 	"auth_door_1": {Path: "auth/door/", Type: "door"},
 	"auth_hall_1": {Path: "auth/hall/", Type: "hall"},
-	"auth_desk_1": {Path: "auth/desk/", Type: "desk", Spell: strings.ToLower},
+	"auth_desk_1": {Path: "auth/desk/", Type: "desk", Spell: func(_ context.Context, name string) (string, error) { return strings.ToLower(name), nil }},
 }
 
 var above = map[string][]string{"root": {"root"}, "team": {"team", "root"}, "squad": {"squad", "team", "root"}}

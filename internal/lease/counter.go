@@ -11,7 +11,7 @@ import (
 )
 
 func (l *Lease) counted(exempt bool) token.Counted {
-	return token.Counted{NamespaceID: l.NamespaceID, MountID: l.MountID, Path: l.Path(), Exempt: exempt}
+	return token.Counted{NamespaceID: l.NamespaceID, MountID: l.MountID, Path: l.Path(), EntityID: l.EntityID, Exempt: exempt}
 }
 
 // charge counts a lease that is being made.

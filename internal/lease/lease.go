@@ -85,6 +85,7 @@ type Lease struct {
 	Private   []byte        `json:"private,omitempty"` // the engine's own
 	HolderNS  string        `json:"holder_ns,omitempty"`
 	Holder    string        `json:"holder,omitempty"` // token that it dies with; empty: none
+	EntityID  string        `json:"entity,omitempty"` // of the token that asked; empty: it has none
 	Issued    time.Time     `json:"issued"`
 	Expires   time.Time     `json:"expires"`
 	Renewed   time.Time     `json:"renewed,omitzero"` // zero: never
@@ -267,6 +268,7 @@ func (l *Lease) terms(c *api.Call, asked *api.Lease, t *token.Token) error {
 		return errors.New("lease: an endpoint that needs no token asked for a lease")
 	}
 	l.HolderNS, l.Holder, l.Until = t.Lessee()
+	l.EntityID = t.EntityID
 	l.Usual = asked.TTL
 	if l.Usual <= 0 {
 		l.Usual = c.Mount.DefaultTTL

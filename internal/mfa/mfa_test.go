@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,6 +181,27 @@ func TestWhatIsEnforced(t *testing.T) {
 }
 
 // Of each enforcement one method is needed, and no more.
+// Of whom it is not known in which groups they are, a second factor is asked wherever it is asked of a group.
+func TestGroupsThatAreNotKnown(t *testing.T) {
+	w := newWorld(t, 1)
+	method, ann := w.method(""), w.person("ann")
+	group := w.do(api.Write, "group", `{"name":"admins"}`)["id"].(string)
+	w.do(api.Write, "mfa/login-enforcement/admins", `{"mfa_method_ids":["`+method+`"],"identity_group_ids":["`+group+`"]}`)
+	if w.need(w.nodes[0], "root", ann) != nil {
+		t.Fatal("is asked of who is in no group")
+	}
+	for part := range slices.Chunk(make([]store.Write, 1025), 100) { // more than are read
+		for i := range part {
+			part[i].Key = "root/identity/in/" + ann + "/team/" + api.NewUUID()
+		}
+		must(w.store.Commit(t.Context(), nil, part))(t)
+	}
+	w.do(api.Write, "entity/id/"+ann, `{"metadata":{"a":"b"}}`)
+	if w.need(w.nodes[0], "root", ann) == nil {
+		t.Error("is not asked of whom it is not known in which groups they are")
+	}
+}
+
 func TestEachEnforcementIsMet(t *testing.T) {
 	w := newWorld(t, 1)
 	a, b, c, entity := w.method(`,"method_name":"A"`), w.method(""), w.method(""), w.person("ann")

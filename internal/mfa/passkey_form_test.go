@@ -1,6 +1,8 @@
 package mfa_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -54,15 +56,53 @@ func TestCVE_2026_40097_StatementsAreNotRead(t *testing.T) {
 	}
 }
 
-// FuzzCreation reads anything as what a browser has made: it is refused as malformed, or has what is needed of it.
+// form is what a browser writes of a response.
+func form(response map[string][]byte) []byte {
+	texts := map[string]string{}
+	for name, b := range response {
+		texts[name] = base64.RawURLEncoding.EncodeToString(b)
+	}
+	b, err := json.Marshal(map[string]any{"id": "AAAA", "rawId": "AAAA", "type": "public-key", "response": texts})
+	if err != nil {
+		panic(err) // of texts
+	}
+	return b
+}
+
+// parts are the bytes of a response that a browser has written.
+func parts(t testing.TB, text string) map[string][]byte {
+	t.Helper()
+	var whole struct {
+		Response map[string]any `json:"response"`
+	}
+	if err := json.Unmarshal([]byte(text), &whole); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for name, v := range whole.Response {
+		if text, ok := v.(string); ok {
+			out[name] = must(base64.RawURLEncoding.DecodeString(text))(t)
+		}
+	}
+	return out
+}
+
+// FuzzCreation reads anything as what a browser has made, or as the parts of it: it is refused as malformed, or has what is needed
+// of it.
 func FuzzCreation(f *testing.F) {
 	for _, s := range append([][]byte{nil}, values(statements())...) {
 		a := must(softkey.New(origin))(f)
 		a.Statement = s
-		f.Add([]byte(must(a.Create([]byte(`{"challenge":"AAAA","rp":{"id":"vault.example.com"},"user":{"id":"AAAA"}}`)))(f)))
+		made := must(a.Create([]byte(`{"challenge":"AAAA","rp":{"id":"vault.example.com"},"user":{"id":"AAAA"}}`)))(f)
+		p := parts(f, made)
+		f.Add("", p["attestationObject"], p["clientDataJSON"])
+		f.Add(made, []byte(nil), []byte(nil))
 	}
-	f.Add([]byte(`{}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, whole string, object, client []byte) {
+		b := []byte(whole)
+		if whole == "" {
+			b = form(map[string][]byte{"attestationObject": object, "clientDataJSON": client})
+		}
 		p, err := mfa.ParseCreation(b)
 		if err != nil && (api.KindOf(err) != api.Invalid || !strings.HasPrefix(err.Error(), "credential: ")) {
 			t.Fatal(err)
@@ -76,15 +116,21 @@ func FuzzCreation(f *testing.F) {
 	})
 }
 
-// FuzzAssertion reads anything as what a passkey has answered: it is no answer, or judged.
+// FuzzAssertion reads anything as what a passkey has answered, or as the parts of it: it is no answer, or judged.
 func FuzzAssertion(f *testing.F) {
 	a := must(softkey.New(origin))(f)
 	must(a.Create([]byte(`{"user":{"id":"AAAA"}}`)))(f)
-	for _, s := range []string{must(a.Assert([]byte(`{"challenge":"AAAA","rpId":"vault.example.com"}`)))(f), "e30", "{}", ""} {
-		f.Add(s)
+	answer := must(a.Assert([]byte(`{"challenge":"AAAA","rpId":"vault.example.com"}`)))(f)
+	p := parts(f, answer)
+	f.Add("", p["authenticatorData"], p["clientDataJSON"], p["signature"])
+	for _, s := range []string{answer, "e30", "{}"} {
+		f.Add(s, []byte(nil), []byte(nil), []byte(nil))
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		p, err := mfa.ParseAssertion(s)
+	f.Fuzz(func(t *testing.T, whole string, data, client, signature []byte) {
+		if whole == "" {
+			whole = string(form(map[string][]byte{"authenticatorData": data, "clientDataJSON": client, "signature": signature, "userHandle": data}))
+		}
+		p, err := mfa.ParseAssertion(whole)
 		if err == nil && mfa.Verify(p) {
 			t.Fatal("a passkey that nobody has is taken")
 		}

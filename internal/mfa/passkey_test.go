@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,7 +97,9 @@ func (k *keyring) asks(n *node) (id string, asked []byte) {
 }
 
 func (k *keyring) challenge(n *node, id, method string) (any, error) {
-	return k.try(n, k.call("root"), api.Write, "mfa/passkey/challenge", fmt.Sprintf(`{"mfa_request_id":%q,"method_id":%q}`, id, method))
+	c := k.call("root")
+	c.Remote = netip.MustParseAddr("10.1.1.1")
+	return k.try(n, c, api.Write, "mfa/passkey/challenge", fmt.Sprintf(`{"mfa_request_id":%q,"method_id":%q}`, id, method))
 }
 
 // in reports whether a login is let in by what a passkey has answered.
@@ -113,6 +116,14 @@ func (k *keyring) in(n *node, id, answer string) bool {
 func TestPasskeys(t *testing.T) {
 	k := newKeyring(t, 2, "")
 	phone := k.registered(k.entity)
+	login := &api.Auth{TokenPolicies: []string{"a"}, Metadata: map[string]string{"k": "v"}, TTL: time.Hour, BoundCIDRs: []string{"10.0.0.0/8"}, Alias: &api.Alias{Name: "ann"}, Private: []byte("p"), BindIP: true}
+	whole := k.hold(k.nodes[0], k.entity, login)
+	from := must(phone.Get(options(k.answered(k.challenge(k.nodes[0], whole, k.method)))))(t)
+	a := must(k.validate(k.nodes[1], "10.1.1.1", whole, k.method, from))(t)
+	a.Entrance = nil
+	if got, want := strip(fmt.Sprintf("%+v", *a)), strip(fmt.Sprintf("%+v", *login)); got != want {
+		t.Errorf("completed as\n%s\nwant\n%s", got, want)
+	}
 	id, asked := k.asks(k.nodes[0])
 	answer := must(phone.Get(asked))(t)
 	other, _ := k.asks(k.nodes[0])
@@ -210,6 +221,35 @@ func TestAChallengeIsTakenOnce(t *testing.T) {
 		if in.Load() != 1 {
 			t.Fatalf("%d of 12 were let in", in.Load())
 		}
+	}
+}
+
+// The challenge for one person's login is not another's, whatever their passkey.
+func TestAChallengeIsOfOnePerson(t *testing.T) {
+	k := newKeyring(t, 1, "")
+	k.registered(k.entity)
+	bob := k.personAt("hall_1", "bob")
+	theirs := k.registered(bob)
+	id, asked := k.asks(k.nodes[0])
+	right, err := k.nodes[0].mfa.ProvePasskey(k.call("root"), k.need(k.nodes[0], "root", bob), k.method, must(theirs.Assert(asked))(t), id)
+	if right || err != nil {
+		t.Errorf("%v, %v", right, err)
+	}
+}
+
+// With a method its passkeys go.
+func TestPasskeysGoWithTheirMethod(t *testing.T) {
+	k := newKeyring(t, 1, "")
+	k.registered(k.entity)
+	row := "root/mfa/of/" + k.entity + "/webauthn/"
+	k.do(api.Delete, "mfa/login-enforcement/all", "")
+	if k.rows(row) != 1 {
+		t.Fatal("a passkey has no row")
+	}
+	k.do(api.Delete, "mfa/method/webauthn/"+k.method, "")
+	k.jobs(0)
+	if n := k.rows(row); n != 0 {
+		t.Errorf("%d rows are left", n)
 	}
 }
 
@@ -326,7 +366,18 @@ func TestPasskeysThatAreNotRegistered(t *testing.T) {
 	if _, err := k.finish(k.entity, late, made); api.KindOf(err) != api.Denied {
 		t.Errorf("too late: %v", err)
 	}
-	k.registered(k.entity)
+	twin := must(softkey.New(origin))(t)
+	one, asked := k.begin(k.entity)
+	other, forgetful := k.begin(k.entity)
+	must(k.finish(k.entity, one, must(twin.Create(asked))(t)))(t)
+	if _, err := k.finish(k.entity, other, must(must(softkey.New(origin))(t).Create(forgetful))(t)); api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), "max_passkeys") {
+		t.Errorf("one too many that was begun before: %v", err)
+	}
+	k.do(api.Write, "mfa/method/webauthn/"+k.method, `{"max_passkeys":3}`)
+	if _, err := k.finish(k.entity, other, must(twin.Create(forgetful))(t)); api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), "registered already") {
+		t.Errorf("one that is registered already: %v", err)
+	}
+	k.do(api.Write, "mfa/method/webauthn/"+k.method, `{"max_passkeys":2}`)
 	if _, err := k.try(k.nodes[0], k.as(k.entity), api.Write, "mfa/method/webauthn/register", `{"method_id":"`+k.method+`"}`); api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), "max_passkeys") {
 		t.Errorf("one too many: %v", err)
 	}
@@ -383,6 +434,12 @@ func TestRightsToRegister(t *testing.T) {
 	}
 	if _, err := begin(id); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 		t.Errorf("once more: %v", err)
+	}
+	slow := k.right(k.entity, "1h")
+	asked := options(must(begin(slow))(t))
+	k.now = k.now.Add(5 * time.Minute)
+	if _, err := k.byRight("finish", finishing(slow, must(must(softkey.New(origin))(t).Create(asked))(t))); api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), "too late") {
+		t.Errorf("five minutes after it was begun: %v", err)
 	}
 	late := k.right(k.entity, "60s")
 	k.now = k.now.Add(time.Minute)

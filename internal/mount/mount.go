@@ -274,10 +274,16 @@ func (m *Mounts) Renewer(e *Entry) api.Renewer {
 	return m.engines[engineKey(e.Type, e.Auth())].Renew
 }
 
-// Spelling is the canonical spelling that a mount's auth method has for names of aliases;
-// nil: names are as they are.
-func (m *Mounts) Spelling(e *Entry) func(string) string {
-	return m.engines[engineKey(e.Type, e.Auth())].Spell
+// Spell is the canonical spelling that a mount's auth method has for the name of an alias.
+// data is the mount's store.
+func (m *Mounts) Spell(ctx context.Context, e *Entry, data store.Store, name string) (string, error) {
+	switch engine := m.engines[engineKey(e.Type, e.Auth())]; {
+	case engine.Spelling != nil:
+		return engine.Spelling(ctx, data, name)
+	case engine.Spell != nil:
+		return engine.Spell(name), nil
+	}
+	return name, nil
 }
 
 // HasRoles reports whether logins of a mount name a role.

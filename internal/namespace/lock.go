@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"slices"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
@@ -33,6 +34,37 @@ func (r *Registry) Closed(ctx context.Context, n *Namespace) (sealed, locked *Na
 		}
 	}
 	return nil, locked, nil
+}
+
+// Open are the namespaces from below the root down to one, itself included, up to the first
+// that is sealed or locked. It is as of no earlier than the cache's last Fresh.
+func (r *Registry) Open(ctx context.Context, n *Namespace) ([]*Namespace, error) {
+	var out []*Namespace
+	for range maxDepth {
+		if n == nil || n.ID == RootID {
+			break
+		}
+		if out = append(out, n); n.Sealed || len(n.LockKey) > 0 {
+			out = out[:0]
+		}
+		var err error
+		if n, err = r.ByID(ctx, n.ParentID); err != nil {
+			return nil, err
+		}
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+// Reached reports whether requests reach a namespace: it is there, and neither sealed nor
+// locked, nor below one that is.
+func (r *Registry) Reached(ctx context.Context, id string) (bool, error) {
+	n, err := r.ByID(ctx, id)
+	if err != nil || !n.Live() {
+		return false, err
+	}
+	sealed, locked, err := r.Closed(ctx, n)
+	return err == nil && sealed == nil && locked == nil, err
 }
 
 // Refusal is what requests to a namespace meet: the error of the one that is sealed or

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -95,6 +96,8 @@ type Hooks struct {
 	Delete func(tx *store.Tx, id string) error
 	// Seals are the shares of namespaces that can be sealed; nil: none can be.
 	Seals Seals
+	// Holders replaces who holds those shares; nil: nobody is replaced.
+	Holders Holders
 	// SealLater records in the transaction that a namespace is to be sealed; the job
 	// calls Registry.FinishSeal until that succeeds.
 	SealLater func(tx *store.Tx, id string) error
@@ -205,6 +208,29 @@ func (r *Registry) Find(ctx context.Context, from *Namespace, path string) (*Nam
 		}
 		if !child.Live() {
 			return nil, errGone()
+		}
+		n = child
+	}
+	return n, nil
+}
+
+// Nearest is the last namespace that the segments of a path lead to, from the root: what is
+// asked of one that does not exist is asked below it.
+func (r *Registry) Nearest(ctx context.Context, path string) (*Namespace, error) {
+	n := r.root
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if n.ID == RootID && name == RootID {
+			continue
+		}
+		child, err := r.Child(ctx, n.ID, name)
+		if errors.Is(err, store.ErrCorrupt) {
+			return n, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !child.Live() {
+			break
 		}
 		n = child
 	}

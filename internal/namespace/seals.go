@@ -144,7 +144,7 @@ func (r *Registry) shareLater(ctx context.Context, n *Namespace, s *SealSpec) ([
 
 // ErrSealed is what requests to a sealed namespace, or to one below it, meet.
 func ErrSealed(n *Namespace) *api.Error {
-	return &api.Error{Kind: api.Unavailable, Message: "the namespace " + n.Path + " is sealed", Hint: "its holders unseal it with: strongroom namespace unseal"}
+	return &api.Error{Kind: api.Unavailable, Message: "the namespace " + n.Path + " is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", RetryAfter: api.Stays}
 }
 
 // child is a namespace right below the one that a call is made in.

@@ -30,7 +30,11 @@ func memoOf(c *seal.Ceremony) (m memo, err error) {
 	if c == nil {
 		return m, nil
 	}
-	if err := json.Unmarshal([]byte(c.Memo.Reveal()), &m); err != nil {
+	return memoIn(c.Memo)
+}
+
+func memoIn(text api.Secret) (m memo, err error) {
+	if err := json.Unmarshal([]byte(text.Reveal()), &m); err != nil {
 		return m, fmt.Errorf("reading a ceremony's memo: %w", err)
 	}
 	return m, nil

@@ -15,6 +15,7 @@ type Member struct {
 	URLs    []string `json:"peer_urls"` // Where other members reach it.
 	Started bool     `json:"started"`   // It has taken part.
 	Leader  bool     `json:"leader"`    // It orders what is written. Clients notice nothing of that.
+	Answers bool     `json:"answers"`   // It answers now, when the node that is asked asks it.
 }
 
 // Members are the store's members, which come and go.

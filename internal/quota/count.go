@@ -66,7 +66,10 @@ func (s *Store) Admit(ctx context.Context, what token.Counted) error {
 	if err != nil || q == nil {
 		return err
 	}
-	left, _, err := room(ctx, s.Store, q.ID)
+	if q.each() && what.Unknown {
+		return nil // it is refused, should there be no room, when its commit is made
+	}
+	left, err := s.left(ctx, q, what.EntityID)
 	if err == nil && left <= 0 {
 		err = errFull(what)
 	}
@@ -96,14 +99,25 @@ func (s *Store) Charge(tx *store.Tx, what token.Counted) (string, error) {
 	if err := s.Namespaces.Require(tx, what.NamespaceID); err != nil {
 		return "", err // else it could be made after those of its namespace were discounted
 	}
-	if what.Exempt {
-		return q.ID, owe(tx, s.Store, q.ID)
+	return q.mark(what), s.take(tx, q, what)
+}
+
+// take counts one that is made under a quota.
+func (s *Store) take(tx *store.Tx, q *Count, what token.Counted) error {
+	entered := true
+	var err error
+	switch key, own := q.own(what.EntityID); {
+	case own:
+		entered, err = add(tx, key, q.Max, what.Exempt)
+	case what.Exempt:
+		err = owe(tx, s.Store, q.ID)
+	default:
+		entered, err = enter(tx, s.Store, q.ID)
 	}
-	entered, err := enter(tx, s.Store, q.ID)
 	if err == nil && !entered {
 		err = errFull(what)
 	}
-	return q.ID, err
+	return err
 }
 
 // Credit implements token.Counter.
@@ -115,7 +129,7 @@ func (s *Store) Credit(tx *store.Tx, marks ...string) error {
 		}
 	}
 	for mark, n := range gone {
-		if err := leave(tx, mark, n); err != nil {
+		if err := release(tx, mark, n); err != nil {
 			return err
 		}
 	}
@@ -129,12 +143,17 @@ func (s *Store) Counts(ctx context.Context, what token.Counted, mark string) (bo
 		return false, err
 	}
 	q, err := s.counter(ctx, p, what)
-	return q.mark() == mark, err
+	return q.mark(what) == mark, err
 }
 
-func (q *Count) mark() string {
-	if q == nil {
+// mark is what the row of something bears that a quota counts; that of no quota is
+// empty.
+func (q *Count) mark(what token.Counted) string {
+	switch {
+	case q == nil:
 		return ""
+	case q.each() && what.EntityID != "":
+		return q.ID + "/" + what.EntityID
 	}
 	return q.ID
 }
@@ -146,11 +165,12 @@ func (s *Store) Move(tx *store.Tx, what token.Counted, mark string) (string, err
 		return "", err
 	}
 	q, err := s.counter(tx.Context(), p, what)
-	if err != nil || q.mark() == mark {
+	if err != nil || q.mark(what) == mark {
 		return mark, err
 	}
 	if err := s.Credit(tx, mark); err != nil || q == nil {
 		return "", err
 	}
-	return q.ID, owe(tx, s.Store, q.ID)
+	what.Exempt = true // it is there
+	return q.mark(what), s.take(tx, q, what)
 }

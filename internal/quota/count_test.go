@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,7 +109,8 @@ const things = "root/thing/"
 func (w *world) what(text string) token.Counted {
 	ns, path, _ := strings.Cut(text, "|")
 	path, role, _ := strings.Cut(path, "|")
-	return token.Counted{NamespaceID: w.ns[ns], Path: path, Role: role}
+	role, entity, _ := strings.Cut(role, "|")
+	return token.Counted{NamespaceID: w.ns[ns], Path: path, Role: role, EntityID: entity}
 }
 
 func (w *world) make(n *Store, id int, text string, exempt bool) error {
@@ -202,29 +204,38 @@ func (w *world) check(settled bool) {
 	p, err := n.Plan(w.t.Context())
 	w.ok(err)
 	for _, q := range w.all(p) {
-		left, _, err := room(w.t.Context(), w.data, q.ID)
-		w.ok(err)
-		if q.Max-left != marks[q.ID] {
-			w.t.Fatalf("%s says that there are %d; there are %d", q.Name, q.Max-left, marks[q.ID])
+		for _, entity := range []string{"", "e1", "e2"} {
+			left, err := n.left(w.t.Context(), q, entity)
+			w.ok(err)
+			if is := marks[q.mark(token.Counted{EntityID: entity})]; q.Max-left != is {
+				w.t.Fatalf("%s says that %q has %d; it has %d", q.Name, entity, q.Max-left, is)
+			}
+		}
+	}
+	if settled {
+		w.swept(p, marks)
+	}
+}
+
+// swept looks that no row counts for nobody.
+func (w *world) swept(p *Plan, marks map[string]int64) {
+	w.t.Helper()
+	es, err := w.data.List(w.t.Context(), store.Prefix(eachPrefix))
+	w.ok(err)
+	for _, e := range es {
+		if n, err := number(e); err != nil || n == 0 || n != marks[strings.TrimPrefix(e.Key, eachPrefix)] {
+			w.t.Fatalf("%s is %s (%v)", e.Key, e.Value, err)
 		}
 	}
 }
 
-func (w *world) all(p *Plan) []*Count {
-	out := slices.Collect(maps.Values(p.counts.namespaces))
-	for _, m := range p.counts.mounts {
-		out = append(append(out, slices.Collect(maps.Values(m.roles))...), slices.Collect(maps.Values(m.exact))...)
-		if m.whole != nil {
-			out = append(out, m.whole)
-		}
-		for _, g := range m.globs {
-			out = append(out, g.quota)
-		}
-	}
+func (w *world) all(p *Plan) (out []*Count) {
+	p.counts.all(func(q *Count) { out = append(out, q) })
 	return out
 }
 
-var texts = []string{"|a/x", "|a/y/z", "|b/x", "|auth/in/enter|ci", "|auth/in/enter", "|auth/token/create", "team/|a/x", "team/|sys/wrapping/wrap", "team/deep/|b/x"}
+var texts = []string{"|a/x", "|a/y/z", "|b/x", "|auth/in/enter|ci", "|auth/in/enter", "|auth/token/create", "team/|a/x", "team/|sys/wrapping/wrap", "team/deep/|b/x",
+	"|a/x||e1", "|a/x||e2", "|a/y/z||e1", "|auth/in/enter|ci|e1", "|auth/token/create||e2", "team/|a/x||e1", "team/deep/|b/x||e2"}
 
 // Whatever is made, ended, resized, removed and counted anew, in whatever order, what
 // a quota says is what there is, and it never lets in more than it may, nor fewer.
@@ -249,7 +260,10 @@ func TestCountIsExact(t *testing.T) {
 				w.end(n, keys...)
 			case k < 18:
 				path := []string{"", "team", "a", "a/x", "a/y*", "team/deep", "auth/in"}[r.IntN(7)]
-				q := &CountRequest{NameRequest{api.Name("q" + strings.ReplaceAll(path, "/", "-"))}, PlaceFields{Path: path}, int64(1 + r.IntN(30))}
+				q := &CountRequest{NameRequest{api.Name("q" + strings.ReplaceAll(path, "/", "-"))}, PlaceFields{Path: path}, int64(1 + r.IntN(30)), []string{byNone, byEntityThenNone}[r.IntN(2)]}
+				if q.GroupBy == byEntityThenNone {
+					q.Max = 1 + q.Max/6
+				}
 				if q.Name = api.Name(strings.TrimSuffix(string(q.Name), "*")); path == "auth/in" && r.IntN(2) == 0 {
 					q.Name, q.Role = "role", "ci"
 				}
@@ -286,7 +300,7 @@ func (w *world) makeOne(n *Store, r *rand.Rand) {
 	w.ok(err)
 	may := true
 	if q != nil {
-		left, _, err := room(w.t.Context(), w.data, q.ID)
+		left, err := n.left(w.t.Context(), q, w.what(text).EntityID)
 		w.ok(err)
 		may = left > 0 || exempt
 	}
@@ -300,7 +314,7 @@ func (w *world) makeOne(n *Store, r *rand.Rand) {
 // Many at once, through several nodes, take exactly what there is.
 func TestCountIsExactUnderContention(t *testing.T) {
 	w := newWorld(t, 3)
-	_, err := w.nodes[0].writeCount(w.calls[0], &CountRequest{NameRequest{"all"}, PlaceFields{}, 40})
+	_, err := w.nodes[0].writeCount(w.calls[0], &CountRequest{NameRequest{"all"}, PlaceFields{}, 40, byNone})
 	w.ok(err)
 	for round := range 3 {
 		var work sync.WaitGroup
@@ -335,6 +349,70 @@ func TestCountIsExactUnderContention(t *testing.T) {
 	}
 }
 
+// So they do where each identity's are counted, of one and of several.
+func TestCountOfEachIsExactUnderContention(t *testing.T) {
+	w := newWorld(t, 3)
+	_, err := w.nodes[0].writeCount(w.calls[0], &CountRequest{NameRequest{"all"}, PlaceFields{}, 20, byEntityThenNone})
+	w.ok(err)
+	let := map[string]*atomic.Int64{"": {}, "e1": {}, "e2": {}}
+	var work sync.WaitGroup
+	for g := range 64 {
+		n, entity := w.fresh(g), []string{"e1", "e1", "e1", "e2", ""}[g%5]
+		work.Go(func() {
+			for i := range 2 {
+				err := w.make(n, g*100+i, "|a/x||"+entity, false)
+				if err == nil {
+					let[entity].Add(1)
+				} else if api.KindOf(err) != api.TooMany {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	for entity, n := range let {
+		if n.Load() != 20 {
+			t.Errorf("%q got %d, want 20", entity, n.Load())
+		}
+	}
+	w.check(true)
+	keys := slices.Collect(maps.Keys(w.rows()))
+	for g := range 6 {
+		work.Go(func() { w.end(w.nodes[g%3], keys[g*10:g*10+10]...) })
+	}
+	work.Wait()
+	w.check(true)
+	if es, err := w.data.List(t.Context(), store.Prefix(eachPrefix)); err != nil || len(es) != 0 {
+		t.Errorf("%d rows count nothing (%v)", len(es), err)
+	}
+}
+
+// What still counts, because a bound has changed while all was counted anew, is not cleared away.
+func TestCountThatIsStillNeeded(t *testing.T) {
+	w := newWorld(t, 1)
+	n, by := w.fresh(0), func(group string) {
+		_, err := w.nodes[0].writeCount(w.calls[0], &CountRequest{NameRequest{"all"}, PlaceFields{}, 20, group})
+		w.ok(err)
+		w.fresh(0)
+	}
+	meanwhile := func(group string) kept {
+		return func(context.Context, string) error { by(group); return nil }
+	}
+	by(byEntityThenNone)
+	w.ok(w.make(n, 1, "|a/x||e1", false))
+	w.ok(n.Recount(t.Context(), meanwhile(byNone)))
+	by(byEntityThenNone)
+	w.check(false)
+	by(byNone)
+	if err := n.Recount(t.Context(), meanwhile(byEntityThenNone)); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("counts that are needed were cleared away: %v", err)
+	}
+	w.check(false)
+	by(byNone)
+	w.ok(n.Recount(t.Context(), w.recounter(n)))
+	w.check(true)
+}
+
 // Where there is no bound, nothing is written for it.
 func TestNothingIsWrittenWithoutABound(t *testing.T) {
 	w := newWorld(t, 1)
@@ -356,7 +434,7 @@ func TestBoundThatIsMadeMeanwhile(t *testing.T) {
 	_, err := store.Update(t.Context(), n.Store, func(tx *store.Tx) error {
 		mark, err := n.Charge(tx, w.what("|a/x"))
 		if attempts++; attempts == 1 {
-			_, werr := w.nodes[1].writeCount(w.calls[1], &CountRequest{NameRequest{"all"}, PlaceFields{}, 5})
+			_, werr := w.nodes[1].writeCount(w.calls[1], &CountRequest{NameRequest{"all"}, PlaceFields{}, 5, byNone})
 			err = errors.Join(err, werr)
 		}
 		tx.Put(things+"1", []byte(mark+" |a/x"))

@@ -23,14 +23,22 @@ func leaseRoutes() []api.Route[*Store] {
 type CountRequest struct {
 	NameRequest
 	PlaceFields
-	Max int64 `json:"max_leases"` // How many leases and service tokens there may be.
+	Max     int64  `json:"max_leases"`              // How many leases and service tokens there may be.
+	GroupBy string `json:"group_by" default:"none"` // Whose are counted together: none, which is all, or entity_then_none, which is each identity's, and those without one all together.
+}
+
+// ReadCountRequest asks for a bound on how many leases and service tokens there are.
+type ReadCountRequest struct {
+	NameRequest
+	EntityID string `json:"entity_id" audit:"clear"` // Tell how many this identity has, where each is counted.
 }
 
 // CountAnswer is a bound on how many leases and service tokens there are.
 type CountAnswer struct {
 	PlaceAnswer
-	Max     int64 `json:"max_leases"`
-	Counter int64 `json:"counter"` // How many there are.
+	Max     int64  `json:"max_leases"`
+	GroupBy string `json:"group_by"`
+	Counter int64  `json:"counter"` // How many there are; where each identity is counted, those without one, or those of the one that was asked about.
 }
 
 func placeOfCount(q *Count) *place { return &q.place }
@@ -41,16 +49,16 @@ func (s *Store) listCounts(c *api.Call, _ *api.None) (*api.Keys, error) {
 }
 
 // readCount answers a bound on how many leases there are, and how many there are.
-func (s *Store) readCount(c *api.Call, q *NameRequest) (*CountAnswer, error) {
+func (s *Store) readCount(c *api.Call, q *ReadCountRequest) (*CountAnswer, error) {
 	n, path, err := read(s, c, countPrefix+string(q.Name), placeOfCount)
 	if err != nil {
 		return nil, err
 	}
-	left, _, err := room(c, s.Store, n.ID)
+	left, err := s.left(c, n, q.EntityID)
 	if err != nil {
 		return nil, err
 	}
-	return &CountAnswer{PlaceAnswer{string(q.Name), "lease-count", path, n.Role, n.Inheritable}, n.Max, n.Max - left}, nil
+	return &CountAnswer{PlaceAnswer{string(q.Name), "lease-count", path, n.Role, n.Inheritable}, n.Max, n.group(), n.Max - left}, nil
 }
 
 // hasCount reports whether there is a bound of that name.
@@ -66,6 +74,9 @@ func (s *Store) writeCount(c *api.Call, q *CountRequest) (*api.None, error) {
 	if q.Max < 1 || q.Max > maxLeases {
 		return nil, api.Errorf(api.Invalid, "max_leases: must be positive, and at most %.0f", maxLeases)
 	}
+	if q.GroupBy != byNone && q.GroupBy != byEntityThenNone {
+		return nil, api.Errorf(api.Invalid, "group_by: must be none or entity_then_none")
+	}
 	p, err := s.placeOf(c, &q.PlaceFields)
 	if err != nil {
 		return nil, err
@@ -75,18 +86,16 @@ func (s *Store) writeCount(c *api.Call, q *CountRequest) (*api.None, error) {
 		if err := vacant(tx, s.Store, countPrefix, name, p, placeOfCount); err != nil {
 			return err
 		}
-		next := &Count{ID: id, place: *p, Max: q.Max}
+		next := &Count{ID: id, place: *p, Max: q.Max, GroupBy: q.GroupBy}
 		old, err := storedCount(tx, name)
 		if err != nil {
 			return err
 		}
+		before := int64(0)
 		if old != nil {
-			next.ID = old.ID
-			err = resize(tx, old.ID, q.Max-old.Max)
-		} else {
-			err = resize(tx, id, q.Max)
+			next.ID, before = old.ID, old.Max
 		}
-		if err == nil {
+		if err = resize(tx, next.ID, q.Max-before); err == nil {
 			err = put(tx, countPrefix+name, next)
 		}
 		if err == nil {

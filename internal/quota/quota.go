@@ -10,6 +10,7 @@
 //	root/quota/lease-count/<name>  a bound on how many leases and service tokens there are
 //	root/quota/room/<id>/part/<n>  a part of what may still be made under such a bound
 //	root/quota/room/<id>/debt      how many there are too many; only when there are
+//	root/quota/of/<id>/<entity>    how many an identity has under a bound of each's; only when it has any
 //	root/quota/config              what holds for all rate limits
 //	root/quota/guard               touched by every change of a quota
 //
@@ -62,6 +63,7 @@ const (
 
 	countPrefix = prefix + "lease-count/"
 	roomsPrefix = prefix + "room/"
+	eachPrefix  = prefix + "of/"
 )
 
 // maxQuotas bounds how many quotas there are of a kind.

@@ -15,7 +15,8 @@ type Count struct {
 	ID   string `json:"id"` // the mark of what it counts
 	Name string `json:"-"`
 	place
-	Max int64 `json:"max"`
+	Max     int64  `json:"max"`
+	GroupBy string `json:"group_by,omitempty"` // whose are counted together; empty: all
 }
 
 // parts is over how many rows the room of a quota is spread, so that as many

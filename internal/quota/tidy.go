@@ -37,7 +37,14 @@ func (s *Store) Recount(ctx context.Context, kept ...Kept) error {
 	if _, err := s.Cache.Fresh(ctx); err != nil {
 		return err
 	}
-	return s.recount(ctx, s.Namespaces.Root().ID, kept)
+	p, err := s.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.recount(ctx, s.Namespaces.Root().ID, kept); err != nil {
+		return err
+	}
+	return s.sweep(ctx, p)
 }
 
 // recount does so in a namespace and below it. What is sealed is tried again, and

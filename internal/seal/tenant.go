@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,12 +22,13 @@ type Tenants struct {
 	now     func() time.Time
 
 	mu       sync.Mutex
-	attempts map[string]*attempt // by namespace
+	attempts map[string]*attempt // by namespace, to unseal it
+	changes  map[string]*attempt // by namespace, to change its holders; the nonce is the change's
 }
 
 // NewTenants keeps slots of namespaces in the store below the barrier.
 func NewTenants(b *barrier.Barrier, now func() time.Time) *Tenants {
-	return &Tenants{barrier: b, now: now, attempts: map[string]*attempt{}}
+	return &Tenants{barrier: b, now: now, attempts: map[string]*attempt{}, changes: map[string]*attempt{}}
 }
 
 const (
@@ -115,10 +117,12 @@ func (t *Tenants) forget(id string) {
 	t.drop(id)
 }
 
-func (t *Tenants) drop(id string) {
-	if a := t.attempts[id]; a != nil {
+func (t *Tenants) drop(id string) { dropFrom(t.attempts, id) }
+
+func dropFrom(all map[string]*attempt, id string) {
+	if a := all[id]; a != nil {
 		clear(a.shares)
-		delete(t.attempts, id)
+		delete(all, id)
 	}
 }
 
@@ -174,22 +178,24 @@ func (t *Tenants) gather(id string, row *slotRow, sealed bool, s Share) ([]Share
 	return shares, st, nil
 }
 
-func (t *Tenants) keep(id string, s Share) error {
-	for other, a := range t.attempts {
+func (t *Tenants) keep(id string, s Share) error { return t.keepIn(t.attempts, id, s) }
+
+func (t *Tenants) keepIn(all map[string]*attempt, id string, s Share) error {
+	for other, a := range all {
 		if t.now().Sub(a.last) >= attemptLife {
-			t.drop(other)
+			dropFrom(all, other)
 		}
 	}
-	a := t.attempts[id]
+	a := all[id]
 	if a == nil {
-		if len(t.attempts) >= maxAttempts {
+		if len(all) >= maxAttempts {
 			return ErrManyAttempts
 		}
 		var err error
 		if a, err = newAttempt(); err != nil {
 			return err
 		}
-		t.attempts[id] = a
+		all[id] = a
 	}
 	a.add(s, t.now())
 	return nil
@@ -206,6 +212,9 @@ func (t *Tenants) open(ctx context.Context, id string, row *slotRow, shares []Sh
 		now, err := decodeSlotAt(e, id)
 		if err != nil {
 			return nil, err
+		}
+		if !bytes.Equal(now.encoded, row.encoded) { // its holders have changed meanwhile
+			return nil, ErrUnknownSet
 		}
 		return now.unwrapWith(barrier.NamespaceSlot, e.Key, key, t.barrier.ClusterID())
 	})

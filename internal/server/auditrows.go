@@ -12,6 +12,20 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
+// branchEnv is what audit devices of namespaces are opened in.
+func (s *Server) branchEnv(damaged *store.Quarantine) audit.Env {
+	return audit.Env{Now: s.now, Home: s.config.AuditHome, Peers: s.config.AuditPeers, Log: s.log,
+		Damaged: func(prefix string, keys []string) { damaged.Found(prefix, keys...) }}
+}
+
+// sweepBranches closes the audit devices of namespaces that were sealed, locked or deleted.
+func (h *house) sweepBranches(ctx context.Context) error {
+	if _, err := h.Cache.Fresh(ctx); err != nil {
+		return err
+	}
+	return h.Branches.Sweep(ctx)
+}
+
 // auditRows keeps this node's audit devices at what the store says of them: once a
 // device is enabled, no node answers a request that it does not have. A device stands open
 // beside the caches, and who follows its row may be late.

@@ -44,17 +44,7 @@ file is made.`,
 			if err := config.absent(); err != nil {
 				return err
 			}
-			for _, text := range config.exposed() {
-				cmd.Printf("Warning: %s\n", text)
-			}
-			if len(config.Ignored) > 0 {
-				cmd.Printf("No effect: %q\n", config.Ignored)
-			}
-			if c := config.Shared; c != nil && c.Member != nil && c.Member.Name == "" {
-				cmd.Println("Which of the members a node is, it finds by its machine's addresses, or is told by -node-id.")
-			}
-			cmd.Println("Success! A server would start with this configuration.")
-			return nil
+			return tellChecked(cmd, config)
 		},
 	}
 	c.Flags().StringArrayVar(&files, "config", nil, "configuration `FILE` in HCL or JSON; may be repeated")
@@ -107,4 +97,28 @@ func (c *Config) secretFiles() (files []string) {
 	}
 	slices.SortFunc(files, strings.Compare)
 	return slices.DeleteFunc(slices.Compact(files), func(f string) bool { return f == "" })
+}
+
+// soundness is what a configuration without mistakes comes to.
+type soundness struct {
+	Valid    bool     `json:"valid"`
+	NoEffect []string `json:"no_effect"`
+	Notes    []string `json:"notes"`
+}
+
+// tellChecked tells of a configuration without mistakes.
+func tellChecked(cmd *cobra.Command, c *Config) error {
+	found, text := soundness{Valid: true, NoEffect: append([]string{}, c.Ignored...), Notes: []string{}}, ""
+	if len(c.Ignored) > 0 {
+		text = fmt.Sprintf("No effect: %q\n", c.Ignored)
+	}
+	if s := c.Shared; s != nil && s.Member != nil && s.Member.Name == "" {
+		found.Notes = append(found.Notes, "Which of the members a node is, it finds by its machine's addresses, or is told by -node-id.")
+		text += found.Notes[0] + "\n"
+	}
+	for _, exposed := range c.exposed() {
+		found.Notes = append(found.Notes, exposed)
+		text += "Warning: " + exposed + "\n"
+	}
+	return report(cmd, found, text+"Success! A server would start with this configuration.\n")
 }

@@ -29,6 +29,7 @@ type flags struct {
 	certFile  string
 	keyFile   string
 	auditDirs []string
+	auditHome string
 	logLevel  string
 	logFormat string
 	dev       bool
@@ -71,6 +72,7 @@ With -config the configuration says what to do; unless it names a key slot
 	fs.StringVar(&f.certFile, "tls-cert", "", "certificate `FILE` in PEM, for all -listen addresses")
 	fs.StringVar(&f.keyFile, "tls-key", "", "private key `FILE` in PEM, for all -listen addresses")
 	fs.StringArrayVar(&f.auditDirs, "audit-dir", nil, "`DIR` below which audit files may be declared through the API; may be repeated (default DIR/audit of -data)")
+	fs.StringVar(&f.auditHome, "audit-namespace-dir", "", "`DIR` in which each namespace has a directory for audit files that are declared in it (default none: namespaces have no audit files)")
 	fs.StringVar(&f.logLevel, "log-level", "", "trace, debug, info, warn or error (default info)")
 	fs.StringVar(&f.logFormat, "log-format", "", "standard or json (default standard)")
 	fs.BoolVar(&f.newRoot, "new-root-token", false, "print a new root token at the start, for who has lost the last one of a server that unseals itself")
@@ -145,9 +147,13 @@ func (f *flags) config() (*Config, error) {
 	if len(c.AuditDirs) == 0 && c.DataDir != "" {
 		c.AuditDirs = []string{filepath.Join(c.DataDir, "audit")}
 	}
+	f.homes(c)
 	f.logging(c)
 	return c, nil
 }
+
+// homes is where namespaces have their audit files.
+func (f *flags) homes(c *Config) { c.AuditHome = cmp.Or(f.auditHome, c.AuditHome) }
 
 // coherent refuses what would be taken otherwise than it was meant.
 func (f *flags) coherent(c *Config) error {
@@ -201,6 +207,7 @@ func (f *flags) devConfig(c *Config) error {
 	c.DataDir, c.Shared, c.LocalSlot, c.SlotPath = "", nil, false, ""
 	c.AuditDirs = append(c.AuditDirs, append(f.auditDirs, os.TempDir())...)
 	c.Listeners = append([]Listener{{Address: address}}, c.Listeners...)
+	f.homes(c)
 	c.DevRoot, c.DevKVv1, c.DevNoKV = api.NewSecret(f.devToken), f.devKVv1, f.noKV
 	f.logging(c)
 	return nil

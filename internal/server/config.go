@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -27,8 +29,10 @@ type Config struct {
 	SlotPath    string // of the local key slot's file; empty: beside the data
 	AuditDirs   []string
 	Audit       []*audit.Declaration
-	RawAudit    bool // lets a declaration ask for log_raw
-	RawStorage  bool // lets who has sudo read and write stored rows
+	AuditHome   string   // where each namespace has a directory for audit files of its own; empty: they have none
+	AuditPeers  []string // host:port of those that audit devices of namespaces may send entries to; * stands for any
+	RawAudit    bool     // lets a declaration ask for log_raw
+	RawStorage  bool     // lets who has sudo read and write stored rows
 	LogLevel    string
 	LogFormat   string // standard or json
 	LogRequests string // level at which every request is logged; empty or off: they are not
@@ -83,8 +87,24 @@ func (c *Config) Validate() error {
 	for i := range c.Listeners {
 		errs = append(errs, c.Listeners[i].problems()...)
 	}
-	errs = append(errs, c.checkLimits())
+	errs = append(errs, c.checkLimits(), c.checkAuditHome())
 	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel), checkRequests(c.LogRequests))...)
+}
+
+// checkAuditHome refuses a directory for namespaces in which the server's own audit files are.
+func (c *Config) checkAuditHome() error {
+	if c.AuditHome == "" {
+		return nil
+	}
+	if !filepath.IsAbs(c.AuditHome) {
+		return errors.New("audit_namespace_directory: must be absolute")
+	}
+	for _, d := range slices.Concat(c.AuditDirs, audit.Directories(c.Audit)) {
+		if rel, err := filepath.Rel(c.AuditHome, d); err == nil && filepath.IsLocal(rel) {
+			return fmt.Errorf("audit_namespace_directory: holds %s, where the server has audit files of its own: name another directory", d)
+		}
+	}
+	return nil
 }
 
 // limits are the lease durations of mounts that set none.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,18 @@ func TestParseConfig(t *testing.T) {
 		got, err := ParseConfig(name, []byte(src))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v\ngot  %+v\nwant %+v", name, err, got, want)
+		}
+	}
+}
+
+func TestAuditOfNamespacesIsConfigured(t *testing.T) {
+	c, err := ParseConfig("f", []byte("audit_namespace_directory = \"/homes\"\naudit_namespace_peers = [\"Logs.Example.com:514\", \"*\"]"))
+	if err != nil || c.AuditHome != "/homes" || !slices.Equal(c.AuditPeers, []string{"logs.example.com:514", "*"}) {
+		t.Errorf("%v: %+v", err, c)
+	}
+	for _, bad := range []string{"logs.example.com", ":514", "logs.example.com:", ""} {
+		if _, err := ParseConfig("f", []byte("audit_namespace_peers = [\""+bad+"\"]")); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 }

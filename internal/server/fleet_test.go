@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,23 +23,45 @@ import (
 	"github.com/strongroom/strongroom/internal/server/servertest"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
+	"github.com/strongroom/strongroom/test/engine"
 )
 
 // nodes are servers on one store, unsealed by one key.
 type nodes struct {
 	all  []*servertest.Server
-	data *mem.Data
+	on   servertest.Option // the store
 	keys []string
 	root string
 }
 
-// startNodes starts so many nodes on one store in memory.
+// startNodes starts so many nodes on one store: the one that the environment chooses where servers can share it, else one in
+// memory.
 func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	t.Helper()
-	data := mem.New(mem.Options{})
-	f := &nodes{data: data}
+	return startNodesWith(t, n, func(c *server.Config) { c.AuditDirs = auditDirs })
+}
+
+// startNodesWith is startNodes with an option that holds for all of them.
+func startNodesWith(t *testing.T, n int, option servertest.Option) *nodes {
+	t.Helper()
+	if chosen := engine.Chosen(); chosen.Fleet() && !strings.Contains(string(chosen), "member") {
+		return startNodesOn(t, servertest.On(t, chosen), n, option)
+	}
+	return startNodesOn(t, inMemory(mem.New(mem.Options{})), n, option)
+}
+
+// inMemory has servers share a store in memory.
+func inMemory(data *mem.Data) servertest.Option {
+	return func(c *server.Config) {
+		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}
+	}
+}
+
+func startNodesOn(t *testing.T, on servertest.Option, n int, options ...servertest.Option) *nodes {
+	t.Helper()
+	f := &nodes{on: on}
 	for range n {
-		f.all = append(f.all, startNode(t, data, auditDirs...))
+		f.all = append(f.all, f.start(t, options...))
 	}
 	made := f.all[0].Want(t, 200, "PUT", "sys/init", "", `{"secret_shares":1,"secret_threshold":1}`)
 	f.keys, f.root = []string{made.Field("keys").([]any)[0].(string)}, made.String("root_token")
@@ -48,12 +71,10 @@ func startNodes(t *testing.T, n int, auditDirs ...string) *nodes {
 	return f
 }
 
-func startNode(t *testing.T, data *mem.Data, auditDirs ...string) *servertest.Server {
-	return servertest.Start(t, func(c *server.Config) {
-		c.AuditDirs = auditDirs
-		c.DevRoot = api.Secret{}
-		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return data.Open(), nil }}
-	})
+// start starts one more node, which is sealed.
+func (f *nodes) start(t *testing.T, options ...servertest.Option) *servertest.Server {
+	t.Helper()
+	return servertest.Start(t, append(slices.Concat([]servertest.Option{f.on}, options), func(c *server.Config) { c.DevRoot = api.Secret{} })...)
 }
 
 func (f *nodes) unseal(t *testing.T, s *servertest.Server) {
@@ -135,9 +156,10 @@ func TestSealOneOrAll(t *testing.T) {
 // TestWhoHasNotSealedIsTold seals all nodes beside one that does not answer: it is told with
 // its machine and its address.
 func TestWhoHasNotSealedIsTold(t *testing.T) {
-	f := startNodes(t, 1)
+	data := mem.New(mem.Options{})
+	f := startNodesOn(t, inMemory(data), 1)
 	paused := fmt.Sprintf(`{"id":"paused","name":"two","address":"http://two:8200","ready":true,"format":1,"started":%q,"seen":%[1]q}`, time.Now().UTC().Format(time.RFC3339))
-	if _, err := f.data.Open().Commit(t.Context(), nil, []store.Write{{Key: "core/nodes/paused", Value: []byte(paused)}}); err != nil {
+	if _, err := data.Open().Commit(t.Context(), nil, []store.Write{{Key: "core/nodes/paused", Value: []byte(paused)}}); err != nil {
 		t.Fatal(err)
 	}
 	answer := f.all[0].Want(t, 200, "PUT", "sys/seal", f.root, `{"fleet":true}`)
@@ -321,7 +343,7 @@ type ringless struct {
 
 // Get implements store.Reader.
 func (r *ringless) Get(ctx context.Context, key string) (store.Entry, error) {
-	if r.gone.Load() && strings.HasPrefix(key, "core/") && !strings.HasPrefix(key, "core/nodes") && !strings.HasPrefix(key, "core/format") {
+	if r.gone.Load() && key == "core/keyring" {
 		return store.Entry{}, store.ErrUnreachable
 	}
 	return r.Engine.Get(ctx, key)

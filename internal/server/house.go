@@ -55,7 +55,7 @@ const (
 // house is an unsealed server's domain objects and what runs beside them.
 type house struct {
 	gate.House
-	devices *audit.Devices
+	devices *audit.Devices // of the root namespace
 	orders  *fleet.Orders
 	damaged *store.Quarantine // rows that are done without
 	book    reference.Book
@@ -85,7 +85,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },
 		Furnish: func(ctx context.Context, id string) error { return h.furnish(ctx, id) },
 		Delete:  s.dropLater(jobDropNamespace, 0),
-		Damaged: h.damaged, Seals: s.tenants, SealLater: s.dropLater(jobSealNamespace, 0),
+		Damaged: h.damaged, Seals: s.tenants, Holders: &operator.Holders{Tenants: s.tenants}, SealLater: s.dropLater(jobSealNamespace, 0),
 	}, s.now)
 	h.Tokens = token.New(token.Config{Store: s.barrier, Cache: cache, Keys: keys{s.barrier}, Namespaces: paths{h.Namespaces}, Now: s.now,
 		System: token.Limits(s.config.limits()), Mount: h.limits, HasPolicy: h.Policies.Has, Damaged: s.damagedToken, Below: h.below, OnRevoke: []func(context.Context, string, string) error{s.clearCubbyhole(h), h.eraseWrapped, h.endLeases}})
@@ -99,6 +99,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),
 		s.auditEnv(h.damaged), s.config.Audit, h.Audit)
 	h.CatchUp = newAuditRows(cache, h.devices).catchUp
+	h.Branches = audit.NewTree(s.barrier, cache, h.devices, s.branchEnv(h.damaged), audit.Hooks{Require: h.Namespaces.Require, Open: h.Namespaces.Reached})
 	h.Mounts = mount.New(s.barrier, cache, mount.Hooks{Taken: h.Namespaces.Taken, Delete: s.dropLater(jobDropMount, 0, lateWriters), Damaged: h.damaged,
 		Removed: h.mountRemoved, Moved: h.mountMoved}, s.config.limits(), s.now)
 	h.Quotas = quota.New(quota.Config{Store: s.barrier, Cache: cache, Mounts: h.Mounts, Namespaces: h.Namespaces, Now: s.now, Log: s.log, Damaged: h.damaged})
@@ -163,7 +164,8 @@ func (s *Server) systemEndpoints(h *house, desk *operator.Desk) ([]*api.Endpoint
 	add(api.Bind(h.Policies, policies.Routes()))
 	add(api.Bind(h.Settings, settings.Routes()))
 	add(api.Bind(h.Namespaces, namespace.Routes()))
-	add(api.Bind(h.devices, audit.Routes))
+	add(api.Bind(h.Branches, audit.Routes))
+	add(api.Bind(h.devices, audit.HeaderRoutes))
 	add(api.Bind(h.Wrapping, wrapping.Routes()))
 	add(api.Bind(h.Leases, lease.Routes()))
 	add(api.Bind(h.lockout, lockout.Routes()))
@@ -318,7 +320,7 @@ func (s *Server) rewrap(ctx context.Context, _ *schedule.Job) error {
 // file, further files may be declared.
 func (s *Server) auditEnv(damaged *store.Quarantine) audit.Env {
 	dirs := slices.Concat(s.config.AuditDirs, audit.Directories(s.config.Audit))
-	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, AllowRaw: s.config.RawAudit, Log: s.log, Damaged: func(prefix string, keys []string) {
+	return audit.Env{Now: s.now, Stdout: s.stdout, Dirs: dirs, Home: s.config.AuditHome, AllowRaw: s.config.RawAudit, Log: s.log, Damaged: func(prefix string, keys []string) {
 		const home = namespace.RootID + "/"
 		for i := range keys {
 			keys[i] = home + keys[i]
@@ -351,6 +353,9 @@ func (h *house) start(s *Server) error {
 		}
 	})
 	h.work.Go(func() { s.follow(ctx, "audit devices", namespace.RootID+"/"+audit.WatchPrefix, h.devices.Reload) })
+	h.work.Go(func() {
+		s.follow(ctx, "namespaces that have audit devices", namespace.RootID+"/ns", func(ctx context.Context) error { return h.sweepBranches(ctx) })
+	})
 	h.work.Go(func() {
 		s.follow(ctx, "orders to all nodes", fleet.OrderPrefix, func(ctx context.Context) error { return s.obeyOrders(ctx, h) })
 	})
@@ -425,7 +430,7 @@ func (h *house) close() error {
 		h.stop()
 	}
 	h.work.Wait()
-	return errors.Join(h.devices.Close(), h.Cache.Close())
+	return errors.Join(h.Branches.Close(), h.Cache.Close())
 }
 
 // keys gives tokens their cryptography.

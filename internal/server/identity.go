@@ -42,7 +42,10 @@ func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity
 	if e == nil || !e.Auth() {
 		return identity.Mount{}, false, nil
 	}
-	return identity.Mount{Path: e.Path, Type: e.Type, Spell: h.Mounts.Spelling(e)}, true, nil
+	spell := func(ctx context.Context, name string) (string, error) {
+		return h.Mounts.Spell(ctx, e, store.Sub(h.Data, e.Prefix(nsID)), name)
+	}
+	return identity.Mount{Path: e.Path, Type: e.Type, Spell: spell}, true, nil
 }
 
 // entityOf is the entity that a token is made for, by its alias of the mount of tokens.

@@ -87,7 +87,7 @@ func (h *house) dropNamespace(ctx context.Context, j *schedule.Job) error {
 	case err != nil && !errors.Is(err, barrier.ErrNoNamespace): // a destruction that was cut short
 		return err
 	}
-	return errors.Join(h.Namespaces.Destroy(ctx, id), h.Quotas.Tidy(ctx))
+	return errors.Join(h.Namespaces.Destroy(ctx, id), h.Branches.Forget(ctx, id), h.Quotas.Tidy(ctx))
 }
 
 // giveUp has nothing more counted that lies in a sealed namespace which is given up:

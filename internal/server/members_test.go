@@ -36,7 +36,7 @@ func TestMembersOfTheStore(t *testing.T) {
 	}
 	members := s.Want(t, 200, "GET", "sys/storage/members", root, "")
 	list, _ := members.Field("data", "members").([]any)
-	if len(list) != 1 || !strings.Contains(members.Text(), `"name":"a"`) || !strings.Contains(members.Text(), `"leader":true`) {
+	if len(list) != 1 || !strings.Contains(members.Text(), `"name":"a"`) || !strings.Contains(members.Text(), `"answers":true`) || !strings.Contains(members.Text(), `"leader":true`) {
 		t.Fatalf("members: %s", members.Body)
 	}
 	for body, want := range map[string]string{`{}`: "peer_url", `{"peer_url":"https://x"}`: "https://host:port", `{"peer_url":"http://10.0.0.1:1"}`: "not encrypted"} {

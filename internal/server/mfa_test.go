@@ -94,7 +94,7 @@ func TestSecondFactors(t *testing.T) {
 	}
 	b.Want(t, 403, "POST", "sys/mfa/validate", "", f.validate(waits, f.code(t, now.Add(30*time.Second))))
 	login(t, b, 403, "X-Vault-MFA", "app:"+f.code(t, now)) // it has been taken
-	started := startNode(t, nodes.data)
+	started := nodes.start(t)
 	nodes.unseal(t, started)
 	f.asks(t, login(t, started, 200))
 	for _, s := range append(nodes.all, started) {
@@ -132,6 +132,44 @@ func TestCVE_2025_6014_OneOfMany(t *testing.T) {
 	}
 }
 
+// CVE-2025-6015 over HTTP: wrong passcodes, at once on three nodes, are counted together, each of them once. When there were as
+// many as the method allows, the right one opens no node either; when one more is allowed, it does.
+func TestCVE_2025_6015_OnThreeNodes(t *testing.T) {
+	const wrongs = 24
+	nodes := startNodes(t, 3)
+	f := enforced(t, nodes.all[0], nodes.root)
+	for _, allowed := range []int{wrongs, wrongs + 1} {
+		nodes.all[1].Want(t, 200, "POST", "identity/mfa/method/totp/"+f.method, nodes.root, fmt.Sprintf(`{"issuer":"Acme","period":"1h","max_validation_attempts":%d}`, allowed))
+		nodes.all[1].Want(t, 204, "POST", "identity/mfa/method/totp/admin-destroy", nodes.root, `{"method_id":"`+f.method+`","entity_id":"`+f.entity+`"}`)
+		f.enroll(t, nodes.all[2])
+		code, err := totp.GenerateCodeCustom(f.key, time.Now(), totp.ValidateOpts{Period: 3600, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		try := func(node int, code string) int {
+			a, err := nodes.all[node].Try("POST", "auth/userpass/login/ann", "", `{"password":"correct horse"}`, "X-Vault-MFA", "app:"+code)
+			if err != nil {
+				t.Error(err)
+				return 0
+			}
+			return a.Status
+		}
+		wrong := string('0'+(code[0]-'0'+1)%10) + code[1:]
+		var work sync.WaitGroup
+		for i := range wrongs {
+			work.Go(func() {
+				if got := try(i%3, wrong); got != 403 {
+					t.Errorf("a wrong passcode is answered with %d", got)
+				}
+			})
+		}
+		work.Wait()
+		if got := try(1, code); (got == 200) != (allowed > wrongs) {
+			t.Errorf("of %d allowed, after %d wrong ones: the right one is answered with %d", allowed, wrongs, got)
+		}
+	}
+}
+
 // CVE-2025-6013: whatever the spelling of the name, the login is one person's, and the
 // passcode is asked for.
 func TestCVE_2025_6013_SpellingsAreAsked(t *testing.T) {
@@ -155,11 +193,14 @@ func TestCVE_2025_6013_SpellingsAreAsked(t *testing.T) {
 func TestSecondFactorsLookAgain(t *testing.T) {
 	s := servertest.Start(t)
 	f := enforced(t, s, servertest.Root)
-	changes := [][3]string{{"POST", "auth/userpass/users/ann", `{"token_policies":"other"}`}, {"DELETE", "auth/userpass/users/ann", ""}, {"DELETE", "sys/auth/userpass", ""}}
+	changes := [][3]string{{"POST", "auth/userpass/users/ann", `{"token_policies":"other"}`}, {"POST", "identity/entity/id/" + f.entity, `{"disabled":true}`}, {"DELETE", "auth/userpass/users/ann", ""}, {"DELETE", "sys/auth/userpass", ""}}
 	for i, c := range changes {
-		if i == 1 {
+		switch i {
+		case 1:
 			s.Want(t, 204, "POST", "auth/userpass/users/ann", servertest.Root, `{"token_policies":"dev"}`)
-		} else if i == 2 {
+		case 2:
+			s.Want(t, 204, "POST", "identity/entity/id/"+f.entity, servertest.Root, `{"disabled":false}`)
+		case 3:
 			s.Want(t, 204, "POST", "auth/userpass/users/ann", servertest.Root, `{"password":"correct horse","token_policies":"dev"}`)
 		}
 		s.Want(t, 204, "POST", "identity/mfa/method/totp/admin-destroy", servertest.Root, `{"method_id":"`+f.method+`","entity_id":"`+f.entity+`"}`)

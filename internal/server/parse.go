@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -227,6 +228,10 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		r.check(it, checkAddress(c.APIAddress))
 	case "audit_directory":
 		c.AuditDirs = append(c.AuditDirs, r.text(it))
+	case "audit_namespace_directory":
+		c.AuditHome = r.text(it)
+	case "audit_namespace_peers":
+		c.AuditPeers = append(c.AuditPeers, r.peers(it)...)
 	case "raw_storage_endpoint":
 		c.RawStorage = r.flag(it)
 	case "audit_log_raw":
@@ -251,6 +256,18 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		}
 		c.Ignored = append(c.Ignored, key)
 	}
+}
+
+// peers are addresses as host:port, or * for any.
+func (r *reader) peers(it *ast.ObjectItem) []string {
+	out := r.texts(it)
+	for i, p := range out {
+		if host, port, err := net.SplitHostPort(p); p != "*" && (err != nil || host == "" || port == "") {
+			r.fault(it, "%s: write each as HOST:PORT, or \"*\" for any", keyOf(it, 0))
+		}
+		out[i] = strings.ToLower(p)
+	}
+	return out
 }
 
 func (r *reader) check(it *ast.ObjectItem, err error) {

@@ -42,6 +42,7 @@ func TestDeadAuditDeviceCanBeDisabled(t *testing.T) {
 	defer w.end()
 	w.wants(204, "", "root", "POST", "sys/policies/acl/auditor", `{"policy":"path \"sys/audit/*\" { capabilities = [\"delete\", \"sudo\"] }"}`)
 	w.wants(200, "", "root", "POST", "auth/token/create", `{"id":"auditor","policies":["auditor"]}`)
+	w.wants(200, "", "root", "POST", "sys/namespaces/team", "")
 	w.wants(204, "", "root", "POST", "sys/audit/line", `{"type":"socket","options":{"address":"`+peer.Addr().String()+`","deadline":"200ms"}}`)
 	if err := peer.Close(); err != nil {
 		t.Fatal(err)
@@ -58,6 +59,8 @@ func TestDeadAuditDeviceCanBeDisabled(t *testing.T) {
 	}
 	w.wants(503, `\"line/\"`, "auditor", "DELETE", "sys/audit/line", "")
 	w.wants(503, `\"line/\"`, "root", "POST", "sys/audit/other", `{"type":"stdout"}`)
+	w.wants(503, `\"line/\"`, "root", "DELETE", "team/sys/audit/line", "") // it is not there that it is dead
+	w.wants(503, `\"line/\"`, "root", "GET", "team/sys/audit", "")
 	w.wants(200, `"line/"`, "root", "GET", "sys/audit", "")
 	w.wants(204, "", "root", "DELETE", "sys/audit/line", "")
 	w.wants(200, "", "root", "GET", "sys/mounts", "")

@@ -26,7 +26,7 @@ import (
 
 // restoreCommand puts a snapshot into a store that no server runs on.
 func restoreCommand() *cobra.Command {
-	f, gone := &flags{}, false
+	f, gone, dry := &flags{}, false, false
 	c := &cobra.Command{
 		Use:   "restore SNAPSHOT",
 		Short: "Put a snapshot into an empty store",
@@ -45,19 +45,20 @@ taken from may still lend them. With -source-is-gone they are not held.
 
 To restore into a running server that has not been initialised, such as one with a
 member of etcd in it: operator raft snapshot restore.`,
-		Example:     "  strongroom operator snapshot restore -config=strongroom.hcl strongroom.snap\n  strongroom operator snapshot restore -data=DIR strongroom.snap",
+		Example:     "  strongroom operator snapshot restore -dry-run -config=strongroom.hcl strongroom.snap\n  strongroom operator snapshot restore -config=strongroom.hcl strongroom.snap\n  strongroom operator snapshot restore -data=DIR strongroom.snap",
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{"family": "operator snapshot"},
-		RunE:        func(cmd *cobra.Command, args []string) error { return runRestore(cmd, f, args[0], gone) },
+		RunE:        func(cmd *cobra.Command, args []string) error { return runRestore(cmd, f, args[0], gone, dry) },
 	}
 	fs := c.Flags()
 	fs.StringArrayVar(&f.configs, "config", nil, "configuration `FILE` of the server; may be repeated")
 	fs.StringVar(&f.data, "data", "", "`DIR` of the embedded store")
+	fs.BoolVar(&dry, "dry-run", false, "show what would be restored, and change nothing: the store is not opened")
 	fs.BoolVar(&gone, "source-is-gone", false, "the cluster that the snapshot was taken from has ended for good: do not hold leases")
 	return c
 }
 
-func runRestore(cmd *cobra.Command, f *flags, name string, gone bool) (err error) {
+func runRestore(cmd *cobra.Command, f *flags, name string, gone, dry bool) (err error) {
 	c, err := f.restoreConfig()
 	if err != nil {
 		return err
@@ -77,6 +78,9 @@ func runRestore(cmd *cobra.Command, f *flags, name string, gone bool) (err error
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing was changed", name, err)
 	}
+	if dry {
+		return tellRestorable(cmd, whole)
+	}
 	ownOnly()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -88,7 +92,17 @@ func runRestore(cmd *cobra.Command, f *flags, name string, gone bool) (err error
 	if err != nil {
 		return snapshot.Refused(err)
 	}
-	return c.tellRestored(cmd.OutOrStdout(), done)
+	return c.tellRestored(cmd, done)
+}
+
+// tellRestorable tells what would be restored.
+func tellRestorable(cmd *cobra.Command, r *framed.Reader) error {
+	h := r.Header()
+	claim, _ := r.Claim()
+	taken := h.Taken.UTC().Format(time.RFC3339)
+	found := map[string]any{"would_restore": map[string]any{"cluster_id": h.Cluster, "revision": h.Revision, "taken": taken, "rows": claim.Rows, "bytes": claim.Bytes}}
+	return report(cmd, found, fmt.Sprintf("Would restore %d rows of cluster %s, as of %s. The file is whole; the store was not opened, so that whether\n"+
+		"it is empty is not known. Nothing was changed.\n", claim.Rows, h.Cluster, taken))
 }
 
 // restoreConfig is the configuration of a store that a process of its own can open.
@@ -148,16 +162,16 @@ func (c *Config) slotsOf(ctx context.Context, s store.Store) ([]snapshot.Slot, e
 	return snapshot.Slots(ctx, seal.NewManager(barrier.New(s, time.Now), s, c.slotKinds(), time.Now))
 }
 
-func (c *Config) tellRestored(out io.Writer, done *snapshot.Overview) error {
+func (c *Config) tellRestored(cmd *cobra.Command, done *snapshot.Overview) error {
 	text := fmt.Sprintf("Success! Restored %d rows of cluster %s, as of %s.\n\nAny one of these unseals it:\n", done.Rows, done.Cluster, done.Taken)
 	for _, s := range done.KeySlots {
 		switch {
 		case s.KeyFile != "":
 			text += fmt.Sprintf("  the key file %s of the old server%s\n", s.KeyFile, c.keyPlace())
 		case s.Threshold > 0:
-			text += fmt.Sprintf("  %d of %d unseal keys (%s)\n", s.Threshold, s.Shares, s.Name)
+			text += fmt.Sprintf("  %d of %d unseal keys%s\n", s.Threshold, s.Shares, named(s.Name))
 		default:
-			text += fmt.Sprintf("  %s (%s)\n", s.Name, s.Kind)
+			text += fmt.Sprintf("  a key slot of kind %s%s\n", s.Kind, named(s.Name))
 		}
 	}
 	if done.Held {
@@ -166,8 +180,15 @@ func (c *Config) tellRestored(out io.Writer, done *snapshot.Overview) error {
 	text += "\nAudit devices that were declared through the API came along. Where one of them writes a file that is not below\n" +
 		"an audit directory of this server, every request is refused: name that directory with -audit-dir=DIR, or with\naudit_directory in the configuration. This server's are: " +
 		cmp.Or(strings.Join(c.AuditDirs, ", "), "none") + "\n"
-	_, err := io.WriteString(out, text+"\nStart the server now.\n")
-	return err
+	return report(cmd, done, text+"\nStart the server now.\n")
+}
+
+// named is a name in brackets, if there is one.
+func named(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " (" + name + ")"
 }
 
 // keyPlace says where the server looks for key files, if it does.

@@ -138,8 +138,8 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 // makeAuditDirs makes the directories for audit files that lie in the data
 // directory; others are the operator's to make.
 func (c *Config) makeAuditDirs() error {
-	for _, d := range c.AuditDirs {
-		if !c.own(d) {
+	for _, d := range append(slices.Clone(c.AuditDirs), c.AuditHome) {
+		if d == "" || !c.own(d) {
 			continue
 		}
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -467,7 +467,7 @@ func (s *Server) Reopen() error {
 	if h == nil {
 		return nil
 	}
-	return h.Audit.Reopen()
+	return h.Branches.Reopen()
 }
 
 // Close seals the server and closes its store.

@@ -241,7 +241,7 @@ func (m members) List(ctx context.Context) ([]operator.Member, error) {
 	all, err := m.Members(ctx)
 	out := make([]operator.Member, 0, len(all))
 	for _, i := range all {
-		out = append(out, operator.Member{ID: strconv.FormatUint(i.ID, 16), Name: i.Name, URLs: i.URLs, Started: i.Started, Leader: i.Leader})
+		out = append(out, operator.Member{ID: strconv.FormatUint(i.ID, 16), Name: i.Name, URLs: i.URLs, Started: i.Started, Leader: i.Leader, Answers: i.Answers})
 	}
 	return out, err
 }

@@ -14,6 +14,8 @@ type Counted struct {
 	MountID     string // empty: that of Path
 	Path        string // of the request that made it, in its namespace
 	Role        string // that a login was by; empty: none
+	EntityID    string // whose it is; empty: nobody's
+	Unknown     bool   // whose it will be is not known yet
 	Exempt      bool   // it is counted, and never refused: who asks holds the root policy
 }
 
@@ -34,7 +36,7 @@ type Counter interface {
 }
 
 func (t *Token) counted(exempt bool) Counted {
-	c := Counted{NamespaceID: t.NamespaceID, Path: t.Path, Role: t.LoginRole, Exempt: exempt || t.Root()}
+	c := Counted{NamespaceID: t.NamespaceID, Path: t.Path, Role: t.LoginRole, EntityID: t.EntityID, Exempt: exempt || t.Root()}
 	if t.Login {
 		c.MountID = t.MountID
 	}

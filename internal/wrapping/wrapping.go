@@ -194,6 +194,19 @@ func (s *Store) find(c *api.Call, named api.Secret) (*token.Token, error) {
 	return t, err
 }
 
+// Home is the namespace of the wrapping token that a request is about, by its identifier;
+// empty where there is none.
+func (s *Store) Home(c *api.Call, named api.Secret) (string, error) {
+	t, err := s.find(c, named)
+	if t != nil {
+		return t.NamespaceID, nil
+	}
+	if kind := api.KindOf(err); kind == api.Invalid || kind == api.Denied {
+		err = nil // the handler says so
+	}
+	return "", err
+}
+
 // errToken is the one answer for whatever is no live wrapping token.
 func errToken() *api.Error {
 	return api.Errorf(api.Invalid, "wrapping token is not valid or does not exist")

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -121,7 +122,7 @@ func outages(t *testing.T, engine string, lying bool) (lost []string, acked int)
 		<-time.After(next() + 300*time.Millisecond)
 		l.power(false)
 		if err := s.outage(); err != nil {
-			return []string{"it does not start again: " + err.Error()}, l.total
+			return []string{fmt.Sprintf("after power cut %d it does not start again: %v", k+1, err)}, l.total
 		}
 		<-finished
 	}

@@ -68,8 +68,19 @@ func command(program string, args ...string) error {
 	return nil
 }
 
-func (d *disk) mount() error   { return command("mount", "-o", "loop", d.image, d.dir) }
-func (d *disk) unmount() error { return command("umount", d.dir) }
+func (d *disk) mount() error { return command("mount", "-o", "loop", d.image, d.dir) }
+
+// unmount waits for who was killed a moment ago and still holds a file.
+func (d *disk) unmount() error {
+	var err error
+	for range 100 {
+		if err = command("umount", d.dir); err == nil {
+			return nil
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	return err
+}
 
 // cut takes the power away: nothing that is not on the disk by now ever gets there.
 func (d *disk) cut() error {

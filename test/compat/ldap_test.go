@@ -40,11 +40,17 @@ func TestLDAPHelper(t *testing.T) {
 	keys := must(c.Logical().List("auth/" + mount + "/groups"))(t)
 	equal(t, "groups", keys.Data["keys"], any([]any{"engineers"}))
 
+	// An alias that an operator writes with capitals is the one that logins come by.
+	accessor := must(c.Sys().ListAuth())(t)[mount+"/"].Accessor
+	made := must(c.Logical().Write("identity/entity", map[string]any{"name": mount}))(t)
+	must(c.Logical().Write("identity/entity-alias", map[string]any{"name": "ALICE", "mount_accessor": accessor, "canonical_id": made.Data["id"]}))(t)
+
 	who := must(login.NewLDAPAuth("Alice", &login.Password{FromString: slapd.Password}, login.WithMountPath(mount)))(t)
 	stranger := must(vault.NewClient(&vault.Config{Address: world.shared.URL}))(t)
 	s := must(stranger.Auth().Login(t.Context(), who))(t)
 	equal(t, "policies", s.Auth.TokenPolicies, []string{"alice", "build", "default", "dev"})
 	equal(t, "metadata", s.Auth.Metadata, map[string]string{"username": "alice"})
+	equal(t, "the entity", any(s.Auth.EntityID), made.Data["id"])
 	equal(t, "lease", s.Auth.LeaseDuration, 1800)
 	equal(t, "renewable", s.Auth.Renewable, true)
 	self := must(stranger.Auth().Token().LookupSelf())(t)

@@ -141,9 +141,9 @@ func durable(ts *testscript.TestScript, dir string, flags []string) []string {
 }
 
 // dev starts a development server, or one like it on the store that the environment chooses. It may write audit files below
-// $WORK.
+// $WORK, and those of namespaces in $WORK/homes.
 func (s *session) dev(ts *testscript.TestScript) {
-	settings := fmt.Sprintf("audit_directory = %q\n", ts.Getenv("WORK"))
+	settings := fmt.Sprintf("audit_directory = %q\naudit_namespace_directory = %q\n", ts.Getenv("WORK"), ts.MkAbs("homes"))
 	if storage := engine.Chosen(); storage != "" {
 		config, err := storage.Config(ts.MkAbs("dev"), settings)
 		ts.Check(err)

@@ -41,7 +41,7 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Read, "role/{role}", engine.readRole),
 		api.Upsert("role/{role}", engine.putRole, engine.hasRole),
 		api.Handle(api.Delete, "role/{role}", engine.deleteRole),
-		api.Handle(api.Write, "login", engine.login, api.Public),
+		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("aws: %w", err)

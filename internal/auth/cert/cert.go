@@ -36,7 +36,7 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Delete, "crls/{name}", engine.deleteCRL),
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
-		api.Handle(api.Write, "login", engine.login, api.Public),
+		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("cert: %w", err)

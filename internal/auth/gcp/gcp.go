@@ -35,7 +35,7 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
 		api.Handle(api.Write, "role/{name}/service-accounts", engine.editAccounts),
 		api.Handle(api.Write, "role/{name}/labels", engine.editLabels),
-		api.Handle(api.Write, "login", engine.login, api.Public),
+		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("gcp: %w", err)

@@ -53,10 +53,10 @@ func build(kind, description string) (api.Engine, error) {
 		api.Handle(api.List, "cel/role", engine.listCELRoles),
 		api.Handle(api.Write, "cel/login", engine.celLogin, api.Public),
 		api.Handle(api.Write, "login", engine.login, api.Public),
-		api.Handle(api.Write, "oidc/auth_url", engine.authURL, api.Public),
-		api.Handle(api.Read, "oidc/callback", engine.callback, api.Public),
-		api.Handle(api.Write, "oidc/callback", engine.formPost, api.Public),
-		api.Handle(api.Write, "oidc/poll", engine.poll, api.Public),
+		api.Handle(api.Write, "oidc/auth_url", engine.authURL, api.Public, api.Asks),
+		api.Handle(api.Read, "oidc/callback", engine.callback, api.Public, api.Asks),
+		api.Handle(api.Write, "oidc/callback", engine.formPost, api.Public, api.Asks),
+		api.Handle(api.Write, "oidc/poll", engine.poll, api.Public, api.Asks),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("%s: %w", kind, err)

@@ -37,7 +37,7 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Read, "role/{name}", engine.readRole),
 		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
 		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
-		api.Handle(api.Write, "login", engine.login, api.Public),
+		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("kubernetes: %w", err)

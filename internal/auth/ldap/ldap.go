@@ -23,7 +23,7 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.writeConfig),
-		api.Handle(api.Write, "login/{username...}", engine.login, api.Public),
+		api.Handle(api.Write, "login/{username...}", engine.login, api.Public, api.Asks),
 		api.Handle(api.List, "users", engine.listUsers),
 		api.Handle(api.Read, "users/{name...}", engine.readUser),
 		api.Upsert("users/{name...}", engine.writeUser, engine.hasUser),
@@ -36,7 +36,7 @@ func Engine() (api.Engine, error) {
 	if err != nil {
 		return api.Engine{}, fmt.Errorf("ldap: %w", err)
 	}
-	return api.Engine{Type: "ldap", Auth: true, Description: "Names and passwords of a directory.", Endpoints: eps, Renew: renew}, nil
+	return api.Engine{Type: "ldap", Auth: true, Description: "Names and passwords of a directory.", Endpoints: eps, Renew: renew, Spelling: spelling}, nil
 }
 
 // Keys of rows.

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"context"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -8,6 +9,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // A directory compares names by rules of its own (RFC 4518): it ignores case, runs of
@@ -64,6 +66,22 @@ func fold(name string) string {
 		return r
 	}, norm.NFKD.String(name))
 	return strings.ToLower(strings.ToUpper(tidy(bare))) // ſ and ς by way of their capitals
+}
+
+// spelling is the name of an alias, of a person or a group, as logins of a mount give it. A name that nobody
+// could be called by stays as it is.
+func spelling(ctx context.Context, mount store.Store, name string) (string, error) {
+	cfg, err := settings(func(key string) (store.Entry, error) { return mount.Get(ctx, key) })
+	switch {
+	case err != nil:
+		return "", err
+	case cfg == nil:
+		cfg = defaults()
+	}
+	if canonical := cfg.canonical(name); canonical != "" {
+		return canonical, nil
+	}
+	return name, nil
 }
 
 // canonical is a name that the directory answered as the method calls it; empty for

@@ -27,8 +27,8 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Upsert("config", engine.writeConfig, engine.hasConfig),
-		api.Handle(api.Write, "login", engine.login, api.Public),
-		api.Handle(api.Write, "login/{urlusername}", engine.loginAs, api.Public),
+		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
+		api.Handle(api.Write, "login/{urlusername}", engine.loginAs, api.Public, api.Asks),
 		api.Handle(api.List, "users", engine.listUsers),
 		api.Handle(api.Read, "users/{name}", engine.readUser),
 		api.Upsert("users/{name}", engine.writeUser, engine.hasUser),

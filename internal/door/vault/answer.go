@@ -86,7 +86,7 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 		h["Cache-Control"] = []string{"max-age=" + strconv.FormatInt(int64(resp.Raw.Keep/time.Second), 10)}
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		if resp.Err != nil {
+		if resp.Err != nil && !stays(resp.Err) {
 			h["Retry-After"] = []string{strconv.FormatInt(retryAfter(resp.Err), 10)}
 		}
 	}
@@ -113,6 +113,13 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 		err = http.NewResponseController(w).Flush()
 	}
 	return err == nil
+}
+
+// stays reports whether waiting does not help. Then no Retry-After is sent, by which
+// clients know it.
+func stays(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Kind == api.Unavailable && e.RetryAfter == api.Stays
 }
 
 // retryAfter is when to try again, in whole seconds: one at least.

@@ -252,6 +252,16 @@ func TestReplaced(t *testing.T) {
 			t.Errorf("the member that moved is %+v", i)
 		}
 	}
+	f.close("c")
+	all, err = f.members["a"].Members(ctx)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("the members are %v, %v", all, err)
+	}
+	for _, i := range all {
+		if !i.Started || i.Answers != (i.Name != "c") {
+			t.Errorf("with c away: %+v", i)
+		}
+	}
 }
 
 // TestWaitsForAll starts two new members of three: nothing begins before the third has

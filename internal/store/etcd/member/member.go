@@ -206,9 +206,10 @@ type Info struct {
 	URLs    []string
 	Started bool
 	Leader  bool
+	Answers bool // it answered just now, when this member asked it
 }
 
-// Members lists the members of the cluster.
+// Members lists the members of the cluster, as a majority knows it.
 func (m *Member) Members(ctx context.Context) ([]Info, error) {
 	got, err := m.client.MemberList(ctx)
 	if err != nil {
@@ -220,6 +221,10 @@ func (m *Member) Members(ctx context.Context) ([]Info, error) {
 			ID: i.ID, Name: i.Name, URLs: i.PeerURLs,
 			Started: len(i.ClientURLs) > 0, Leader: i.ID == uint64(m.etcd.Server.Leader()),
 		})
+	}
+	away := m.away(ctx, out)
+	for i := range out {
+		out[i].Answers = !slices.ContainsFunc(away, func(a Info) bool { return a.ID == out[i].ID })
 	}
 	return out, nil
 }

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pty is a pseudo-terminal: what is written to keys is typed, and shown is what the screen shows.
+func pty(t *testing.T) (keys, tty *os.File) {
+	t.Helper()
+	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { keys.Close() })
+	n, err := unix.IoctlGetInt(int(keys.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(keys.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tty.Close() })
+	return keys, tty
+}
+
+// echoes reports whether a terminal shows what is typed.
+func echoes(t *testing.T, tty *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Lflag&unix.ECHO != 0
+}
+
+// quick answers a prompt before its last byte is on the screen.
+type quick struct {
+	once sync.Once
+	tty  *os.File
+	says func()
+}
+
+// Write implements io.Writer.
+func (q *quick) Write(b []byte) (int, error) {
+	q.once.Do(q.says)
+	return q.tty.Write(b)
+}
+
+// TestHiddenAnswerIsNotShown answers as soon as it is asked: nothing of the answer is shown,
+// and the terminal shows again afterwards what is typed.
+func TestHiddenAnswerIsNotShown(t *testing.T) {
+	const secret = "correct-horse"
+	for _, line := range []string{"operator unseal", "login", "login -method=userpass username=ann"} {
+		f := newFake(t, map[string]answer{
+			"PUT sys/unseal":                {200, `{"type":"shamir","initialized":true,"sealed":true,"t":2,"n":3,"progress":1}`},
+			"GET auth/token/lookup-self":    data(`{"id":"t","policies":["default"]}`),
+			"PUT auth/userpass/login/ann":   {200, `{"auth":{"client_token":"t","policies":["default"]}}`},
+			"GET sys/leader":                {200, `{"ha_enabled":false}`},
+			"GET sys/internal/ui/mounts":    data(`{}`),
+			"GET sys/internal/ui/mounts/kv": data(`{}`),
+		})
+		keys, tty := pty(t)
+		screen := make(chan string, 1)
+		go func() {
+			shown, _ := io.ReadAll(keys) // ends in an error once the terminal is closed
+			screen <- string(shown)
+		}()
+		errs := &quick{tty: tty, says: func() {
+			if echoes(t, tty) {
+				t.Errorf("%s: asks while what is typed is shown", line)
+			}
+			if _, err := keys.WriteString(secret + "\n"); err != nil {
+				t.Error(err)
+			}
+		}}
+		env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_ADDR": f.URL}
+		var out bytes.Buffer
+		code := Main(append([]string{"strongroom"}, strings.Fields(line)...), tty, &out, errs, func(k string) string { return env[k] })
+		if !echoes(t, tty) {
+			t.Errorf("%s: leaves the terminal without echo", line)
+		}
+		if err := tty.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if shown := <-screen; strings.Contains(shown, secret) || !strings.Contains(shown, "will be hidden") {
+			t.Errorf("%s: the screen shows %q", line, shown)
+		}
+		if sent := strings.Join(f.requests, "\n"); code != 0 || !strings.Contains(sent, secret) && line != "login" {
+			t.Errorf("%s: %d, sent %s", line, code, sent)
+		}
+	}
+}
