@@ -232,11 +232,7 @@ func (t *Tree) branches() []*Branch {
 
 // Reopen has all files and connections opened anew, as after the rotation of logs.
 func (t *Tree) Reopen() error {
-	errs := []error{t.root.broker.Reopen()}
-	for _, b := range t.branches() {
-		errs = append(errs, b.broker.Reopen())
-	}
-	return errors.Join(errs...)
+	return t.each(t.root.broker.Reopen, func(b *Branch) error { return b.broker.Reopen() })
 }
 
 // Close writes what is waiting and closes all devices, as at seal.
@@ -244,10 +240,21 @@ func (t *Tree) Close() error {
 	t.mu.Lock()
 	t.closed = true
 	t.mu.Unlock()
-	errs := []error{t.root.Close()}
-	for _, b := range t.branches() {
-		errs = append(errs, b.devices.Close())
-	}
+	err := t.each(t.root.Close, func(b *Branch) error { return b.devices.Close() })
 	t.ending.Wait()
+	return err
+}
+
+// each does something with the root's devices and with those of all namespaces at the same time: what a tenant's
+// does not answer is waited for once, however many tenants there are.
+func (t *Tree) each(root func() error, do func(*Branch) error) error {
+	all := t.branches()
+	errs := make([]error, len(all)+1)
+	var wg sync.WaitGroup
+	wg.Go(func() { errs[len(all)] = root() })
+	for i, b := range all {
+		wg.Go(func() { errs[i] = do(b) })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
