@@ -15,6 +15,7 @@ type options struct {
 	required   bool   // required: its absence is Invalid
 	deprecated bool   // deprecated: help says so
 	whole      bool   // body: it takes the whole body
+	empty      bool   // empty: an empty text is a value of the pointer, and not taken for absent
 	nulls      bool   // nulls: it gets the names of explicit nulls
 	taken      bool   // aliases: it gets the names of the aliases that were taken
 	alias      string // alias=NAME: it is another name of the field NAME
@@ -35,6 +36,8 @@ func optionsOf(sf reflect.StructField) (options, error) {
 			o.deprecated = true
 		case word == "body":
 			o.whole = true
+		case word == "empty" && sf.Type.Kind() == reflect.Pointer:
+			o.empty = true
 		case word == "nulls" && sf.Type == typeStrings:
 			o.nulls = true
 		case word == "aliases" && sf.Type == typeStrings:

@@ -24,7 +24,8 @@ type decoder func(raw jsontext.Value, dst reflect.Value) error
 // api:"nulls" gets the names of members that are an explicit null, where a merge
 // patch must tell them from absent ones. A field tagged api:"alias=NAME" is another
 // name of the field NAME: where NAME is absent, null or a blank text, NAME gets
-// the alias's value; the alias's own field keeps what was sent under it, and a
+// the alias's value; the alias's own field keeps what was sent under it. A
+// pointer tagged api:"empty" is set by an empty text, which otherwise counts as absent. A
 // []string field tagged api:"aliases" gets the names of aliases that were taken.
 // A path parameter always wins over a
 // member of that name. It returns the names of members the request has no
@@ -114,7 +115,7 @@ func appendQuote(dst []byte, s string) []byte {
 // set decodes a value that was sent under a name.
 func (f *Field) set(v reflect.Value, raw jsontext.Value, name string) error {
 	dst := v.FieldByIndex(f.index)
-	if f.pointer && f.Kind != KindString && f.Kind != KindStrings && string(raw) == `""` {
+	if f.pointer && !f.empty && f.Kind != KindString && f.Kind != KindStrings && string(raw) == `""` {
 		return nil // clients write an optional setting that they leave alone as an empty text; a list they empty so
 	}
 	if f.pointer {

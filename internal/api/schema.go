@@ -54,6 +54,7 @@ type Field struct {
 	Nested     *Schema
 
 	index   []int
+	empty   bool // an empty text is a value
 	pointer bool
 	decode  decoder
 	aliases []string // its other names
@@ -167,7 +168,7 @@ func (s *Schema) index() error {
 }
 
 func fieldOf(sf reflect.StructField, o options, request bool, depth int) (Field, error) {
-	f := Field{Doc: sf.Name, index: sf.Index, Default: sf.Tag.Get("default"), Required: o.required, Deprecated: o.deprecated, Alias: o.alias, Whole: o.whole}
+	f := Field{Doc: sf.Name, index: sf.Index, Default: sf.Tag.Get("default"), Required: o.required, Deprecated: o.deprecated, Alias: o.alias, Whole: o.whole, empty: o.empty}
 	f.Name, _, _ = strings.Cut(sf.Tag.Get("json"), ",")
 	if p := sf.Tag.Get("path"); p != "" {
 		f.Name, f.InPath, f.Required = p, true, true

@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -48,8 +50,10 @@ func (p *passage) complete(login *api.Auth) error {
 	switch {
 	case err != nil:
 		return err
-	case e == nil || e.Refusal() != nil || !api.Within(p.call.Remote, login.BoundCIDRs):
-		return api.ErrDenied()
+	case e == nil || e.Refusal() != nil:
+		return api.Deny(errors.New("the auth method of the login that waited is gone"))
+	case !api.Within(p.call.Remote, login.BoundCIDRs):
+		return api.Deny(errElsewhere)
 	}
 	if err := p.askAgain(e, login); err != nil {
 		return err
@@ -59,7 +63,7 @@ func (p *passage) complete(login *api.Auth) error {
 	case err != nil:
 		return err
 	case who == nil || who.Disabled:
-		return api.ErrDenied()
+		return api.Deny(errors.New("the entity of who logs in is gone or disabled"))
 	}
 	if p.call.WrapTTL == 0 {
 		p.call.WrapTTL, p.call.WrapJWT = in.WrapTTL, in.WrapJWT
@@ -79,11 +83,11 @@ func (p *passage) askAgain(e *mount.Entry, login *api.Auth) error {
 	said, err := renew(&call, &api.Session{Private: login.Private, Metadata: login.Metadata, Policies: sortedNames(login, true), Issued: login.Entrance.At})
 	switch k := api.KindOf(err); {
 	case err != nil && (k == api.Invalid || k == api.NotFound || k == api.Denied || k == api.Conflict):
-		return api.ErrDenied()
+		return &api.Error{Kind: api.Denied, Message: "permission denied", Err: fmt.Errorf("the auth method does not let the login that waited in any more: %w", err)}
 	case err != nil:
 		return err
 	case said != nil && !slices.Equal(sortedNames(said, false), sortedNames(login, false)):
-		return api.ErrDenied()
+		return api.Deny(errors.New("the policies of the login that waited have changed"))
 	}
 	return nil
 }

@@ -186,7 +186,10 @@ func (g *Gate) serve(ctx context.Context, r *Request) *Response {
 	p := &passage{gate: g, house: h, r: r, resp: &Response{RequestID: r.ID}}
 	ctx, p.trace = store.Traced(ctx)
 	p.call = api.Call{Context: ctx, RequestID: r.ID, Now: g.now(), Remote: r.Remote.Addr(), WrapTTL: r.WrapTTL, WrapJWT: r.WrapJWT, Upkeep: h.Upkeep,
-		Peer: r.Peer, Basic: r.Basic, Attempts: h.Attempts, Passwords: h.Passwords}
+		Peer: r.Peer, Basic: r.Basic, Passwords: h.Passwords}
+	if h.Attempts != nil {
+		p.call.Attempts = (*attempts)(p)
+	}
 	g.flight.begin(p)
 	defer g.flight.end(p)
 	if err := p.run(); err != nil {

@@ -267,6 +267,7 @@ func newFixture(t testing.TB) *fixture {
 		},
 		Lineage: h.Namespaces.Lineage})
 	h.MFA = mfa.New(mfa.Config{Store: s, Cache: h.Cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: fakeKeys{}.TokenHash,
+		Types:    func() []string { return nil },
 		Accessor: func(context.Context, string, string) (bool, error) { return true, nil }})
 	h.Wrapping = wrapping.New(s, h.Tokens, "", h.Namespaces.Refusal)
 	h.Settings = settings.New(s, h.Cache, nil)

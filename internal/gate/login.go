@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -29,11 +30,11 @@ func (p *passage) admit() error {
 // enter lets in whom an auth method has let in.
 func (p *passage) enter(login *api.Auth) error {
 	if !api.Within(p.call.Remote, login.BoundCIDRs) {
-		return api.ErrDenied()
+		return api.Deny(errElsewhere)
 	}
 	if login.BindIP {
 		if !p.call.Remote.IsValid() { // nothing to bind it to
-			return api.ErrDenied()
+			return api.Deny(errors.New("the token is to be bound to the client's address, which is not known"))
 		}
 		login.BoundCIDRs = []string{p.call.Remote.Unmap().WithZone("").String()}
 	}
@@ -51,6 +52,9 @@ func (p *passage) enter(login *api.Auth) error {
 	}
 	return p.issue(entrance{p.mount, p.path, login.LoginRole}, login, who)
 }
+
+// errElsewhere is why a login from an address that its token could not be used from is refused.
+var errElsewhere = errors.New("the client's address is none of those that the token of this login could be used from")
 
 // loginOf is the login that a result is, or that it holds where an endpoint answers
 // browsers as well; nil: none.

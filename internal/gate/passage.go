@@ -41,6 +41,7 @@ type passage struct {
 	issued   *api.Auth // the token that was made for a login; nil: none
 	waits    bool      // the login waits for a second factor
 	proven   bool      // the login took a second factor
+	overdone bool      // a credential was not looked at, as too many were wrong
 	role     *string   // that the login is by; nil: nobody has asked yet
 	using    holder    // the token, when its uses are limited
 	spent    bool      // this is the token's last use

@@ -1,6 +1,9 @@
 package gate
 
 import (
+	"cmp"
+	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -11,11 +14,12 @@ import (
 	"github.com/strongroom/strongroom/internal/token"
 )
 
-// How many refusals a node remembers: of callers that are known, and of those
-// who are not, so that strangers cannot push out what people ask about.
+// How many refusals a node remembers: of callers that are known, of those who are not, and of
+// logins, so that strangers cannot push out what people ask about.
 const (
 	rememberedRefusals  = 1024
 	rememberedStrangers = 256
+	rememberedLogins    = 256
 )
 
 // refusal is what is remembered of a request that was refused, so that it can
@@ -32,13 +36,14 @@ type refusal struct {
 	request   policy.Request // without its parameters
 	decision  policy.Decision
 	sudo      bool // the endpoint is root-protected
+	login     bool // by an auth method
 }
 
 // Refusals remembers the last refusals of this node, in memory. It is safe for
 // concurrent use.
 type Refusals struct {
-	mu              sync.Mutex
-	known, stranger ring
+	mu                      sync.Mutex
+	known, stranger, logins ring
 }
 
 // ring is the last few refusals, each overwritten in its turn.
@@ -68,36 +73,99 @@ func (g *ring) find(id string) *refusal {
 func (f *Refusals) keep(r *refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if r.owner.ID == "" {
+	switch {
+	case r.login:
+		f.logins.add(r, rememberedLogins)
+	case r.owner.ID == "":
 		f.stranger.add(r, rememberedStrangers)
-		return
+	default:
+		f.known.add(r, rememberedRefusals)
 	}
-	f.known.add(r, rememberedRefusals)
 }
 
 // find is the refusal of a request, or nil when it is not, or no longer, known.
 func (f *Refusals) find(id string) *refusal {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if r := f.known.find(id); r != nil {
-		return r
+	return cmp.Or(f.known.find(id), f.logins.find(id), f.stranger.find(id))
+}
+
+// logsIn reports whether the request is a login, or a step of one, that shows no token.
+func (p *passage) logsIn() bool {
+	return p.token == nil && p.mount != nil && p.public() && (p.mount.Auth() && !p.mount.Builtin || p.mount.Builtin && strings.HasPrefix(p.match.Endpoint.Pattern, "mfa/"))
+}
+
+// entryRefused reports whether a failure is one of a login that somebody who is to mend it asks
+// about: it is of the kinds whose cause is not told to who logs in.
+func entryRefused(err error) bool {
+	switch api.KindOf(err) {
+	case api.Denied, api.Invalid, api.NotFound, api.Conflict, api.Unavailable:
+		return true
 	}
-	return f.stranger.find(id)
+	return false
+}
+
+// reason is why a request was refused, for those who run the server: what its caller was told, and
+// the cause of that, which its caller was not. It has no secret, as no error has.
+func (p *passage) reason(err error) string {
+	var e *api.Error
+	switch {
+	case p.overdone:
+		return "the account is locked for wrong credentials, or was just then: sys/locked-users has it"
+	case !errors.As(err, &e):
+		return "it failed; the server's log has the cause"
+	case e.Err == nil:
+		return small(e.Message)
+	case e.Kind == api.Denied:
+		return small(e.Err.Error())
+	}
+	return small(e.Message + ": " + e.Err.Error())
+}
+
+// tellRefusedLogin logs why somebody was not let in. The name is not logged, where people type
+// passwords by mistake: the audit log has it, under the same identifier.
+func (p *passage) tellRefusedLogin(r *refusal, err error) {
+	tell := p.gate.log.Info
+	if api.KindOf(err) == api.Unavailable {
+		tell = p.gate.log.Warn
+	}
+	tell("a login was refused", slog.String("request_id", r.id), slog.String("mount", token.Conceal(p.call.Namespace.Path+p.mount.Path)),
+		slog.String("remote", p.r.Remote.Addr().String()), slog.String("reason", r.cause))
+}
+
+// attempts counts wrong credentials for a passage, and notes those that are not looked at.
+type attempts passage
+
+// Attempt implements api.Attempts.
+func (a *attempts) Attempt(c *api.Call, account string, check func() (bool, error)) (bool, error) {
+	wrong := false
+	right, err := a.house.Attempts.Attempt(c, account, func() (bool, error) {
+		ok, err := check()
+		wrong = !ok
+		return ok, err
+	})
+	a.overdone = err == nil && !right && !wrong
+	return right, err
 }
 
 // remember keeps what it takes to explain a refusal. What is refused by the
-// policies or before them comes as refused; what the handler refused, as answered.
+// policies or before them comes as refused; what the handler refused, as answered. Of a login, all
+// that keeps somebody out is.
 func (p *passage) remember(refused, answered error) {
 	denied := refused
 	if denied == nil {
 		denied = answered
 	}
-	if api.KindOf(denied) != api.Denied {
+	if denied == nil || api.KindOf(denied) != api.Denied && !(p.logsIn() && entryRefused(denied)) {
 		return
 	}
 	r := &refusal{id: p.r.ID, at: p.call.Now, namespace: p.call.Namespace.Path}
 	r.sudo = p.match.Endpoint != nil && p.match.Endpoint.Has(api.Sudo)
 	switch allowed := p.decision.Allowed && (p.decision.Sudo || !r.sudo); {
+	case p.token == nil && p.public():
+		r.cause = p.reason(denied)
+	case p.token == nil && p.lost != nil && strings.Contains("/"+p.path, "/auth/"):
+		r.cause = "nobody can log in there: " + p.reason(p.lost)
 	case p.token == nil && p.r.Token.Empty():
 		r.cause = "no token was shown"
 	case p.token == nil:
@@ -116,6 +184,9 @@ func (p *passage) remember(refused, answered error) {
 	}
 	r.request.Path, r.request.Params, r.request.Facts = token.Conceal(r.request.Path), nil, smallFacts(r.request.Facts)
 	r.decision.Parameter = small(r.decision.Parameter)
+	if r.login = p.logsIn(); r.login {
+		p.tellRefusedLogin(r, denied)
+	}
 	p.house.Refusals.keep(r)
 }
 

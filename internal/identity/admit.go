@@ -32,7 +32,7 @@ func (s *Store) admit(c *api.Call, login *api.Auth) (*Person, error) {
 	case err != nil:
 		return nil, err
 	case p == nil || p.Disabled:
-		return nil, api.ErrDenied()
+		return nil, api.Deny(errors.New("identity: the entity of who logs in is gone or disabled"))
 	}
 	return s.refresh(c, p, login.GroupAliases)
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -175,6 +176,11 @@ func (s *Store) Named(tx *store.Tx, nsID, id string) (name string, found bool, e
 		return "", false, err
 	}
 	return e.Name, true, byHand(tx, key{nsID, id})
+}
+
+// Grouped reports whether a namespace has a group.
+func (s *Store) Grouped(ctx context.Context, nsID, id string) (bool, error) {
+	return exists(reading(ctx, s.Store), key{nsID, id}, ofGroup)
 }
 
 // IDRequest names an entity, a group or an alias.

@@ -131,6 +131,9 @@ func (s *Store) writeEnforcement(c *api.Call, q *EnforcementRequest) (*api.None,
 	if err := checkText("name", string(q.Name), maxName); err != nil {
 		return nil, err
 	}
+	if err := s.checkTypes(q.Types); err != nil {
+		return nil, err
+	}
 	ns, key := c.Namespace.ID, enforcementKey(c.Namespace.ID, string(q.Name))
 	var e Enforcement
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
@@ -179,20 +182,54 @@ func holdMethods(tx *store.Tx, ns string, ids []string) error {
 	return nil
 }
 
-// doubt warns of what an enforcement names and is not there: it would never be about
-// anybody.
-func (s *Store) doubt(c *api.Call, e *Enforcement) error {
-	for _, a := range e.Accessors {
-		there, err := s.Accessor(c, c.Namespace.ID, a)
-		if err != nil {
-			return err
-		}
-		if !there {
-			c.Warn("auth_method_accessors: no auth method of this namespace has one of the accessors: is it of a namespace below?")
-			break
+// checkTypes refuses a type that no auth method can have: what it names would be let in without
+// a second factor, and nobody would see it.
+func (s *Store) checkTypes(given *[]string) error {
+	if given == nil {
+		return nil
+	}
+	types := s.Types()
+	for _, text := range *given {
+		if text = strings.TrimSpace(text); text != "" && !slices.Contains(types, text) {
+			return &api.Error{Kind: api.Invalid, Message: "auth_method_types: one of them is no type of auth method", Hint: "there are " + strings.Join(types, ", ")}
 		}
 	}
 	return nil
+}
+
+// doubt warns of what an enforcement names and is not there: it would never be about
+// anybody.
+func (s *Store) doubt(c *api.Call, e *Enforcement) error {
+	for _, f := range []struct {
+		names   []string
+		is      func(ctx context.Context, nsID, name string) (bool, error)
+		warning string
+	}{
+		{e.Accessors, s.Accessor, "auth_method_accessors: no auth method of this namespace has one of the accessors: is it of a namespace below?"},
+		{e.Groups, s.Identity.Grouped, "identity_group_ids: no group of this namespace has one of the identifiers: is it of another namespace, or a name?"},
+		{e.Entities, s.entity, "identity_entity_ids: no entity of this namespace has one of the identifiers: is it of a namespace below, or a name?"},
+	} {
+		for _, name := range f.names {
+			there, err := f.is(c, c.Namespace.ID, name)
+			if err != nil {
+				return err
+			}
+			if !there {
+				c.Warn(f.warning)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// entity reports whether a namespace has an entity, under that identifier or what it has become.
+func (s *Store) entity(ctx context.Context, nsID, id string) (bool, error) {
+	if !isID(id) {
+		return false, nil
+	}
+	who, err := s.Identity.Person(ctx, nsID, id)
+	return who != nil, err
 }
 
 // hasEnforcement reports whether there is an enforcement already.

@@ -55,6 +55,8 @@ type Identity interface {
 	Person(ctx context.Context, nsID, entityID string) (*identity.Person, error)
 	// Named reads an entity's name as part of a transaction; false: there is none.
 	Named(tx *store.Tx, nsID, entityID string) (name string, found bool, err error)
+	// Grouped reports whether a namespace has a group.
+	Grouped(ctx context.Context, nsID, groupID string) (bool, error)
 }
 
 // Config is what a Store stands on.
@@ -66,6 +68,8 @@ type Config struct {
 	Lineage func(ctx context.Context, nsID string) ([]string, error)
 	// Accessor reports whether an auth method of a namespace has an accessor.
 	Accessor func(ctx context.Context, nsID, accessor string) (bool, error)
+	// Types are the types that auth methods with logins can have.
+	Types func() []string
 	// Hash is a keyed hash of a text, as hexadecimal.
 	Hash func(ctx context.Context, nsID, text string) (string, error)
 }

@@ -154,7 +154,7 @@ func TestWhatIsEnforced(t *testing.T) {
 	for _, c := range []struct {
 		fields   string
 		ann, bob bool
-	}{{`"auth_method_accessors":["door_1"]`, true, true}, {`"auth_method_accessors":["door_2"]`, false, false}, {`"auth_method_types":["door"]`, true, true}, {`"auth_method_types":["doo"]`, false, false},
+	}{{`"auth_method_accessors":["door_1"]`, true, true}, {`"auth_method_accessors":["door_2"]`, false, false}, {`"auth_method_types":["door"]`, true, true}, {`"auth_method_types":["hall"]`, false, false},
 		{`"identity_entity_ids":["` + ann + `"]`, true, false}, {`"identity_group_ids":["` + inner + `"]`, true, false}, {`"identity_group_ids":["` + outer + `"]`, true, false}} {
 		w.do(api.Write, "mfa/login-enforcement/one", `{"mfa_method_ids":["`+method+`"],`+c.fields+`}`)
 		if a, b := w.need(w.nodes[0], "root", ann) != nil, w.need(w.nodes[0], "root", bob) != nil; a != c.ann || b != c.bob {
@@ -177,6 +177,31 @@ func TestWhatIsEnforced(t *testing.T) {
 	w.do(api.Write, "entity/merge", `{"from_entity_ids":["`+bob+`"],"to_entity_id":"`+ann+`"}`)
 	if w.need(w.nodes[0], "root", ann) == nil {
 		t.Error("who has become another is free of what was needed")
+	}
+}
+
+// A type that no auth method can have is refused, and what is not there is warned of: neither
+// would ever be asked for a second factor.
+func TestMistypedEnforcement(t *testing.T) {
+	w := newWorld(t, 1)
+	method, ann := w.method(""), w.person("ann")
+	group := w.do(api.Write, "group", `{"name":"admins"}`)["id"].(string)
+	other := w.do(api.Write, "entity", `{"name":"other"}`)["id"].(string)
+	w.do(api.Write, "entity/merge", `{"from_entity_ids":["`+other+`"],"to_entity_id":"`+ann+`"}`)
+	for _, types := range []string{`["doo"]`, `["door","doo"]`, `["Door"]`, `["token"]`} {
+		w.refused(api.Write, "mfa/login-enforcement/one", `{"mfa_method_ids":["`+method+`"],"auth_method_types":`+types+`}`, "auth_method_types")
+	}
+	for fields, warns := range map[string]string{
+		`"identity_group_ids":["nosuch"]`: "identity_group_ids", `"identity_group_ids":["` + group + `"]`: "", `"identity_group_ids":["` + ann + `"]`: "identity_group_ids",
+		`"identity_entity_ids":["ann"]`: "identity_entity_ids", `"identity_entity_ids":["` + ann + `","` + other + `"]`: "", `"identity_entity_ids":["` + api.NewUUID() + `"]`: "identity_entity_ids",
+		`"auth_method_accessors":["door_2"]`: "auth_method_accessors", `"auth_method_accessors":["door_1"],"auth_method_types":["hall"]`: "",
+	} {
+		c := w.call("root")
+		must(w.try(w.nodes[0], c, api.Write, "mfa/login-enforcement/one", `{"mfa_method_ids":["`+method+`"],`+fields+`}`))(t)
+		if got := strings.Join(c.Warnings(), " "); (warns == "") != (got == "") || !strings.HasPrefix(got, warns) {
+			t.Errorf("%s: warned %q, want %q", fields, got, warns)
+		}
+		w.do(api.Delete, "mfa/login-enforcement/one", "")
 	}
 }
 
@@ -435,7 +460,7 @@ func TestMethodsAreJudged(t *testing.T) {
 		}
 	}
 	w.method(`,"method_name":"App"`) // is free again
-	for body, text := range map[string]string{`{}`: "mfa_method_ids", `{"mfa_method_ids":["x"],"auth_method_types":["a"]}`: "mfa_method_ids", `{"mfa_method_ids":["` + id + `"]}`: "auth_method_accessors"} {
+	for body, text := range map[string]string{`{}`: "mfa_method_ids", `{"mfa_method_ids":["x"],"auth_method_types":["door"]}`: "mfa_method_ids", `{"mfa_method_ids":["` + id + `"]}`: "auth_method_accessors"} {
 		w.refused(api.Write, "mfa/login-enforcement/x", body, text)
 	}
 	w.enforce(id)

@@ -62,6 +62,7 @@ func (w *world) node() *node {
 		Cleared: func(ctx context.Context, ns, id string) error { return n.mfa.Forget(ctx, ns, id) }})
 	n.mfa = mfa.New(mfa.Config{Store: w.store, Cache: cache, Identity: n.ids, Lineage: lineage,
 		Hash:     func(_ context.Context, ns, text string) (string, error) { return "h" + ns + text, nil },
+		Types:    func() []string { return []string{"door", "hall"} },
 		Accessor: func(_ context.Context, _, accessor string) (bool, error) { return accessor == "door_1", nil }})
 	eps := append(must(api.Bind(n.mfa, mfa.Routes()))(w.t), must(api.Bind(n.mfa, mfa.SystemRoutes()))(w.t)...)
 	n.router = must(api.NewRouter(append(eps, must(api.Bind(n.ids, identity.Routes()))(w.t)...)))(w.t)

@@ -45,6 +45,9 @@ func (r *row) expired(now time.Time) bool { return !r.Expires.IsZero() && !now.B
 
 // Store keeps the policies of all namespaces.
 type Store struct {
+	// Accessor reports whether an auth method of a namespace has an accessor; nil: nobody knows.
+	Accessor func(ctx context.Context, nsID, accessor string) (bool, error)
+
 	store store.Store
 	sets  *store.Memo[set, *compiled]
 	fills *fills

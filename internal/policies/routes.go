@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/policy"
 )
 
 // Routes are the endpoints under sys/ for policies.
@@ -238,7 +239,36 @@ func (s *Store) write(c *api.Call, q *WriteRequest) (*api.None, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.Write(c, c.Namespace.ID, string(q.Name), q.Policy, terms)
+	if err := s.Write(c, c.Namespace.ID, string(q.Name), q.Policy, terms); err != nil {
+		return nil, err
+	}
+	return nil, s.doubt(c, string(q.Name), q.Policy)
+}
+
+// doubt warns of templates for which nobody has a value: their rules are in force for nobody.
+func (s *Store) doubt(c *api.Call, name, text string) error {
+	p, err := policy.Parse(name, plain(text))
+	if err != nil {
+		return nil
+	}
+	unknown, accessors := p.Unknown()
+	if len(unknown) > 0 {
+		c.Warn("policy: a template in a path names nothing that identities have, so that its rule is in force for nobody: {{" + unknown[0] + "}}")
+	}
+	for _, a := range accessors {
+		if s.Accessor == nil {
+			break
+		}
+		there, err := s.Accessor(c, c.Namespace.ID, a)
+		if err != nil {
+			return err
+		}
+		if !there {
+			c.Warn("policy: a template in a path names an accessor that no auth method of this namespace has, so that its rule is in force for nobody: " + a)
+			break
+		}
+	}
+	return nil
 }
 
 // patch changes a policy in what the request gives.
@@ -247,7 +277,10 @@ func (s *Store) patch(c *api.Call, q *PatchRequest) (*api.None, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.Patch(c, c.Namespace.ID, string(q.Name), q.Policy, terms)
+	if err := s.Patch(c, c.Namespace.ID, string(q.Name), q.Policy, terms); err != nil || q.Policy == "" {
+		return nil, err
+	}
+	return nil, s.doubt(c, string(q.Name), q.Policy)
 }
 
 // nameless answers a request to write or delete that names no policy.

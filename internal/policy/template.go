@@ -61,6 +61,56 @@ func (r *Rule) expand(value func(string) (string, bool)) *Rule {
 	return &filled
 }
 
+// Unknown are the templates of the policy's paths that have no form of which there is a value: a rule
+// with one is in force for nobody. Accessors are those of the auth methods that others name.
+func (p *Policy) Unknown() (unknown, accessors []string) {
+	for _, r := range p.Rules {
+		for _, part := range strings.Split(r.Path, "{{")[1:] {
+			name, _, _ := strings.Cut(part, "}}")
+			name = strings.TrimSpace(name)
+			accessor, known := templateKnown(name)
+			switch {
+			case !known:
+				unknown = append(unknown, name)
+			case accessor != "":
+				accessors = append(accessors, accessor)
+			}
+		}
+	}
+	return unknown, accessors
+}
+
+// templateKnown reports whether a template has a form of which there is a value, and the accessor
+// that it names, if any.
+func templateKnown(name string) (accessor string, known bool) {
+	if what, ok := strings.CutPrefix(name, "identity.entity."); ok {
+		rest, alias := strings.CutPrefix(what, "aliases.")
+		if alias {
+			accessor, what, _ = strings.Cut(rest, ".")
+			if key, ok := strings.CutPrefix(what, "custom_metadata."); ok && accessor != "" && key != "" {
+				return accessor, true
+			}
+		}
+		return accessor, (!alias || accessor != "") && ends(what)
+	}
+	for _, kind := range []string{"identity.groups.ids.", "identity.groups.names."} {
+		if rest, ok := strings.CutPrefix(name, kind); ok {
+			if of, key, ok := strings.Cut(rest, ".metadata."); ok {
+				return "", of != "" && key != ""
+			}
+			i := strings.LastIndexByte(rest, '.')
+			return "", i > 0 && ends(rest[i+1:])
+		}
+	}
+	return "", false
+}
+
+// ends reports whether a template may end in what is said of an entity, an alias or a group.
+func ends(what string) bool {
+	key, ok := strings.CutPrefix(what, "metadata.")
+	return what == "id" || what == "name" || ok && key != ""
+}
+
 // Below gives the policy as one of a namespace above names what it is about: with the
 // path from there, which ends in a slash, before each of its own.
 func (p *Policy) Below(path string) *Policy {

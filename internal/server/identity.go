@@ -25,11 +25,27 @@ func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 
 // newMFA keeps the second factors of logins.
 func (s *Server) newMFA(h *house, cache *store.Cache) *mfa.Store {
-	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: keys{s.barrier}.TokenHash,
-		Accessor: func(ctx context.Context, nsID, accessor string) (bool, error) {
-			_, there, err := h.aliasMount(ctx, nsID, accessor)
-			return there, err
-		}})
+	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: keys{s.barrier}.TokenHash, Types: h.loginTypes,
+		Accessor: h.hasAccessor})
+}
+
+// hasAccessor reports whether an auth method of a namespace has an accessor.
+func (h *house) hasAccessor(ctx context.Context, nsID, accessor string) (bool, error) {
+	_, there, err := h.aliasMount(ctx, nsID, accessor)
+	return there, err
+}
+
+// loginTypes are the types that auth methods with logins can have.
+func (h *house) loginTypes() []string { return loginTypes(h.Mounts.Engines()) }
+
+// loginTypes are the types of those engines that let people in.
+func loginTypes(engines []api.Engine) (types []string) {
+	for _, e := range engines {
+		if e.Auth && e.Type != "token" {
+			types = append(types, e.Type)
+		}
+	}
+	return types
 }
 
 // aliasMount is the auth method of a namespace that has an accessor.

@@ -2,6 +2,7 @@ package approle
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -24,7 +25,10 @@ func (q *Login) LoginRole(c *api.Call) (string, error) {
 	return string(e.Value), err
 }
 
-func errWrong() error { return api.Errorf(api.Invalid, "invalid role or secret ID") }
+// errWrong is the one answer to a wrong login. Why is for the log alone.
+func errWrong(why string) error {
+	return &api.Error{Kind: api.Invalid, Message: "invalid role or secret ID", Err: errors.New(why)}
+}
 
 // login lets in whoever has a role's id and one of its secret ids, from the addresses
 // of both. A secret id with a limit is spent by it.
@@ -33,7 +37,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 		return nil, api.Errorf(api.Invalid, "missing role_id")
 	}
 	if len(q.RoleID) > maxRoleID || q.SecretID.Len() > maxSecretID {
-		return nil, errWrong()
+		return nil, errWrong("the role id or the secret id is longer than any")
 	}
 	var r *role
 	var s *secret
@@ -46,10 +50,16 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 		return nil, err
 	case !right && q.SecretID.Empty():
 		return nil, api.Errorf(api.Invalid, "missing secret_id")
+	case !right && r == nil:
+		return nil, errWrong("no role has the role id")
 	case !right:
-		return nil, errWrong()
-	case !api.Within(c.Remote, r.BoundCIDRs), s != nil && !api.Within(c.Remote, s.CIDRs), !api.Within(c.Remote, r.Terms.BoundCIDRs):
-		return nil, api.ErrDenied()
+		return nil, errWrong("the role has no such secret id, or it has ended")
+	case !api.Within(c.Remote, r.BoundCIDRs):
+		return nil, api.Deny(errors.New("the client's address is not in secret_id_bound_cidrs of the role"))
+	case s != nil && !api.Within(c.Remote, s.CIDRs):
+		return nil, api.Deny(errors.New("the client's address is not in cidr_list of the secret id"))
+	case !api.Within(c.Remote, r.Terms.BoundCIDRs):
+		return nil, api.Deny(errors.New("the client's address is not in token_bound_cidrs of the role"))
 	}
 	a, err := answer(c, r, s)
 	if err != nil || s == nil || !s.Limited {
@@ -57,7 +67,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	}
 	spent, err := r.spend(c, r.hash(q.SecretID))
 	if err == nil && !spent {
-		err = errWrong()
+		err = errWrong("the secret id has been used up")
 	}
 	if err != nil {
 		return nil, err
@@ -100,7 +110,7 @@ func answer(c *api.Call, r *role, s *secret) (*api.Auth, error) {
 		maps.Copy(a.Metadata, s.Metadata)
 		var some bool
 		if a.BoundCIDRs, some = narrowed(s.TokenCIDRs, r.Terms.BoundCIDRs); !some {
-			return nil, api.ErrDenied()
+			return nil, api.Deny(errors.New("token_bound_cidrs of the role and of the secret id have no address in common"))
 		}
 	}
 	a.Metadata["role_name"] = r.Name

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -23,9 +24,23 @@ type known struct {
 
 // errWrong is the answer to a wrong name or password, to an account that is locked,
 // and to a name that is of several.
-func errWrong() error {
-	return api.Errorf(api.Invalid, "ldap operation failed: the directory does not let this name and password in")
+func errWrong(p *person) error {
+	why := errUnproved
+	switch {
+	case p == nil:
+		why = errAbsent
+	case p.banned:
+		why = errBanned
+	}
+	return &api.Error{Kind: api.Invalid, Message: "ldap operation failed: the directory does not let this name and password in", Err: why}
 }
+
+// Why somebody is not let in, for the log alone.
+var (
+	errAbsent   = errors.New("the search with userdn, userattr and userfilter finds no single account of the name")
+	errBanned   = errors.New("the directory says that the account is disabled, locked or has ended")
+	errUnproved = errors.New("the directory refuses the name with the password")
+)
 
 // errNameless is said to who has proved to be somebody without a name of their own.
 func errNameless() error {
@@ -59,7 +74,7 @@ func (engine) login(c *api.Call, q *LoginRequest) (*api.Auth, error) {
 	case cfg == nil:
 		return nil, errUnset()
 	case !api.Within(c.Remote, cfg.Token.BoundCIDRs):
-		return nil, api.ErrDenied()
+		return nil, api.Deny(errors.New("the client's address is not in token_bound_cidrs of the configuration"))
 	}
 	name, err := spell(q.Username)
 	if err != nil {
@@ -104,7 +119,7 @@ func (d *directory) enter(c *api.Call, name string, password api.Secret) (*perso
 	case err != nil:
 		return nil, err
 	case !ok:
-		return nil, errWrong()
+		return nil, errWrong(p)
 	}
 	return p, d.serve() // what is left to ask: without an account to do so, as who has proved who they are
 }
@@ -135,7 +150,7 @@ func (d *directory) enterDirectly(c *api.Call, name string, password api.Secret)
 	case err != nil:
 		return nil, err
 	case !ok:
-		return nil, errWrong()
+		return nil, errWrong(&person{})
 	}
 	p, err := d.self(bound, name, c.Now)
 	switch {
@@ -144,7 +159,7 @@ func (d *directory) enterDirectly(c *api.Call, name string, password api.Secret)
 	case p == nil:
 		return nil, errNameless()
 	case p.banned:
-		return nil, errWrong()
+		return nil, errWrong(p)
 	}
 	return p, nil
 }

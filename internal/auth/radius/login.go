@@ -2,6 +2,7 @@ package radius
 
 import (
 	"crypto/fips140"
+	"errors"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -70,7 +71,7 @@ func enter(c *api.Call, name string, password api.Secret) (*api.Auth, error) {
 	case cfg == nil:
 		return nil, api.Errorf(api.Invalid, "radius: the method is not configured")
 	case !api.Within(c.Remote, cfg.Token.BoundCIDRs):
-		return nil, api.ErrDenied()
+		return nil, api.Deny(errors.New("the client's address is not in token_bound_cidrs of the configuration"))
 	}
 	called := ""
 	ok, err := c.Attempt(name, func() (ok bool, err error) {

@@ -6,6 +6,7 @@ package userpass
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -150,8 +151,8 @@ func (engine) remove(c *api.Call, r *Name) (*api.None, error) {
 // Write creates or changes a user; what is absent stays as it was.
 type Write struct {
 	Username     api.Name      `path:"username"`                                                     // The user.
-	Password     api.Secret    `json:"password"`                                                     // The password.
-	PasswordHash api.Secret    `json:"password_hash"`                                                // A hash of the password by bcrypt, in its place.
+	Password     *api.Secret   `json:"password" api:"empty"`                                         // The password.
+	PasswordHash *api.Secret   `json:"password_hash" api:"empty"`                                    // A hash of the password by bcrypt, in its place.
 	Policies     *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
 	BoundCIDRs   *[]string     `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`         // Old name of token_bound_cidrs.
 	TTL          *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
@@ -168,9 +169,12 @@ func (engine) exists(c *api.Call, r *Write) (bool, error) {
 
 // write creates or changes a user.
 func (engine) write(c *api.Call, r *Write) (*api.None, error) {
-	hash, err := hashed(c, r.Password, r.PasswordHash)
-	if err != nil {
+	hash, err := hashed(c, given(r.Password), given(r.PasswordHash))
+	switch {
+	case err != nil:
 		return nil, err
+	case hash == "" && (r.Password != nil || r.PasswordHash != nil): // an unset variable of a shell is no wish to keep the old one
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing password: it is empty", Hint: "to keep the password, leave it out"}
 	}
 	return nil, change(c, string(r.Username), true, func(u *user) error {
 		switch {
@@ -182,6 +186,13 @@ func (engine) write(c *api.Call, r *Write) (*api.None, error) {
 		u.note(&r.TokenFields, r.Aliases)
 		return r.TokenFields.Apply(&u.Terms)
 	})
+}
+
+func given(s *api.Secret) api.Secret {
+	if s == nil {
+		return api.Secret{}
+	}
+	return *s
 }
 
 // note remembers which terms were set by their deprecated names.
@@ -258,7 +269,19 @@ type Login struct {
 	Password api.Secret `json:"password"` // The password.
 }
 
-func errWrong() error { return api.Errorf(api.Invalid, "invalid username or password") }
+// errWrong is the one answer to a wrong login. Why is for the log alone.
+func errWrong(u *user) error {
+	why := errPassword
+	if u == nil {
+		why = errUser
+	}
+	return &api.Error{Kind: api.Invalid, Message: "invalid username or password", Err: why}
+}
+
+var (
+	errUser     = errors.New("there is no such user")
+	errPassword = errors.New("the password is wrong")
+)
 
 // login lets a user in by the password. Whatever is wrong, the answer is the same,
 // after the same work.
@@ -291,7 +314,7 @@ func (engine) login(c *api.Call, r *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case !right || u == nil:
-		return nil, errWrong()
+		return nil, errWrong(u)
 	}
 	if old {
 		if err := rehash(c, name, u, r.Password); err != nil {

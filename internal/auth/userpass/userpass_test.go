@@ -134,6 +134,22 @@ func TestPasswordsOfElsewhere(t *testing.T) {
 	}
 }
 
+// An empty password, as of an unset variable of a shell, is refused, and changes nothing.
+func TestEmptyPassword(t *testing.T) {
+	d := open(t)
+	d.Do(api.Write, "users/ann", `{"password":"pw","token_policies":"dev"}`)
+	for _, body := range []string{`{"password":"","token_policies":"ops"}`, `{"password":""}`, `{"password_hash":"","token_policies":"ops"}`, `{"password":"","password_hash":""}`} {
+		if text, kind := d.Text(api.Write, "users/ann", body); kind != api.Invalid || !strings.Contains(text, "password") {
+			t.Errorf("%s: %v %s", body, kind, text)
+		}
+	}
+	d.Do(api.Write, "users/ann", `{"password":"new","password_hash":""}`)
+	d.Do(api.Write, "users/ann", `{"token_ttl":"1h"}`)
+	if text, kind := d.Text(api.Write, "login/ann", `{"password":"new"}`); kind != authtest.Success || strings.Contains(text, "ops") {
+		t.Errorf("%v %s", kind, text)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	d := open(t)
 	for _, c := range [][2]string{
