@@ -66,7 +66,7 @@ func auditEnable() command {
 			f.BoolVar(&a.Local, "local", false, "do not replicate it")
 		},
 		run: connected(func(c *call, cl *client.Client) error {
-			options, err := parseStringPairs(c.input(), c.args[1:])
+			options, err := parseStringPairs("", c.input(), c.args[1:])
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 	if (l.method == "token" || l.method == "") && len(c.args) == 1 && !strings.Contains(c.args[0], "=") {
 		c.args = []string{"token=" + c.args[0]}
 	}
-	args, err := parseStringPairs(c.input(), c.args)
+	args, err := parseStringPairs("auth/", c.input(), c.args)
 	if err != nil {
 		return nil, nil, err
 	}

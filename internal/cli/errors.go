@@ -179,8 +179,8 @@ func (a *app) hint(err error) string {
 func (a *app) apiHint(err *client.Error) string {
 	switch {
 	case errors.Is(err, client.ErrForbidden):
-		if at, ok := loginAt(err.Path); ok {
-			return fmt.Sprintf("perhaps no auth method is mounted at auth/%s/, or what you logged in with is wrong: who may see it looks with %s auth list", at, a.name) + a.explainHint(err.RequestID)
+		if hint := a.loginHint(err.Path); hint != "" {
+			return hint + a.explainHint(err.RequestID)
 		}
 		if a.token() == "" {
 			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
@@ -189,7 +189,7 @@ func (a *app) apiHint(err *client.Error) string {
 			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
 		}
 		return a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
-	case mentions(err.Messages, "sealed"):
+	case mentions(err.Messages, "vault is sealed"): // a namespace's seal is named as such
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):
 		return fmt.Sprintf("the store is new: run %q once", a.name+" operator init")
@@ -199,6 +199,23 @@ func (a *app) apiHint(err *client.Error) string {
 		return "the server limits how often you may ask: wait and try again"
 	}
 	return a.remedy(err)
+}
+
+// loginHint is for a login that was refused, which has no token to be looked at; empty for other paths.
+func (a *app) loginHint(path string) string {
+	switch at, ok := loginAt(path); {
+	case ok:
+		where := "this namespace"
+		if cfg, err := a.config(); err == nil && cfg.Namespace != "" {
+			where = "the namespace " + cfg.Namespace
+		}
+		return fmt.Sprintf("perhaps no auth method is enabled at auth/%s/ in %s (-path, -namespace), or what you logged in with is wrong, a passcode among it: who may see it looks with %s auth list", at, where, a.name)
+	case strings.HasPrefix(path, "sys/mfa/passkey/register"), strings.HasPrefix(path, "sys/mfa/passkey/finish"):
+		return "the right to register is misspelt, was used or has ended: an administrator gives another"
+	case strings.HasPrefix(path, "sys/mfa/"):
+		return "the passcode was wrong or used before, or the login has waited for too long: log in again, with the next passcode"
+	}
+	return ""
 }
 
 // loginAt is the mount of a path at which people log in: no token is sent there.
