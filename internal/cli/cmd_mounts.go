@@ -448,7 +448,7 @@ func authHelp() command {
 		run: connected(func(c *call, cl *client.Client) error {
 			typ := cleanPath(c.args[0])
 			if method, ok := loginMethods()[typ]; ok {
-				return c.println(method.help)
+				return c.println(c.name + " " + method.help)
 			}
 			auths, err := cl.Sys().Auths(c.ctx)
 			if err != nil {
@@ -458,7 +458,7 @@ func authHelp() command {
 			if !ok {
 				return usagef("no method this program can log in with is at %s", mountPath(typ))
 			}
-			return c.println(method.help)
+			return c.println(c.name + " " + method.help)
 		}),
 	}
 }

@@ -186,9 +186,9 @@ func (a *app) apiHint(err *client.Error) string {
 			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
 		}
 		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
-			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
+			return a.ofNamespaceHint() + fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
 		}
-		return a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
+		return a.ofNamespaceHint() + a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
 	case mentions(err.Messages, "vault is sealed"): // a namespace's seal is named as such
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):
@@ -199,6 +199,20 @@ func (a *app) apiHint(err *client.Error) string {
 		return "the server limits how often you may ask: wait and try again"
 	}
 	return a.remedy(err)
+}
+
+// ofNamespaceHint is for a token of a namespace, told by its last part, that is shown in none.
+func (a *app) ofNamespaceHint() string {
+	cfg, err := a.config()
+	if err != nil || cfg.Namespace != "" || !tokenOfNamespace(a.token().Reveal()) {
+		return ""
+	}
+	return "the token is of a namespace: give -namespace, or set STRONGROOM_NAMESPACE; else "
+}
+
+// tokenOfNamespace tells a token of a namespace, whose identifier is behind a last dot.
+func tokenOfNamespace(token string) bool {
+	return strings.HasPrefix(token, "sr") && strings.Contains(token, ".") || strings.Count(token, ".") > 1
 }
 
 // loginHint is for a login that was refused, which has no token to be looked at; empty for other paths.
