@@ -106,7 +106,7 @@ func nothing(err error) bool {
 func writing(d command, send func(*client.Client, context.Context, string, any) (*client.Secret, error)) command {
 	var force bool
 	d.args = atLeast(1)
-	d.complete = completePath
+	d.complete, d.fields = completePath, true
 	d.flags = func(f *pflag.FlagSet) {
 		f.BoolVarP(&force, "force", "f", false, "go on without data")
 	}
@@ -131,13 +131,14 @@ func writing(d command, send func(*client.Client, context.Context, string, any) 
 // written prints what a write answered, or else that it went well. An answer of
 // warnings alone is for people no answer.
 func (c *call) written(s *client.Secret, format string, args ...any) error {
+	warned := s
 	if f, err := c.format(); err == nil && f == formatTable && len(secretRows(s)) == 0 {
 		c.warn(s)
 		s = nil
 	}
 	if s == nil {
 		if c.flags.field != "" {
-			return c.showField(nil)
+			return c.secret(warned)
 		}
 		return c.say(format, args...)
 	}

@@ -72,7 +72,8 @@ func loginCommand() command {
 			login -token-only -method=approle role_id=@role-id secret_id=@secret-id
 			# a browser at the provider's page, or a code to type where there is none
 			login -method=oidc role=staff`,
-		flags: l.register,
+		flags:  l.register,
+		values: map[string][]string{"method": sortedKeys(loginMethods())},
 		run: connected(func(c *call, cl *client.Client) error {
 			s, last, err := c.login(cl, l)
 			if err != nil {
@@ -105,6 +106,7 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 	if err := c.complement(l.method, args); err != nil {
 		return nil, nil, err
 	}
+	c.asks = !c.flags.nonInteractive
 	last := &lastLogin{Method: l.method, Path: mount, Namespace: cleanPath(cl.Namespace()), Username: args["username"], Role: args["role"]}
 	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), mount, args)
 	if need := requirementOf(s); err == nil && need != nil && !c.flags.nonInteractive {

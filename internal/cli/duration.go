@@ -56,7 +56,7 @@ func showDuration(field string, v any) any {
 
 func durationField(name string) bool {
 	switch name {
-	case "period", "ttl", "duration", "lease_max", "ttl_max":
+	case "period", "ttl", "duration", "lease_max", "ttl_max", "interval", "block_interval", "connection_timeout", "request_timeout", "ocsp_this_update_max_age":
 		return true
 	}
 	for _, suffix := range []string{"_period", "_ttl", "_duration"} {

@@ -195,6 +195,10 @@ func (a *app) apiHint(err *client.Error) string {
 		return fmt.Sprintf("the store is new: run %q once", a.name+" operator init")
 	case mentions(err.Messages, "HTTP request to an HTTPS server"):
 		return a.schemeHint("https")
+	case mentions(err.Messages, "lease count quota exceeded"):
+		return fmt.Sprintf("there are as many tokens and leases as a quota lets there be: revoke some, or raise its max_leases: see %s list sys/quotas/lease-count", a.name)
+	case errors.Is(err, client.ErrRateLimited) && err.RetryAfter > 0:
+		return fmt.Sprintf("the server limits how often you may ask: try again in %s", humanSeconds(int64(err.RetryAfter.Seconds())))
 	case errors.Is(err, client.ErrRateLimited):
 		return "the server limits how often you may ask: wait and try again"
 	}
