@@ -317,7 +317,7 @@ type SealStatus struct {
 	Progress     int    `json:"progress"`
 	Nonce        string `json:"nonce"`
 	Version      string `json:"version"`
-	Program      string `json:"strongroom_version"` // of the program, with the commit; Version is that of the API
+	Program      string `json:"program_version"` // of the program, with the commit; Version is that of the API
 	BuildDate    string `json:"build_date"`
 	Migration    bool   `json:"migration"`
 	ClusterName  string `json:"cluster_name,omitempty"`

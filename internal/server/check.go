@@ -54,15 +54,15 @@ file is made.`,
 // soundness is what a configuration without mistakes comes to.
 type soundness struct {
 	Valid    bool     `json:"valid"`
+	Warnings []string `json:"warnings"`
 	NoEffect []string `json:"no_effect"`
 	Notes    []string `json:"notes"`
 }
 
 // tellChecked tells of a configuration without mistakes.
 func tellChecked(cmd *cobra.Command, c *Config) error {
-	found, text := soundness{Valid: true, NoEffect: append([]string{}, c.Ignored...), Notes: []string{}}, ""
-	for _, w := range c.exposed() {
-		found.Notes = append(found.Notes, w)
+	found, text := soundness{Valid: true, Warnings: append([]string{}, c.exposed()...), NoEffect: append([]string{}, c.Ignored...), Notes: []string{}}, ""
+	for _, w := range found.Warnings {
 		text += "Warning: " + w + "\n"
 	}
 	if len(c.Ignored) > 0 {
