@@ -42,6 +42,25 @@ func TestSchemeAndCertificateHints(t *testing.T) {
 	}
 }
 
+// TestQuotaHints: what helps against a lease count does not help against a rate limit.
+func TestQuotaHints(t *testing.T) {
+	f := newFake(t, map[string]answer{"PUT a": refused(429, "request path \"a\": lease count quota exceeded"), "PUT b": refused(429, "rate limit quota exceeded")})
+	limit := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "90")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(limit.Close)
+	for _, tc := range []struct{ line, want string }{
+		{"write -f a", "hint: there are as many tokens and leases as a quota lets there be"},
+		{"write -f b", "how often you may ask: wait"},
+		{"-address=" + limit.URL + " write -f a", "how often you may ask: try again in 1m30s"},
+	} {
+		if r := run(t, f, t.TempDir(), tc.line); r.code != exitServer || !strings.Contains(r.stderr, tc.want) {
+			t.Errorf("%q: exit code %d: %s", tc.line, r.code, r.stderr)
+		}
+	}
+}
+
 func TestTokenFiles(t *testing.T) {
 	home := t.TempDir()
 	env := map[string]string{"HOME": home}
