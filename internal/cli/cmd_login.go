@@ -152,7 +152,7 @@ func (c *call) loggedIn(s *client.Secret, l loginFlags, last *lastLogin) error {
 	}
 	if f, err := c.format(); err == nil && f == formatTable && c.flags.field == "" && !l.noStore {
 		text := "Success! You are logged in, and later commands use this token"
-		if last.Namespace != "" {
+		if last.Namespace != "" && client.LookupEnv(c.getenv, "NAMESPACE") == "" {
 			text += " in the namespace " + last.Namespace + ": give them -namespace=" + last.Namespace + ", or set STRONGROOM_NAMESPACE"
 		}
 		if err := c.println(c.guise.worded(text) + ".\n"); err != nil {

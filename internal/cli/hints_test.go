@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
@@ -122,6 +123,17 @@ func TestDurations(t *testing.T) {
 	for _, bad := range []string{"", "x", "1w", "d", "99999999999999999999", "9223372036854775807", "9223372036854775807d"} {
 		if d, err := parseDuration(bad); err == nil {
 			t.Errorf("%q was taken for %v", bad, d)
+		}
+	}
+}
+
+func TestDurationsOfFields(t *testing.T) {
+	for field, want := range map[string]string{
+		"token_ttl": "5m", "interval": "5m", "block_interval": "5m", "connection_timeout": "5m", "ocsp_this_update_max_age": "5m",
+		"max_leases": "300", "page": "300", "interval_of": "300",
+	} {
+		if got := plain(showDuration(field, json.Number("300"))); got != want {
+			t.Errorf("%s: %s, want %s", field, got, want)
 		}
 	}
 }

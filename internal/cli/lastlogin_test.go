@@ -46,6 +46,10 @@ func TestLastLoginKeepsToItsPlace(t *testing.T) {
 	if r = run(t, f, home, "login -method=userpass -path=corp username=carl password=x"); r.code != exitOK {
 		t.Errorf("exit code %d: %s", r.code, r.stderr)
 	}
+	r = run(t, f, home, "STRONGROOM_NAMESPACE=team login -method=userpass username=tina password=x")
+	if r.code != exitOK || strings.Contains(r.stdout, "give them") {
+		t.Errorf("who has set the namespace is told to: %s", r.stdout)
+	}
 }
 
 // TestTokenOfNamespace: shown in no namespace, such a token is not told to be none.
