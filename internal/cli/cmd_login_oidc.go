@@ -120,7 +120,7 @@ func (p *providerLogin) byListener(ctx context.Context) (*client.Secret, error) 
 		return p.poll(ctx, b)
 	}
 	done := make(chan outcome, 1)
-	server := &http.Server{Handler: p.listen(ctx, b, done), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: p.ownVisitors().admit(p.listen(ctx, b, done)), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	if err := p.show(ctx, b); err != nil {

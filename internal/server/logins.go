@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -60,17 +61,40 @@ func (s *Server) lockoutSettings(h *house, c *api.Call) (lockout.Settings, error
 // readLockout reads when accounts of all auth methods, or of one type, are locked.
 func (r *reader) readLockout(b *block) {
 	kind := cmp.Or(strings.ToLower(b.label(0)), "all")
+	if kinds := methods(); kind != "all" && !slices.Contains(kinds, kind) {
+		r.fault(b.ObjectItem, "user_lockout %q: is neither all nor a type of auth method%s", kind, suggest(kind, append([]string{"all"}, kinds...)))
+	}
 	fields := map[string]string{}
 	for _, it := range b.settings {
-		fields[keyOf(it, 0)] = r.text(it)
+		key := keyOf(it, 0)
+		if own := configured(key); own != key { // as a tune of a mount has it
+			r.fault(it, "user_lockout %q: %s: is called %s in a configuration", kind, key, own)
+			continue
+		}
+		fields[key] = r.text(it)
 	}
 	l := &mount.Lockout{}
 	if err := l.Change(fields); err != nil {
-		r.fault(b.ObjectItem, "user_lockout %q: %s", kind, strings.TrimPrefix(err.Error(), "user_lockout_config: "))
+		r.fault(b.ObjectItem, "user_lockout %q: %s", kind, configured(strings.TrimPrefix(err.Error(), "user_lockout_config: ")))
 		return
 	}
 	if r.config.Lockout == nil {
 		r.config.Lockout = map[string]*mount.Lockout{}
 	}
 	r.config.Lockout[kind] = l
+}
+
+// configured is a text about tunes of a mount with the names that settings have in a configuration.
+func configured(text string) string {
+	return strings.NewReplacer("lockout_counter_reset_duration", "lockout_counter_reset", "lockout_disable", "disable_lockout").Replace(text)
+}
+
+// methods are the types of auth method.
+func methods() (types []string) {
+	for _, make := range mountable() {
+		if e, err := make(); err == nil && e.Auth {
+			types = append(types, e.Type)
+		}
+	}
+	return types
 }
