@@ -49,10 +49,12 @@ vet:
 unit:
 	$(GO) test -count=1 -timeout 15m ./test/chaos ./...
 
+# They wait for disks more than they work, so both engines have their turn at the same time.
 shared:
-	for engine in postgres etcd; do \
-		$(GO) run ./test/engine/with $$engine $(GO) test -count=1 -timeout 10m $(SERVED) || exit 1; \
-	done
+	$(MAKE) --no-print-directory --output-sync=target -j2 shared-postgres shared-etcd
+
+shared-%:
+	$(GO) run ./test/engine/with $* $(GO) test -count=1 -timeout 15m $(SERVED)
 
 engines: tools
 	for engine in pebble postgres etcd member; do \

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Kinds of errors, for errors.Is. Each *Error is one of the first group by its
@@ -34,6 +35,8 @@ type Error struct {
 	Messages  []string // the server's own words; may be empty
 	RequestID string   // to find the request in the server's audit log; may be empty
 	Secret    *Secret  // what came in the envelope's data or warnings, or nil
+	// RetryAfter is how long the server asks to wait; 0 where it does not say.
+	RetryAfter time.Duration
 }
 
 // Error says what failed and the server's words, on one line.
@@ -103,6 +106,7 @@ func (r *Response) asError(method, path string) error {
 		return nil
 	}
 	out := &Error{Status: r.Status, Method: method, Path: path, RequestID: r.Header.Get("X-Request-Id")}
+	out.RetryAfter, _ = retryAfter(r.Header)
 	var body struct {
 		Errors    []any  `json:"errors"`
 		RequestID string `json:"request_id"`

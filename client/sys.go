@@ -59,6 +59,7 @@ type SealStatus struct {
 	StorageType  string   `json:"storage_type,omitempty"`
 	LeasesHeld   bool     `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
 	Warnings     []string `json:"warnings,omitempty"`
+	Warning      string   `json:"warning,omitempty"` // the node cannot reach its store: the rest is what it knows without
 	// DamagedKeySlots are rows of key slots by which a sealed server cannot be unsealed.
 	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
 }

@@ -225,8 +225,12 @@ func (s *Sink) unavailable(err error) *api.Error {
 		hint += "; who has sudo there removes it with: strongroom audit disable -namespace=" + strings.TrimSuffix(s.home, "/") + " " + s.path
 	}
 	var known *api.Error
-	if errors.As(err, &known) && known.Kind == api.Damaged {
+	switch {
+	case !errors.As(err, &known) || known.Hint == "":
+	case known.Kind == api.Damaged:
 		hint = known.Hint
+	default:
+		hint = known.Hint + "; " + hint
 	}
 	return &api.Error{
 		Kind:    api.Unavailable,

@@ -73,11 +73,11 @@ func NewTree(s store.Store, cache *store.Cache, root *Devices, env Env, hooks Ho
 // The map is shared: it must not be modified.
 func (t *Tree) Marks(ctx context.Context) (Marks, error) { return t.marks.Get(ctx, struct{}{}) }
 
-// Include has an entry written also to the devices of a namespace, if it has any. It is
+// Include has an entry written also to the devices of a namespace, if it has any, once. It is
 // called for the outermost namespace first.
 func (t *Tree) Include(ctx context.Context, e *Entry, marks Marks, ns api.Namespace) error {
 	mark, ok := marks[ns.ID]
-	if !ok {
+	if !ok || slices.ContainsFunc(e.also, func(a *Entry) bool { return a.branch.ns.ID == ns.ID }) {
 		return nil
 	}
 	b, err := t.acquire(ns)
@@ -232,11 +232,7 @@ func (t *Tree) branches() []*Branch {
 
 // Reopen has all files and connections opened anew, as after the rotation of logs.
 func (t *Tree) Reopen() error {
-	errs := []error{t.root.broker.Reopen()}
-	for _, b := range t.branches() {
-		errs = append(errs, b.broker.Reopen())
-	}
-	return errors.Join(errs...)
+	return t.each(t.root.broker.Reopen, func(b *Branch) error { return b.broker.Reopen() })
 }
 
 // Close writes what is waiting and closes all devices, as at seal.
@@ -244,10 +240,21 @@ func (t *Tree) Close() error {
 	t.mu.Lock()
 	t.closed = true
 	t.mu.Unlock()
-	errs := []error{t.root.Close()}
-	for _, b := range t.branches() {
-		errs = append(errs, b.devices.Close())
-	}
+	err := t.each(t.root.Close, func(b *Branch) error { return b.devices.Close() })
 	t.ending.Wait()
+	return err
+}
+
+// each does something with the root's devices and with those of all namespaces at the same time: what a tenant's
+// does not answer is waited for once, however many tenants there are.
+func (t *Tree) each(root func() error, do func(*Branch) error) error {
+	all := t.branches()
+	errs := make([]error, len(all)+1)
+	var wg sync.WaitGroup
+	wg.Go(func() { errs[len(all)] = root() })
+	for i, b := range all {
+		wg.Go(func() { errs[i] = do(b) })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }

@@ -57,7 +57,7 @@ func auditEnable() command {
 	var a client.Audit
 	var path string
 	return command{
-		use: "enable TYPE [OPTION=VALUE...]", short: "Enable an audit device", args: atLeast(1),
+		use: "enable TYPE [OPTION=VALUE...]", short: "Enable an audit device", args: atLeast(1), complete: oneOf("file", "socket", "stdout", "syslog"),
 		long:    "TYPE is file, stdout, socket or another that the server knows.",
 		example: "audit enable file file_path=$PWD/data/audit/audit.log\naudit enable -path=second file file_path=stdout",
 		flags: func(f *pflag.FlagSet) {
@@ -66,7 +66,7 @@ func auditEnable() command {
 			f.BoolVar(&a.Local, "local", false, "do not replicate it")
 		},
 		run: connected(func(c *call, cl *client.Client) error {
-			options, err := parseStringPairs(c.input(), c.args[1:])
+			options, err := parseStringPairs("", c.input(), c.args[1:])
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func auditEnable() command {
 
 func auditDisable() command {
 	return command{
-		use: "disable PATH", short: "Disable an audit device", example: "audit disable file", args: exactly(1),
+		use: "disable PATH", short: "Disable an audit device", example: "audit disable file", args: exactly(1), complete: completeAudit,
 		run: connected(func(c *call, cl *client.Client) error {
 			path := mountPath(c.args[0])
 			if err := cl.Sys().DisableAudit(c.ctx, path); err != nil {
@@ -140,20 +140,24 @@ func (c *call) data(s *client.Secret) error {
 
 func namespacePatch() command {
 	var m kvMetadataFlags
+	var seal sealFlags
 	return command{
-		use: "patch PATH", short: "Change a namespace's metadata", args: exactly(1), complete: completeNamespace,
-		example: "namespace patch -custom-metadata=owner=bob -remove-custom-metadata=old team",
+		use: "patch PATH", short: "Change a namespace's metadata, or give it a seal", args: exactly(1), complete: completeNamespace,
+		long:    "With -key-shares it has a seal of its own from then on, as create makes one: while\nthere are no namespaces below it.",
+		example: "namespace patch -custom-metadata=owner=bob -remove-custom-metadata=old team\nnamespace patch -key-shares=5 -key-threshold=3 team",
 		flags: func(f *pflag.FlagSet) {
 			f.Var(&m.custom, "custom-metadata", "`key=value` to keep; may be repeated")
 			f.StringSliceVar(&m.remove, "remove-custom-metadata", nil, "`key` to remove; may be repeated")
+			seal.register(f)
 		},
 		run: connected(func(c *call, cl *client.Client) error {
-			path := cleanPath(c.args[0])
-			s, err := cl.Patch(c.ctx, client.JoinPath("sys/namespaces", path), m.body(func(string) bool { return false }))
+			path, body := cleanPath(c.args[0]), m.body(func(string) bool { return false })
+			seal.into(body)
+			s, err := cl.Patch(c.ctx, client.JoinPath("sys/namespaces", path), body)
 			if err != nil {
 				return failed(err, "changing namespace %s", mountPath(path))
 			}
-			return c.data(s)
+			return c.namespaceMade(s, seal.threshold)
 		}),
 	}
 }

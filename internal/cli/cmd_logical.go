@@ -19,6 +19,9 @@ const dataHelp = `Data is given as key=value. A value of @FILE is read from a fi
 text @x, and - is read from standard input. An argument @FILE or - by itself is a
 JSON object. A key given again makes a list.`
 
+// lineHelp is about what parseFor does.
+const lineHelp = "\n\nAt paths below auth/, a value that is read and is one line loses its line end,\nwhich is no part of a password."
+
 func readCommand() command {
 	return command{
 		use: "read PATH [KEY=VALUE...]", short: "Read what is at a path",
@@ -103,7 +106,7 @@ func nothing(err error) bool {
 func writing(d command, send func(*client.Client, context.Context, string, any) (*client.Secret, error)) command {
 	var force bool
 	d.args = atLeast(1)
-	d.complete = completePath
+	d.complete, d.fields = completePath, true
 	d.flags = func(f *pflag.FlagSet) {
 		f.BoolVarP(&force, "force", "f", false, "go on without data")
 	}
@@ -112,7 +115,7 @@ func writing(d command, send func(*client.Client, context.Context, string, any) 
 		if len(c.args) == 1 && !force {
 			return &exit{exitLocal, "Error: no data for " + path, "give KEY=VALUE, @FILE or -, or -force to send none"}
 		}
-		data, err := parsePairs(c.input(), c.args[1:])
+		data, err := parseFor(path, c.input(), c.args[1:])
 		if err != nil {
 			return err
 		}
@@ -128,13 +131,14 @@ func writing(d command, send func(*client.Client, context.Context, string, any) 
 // written prints what a write answered, or else that it went well. An answer of
 // warnings alone is for people no answer.
 func (c *call) written(s *client.Secret, format string, args ...any) error {
+	warned := s
 	if f, err := c.format(); err == nil && f == formatTable && len(secretRows(s)) == 0 {
 		c.warn(s)
 		s = nil
 	}
 	if s == nil {
 		if c.flags.field != "" {
-			return c.showField(nil)
+			return c.secret(warned)
 		}
 		return c.say(format, args...)
 	}
@@ -143,9 +147,9 @@ func (c *call) written(s *client.Secret, format string, args ...any) error {
 
 func writeCommand() command {
 	return writing(command{
-		use: "write PATH [DATA...]", short: "Write data to a path", long: dataHelp,
+		use: "write PATH [DATA...]", short: "Write data to a path", long: dataHelp + lineHelp,
 		example: `
-			write auth/userpass/users/ann password=- policies=dev,ops
+			write auth/userpass/users/ann password=- token_policies=dev,ops
 			# a whole object from a file
 			write secret/data/db @db.json
 			# nothing to send
@@ -156,7 +160,7 @@ func writeCommand() command {
 func patchCommand() command {
 	return writing(command{
 		use: "patch PATH [DATA...]", short: "Change some fields of what is at a path",
-		long:    dataHelp + "\n\nFields that are not given stay as they are; null in a JSON object removes one.",
+		long:    dataHelp + lineHelp + "\n\nFields that are not given stay as they are; null in a JSON object removes one.",
 		example: `patch secret/metadata/db max_versions=5`,
 	}, (*client.Client).Patch)
 }

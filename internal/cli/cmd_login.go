@@ -15,19 +15,30 @@ import (
 type loginMethod struct {
 	log  func(c *call, cl *client.Client, mount string, args map[string]string) (*client.Secret, error)
 	help string
+	asks []string // fields that a person is asked for, hidden but for the name
 }
 
 // loginMethods lists the methods by the type of their mounts.
 func loginMethods() map[string]loginMethod {
-	password := loginMethod{withPassword, "login -method=TYPE username=NAME\nThe password is asked for, unless password=… is given."}
-	fields := loginMethod{withFields, "login -method=TYPE KEY=VALUE...\nThe fields go to the method's login path as they are."}
+	password := func(typ string) loginMethod {
+		return loginMethod{withPassword, "login -method=" + typ + " username=NAME\nThe password is asked for, unless password=… is given.", []string{"username"}}
+	}
+	fields := func(usage, more string, asks ...string) loginMethod {
+		return loginMethod{withFields, "login -method=" + usage + "\n" + more, asks}
+	}
+	signed := func(typ, whose string) loginMethod {
+		return fields(typ+" role=ROLE jwt=TOKEN", "The token is "+whose+"; jwt=@FILE or jwt=- reads it.", "role", "jwt")
+	}
 	return map[string]loginMethod{
-		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input."},
-		"userpass": password, "ldap": password, "radius": password,
-		"approle": fields, "jwt": fields, "cert": fields, "gcp": fields, "azure": fields,
-		"oidc":       {withProvider, providerHelp},
-		"kubernetes": {withServiceAccount, "login -method=kubernetes role=ROLE [jwt=TOKEN]\nWithout jwt the token of the pod's service account is used."},
-		"aws":        {withAWS, "login -method=aws [role=ROLE] [region=REGION] [header_value=SERVER_ID] [sts_host=HOST]\nThe credentials are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."},
+		"token":    {withToken, "login [TOKEN]\nThe token is asked for when it is not given; - reads it from standard input.", nil},
+		"userpass": password("userpass"), "ldap": password("ldap"), "radius": password("radius"),
+		"approle": fields("approle role_id=ID [secret_id=SECRET]", "secret_id=@FILE or secret_id=- reads it. A role with bind_secret_id=false needs none.", "role_id", "secret_id"),
+		"cert":    fields("cert -client-cert=FILE -client-key=FILE [name=ENTRY]", "The certificate is shown to the server. Without name, any entry of the method may let it in."),
+		"jwt":     signed("jwt", "one of an issuer that the method trusts"), "gcp": signed("gcp", "one that Google or a service account has signed"),
+		"azure":      signed("azure", "that of the machine's identity"),
+		"oidc":       {withProvider, providerHelp, nil},
+		"kubernetes": {withServiceAccount, "login -method=kubernetes role=ROLE [jwt=TOKEN]\nWithout jwt the token of the pod's service account is used.", nil},
+		"aws":        {withAWS, "login -method=aws [role=ROLE] [region=REGION] [header_value=SERVER_ID] [sts_host=HOST]\nThe credentials are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.", nil},
 	}
 }
 
@@ -49,19 +60,20 @@ func loginCommand() command {
 	return command{
 		use: "login [TOKEN | KEY=VALUE...]", short: "Get a token and keep it for later commands", args: atLeast(0),
 		long: "The token is kept in ~/" + tokenFile + ", readable by you alone, or by the program\n" +
-			"that ~/.vault names as token_helper. What is not given is asked for, hidden.\n\n" +
+			"that ~/.vault names as token_helper. At a terminal, what is not given is asked for.\n\n" +
 			"Without -method it is the last login again: ~/" + loginFile + " has its method, path,\n" +
-			"username and role, and never a secret. A token that is given is always taken.",
+			"namespace, username and role, and never a secret. A token that is given is always taken.",
 		example: `
 			login
 			login -method=userpass username=ann
 			# a token from a file or a pipe
 			login - < token.txt
 			# a token for a script
-			login -token-only -method=approle role_id=ci secret_id=@secret-id
+			login -token-only -method=approle role_id=@role-id secret_id=@secret-id
 			# a browser at the provider's page, or a code to type where there is none
 			login -method=oidc role=staff`,
-		flags: l.register,
+		flags:  l.register,
+		values: map[string][]string{"method": sortedKeys(loginMethods())},
 		run: connected(func(c *call, cl *client.Client) error {
 			s, last, err := c.login(cl, l)
 			if err != nil {
@@ -79,17 +91,24 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 	if (l.method == "token" || l.method == "") && len(c.args) == 1 && !strings.Contains(c.args[0], "=") {
 		c.args = []string{"token=" + c.args[0]}
 	}
-	args, err := parseStringPairs(c.input(), c.args)
+	args, err := parseStringPairs("auth/", c.input(), c.args)
 	if err != nil {
 		return nil, nil, err
 	}
-	c.again(&l, args)
+	l.path = strings.TrimPrefix(cleanPath(l.path), "auth/") // as lists of mounts write it
+	if cl, err = c.again(&l, cl, args); err != nil {
+		return nil, nil, err
+	}
 	mount := l.path
 	if mount == "" {
 		mount = l.method
 	}
-	last := &lastLogin{Method: l.method, Path: cleanPath(mount), Username: args["username"], Role: args["role"]}
-	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), cleanPath(mount), args)
+	if err := c.complement(l.method, args); err != nil {
+		return nil, nil, err
+	}
+	c.asks = !c.flags.nonInteractive
+	last := &lastLogin{Method: l.method, Path: mount, Namespace: cleanPath(cl.Namespace()), Username: args["username"], Role: args["role"]}
+	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), mount, args)
 	if need := requirementOf(s); err == nil && need != nil && !c.flags.nonInteractive {
 		s, err = c.secondFactors(cl.WithToken(""), need)
 	}
@@ -132,7 +151,11 @@ func (c *call) loggedIn(s *client.Secret, l loginFlags, last *lastLogin) error {
 		return nil
 	}
 	if f, err := c.format(); err == nil && f == formatTable && c.flags.field == "" && !l.noStore {
-		if err := c.println("Success! You are logged in, and later commands use this token.\n"); err != nil {
+		text := "Success! You are logged in, and later commands use this token"
+		if last.Namespace != "" && client.LookupEnv(c.getenv, "NAMESPACE") == "" {
+			text += " in the namespace " + last.Namespace + ": give them -namespace=" + last.Namespace + ", or set STRONGROOM_NAMESPACE"
+		}
+		if err := c.println(c.guise.worded(text) + ".\n"); err != nil {
 			return err
 		}
 	}
@@ -187,6 +210,31 @@ func withPassword(c *call, cl *client.Client, mount string, args map[string]stri
 	}
 	body["password"] = password
 	return cl.Write(c.ctx, client.JoinPath("auth", mount, "login", name), body)
+}
+
+// complement asks a person at a terminal for the fields that a method cannot do without. Programs give them.
+func (c *call) complement(method string, args map[string]string) error {
+	asked := loginMethods()[method].asks
+	if len(asked) == 0 || !c.asksPeople() {
+		return nil
+	}
+	for _, field := range asked {
+		if _, given := args[field]; given {
+			continue
+		}
+		ask, what := c.askLine, field
+		if field == "username" {
+			ask = c.askName
+		}
+		value, err := ask(what)
+		if err != nil {
+			return err
+		}
+		if value != "" { // a role may do without a secret id
+			args[field] = value
+		}
+	}
+	return nil
 }
 
 // withFields is the login of methods that take what they need as fields.

@@ -24,7 +24,7 @@ const providerTime = 10 * time.Minute
 const providerHelp = "login -method=oidc [role=ROLE] [port=8250] [listenaddress=localhost] [skip_browser=true]\n" +
 	"A browser is opened at the provider's page, and this program waits for it at http://localhost:8250/oidc/callback.\n" +
 	"A role with callback_mode=device needs no browser here: the address and a code are shown.\n" +
-	"callback_mode=direct has the browser go from the provider to the server; callbackhost, callbackmethod and\n" +
+	"One with callback_mode=direct has the browser go from the provider to the server; callbackhost, callbackmethod and\n" +
 	"callbackport say where it is sent, when that is not where this program listens, or the server's address."
 
 // providerLogin is a login through an OpenID provider.
@@ -95,32 +95,52 @@ func (p *providerLogin) begin(ctx context.Context, redirect string) (*begun, err
 		return nil, err
 	}
 	if b.AuthURL == "" {
-		return nil, fmt.Errorf("the server does not let anybody log in so: the role does not exist, is not of type oidc, or has not %s in allowed_redirect_uris", redirect)
+		return nil, &notLetIn{redirect}
 	}
 	return &b, nil
 }
 
+// notLetIn is the server's answer to who may not log in so, whatever the cause.
+type notLetIn struct{ redirect string }
+
+func (n *notLetIn) Error() string {
+	return fmt.Sprintf("the server does not let anybody log in so: the role does not exist, is not of type oidc, or has not %s in allowed_redirect_uris", n.redirect)
+}
+
+// beginFor begins a login of which the role says how it comes back: the server tells, by a state to poll with, where
+// it does so without this program listening. A role of callback_mode=direct wants the server's own address.
+func (p *providerLogin) beginFor(ctx context.Context, redirect string) (*begun, error) {
+	b, err := p.begin(ctx, redirect)
+	var not *notLetIn
+	if _, chosen := p.args["callback_mode"]; chosen || !errors.As(err, &not) {
+		return b, err
+	}
+	if direct, again := p.begin(ctx, p.serverURI()); again == nil && direct.State != "" {
+		return direct, nil
+	}
+	return nil, err
+}
+
 // byListener listens for the browser on this machine, unless the role wants no such thing.
 func (p *providerLogin) byListener(ctx context.Context) (*client.Secret, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(p.arg("listenaddress", "localhost"), p.arg("port", "8250")))
-	if err != nil {
-		return nil, fmt.Errorf("listening for the browser: %w; port=0 takes any port", err)
-	}
-	defer listener.Close() //nolint:errcheck // the server below has closed it
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		return nil, err
+	port := p.arg("port", "8250")
+	listener, busy := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(p.arg("listenaddress", "localhost"), port))
+	if busy == nil {
+		defer listener.Close() //nolint:errcheck // the server below has closed it
+		port = strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 	}
 	redirect := p.arg("callbackmethod", "http") + "://" + net.JoinHostPort(p.arg("callbackhost", "localhost"), p.arg("callbackport", port)) + "/oidc/callback"
-	b, err := p.begin(ctx, redirect)
-	if err != nil {
+	b, err := p.beginFor(ctx, redirect)
+	switch {
+	case err == nil && b.State != "":
+		return p.poll(ctx, b) // nothing comes here, and a port that is taken is none of its business
+	case busy != nil && (err == nil || errors.As(err, new(*notLetIn))):
+		return nil, fmt.Errorf("listening for the browser: %w; port=0 takes any port", busy)
+	case err != nil:
 		return nil, err
 	}
-	if b.State != "" {
-		return p.poll(ctx, b)
-	}
 	done := make(chan outcome, 1)
-	server := &http.Server{Handler: p.listen(ctx, b, done), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: p.ownVisitors().admit(p.listen(ctx, b, done)), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	if err := p.show(ctx, b); err != nil {

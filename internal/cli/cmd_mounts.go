@@ -303,7 +303,7 @@ func (m *mountFlags) mountOptions() map[string]string {
 func (k mountKind) enable() command {
 	var m mountFlags
 	return command{
-		use: "enable TYPE", short: "Enable " + k.one(), args: exactly(1),
+		use: "enable TYPE", short: "Enable " + k.one(), args: exactly(1), complete: k.completeType,
 		example: fmt.Sprintf("%s enable %s\n%[1]s enable -path=%[3]s -description=\"for the team\" %[2]s",
 			k.family, k.examples.typ, k.examples.path),
 		flags: func(f *pflag.FlagSet) { m.enabling(f, k) },
@@ -443,12 +443,12 @@ func waitForMove(ctx context.Context, cl *client.Client, id string) error {
 
 func authHelp() command {
 	return command{
-		use: "help TYPE|PATH", short: "Show how to log in with an auth method", args: exactly(1),
+		use: "help TYPE|PATH", short: "Show how to log in with an auth method", args: exactly(1), complete: oneOf(sortedKeys(loginMethods())...),
 		example: "auth help userpass",
 		run: connected(func(c *call, cl *client.Client) error {
 			typ := cleanPath(c.args[0])
 			if method, ok := loginMethods()[typ]; ok {
-				return c.println(method.help)
+				return c.println(c.name + " " + method.help)
 			}
 			auths, err := cl.Sys().Auths(c.ctx)
 			if err != nil {
@@ -458,7 +458,7 @@ func authHelp() command {
 			if !ok {
 				return usagef("no method this program can log in with is at %s", mountPath(typ))
 			}
-			return c.println(method.help)
+			return c.println(c.name + " " + method.help)
 		}),
 	}
 }

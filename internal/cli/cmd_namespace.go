@@ -22,10 +22,30 @@ func namespaceCommands() command {
 	}
 }
 
+// sealFlags are the seal of its own that a namespace is given.
+type sealFlags struct {
+	shares, threshold int
+	keys              []string
+}
+
+func (s *sealFlags) register(f *pflag.FlagSet) {
+	f.IntVar(&s.shares, "key-shares", 0, "`number` of key shares of a seal of its own; 0: it is given none")
+	f.IntVar(&s.threshold, "key-threshold", 0, "`number` of shares that unseal it")
+	f.StringSliceVar(&s.keys, "pgp-keys", nil, "public `keys` to encrypt the shares to, one for each")
+}
+
+func (s *sealFlags) into(body map[string]any) {
+	if s.shares != 0 || s.threshold != 0 {
+		body["seal"] = fmt.Sprintf("seal \"shamir\" {\n  shares = %d\n  threshold = %d\n}", s.shares, s.threshold)
+	}
+	if len(s.keys) > 0 {
+		body["pgp_keys"] = s.keys
+	}
+}
+
 func namespaceCreate() command {
 	var custom keyValues
-	var shares, threshold int
-	var keys []string
+	var seal sealFlags
 	return command{
 		use: "create PATH", short: "Create a namespace", args: exactly(1),
 		long: "With -key-shares the namespace has a seal of its own: its keys are handed to people\n" +
@@ -33,28 +53,21 @@ func namespaceCreate() command {
 		example: "namespace create -custom-metadata=owner=ann team\nnamespace create -key-shares=5 -key-threshold=3 team",
 		flags: func(f *pflag.FlagSet) {
 			f.Var(&custom, "custom-metadata", "`key=value` to keep; may be repeated")
-			f.IntVar(&shares, "key-shares", 0, "`number` of key shares of a seal of its own; 0: it has none")
-			f.IntVar(&threshold, "key-threshold", 0, "`number` of shares that unseal it")
-			f.StringSliceVar(&keys, "pgp-keys", nil, "public `keys` to encrypt the shares to, one for each")
+			seal.register(f)
 		},
 		run: connected(func(c *call, cl *client.Client) error {
 			path, body := cleanPath(c.args[0]), map[string]any{"custom_metadata": custom}
-			if shares != 0 || threshold != 0 {
-				body["seal"] = fmt.Sprintf("seal \"shamir\" {\n  shares = %d\n  threshold = %d\n}", shares, threshold)
-			}
-			if len(keys) > 0 {
-				body["pgp_keys"] = keys
-			}
+			seal.into(body)
 			s, err := cl.Write(c.ctx, client.JoinPath("sys/namespaces", path), body)
 			if err != nil {
 				return failed(err, "creating namespace %s", mountPath(path))
 			}
-			return c.namespaceMade(s, threshold)
+			return c.namespaceMade(s, seal.threshold)
 		}),
 	}
 }
 
-// namespaceMade shows a new namespace and, for people, its unseal keys by themselves.
+// namespaceMade shows a namespace that is new, or has a new seal, and, for people, its unseal keys by themselves.
 func (c *call) namespaceMade(s *client.Secret, threshold int) error {
 	if f, err := c.format(); err == nil && f == formatTable && c.flags.field == "" && s != nil {
 		keys, _ := s.Data["key_shares"].([]any)

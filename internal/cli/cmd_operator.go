@@ -56,12 +56,14 @@ func statusCommand() command {
 
 func (c *call) sealStatus(cl *client.Client, s *client.SealStatus) error {
 	report := sealReport{SealStatus: *s}
-	leader, err := cl.Sys().Leader(c.ctx)
-	switch {
-	case err == nil:
-		report.HAEnabled, report.IsSelf, report.LeaderAddress = leader.HAEnabled, leader.IsSelf, leader.LeaderAddress
-	case !s.Sealed && s.Initialized:
-		return failed(err, "asking for the leader")
+	if s.Warning == "" { // without its store a node knows of no other
+		leader, err := cl.Sys().Leader(c.ctx)
+		switch {
+		case err == nil:
+			report.HAEnabled, report.IsSelf, report.LeaderAddress = leader.HAEnabled, leader.IsSelf, leader.LeaderAddress
+		case !s.Sealed && s.Initialized:
+			return failed(err, "asking for the leader")
+		}
 	}
 	fields, err := toMap(report)
 	if err != nil {
@@ -85,6 +87,9 @@ func sealRows(s sealReport) [][]string {
 			[]string{"Unseal Progress", fmt.Sprintf("%d/%d", s.Progress, s.Threshold)},
 			[]string{"Unseal Nonce", s.Nonce})
 	}
+	if s.Warning != "" {
+		rows = append(rows, []string{"Warning", s.Warning})
+	}
 	if len(s.DamagedKeySlots) > 0 {
 		rows = append(rows, []string{"Damaged Key Slots", strings.Join(s.DamagedKeySlots, ", ")})
 	}
@@ -93,7 +98,9 @@ func sealRows(s sealReport) [][]string {
 	}
 	rows = append(rows, present("Version", s.Version, "Commit Date", s.CommitDate, "Build Date", s.BuildDate,
 		"Storage Type", s.StorageType, "Cluster Name", s.ClusterName, "Cluster ID", s.ClusterID)...)
-	rows = append(rows, []string{"HA Enabled", fmt.Sprint(s.HAEnabled)})
+	if s.Warning == "" {
+		rows = append(rows, []string{"HA Enabled", fmt.Sprint(s.HAEnabled)})
+	}
 	if s.LeasesHeld {
 		rows = append(rows, []string{"Leases", "held since a restore: see operator snapshot resume"})
 	}

@@ -27,6 +27,10 @@ type command struct {
 	subs     []command
 	// complete suggests the first argument to a shell; nil leaves it to the shell.
 	complete completer
+	// fields tells that what follows the first argument, a path, is data for it.
+	fields bool
+	// values are those that a flag can have, where they are few, for a shell.
+	values map[string][]string
 }
 
 // arity is how many arguments a command takes; a max below 0 means any number.
@@ -91,6 +95,7 @@ func (d command) cobra(a *app) *cobra.Command {
 		d.flags(out.Flags())
 	}
 	out.Flags().SortFlags = false
+	d.completeFlags(out)
 	out.FParseErrWhitelist.UnknownFlags = d.anyFlags
 	out.SuggestionsMinimumDistance = 2
 	for _, sub := range d.subs {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -22,7 +24,14 @@ type completer func(c *call, cl *client.Client, word string) ([]string, error)
 // place to show them.
 func (d command) completion(a *app) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 || d.complete == nil {
+		suggest := d.complete
+		if len(args) > 0 {
+			suggest = nil
+		}
+		if len(args) > 0 && d.fields && !strings.HasPrefix(word, "@") && !strings.Contains(word, "=") {
+			suggest = fieldsOf(args[0])
+		}
+		if suggest == nil {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
@@ -31,11 +40,72 @@ func (d command) completion(a *app) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		names, err := d.complete(&call{app: a, ctx: ctx}, cl, word)
+		names, err := suggest(&call{app: a, ctx: ctx}, cl, word)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return matching(names, word)
+	}
+}
+
+// fieldsOf suggests the fields that may be written at a path, as the server's help for it has them.
+func fieldsOf(path string) completer {
+	return func(c *call, cl *client.Client, _ string) ([]string, error) {
+		resp, err := cl.Do(c.ctx, client.Request{Path: cleanPath(path), Query: url.Values{"help": {"1"}}})
+		if err != nil {
+			return nil, err
+		}
+		return writable(resp.Body)
+	}
+}
+
+// writable are the fields of the bodies in a help's answer, each with its equals sign.
+func writable(help []byte) ([]string, error) {
+	type named struct {
+		Ref        string                     `json:"$ref"`
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	var answer struct {
+		OpenAPI struct {
+			Paths map[string]struct {
+				Post struct {
+					Body struct {
+						Content map[string]struct {
+							Schema named `json:"schema"`
+						} `json:"content"`
+					} `json:"requestBody"`
+				} `json:"post"`
+			} `json:"paths"`
+			Components struct {
+				Schemas map[string]named `json:"schemas"`
+			} `json:"components"`
+		} `json:"openapi"`
+	}
+	if err := json.Unmarshal(help, &answer); err != nil {
+		return nil, err
+	}
+	fields := map[string]bool{}
+	for _, at := range answer.OpenAPI.Paths {
+		for _, content := range at.Post.Body.Content {
+			s := content.Schema
+			if s.Ref != "" {
+				s = answer.OpenAPI.Components.Schemas[s.Ref[strings.LastIndex(s.Ref, "/")+1:]]
+			}
+			for field := range s.Properties {
+				fields[field+"="] = true
+			}
+		}
+	}
+	return sortedKeys(fields), nil
+}
+
+// completeFlags has a shell suggest the values of flags that have few.
+func (d command) completeFlags(cmd *cobra.Command) {
+	for flag, values := range d.values {
+		// It fails where there is no such flag, which the test of all commands finds.
+		_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+			return matching(values, word)
+		})
 	}
 }
 
@@ -47,7 +117,7 @@ func matching(names []string, word string) (out []string, d cobra.ShellCompDirec
 		if strings.HasPrefix(n, word) {
 			out = append(out, n)
 		}
-		if strings.HasSuffix(n, "/") {
+		if strings.HasSuffix(n, "/") || strings.HasSuffix(n, "=") {
 			d |= cobra.ShellCompDirectiveNoSpace
 		}
 	}
@@ -107,6 +177,29 @@ func visibleMounts(c *call, cl *client.Client, typ string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// oneOf suggests words that do not depend on the server.
+func oneOf(words ...string) completer {
+	return func(*call, *client.Client, string) ([]string, error) { return words, nil }
+}
+
+// completeType suggests the types that the server has.
+func (k mountKind) completeType(c *call, cl *client.Client, _ string) ([]string, error) {
+	kind := "secret"
+	if k.auth {
+		kind = "auth"
+	}
+	s, err := cl.List(c.ctx, client.JoinPath(catalogPath, kind), client.Page{})
+	return s.Keys(), err
+}
+
+func completeAudit(c *call, cl *client.Client, _ string) ([]string, error) {
+	s, err := cl.Read(c.ctx, "sys/audit", nil)
+	if err != nil {
+		return nil, err
+	}
+	return sortedKeys(s.Data), nil
 }
 
 func completePolicy(c *call, cl *client.Client, _ string) ([]string, error) {

@@ -29,6 +29,9 @@ func (a *app) completeLine(ctx context.Context, root *cobra.Command, line, point
 	}
 	last := words[len(words)-1]
 	found, directive := suggestions(ctx, root, words[1:])
+	if flag, _, ok := strings.Cut(last, "="); ok && strings.HasPrefix(last, "-") {
+		found = under(flag+"=", found) // they are the flag's values
+	}
 	if len(found) == 0 && directive&cobra.ShellCompDirectiveNoFileComp == 0 {
 		found, directive = filesFor(last), cobra.ShellCompDirectiveNoSpace
 	}

@@ -116,3 +116,45 @@ func TestOneDashForScripts(t *testing.T) {
 		}
 	}
 }
+
+// TestCompletionKnowsWords: types, values of flags and fields, where a shell would offer the files here.
+func TestCompletionKnowsWords(t *testing.T) {
+	help := `{"help":"","openapi":{"paths":{"/auth/approle/role/{name}":{"post":{"requestBody":{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/R"}}}}}}},
+		"components":{"schemas":{"R":{"properties":{"token_ttl":{},"token_type":{},"role_id":{}}},"Answer":{"properties":{"token_other":{}}}}}}}`
+	f := newFake(t, map[string]answer{
+		"GET sys/plugins/catalog/auth?list=true":   data(`{"keys":["approle","userpass"]}`),
+		"GET sys/plugins/catalog/secret?list=true": data(`{"keys":["kv"]}`),
+		"GET sys/audit":                      data(`{"file/":{"type":"file"}}`),
+		"GET auth/approle/role/ci?help=1":    {200, help},
+		"GET auth/userpass/users/ann?help=1": {200, `nonsense`},
+	})
+	for line, want := range map[string][]string{
+		"strongroom auth enable u":                      {"userpass "},
+		"strongroom secrets enable ":                    {"kv "},
+		"strongroom audit enable s":                     {"socket ", "stdout ", "syslog "},
+		"strongroom audit disable ":                     {"file/"},
+		"strongroom auth help app":                      {"approle "},
+		"strongroom login -method=app":                  {"-method=approle "},
+		"strongroom write auth/approle/role/ci tok":     {"token_ttl=", "token_type="},
+		"strongroom write auth/userpass/users/ann toke": {""},
+	} {
+		if got := suggested(f, t.TempDir(), line, line[strings.LastIndex(line, " ")+1:]); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	if got := suggested(f, t.TempDir(), "strongroom login -method=app", "app"); !slices.Equal(got, []string{"approle "}) {
+		t.Errorf("a shell that breaks words at =: %q", got)
+	}
+}
+
+func FuzzWritable(f *testing.F) {
+	f.Add([]byte(`{"openapi":{"paths":{"/a":{"post":{"requestBody":{"content":{"j":{"schema":{"$ref":"R"}}}}}}},"components":{"schemas":{"R":{"properties":{"x":1}}}}}}`))
+	f.Fuzz(func(t *testing.T, help []byte) {
+		fields, err := writable(help)
+		for _, field := range fields {
+			if err != nil || !strings.HasSuffix(field, "=") {
+				t.Errorf("%q, %v", fields, err)
+			}
+		}
+	})
+}

@@ -56,10 +56,10 @@ func showDuration(field string, v any) any {
 
 func durationField(name string) bool {
 	switch name {
-	case "period", "ttl", "duration", "lease_max", "ttl_max":
+	case "period", "ttl", "duration", "lease_max", "ttl_max", "interval":
 		return true
 	}
-	for _, suffix := range []string{"_period", "_ttl", "_duration"} {
+	for _, suffix := range []string{"_period", "_ttl", "_duration", "_interval", "_timeout", "_max_age"} {
 		if strings.HasSuffix(name, suffix) {
 			return true
 		}

@@ -179,26 +179,61 @@ func (a *app) hint(err error) string {
 func (a *app) apiHint(err *client.Error) string {
 	switch {
 	case errors.Is(err, client.ErrForbidden):
-		if at, ok := loginAt(err.Path); ok {
-			return fmt.Sprintf("perhaps no auth method is mounted at auth/%s/, or what you logged in with is wrong: who may see it looks with %s auth list", at, a.name) + a.explainHint(err.RequestID)
+		if hint := a.loginHint(err.Path); hint != "" {
+			return hint + a.explainHint(err.RequestID)
 		}
 		if a.token() == "" {
 			return fmt.Sprintf("no token is set: run %q, or set STRONGROOM_TOKEN", a.name+" login")
 		}
 		if strings.HasPrefix(err.Path, "auth/token/") && strings.HasSuffix(err.Path, "-self") {
-			return fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
+			return a.ofNamespaceHint() + fmt.Sprintf("the token has ended or was never one: get another with %q", a.name+" login")
 		}
-		return a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
-	case mentions(err.Messages, "sealed"):
+		return a.ofNamespaceHint() + a.forbiddenHint(err.Path) + a.explainHint(err.RequestID)
+	case mentions(err.Messages, "vault is sealed"): // a namespace's seal is named as such
 		return fmt.Sprintf("the server is sealed: run %q with enough key shares", a.name+" operator unseal")
 	case mentions(err.Messages, "not initialized"):
 		return fmt.Sprintf("the store is new: run %q once", a.name+" operator init")
 	case mentions(err.Messages, "HTTP request to an HTTPS server"):
 		return a.schemeHint("https")
+	case mentions(err.Messages, "lease count quota exceeded"):
+		return fmt.Sprintf("there are as many tokens and leases as a quota lets there be: revoke some, or raise its max_leases: see %s list sys/quotas/lease-count", a.name)
+	case errors.Is(err, client.ErrRateLimited) && err.RetryAfter > 0:
+		return fmt.Sprintf("the server limits how often you may ask: try again in %s", humanSeconds(int64(err.RetryAfter.Seconds())))
 	case errors.Is(err, client.ErrRateLimited):
 		return "the server limits how often you may ask: wait and try again"
 	}
 	return a.remedy(err)
+}
+
+// ofNamespaceHint is for a token of a namespace, told by its last part, that is shown in none.
+func (a *app) ofNamespaceHint() string {
+	cfg, err := a.config()
+	if err != nil || cfg.Namespace != "" || !tokenOfNamespace(a.token().Reveal()) {
+		return ""
+	}
+	return "the token is of a namespace: give -namespace, or set STRONGROOM_NAMESPACE; else "
+}
+
+// tokenOfNamespace tells a token of a namespace, whose identifier is behind a last dot.
+func tokenOfNamespace(token string) bool {
+	return strings.HasPrefix(token, "sr") && strings.Contains(token, ".") || strings.Count(token, ".") > 1
+}
+
+// loginHint is for a login that was refused, which has no token to be looked at; empty for other paths.
+func (a *app) loginHint(path string) string {
+	switch at, ok := loginAt(path); {
+	case ok:
+		where := "this namespace"
+		if cfg, err := a.config(); err == nil && cfg.Namespace != "" {
+			where = "the namespace " + cfg.Namespace
+		}
+		return fmt.Sprintf("perhaps no auth method is enabled at auth/%s/ in %s (-path, -namespace), or what you logged in with is wrong, a passcode among it: who may see it looks with %s auth list", at, where, a.name)
+	case strings.HasPrefix(path, "sys/mfa/passkey/register"), strings.HasPrefix(path, "sys/mfa/passkey/finish"):
+		return "the right to register is misspelt, was used or has ended: an administrator gives another"
+	case strings.HasPrefix(path, "sys/mfa/"):
+		return "the passcode was wrong or used before, or the login has waited for too long: log in again, with the next passcode"
+	}
+	return ""
 }
 
 // loginAt is the mount of a path at which people log in: no token is sent there.

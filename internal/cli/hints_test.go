@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
@@ -39,6 +40,25 @@ func TestSchemeAndCertificateHints(t *testing.T) {
 	r := run(t, f, t.TempDir(), "-address="+secure.URL+" -ca-cert="+ca+" write -f a")
 	if r.code != exitOK {
 		t.Errorf("with the CA's file: exit code %d, %s", r.code, r.stderr)
+	}
+}
+
+// TestQuotaHints: what helps against a lease count does not help against a rate limit.
+func TestQuotaHints(t *testing.T) {
+	f := newFake(t, map[string]answer{"PUT a": refused(429, "request path \"a\": lease count quota exceeded"), "PUT b": refused(429, "rate limit quota exceeded")})
+	limit := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "90")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(limit.Close)
+	for _, tc := range []struct{ line, want string }{
+		{"write -f a", "hint: there are as many tokens and leases as a quota lets there be"},
+		{"write -f b", "how often you may ask: wait"},
+		{"-address=" + limit.URL + " write -f a", "how often you may ask: try again in 1m30s"},
+	} {
+		if r := run(t, f, t.TempDir(), tc.line); r.code != exitServer || !strings.Contains(r.stderr, tc.want) {
+			t.Errorf("%q: exit code %d: %s", tc.line, r.code, r.stderr)
+		}
 	}
 }
 
@@ -103,6 +123,17 @@ func TestDurations(t *testing.T) {
 	for _, bad := range []string{"", "x", "1w", "d", "99999999999999999999", "9223372036854775807", "9223372036854775807d"} {
 		if d, err := parseDuration(bad); err == nil {
 			t.Errorf("%q was taken for %v", bad, d)
+		}
+	}
+}
+
+func TestDurationsOfFields(t *testing.T) {
+	for field, want := range map[string]string{
+		"token_ttl": "5m", "interval": "5m", "block_interval": "5m", "connection_timeout": "5m", "ocsp_this_update_max_age": "5m",
+		"max_leases": "300", "page": "300", "interval_of": "300",
+	} {
+		if got := plain(showDuration(field, json.Number("300"))); got != want {
+			t.Errorf("%s: %s, want %s", field, got, want)
 		}
 	}
 }

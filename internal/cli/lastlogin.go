@@ -14,10 +14,11 @@ const loginFile = ".strongroom-login"
 
 // lastLogin is how somebody logged in: never with what.
 type lastLogin struct {
-	Method   string `json:"method"`
-	Path     string `json:"path"` // of the mount
-	Username string `json:"username,omitempty"`
-	Role     string `json:"role,omitempty"`
+	Method    string `json:"method"`
+	Path      string `json:"path"` // of the mount
+	Namespace string `json:"namespace,omitempty"`
+	Username  string `json:"username,omitempty"`
+	Role      string `json:"role,omitempty"`
 }
 
 // remembers reports whether plain "login" is the last login again: not where the
@@ -43,7 +44,7 @@ func parseLastLogin(raw []byte) *lastLogin {
 	if len(raw) > 4<<10 || json.Unmarshal(raw, &last) != nil {
 		return nil
 	}
-	if _, ok := loginMethods()[last.Method]; !ok || cleanPath(last.Path) == "" || !oneLine(last.Path+last.Username+last.Role) {
+	if _, ok := loginMethods()[last.Method]; !ok || cleanPath(last.Path) == "" || !oneLine(last.Path+last.Namespace+last.Username+last.Role) {
 		return nil
 	}
 	return &last
@@ -72,25 +73,38 @@ func (c *call) remember(last *lastLogin) error {
 	return nil
 }
 
-// again fills in what is not given from the last login, and says so.
-func (c *call) again(l *loginFlags, args map[string]string) {
+// again fills in what is not given from the last login, and says so. A path that is not the last login's may be of
+// any method, and nothing of that login is for it.
+func (c *call) again(l *loginFlags, cl *client.Client, args map[string]string) (*client.Client, error) {
 	if l.method != "" {
-		return
+		return cl, nil
 	}
 	l.method = "token"
 	_, token := args["token"]
 	last := c.lastLogin()
-	if token || last == nil || last.Method == "token" {
-		return
+	usual := token || last == nil || last.Method == "token"
+	switch {
+	case l.path != "" && c.remembers() && !token && (usual || l.path != cleanPath(last.Path)):
+		return nil, usagef("-path=%s needs -method=TYPE beside it", l.path)
+	case usual:
+		return cl, nil
 	}
-	l.method = last.Method
-	if l.path == "" {
-		l.path = last.Path
-	}
+	l.method, l.path = last.Method, cleanPath(last.Path)
 	for name, value := range map[string]string{"username": last.Username, "role": last.Role} {
 		if _, given := args[name]; !given && value != "" {
 			args[name] = value
 		}
 	}
-	fmt.Fprintf(c.stderr, "Logging in as the last time: -method=%s -path=%s; for a token use -method=token.\n", l.method, cleanPath(l.path))
+	how := fmt.Sprintf("-method=%s -path=%s", l.method, l.path)
+	if last.Namespace != "" && cl.Namespace() == "" {
+		cl = cl.WithNamespace(last.Namespace)
+		how += " -namespace=" + last.Namespace
+	}
+	for _, name := range []string{"username", "role"} {
+		if v := args[name]; v != "" {
+			how += " " + name + "=" + v
+		}
+	}
+	fmt.Fprintf(c.stderr, "Logging in as the last time: %s; for a token use -method=token.\n", printable(how))
+	return cl, nil
 }

@@ -22,6 +22,7 @@ type app struct {
 	getenv func(string) string
 	flags  globals
 	told   map[string]bool // warnings that were shown
+	asks   bool            // it asks for second factors itself, and need not be told that they are needed
 	// unknown is the command that help was asked for though it does not exist.
 	unknown error
 }

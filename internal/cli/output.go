@@ -123,9 +123,13 @@ func (c *call) showField(fields map[string]any) error {
 	return err
 }
 
-// secret prints an envelope.
+// secret prints an envelope. Who wanted a field that is not in it is told what the server warns of: it may say why.
 func (c *call) secret(s *client.Secret) error {
-	return c.show(s, secretFields(s), func() error {
+	fields := secretFields(s)
+	if name := c.flags.field; name != "" && s != nil && fields[name] == nil {
+		c.tell(s.Warnings)
+	}
+	return c.show(s, fields, func() error {
 		c.warn(s)
 		return c.rows(secretRows(s))
 	})
@@ -145,8 +149,12 @@ func (a *app) warned(warnings []string) {
 	if f, err := a.format(); err != nil || f != formatTable || a.flags.field != "" {
 		return
 	}
+	a.tell(warnings)
+}
+
+func (a *app) tell(warnings []string) {
 	for _, w := range warnings {
-		if a.told[w] {
+		if a.told[w] || a.asks && strings.HasPrefix(w, "A login request was issued that is subject to MFA") {
 			continue
 		}
 		if a.told == nil {

@@ -18,11 +18,21 @@ type pairs struct {
 	stdin io.Reader // nil where there is none to read
 	data  map[string]any
 	ready bool // standard input has been read
+	bare  bool // a value read from a file or standard input that is one line loses the line's end
 }
 
 // parsePairs reads args into a map, which is never nil.
 func parsePairs(stdin io.Reader, args []string) (map[string]any, error) {
-	p := &pairs{stdin: stdin, data: map[string]any{}}
+	return (&pairs{stdin: stdin, data: map[string]any{}}).parse(args)
+}
+
+// parseFor is parsePairs for data of a path. What logs in is one line, and an editor's line end is no part of it:
+// kept at a login or at the setting of a password, nobody who types the password gets in.
+func parseFor(path string, stdin io.Reader, args []string) (map[string]any, error) {
+	return (&pairs{stdin: stdin, data: map[string]any{}, bare: strings.HasPrefix(path, "auth/")}).parse(args)
+}
+
+func (p *pairs) parse(args []string) (map[string]any, error) {
 	for _, arg := range args {
 		if err := p.add(arg); err != nil {
 			return nil, usagef("data: %w", err)
@@ -31,9 +41,9 @@ func parsePairs(stdin io.Reader, args []string) (map[string]any, error) {
 	return p.data, nil
 }
 
-// parseStringPairs is parsePairs for values that must be text.
-func parseStringPairs(stdin io.Reader, args []string) (map[string]string, error) {
-	data, err := parsePairs(stdin, args)
+// parseStringPairs is parseFor for values that must be text.
+func parseStringPairs(path string, stdin io.Reader, args []string) (map[string]string, error) {
+	data, err := parseFor(path, stdin, args)
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +112,23 @@ func (p *pairs) value(v string) (string, error) {
 	switch {
 	case v == "-":
 		raw, err := p.readStdin()
-		return string(raw), err
+		return p.line(string(raw)), err
 	case strings.HasPrefix(v, "@"):
 		raw, err := os.ReadFile(v[1:])
-		return string(raw), err
+		return p.line(string(raw)), err
 	case strings.HasPrefix(v, `\@`):
 		return v[1:], nil
 	}
 	return v, nil
+}
+
+// line is a text without its line's end, where it is one line and that is wanted.
+func (p *pairs) line(text string) string {
+	line, rest, _ := strings.Cut(text, "\n")
+	if !p.bare || rest != "" {
+		return text
+	}
+	return strings.TrimSuffix(line, "\r")
 }
 
 // object merges a JSON object into the data.

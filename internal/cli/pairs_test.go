@@ -46,6 +46,30 @@ func TestParsePairs(t *testing.T) {
 	}
 }
 
+// TestOneLine: below auth/, what is read and is one line has no line end; other values are kept as they are.
+func TestOneLine(t *testing.T) {
+	const user = "auth/userpass/users/ann"
+	for _, tc := range []struct{ path, in, want string }{
+		{user, "hunter2\n", "hunter2"},
+		{user, "hunter2\r\n", "hunter2"},
+		{user, "hunter2", "hunter2"},
+		{user, " hunter2 \n", " hunter2 "},
+		{user, "a\nb\n", "a\nb\n"},
+		{user, "hunter2\n\n", "hunter2\n\n"},
+		{user, "\n", ""},
+		{"secret/auth/ann", "hunter2\n", "hunter2\n"},
+	} {
+		file := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(file, []byte(tc.in), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := parseFor(tc.path, strings.NewReader(tc.in), []string{"a=-", "b=@" + file, "c=x\n"})
+		if want := map[string]any{"a": tc.want, "b": tc.want, "c": "x\n"}; err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q at %s: %q, %v", tc.in, tc.path, got, err)
+		}
+	}
+}
+
 func TestParsePairsRefuses(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "binary")
 	if err := os.WriteFile(binary, []byte("{\"a\":\"\xfe\"}"), 0o600); err != nil {
@@ -80,7 +104,7 @@ func TestParsePairsRefuses(t *testing.T) {
 	if _, err := parsePairs(nil, []string{"a=-"}); err == nil {
 		t.Error("standard input was read with -non-interactive")
 	}
-	if got, err := parseStringPairs(nil, []string{"a=1", "a=2"}); err == nil {
+	if got, err := parseStringPairs("", nil, []string{"a=1", "a=2"}); err == nil {
 		t.Errorf("a list was taken for a text: %v", got)
 	}
 }

@@ -60,7 +60,7 @@ func (c *call) byPasskey(cl *client.Client, what string, asked *passkeyAsked) (s
 		return "", err
 	}
 	w.page += "#" + base64.RawURLEncoding.EncodeToString(fragment)
-	server := &http.Server{Handler: w.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second}
+	server := &http.Server{Handler: c.ownVisitors().admit(w.handler()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	address := fmt.Sprintf("http://127.0.0.1:%d%s", port, w.begin)

@@ -45,6 +45,30 @@ func (a *app) askLine(what string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
+// asksPeople tells whether there is a person at a terminal, who may be asked for what is not given. A program that
+// this one stands in for asks for a password at most.
+func (a *app) asksPeople() bool {
+	f, ok := a.stdin.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && !a.flags.nonInteractive && a.remembers()
+}
+
+// askName asks a person for a name, which is shown; nothing means the name that the machine knows them by.
+func (a *app) askName(what string) (string, error) {
+	usual := a.getenv("USER")
+	if usual != "" {
+		what += " [" + usual + "]"
+	}
+	fmt.Fprintf(a.stderr, "%s: ", what)
+	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		return usual, nil
+	}
+	return line, nil
+}
+
 // readHidden asks for a line and reads it without echo, which is off before anybody is
 // asked: who answers at once must not see it. Nothing that ends the program here may leave
 // the terminal without echo.

@@ -101,3 +101,56 @@ func TestHiddenAnswerIsNotShown(t *testing.T) {
 		}
 	}
 }
+
+// answering types the next of its answers at each prompt.
+type answering struct {
+	keys    *os.File
+	answers []string
+	asked   []string
+}
+
+// Write implements io.Writer.
+func (a *answering) Write(b []byte) (int, error) {
+	if text := string(b); strings.HasSuffix(text, ": ") {
+		a.asked = append(a.asked, text)
+		if len(a.answers) > 0 {
+			if _, err := a.keys.WriteString(a.answers[0] + "\n"); err != nil {
+				return 0, err
+			}
+			a.answers = a.answers[1:]
+		}
+	}
+	return len(b), nil
+}
+
+// TestPeopleAreAskedForFields: at a terminal, what a login cannot do without is asked for; for vault's scripts it is not.
+func TestPeopleAreAskedForFields(t *testing.T) {
+	entry := answer{200, `{"auth":{"client_token":"t","policies":["default"]}}`}
+	for _, tc := range []struct {
+		program, line string
+		answers       []string
+		want          string
+	}{
+		{"strongroom", "login -method=approle", []string{"ci", "s3"}, `PUT auth/approle/login {"role_id":"ci","secret_id":"s3"}`},
+		{"strongroom", "login -method=approle role_id=ci", []string{""}, `PUT auth/approle/login {"role_id":"ci"}`},
+		{"strongroom", "login -method=jwt role=r", []string{"e.y.J"}, `PUT auth/jwt/login {"jwt":"e.y.J","role":"r"}`},
+		{"strongroom", "login -method=userpass", []string{"ann", "pw"}, `PUT auth/userpass/login/ann {"password":"pw"}`},
+		{"strongroom", "login -method=userpass", []string{"", "pw"}, `PUT auth/userpass/login/bob {"password":"pw"}`},
+		{"vault", "login -method=userpass", []string{"pw"}, `PUT auth/userpass/login/bob {"password":"pw"}`},
+		{"vault", "login -method=approle", nil, `PUT auth/approle/login {}`},
+	} {
+		f := newFake(t, map[string]answer{"PUT auth/userpass/login/ann": entry, "PUT auth/userpass/login/bob": entry, "PUT auth/approle/login": entry, "PUT auth/jwt/login": entry})
+		keys, tty := pty(t)
+		go io.Copy(io.Discard, keys) //nolint:errcheck // ends in an error once the terminal is closed
+		env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_ADDR": f.URL, "USER": "bob"}
+		var out bytes.Buffer
+		errs := &answering{keys: keys, answers: tc.answers}
+		code := Main(append([]string{tc.program}, strings.Fields(tc.line)...), tty, &out, errs, func(k string) string { return env[k] })
+		if sent := strings.Join(f.requests, "\n"); code != exitOK || !strings.HasPrefix(sent, tc.want) || len(errs.answers) > 0 {
+			t.Errorf("%s %s: exit code %d, asked %q, sent %s", tc.program, tc.line, code, errs.asked, sent)
+		}
+		if err := tty.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -102,7 +102,7 @@ rate:burst), %[1]sPROXY_ADDR, %[1]sHEADERS (a JSON object), %[1]sTOKEN_PATH
 and %[1]sCONFIG_PATH, the file that names a token helper.
 
 Exit codes: 0 it is done; 1 the command is wrong, or something on this machine failed;
-2 the server refused it, is not reached, or has nothing there; 127 there is no such command.
+2 the server refused it, is not reached, or has nothing there.
 status, operator init -status and operator validate-config say in their help what theirs mean.`, g.prefixes[0], g.prefixes[1], g.prefixes[2])
 }
 

@@ -193,7 +193,11 @@ func secretFields(s *client.Secret) map[string]any {
 	} {
 		fields[name] = v
 	}
-	if s.Auth != nil {
+	if need := requirementOf(s); need != nil {
+		for _, row := range requirementRows(need) {
+			fields[row[0]] = row[1]
+		}
+	} else if s.Auth != nil {
 		addAuthFields(fields, s.Auth)
 	}
 	if s.WrapInfo != nil {

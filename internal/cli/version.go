@@ -2,8 +2,9 @@ package cli
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
+
+	"github.com/strongroom/strongroom/internal/build"
 )
 
 // dialectVersion is the version of the Vault API that tools which gate features
@@ -30,29 +31,9 @@ func versionText(program string) string {
 	return fmt.Sprintf("Strongroom %s (%s)", version, revision)
 }
 
-func buildVersion() (version, revision string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return unreleased, runtime.Version()
-	}
-	return versionOf(info)
-}
+func buildVersion() (version, revision string) { return build.Version() }
 
 // unreleased is the version of a build from a working tree that tells none.
-const unreleased = "0.0.0-unreleased"
+const unreleased = build.Unreleased
 
-// versionOf reads the module's version, which a build from a checkout derives from
-// its tags, and the commit; where no checkout is, Go's own version is all there is
-// to tell builds apart.
-func versionOf(info *debug.BuildInfo) (version, revision string) {
-	version, revision = info.Main.Version, info.GoVersion
-	if version == "" || version == "(devel)" {
-		version = unreleased
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return version, revision
-}
+func versionOf(info *debug.BuildInfo) (version, revision string) { return build.Of(info) }

@@ -66,3 +66,13 @@ func TestWaitingForWhat(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusWithoutStore has a node tell what it knows while it cannot reach its store: nothing
+// more is asked of it.
+func TestStatusWithoutStore(t *testing.T) {
+	f := newFake(t, map[string]answer{"GET sys/seal-status": {200, `{"type":"shamir","initialized":true,"sealed":false,"t":2,"n":3,"warning":"this node cannot reach its store"}`}})
+	r := run(t, f, t.TempDir(), "status")
+	if r.code != 0 || len(f.requests) != 1 || !strings.Contains(r.stdout, "\nWarning ") || !strings.Contains(r.stdout, "this node cannot reach its store") || strings.Contains(r.stdout, "HA Enabled") {
+		t.Errorf("%d after %q: %s %s", r.code, f.requests, r.stdout, r.stderr)
+	}
+}

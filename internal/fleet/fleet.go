@@ -42,6 +42,7 @@ type Member struct {
 	Name     string    `json:"name"`              // of its machine; may be empty
 	Address  string    `json:"address"`           // where clients reach it
 	Version  string    `json:"version"`           // of the API that it speaks
+	Program  string    `json:"program,omitempty"` // the version of its program, and the commit; empty: of one that did not tell
 	Format   int       `json:"format"`            // the newest stored format that it reads
 	Ready    bool      `json:"ready"`             // the store has been initialised
 	Sealed   bool      `json:"sealed"`            // it serves no secrets
@@ -50,6 +51,9 @@ type Member struct {
 	Revision store.Rev `json:"revision"`          // up to which it had applied the store's commits then
 	Lag      Millis    `json:"lag"`               // how long it had taken to come so far
 	Warning  string    `json:"warning,omitempty"` // what its operator must know of the store
+
+	StoreMember string `json:"store_member,omitempty"` // the id of the store's member in its process; empty: it has none
+	Ended       bool   `json:"ended,omitempty"`        // others know that it has ended: it counts until it is lost, and is not listed
 }
 
 // Millis is a duration that is stored in milliseconds.
@@ -211,7 +215,7 @@ func (f *Fleet) beat(ctx context.Context) error {
 	return errors.Join(f.forget(ctx), f.raise(ctx))
 }
 
-// leave removes the node's row. One that is killed instead is shown as lost.
+// leave removes the node's row, and has earlier lives at its place listed no more. One that is killed instead is shown as lost.
 func (f *Fleet) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -219,6 +223,36 @@ func (f *Fleet) leave(ctx context.Context) {
 	if _, err := f.Store.Commit(ctx, nil, []store.Write{{Key: key, Delete: true}}); err != nil {
 		f.Log.Debug("this node could not take leave of the others", slog.Any("error", err))
 	}
+	self := f.self(ctx)
+	if err := f.close(ctx, func(m *Member) bool { return m.ID != f.ID && f.follows(&self, m) }); err != nil {
+		f.Log.Debug("earlier lives of this node stay listed", slog.Any("error", err))
+	}
+}
+
+// Depart takes note that the node with a member of the store has ended, since that member is none any more: the node itself
+// could not say so.
+func (f *Fleet) Depart(ctx context.Context, member string) error {
+	return f.close(ctx, func(m *Member) bool { return m.StoreMember == member })
+}
+
+// close takes note of nodes that have ended. One that lives all the same writes its row anew.
+func (f *Fleet) close(ctx context.Context, ended func(*Member) bool) error {
+	members, es, _, err := f.rows(ctx)
+	for i := range members {
+		if !ended(&members[i]) {
+			continue
+		}
+		members[i].Ended = true
+		value, merr := json.Marshal(&members[i])
+		if err = errors.Join(err, merr); err != nil {
+			return err
+		}
+		_, cerr := f.Store.Commit(ctx, []store.Check{{Key: es[i].Key, Rev: es[i].Rev}}, []store.Write{{Key: es[i].Key, Value: value}})
+		if cerr != nil && !errors.Is(cerr, store.ErrConflict) {
+			return cerr
+		}
+	}
+	return err
 }
 
 // Lost reports whether a node was not heard of for too long.
@@ -251,7 +285,7 @@ func (f *Fleet) forget(ctx context.Context) error {
 	var old []store.Entry
 	for i := range members {
 		m := &members[i]
-		replaced := f.successor(m, members) != nil && (f.Alone || m.Lost(f.Now()))
+		replaced := (m.Ended || f.successor(m, members) != nil) && (f.Alone || m.Lost(f.Now()))
 		if m.ID != f.ID && (replaced || f.Now().Sub(m.Seen) >= forgetAfter) {
 			old = append(old, es[i])
 		}

@@ -29,6 +29,7 @@ func (f *Fleet) Nodes(ctx context.Context) ([]Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	members = slices.DeleteFunc(members, func(m Member) bool { return m.Ended && m.ID != f.ID })
 	var out []Node
 	earlier := map[string][]Member{}
 	for i := range members {

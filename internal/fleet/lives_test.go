@@ -74,6 +74,36 @@ func TestRestartedNodeIsOne(t *testing.T) {
 	})
 }
 
+// TestEarlierLivesGoAlong: when a node that was killed before is ended, its earlier life is not listed as lost. It counts until it
+// is, all the same; and so does a node whose member of the store was removed.
+func TestEarlierLivesGoAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := mem.New(mem.Options{})
+		other, removed := at(data, "b", "two", "http://two"), at(data, "c", "three", "http://three")
+		removed.self.StoreMember = "1f"
+		other.run(t)
+		removed.run(t)
+		first := at(data, "a1", "one", "http://one")
+		first.run(t)
+		first.kill()
+		time.Sleep(time.Second)
+		second := at(data, "a2", "one", "http://one")
+		second.run(t)
+		time.Sleep(2 * beatEvery)
+		second.end()
+		removed.kill()
+		if err := other.Depart(t.Context(), "1f"); err != nil {
+			t.Fatal(err)
+		}
+		other.wantListed(t, "b active")
+		other.want(t, "a1 open", "c open", "b open") // they count
+		time.Sleep(lostAfter + 2*beatEvery)
+		other.want(t, "b open")
+		other.wantListed(t, "b active")
+		other.end()
+	})
+}
+
 // TestNodesThatLiveAreNotOne has two nodes of one machine at two addresses, two that give
 // one address as theirs, and two of machines without a name: none is taken for another's past,
 // also when it has ended.

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"cmp"
+
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -23,7 +25,8 @@ type NodeInfo struct {
 	ID       string   `json:"id"`
 	Hostname string   `json:"hostname"`
 	Address  string   `json:"api_address"`
-	Version  string   `json:"version"`
+	Version  string   `json:"version"`           // Of its program, with the commit.
+	API      string   `json:"api_version"`       // Of the API that it speaks.
 	Format   int      `json:"format"`            // The newest stored format that it reads.
 	State    string   `json:"state"`             // active, sealed, uninitialized, lost: not heard of for a minute, or gone: for an hour.
 	Started  api.Time `json:"started"`           // When its process began.
@@ -70,7 +73,7 @@ func (f *Fleet) nodes(c *api.Call, _ *api.None) (*Nodes, error) {
 
 func (f *Fleet) info(n *Node) NodeInfo {
 	i := NodeInfo{
-		ID: n.ID, Hostname: n.Name, Address: n.Address, Version: n.Version, Format: n.Format, State: f.state(&n.Member), Started: api.Time{Time: n.Started},
+		ID: n.ID, Hostname: n.Name, Address: n.Address, Version: cmp.Or(n.Program, n.Version), API: n.Version, Format: n.Format, State: f.state(&n.Member), Started: api.Time{Time: n.Started},
 		LastSeen: api.Time{Time: n.Seen}, Revision: uint64(n.Revision), Lag: n.Lag, Warning: n.Warning,
 	}
 	for _, m := range n.Earlier {

@@ -78,6 +78,21 @@ func (g *Gate) logAway(id string, err error) {
 	g.log.Warn("the store cannot be reached", slog.String("request_id", id), slog.Any("error", err))
 }
 
+// unwritten is what a commit that the store has refused says of a request.
+const unwritten = "nothing was written"
+
+// written is what a request has written whose last commit the store has refused. It may have made others.
+func (p *passage) written() string {
+	if p.acted && p.trace.Changed() {
+		return "a part of this may have been written before; read what it was to change before you repeat it"
+	}
+	return unwritten
+}
+
+func errFull(written string, err error) *api.Error {
+	return &api.Error{Kind: api.Unavailable, Message: "the store has no room: " + written, Hint: "free some space on its disk, or raise the quota of its etcd; reads go on meanwhile", Err: err}
+}
+
 // storeTrouble is what a caller is told when the store cannot do its part, or
 // nil for any other error. The store's errors name entries, never values.
 func storeTrouble(err error) *api.Error {
@@ -85,7 +100,7 @@ func storeTrouble(err error) *api.Error {
 	case errors.Is(err, store.ErrCorrupt):
 		return &api.Error{Kind: api.Damaged, Message: fmt.Sprintf("a stored entry is damaged: %v", err), Hint: "restore it from a backup; everything else is served", Err: err}
 	case errors.Is(err, store.ErrFull):
-		return &api.Error{Kind: api.Unavailable, Message: "the store has no room: nothing was written", Hint: "free some space on its disk, or raise the quota of its etcd; reads go on meanwhile", Err: err}
+		return errFull(unwritten, err)
 	case errors.Is(err, store.ErrStopped):
 		return &api.Error{Kind: api.Unavailable, Message: "the store has stopped writing after a disk error", Hint: "restart the server once its cause, which its log names, is removed; reads go on meanwhile", Err: err}
 	}

@@ -548,10 +548,12 @@ func (p *passage) fail(err error) {
 	case errors.Is(err, store.ErrSealed):
 		p.resp.Err = &api.Error{Kind: api.Unavailable, Message: "the namespace is sealed", Hint: "its holders unseal it with: strongroom namespace unseal", RetryAfter: api.Stays, Err: err}
 	case errors.Is(err, store.ErrTooLarge): // the caller's doing, not the log's business
-		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: nothing was written", Hint: "send less, or in parts", Err: err}
+		p.resp.Err = &api.Error{Kind: api.TooLarge, Message: "this is more than one entry of the store can hold: " + p.written(), Hint: "send less, or in parts", Err: err}
 	default:
 		p.gate.log.Error("request failed", slog.String("request_id", p.r.ID), slog.Any("error", err))
-		if told := storeTrouble(err); told != nil {
+		if errors.Is(err, store.ErrFull) {
+			p.resp.Err = errFull(p.written(), err)
+		} else if told := storeTrouble(err); told != nil {
 			p.resp.Err = told
 		}
 	}

@@ -3,6 +3,7 @@ package gate
 import (
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
@@ -33,7 +34,7 @@ func (p *passage) witnessed(e *audit.Entry) error {
 }
 
 // include has the entries written to the devices of a namespace and of those above it, as
-// far as requests reach them.
+// far as requests reach them, once each.
 func (p *passage) include(e *audit.Entry, marks audit.Marks, ns *namespace.Namespace) error {
 	line, err := p.house.Namespaces.Open(&p.call, ns)
 	for i := 0; err == nil && i < len(line); i++ {
@@ -45,11 +46,13 @@ func (p *passage) include(e *audit.Entry, marks audit.Marks, ns *namespace.Names
 // includeWrapped has the entries of a request about a wrapping token of another namespace
 // written to that one's devices, too: what is taken out was kept there.
 func (p *passage) includeWrapped(e *audit.Entry, marks audit.Marks, ns *namespace.Namespace) error {
-	q, ok := p.req.(*wrapping.TokenRequest)
-	if !ok {
+	var named api.Secret // none: the token that was presented
+	if q, ok := p.req.(*wrapping.TokenRequest); ok {
+		named = q.Token
+	} else if p.lost != nil || p.call.Caller.Token.Empty() || !p.bearer() {
 		return nil
 	}
-	id, err := p.house.Wrapping.Home(&p.call, q.Token)
+	id, err := p.house.Wrapping.Home(&p.call, named)
 	if err != nil || id == "" || id == ns.ID {
 		return err
 	}

@@ -63,7 +63,8 @@ func allowed() map[string][]string {
 		"internal/reference/lift":     {"internal/reference"},
 		"internal/reference/generate": {"internal/reference", "internal/reference/lift", "internal/server"},
 		"internal/reference/site":     {},
-		"internal/cli":                {"client", "internal/policy", "internal/policy/cases", "internal/snapshot/framed"}, // policies can be tried, and snapshots looked at, without a server
+		"internal/build":              {},
+		"internal/cli":                {"client", "internal/build", "internal/policy", "internal/policy/cases", "internal/snapshot/framed"}, // policies can be tried, and snapshots looked at, without a server
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},

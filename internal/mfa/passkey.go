@@ -148,18 +148,22 @@ type DestroyPasskeysRequest struct {
 	PasskeyID string `json:"passkey_id" audit:"clear"` // Identifier of the passkey, as it is listed; all of the entity's when not given.
 }
 
-// caller is the entity that a call is of.
-func caller(c *api.Call) (ns, entity string, err error) {
-	if c.Caller.EntityID == "" {
-		return "", "", &api.Error{Kind: api.Invalid, Message: "the calling token is of no entity", Hint: "log in by an auth method, or use identity/mfa/method/webauthn/admin-register"}
+// caller is the entity that a call is of, in the namespace that the call is made in: what other namespaces' policies let
+// somebody do there, who comes from above, is nothing about their own second factors.
+func caller(c *api.Call, admin string) (ns, entity string, err error) {
+	switch {
+	case c.Caller.EntityID == "":
+		return "", "", &api.Error{Kind: api.Invalid, Message: "the calling token is of no entity", Hint: "log in by an auth method, or use identity/mfa/method/" + admin}
+	case c.Caller.EntityNamespace != c.Namespace.ID:
+		return "", "", &api.Error{Kind: api.Invalid, Message: "the calling token's entity is of another namespace", Hint: "ask in the namespace of the entity"}
 	}
-	return c.Caller.EntityNamespace, c.Caller.EntityID, nil
+	return c.Namespace.ID, c.Caller.EntityID, nil
 }
 
 // listPasskeys lists the identifiers of the calling entity's passkeys, with what they are called and when they
 // were used.
 func (s *Store) listPasskeys(c *api.Call, q *MethodPasskeysRequest) (*api.Keys, error) {
-	ns, entity, err := caller(c)
+	ns, entity, err := caller(c, "webauthn/admin-register")
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +198,7 @@ func (s *Store) passkeysOf(c *api.Call, ns, entity, id string) (*api.Keys, error
 
 // removePasskey removes a passkey of the calling entity: it proves no login from then on.
 func (s *Store) removePasskey(c *api.Call, q *PasskeyRequest) (*api.None, error) {
-	ns, entity, err := caller(c)
+	ns, entity, err := caller(c, "webauthn/admin-register")
 	if err != nil {
 		return nil, err
 	}

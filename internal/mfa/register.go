@@ -115,7 +115,7 @@ type PasskeyMade struct {
 // register begins to register a passkey of the calling entity. A browser makes it of the answer, at a page
 // of the server, and mfa/method/webauthn/finish takes it.
 func (s *Store) register(c *api.Call, q *RegisterRequest) (*RegisterAnswer, error) {
-	ns, entity, err := caller(c)
+	ns, entity, err := caller(c, "webauthn/admin-register")
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +283,7 @@ func (p *passkeys) room(m *Method) error {
 
 // finish registers the passkey that a browser has made for the calling entity.
 func (s *Store) finish(c *api.Call, q *FinishRequest) (*PasskeyMade, error) {
-	ns, entity, err := caller(c)
+	ns, entity, err := caller(c, "webauthn/admin-register")
 	if err != nil {
 		return nil, err
 	}

@@ -126,10 +126,11 @@ type SecretAnswer struct {
 // generate makes the secret of the calling entity for a method. It is shown once. Where there
 // is one, it stays, and nothing is shown.
 func (s *Store) generate(c *api.Call, q *GenerateRequest) (*SecretAnswer, error) {
-	if c.Caller.EntityID == "" {
-		return nil, &api.Error{Kind: api.Invalid, Message: "the calling token is of no entity", Hint: "log in by an auth method, or use identity/mfa/method/totp/admin-generate"}
+	ns, entity, err := caller(c, "totp/admin-generate")
+	if err != nil {
+		return nil, err
 	}
-	return s.makeSecret(c, c.Caller.EntityNamespace, c.Caller.EntityID, q.MethodID)
+	return s.makeSecret(c, ns, entity, q.MethodID)
 }
 
 // adminGenerate makes the secret of an entity for a method. It is shown once. Where there is

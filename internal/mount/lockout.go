@@ -49,7 +49,7 @@ func (l *Lockout) set(name, text string) (err error) {
 			l.Threshold, err = strconv.Atoi(text)
 		}
 		if err != nil || l.Threshold < 0 || text != "" && l.Threshold == 0 || l.Threshold > maxThreshold {
-			return fmt.Errorf("must be a number from 1 to %d; to lock nobody set disable_lockout (lockout_disable in the API)", maxThreshold)
+			return fmt.Errorf("must be a number from 1 to %d; to lock nobody set lockout_disable", maxThreshold)
 		}
 	case "lockout_duration":
 		l.Duration, err = lockoutTime(text)
@@ -66,7 +66,7 @@ func (l *Lockout) set(name, text string) (err error) {
 			return fmt.Errorf("must be true or false")
 		}
 	default:
-		return fmt.Errorf("is not a setting: there are lockout_threshold, lockout_duration, lockout_counter_reset and disable_lockout (in the API, lockout_counter_reset_duration and lockout_disable)")
+		return fmt.Errorf("is not a setting: there are lockout_threshold, lockout_duration, lockout_counter_reset_duration and lockout_disable")
 	}
 	return err
 }

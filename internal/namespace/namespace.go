@@ -333,7 +333,7 @@ func (r *Registry) CreateSealable(ctx context.Context, parent api.Namespace, nam
 	case err != nil:
 		return nil, nil, err
 	case !n.Making && s != nil:
-		return nil, nil, &api.Error{Kind: api.Conflict, Message: "seal: the namespace exists already", Hint: "give it a seal with a PATCH"}
+		return nil, nil, &api.Error{Kind: api.Conflict, Message: "seal: the namespace exists already", Hint: "give it a seal with: strongroom namespace patch -key-shares=5 -key-threshold=3 NAME"}
 	case !n.Making:
 		return n, nil, nil
 	}

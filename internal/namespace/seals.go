@@ -163,7 +163,7 @@ func (r *Registry) child(c *api.Call, name string) (*Namespace, error) {
 func (r *Registry) guarded(c *api.Call, name string) (*Namespace, error) {
 	n, err := r.child(c, name)
 	if err == nil && (!n.Sealable || r.hooks.Seals == nil) {
-		err = &api.Error{Kind: api.Invalid, Message: "the namespace cannot be sealed: it has no seal of its own", Hint: "give it one with the parameter seal of sys/namespaces"}
+		err = &api.Error{Kind: api.Invalid, Message: "the namespace cannot be sealed: it has no seal of its own", Hint: "give it one, while there are none below it, with: strongroom namespace patch -key-shares=5 -key-threshold=3 NAME"}
 	}
 	return n, err
 }

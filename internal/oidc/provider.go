@@ -234,7 +234,7 @@ func (s *Store) describe(c *api.Call, q *ProviderName) (*api.Raw, error) {
 		return nil, api.ErrNotFound()
 	}
 	at, no := s.providerIssuer(c.Namespace, string(q.Name), p), false
-	return keepable(keepConfig, document{Issuer: at, Keys: at + "/.well-known/keys", Authorize: at + "/authorize", Token: at + "/token", UserInfo: at + "/userinfo",
+	return keepable(keepConfig, document{Issuer: at, Keys: at + "/.well-known/keys", Authorize: at + "/sign-in", Token: at + "/token", UserInfo: at + "/userinfo",
 		RequestParam: &no, RequestURI: &no, Algorithms: algorithmNames(), ResponseTypes: []string{"code"}, Scopes: append([]string{openID}, p.Scopes...),
 		Claims: []string{}, Subjects: []string{"public"}, Grants: []string{"authorization_code"},
 		ClientAuth: []string{"none", "client_secret_basic", "client_secret_post"}, Challenges: []string{"S256"}})

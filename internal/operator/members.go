@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -94,5 +95,12 @@ func (d *Desk) removeMember(c *api.Call, q *MemberID) (*api.None, error) {
 	if err != nil {
 		return nil, api.Errorf(api.Invalid, "id: must be that of a member, as sys/storage/members lists it")
 	}
-	return nil, of.Remove(c, id)
+	if err := of.Remove(c, id); err != nil {
+		return nil, err
+	}
+	if err := d.Fleet.Depart(c, strconv.FormatUint(id, 16)); err != nil {
+		c.Warn("its node stays listed for a day: that it has ended could not be written down")
+		d.Log.Warn("that a node has ended could not be written down", slog.Any("error", err))
+	}
+	return nil, nil
 }

@@ -71,6 +71,7 @@ type Desk struct {
 	KeyDir string
 
 	Version     string // as clients gate their features by
+	Program     string // the version of the program, with the commit
 	ClusterName string
 	StorageType string
 	Address     string // where clients reach this node
@@ -316,6 +317,7 @@ type SealStatus struct {
 	Progress     int    `json:"progress"`
 	Nonce        string `json:"nonce"`
 	Version      string `json:"version"`
+	Program      string `json:"program_version"` // of the program, with the commit; Version is that of the API
 	BuildDate    string `json:"build_date"`
 	Migration    bool   `json:"migration"`
 	ClusterName  string `json:"cluster_name,omitempty"`
@@ -350,7 +352,7 @@ func (d *Desk) status(ctx context.Context) (*SealStatus, error) {
 }
 
 func (d *Desk) read(ctx context.Context) (*SealStatus, error) {
-	s := &SealStatus{Sealed: true, Version: d.Version, StorageType: d.StorageType}
+	s := &SealStatus{Sealed: true, Version: d.Version, Program: d.Program, StorageType: d.StorageType}
 	s.alone(d.LocalSlot)
 	var err error
 	if s.Initialized, err = d.Seal.Initialized(ctx); err != nil || !s.Initialized {

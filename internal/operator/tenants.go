@@ -73,7 +73,7 @@ func answered(st seal.TenantStatus, err error) (*namespace.SealStatus, error) {
 func tenantError(err error) error {
 	switch {
 	case errors.Is(err, barrier.ErrNotSealable):
-		return &api.Error{Kind: api.Invalid, Message: "the namespace has no unseal keys", Hint: "give it a seal with a PATCH of sys/namespaces", Err: err}
+		return &api.Error{Kind: api.Invalid, Message: "the namespace has no unseal keys", Hint: "give it a seal with: strongroom namespace patch -key-shares=5 -key-threshold=3 NAME", Err: err}
 	case errors.Is(err, barrier.ErrShared):
 		return &api.Error{Kind: api.Conflict, Message: "seal: the namespace has a seal of its own already", Hint: "where nobody has seen its unseal keys, delete it and make it anew", Err: err}
 	case errors.Is(err, seal.ErrManyAttempts):

@@ -207,6 +207,9 @@ path "sys/renew"         { capabilities = ["update"] }
 path "sys/leases/renew"  { capabilities = ["update"] }
 path "sys/leases/lookup" { capabilities = ["update"] }
 
+# Be told of to applications that log people in through this server; the provider decides which.
+path "identity/oidc/provider/+/authorize" { capabilities = ["read", "update"] }
+
 # Keep things in its own cubbyhole.
 path "cubbyhole/*" { capabilities = ["create", "read", "update", "delete", "list"] }
 

@@ -35,8 +35,9 @@ const (
 	// attemptLife is how long shares of a namespace that were handed in are kept
 	// after the last of them.
 	attemptLife = 10 * time.Minute
-	// maxAttempts bounds the namespaces for which shares are kept.
-	maxAttempts = 1000
+	// maxAttempts bounds the namespaces for which shares are kept. Each has taken a right share of its own, so that it is
+	// there; of one tenant's there may be more than a few, and they must not keep another's shares out.
+	maxAttempts = 1 << 16
 )
 
 // ErrManyAttempts says that shares are being handed in for too many namespaces.

@@ -1,9 +1,11 @@
 package seal
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/barrier"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
@@ -114,4 +116,29 @@ func TestTenantForgets(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, st, err)
 		}
 	}
+}
+
+// Shares that wait for very many namespaces, of one tenant, keep those of another's out of neither door.
+func TestTenantsKeepNobodyOut(t *testing.T) {
+	n, ts, shares := tenant(t, mem.Open())
+	for i := range 2000 {
+		id := fmt.Sprintf("many%d", i)
+		must(t, n.b.AddNamespace(t.Context(), id))
+		few, err := ts.Share(t.Context(), id, SlotSpec{Kind: KindShamir, Shares: 2, Threshold: 2})
+		must(t, err)
+		c, err := ts.BeginChange(t.Context(), id, SlotSpec{Kind: KindShamir, Shares: 2, Threshold: 2}, api.Secret{})
+		must(t, err)
+		_, _, _, err = ts.HandIn(t.Context(), id, c.Nonce, false, few[0].Hex())
+		must(t, err)
+		must(t, ts.Seal(t.Context(), id))
+		_, err = ts.Submit(t.Context(), id, few[0].Hex())
+		must(t, err)
+	}
+	c, err := ts.BeginChange(t.Context(), "team", threeOfFive, api.Secret{})
+	must(t, err)
+	_, _, _, err = ts.HandIn(t.Context(), "team", c.Nonce, false, shares[0].Hex())
+	must(t, err)
+	must(t, ts.Seal(t.Context(), "team"))
+	_, err = ts.Submit(t.Context(), "team", shares[0].Hex())
+	must(t, err)
 }

@@ -14,10 +14,16 @@ func TestCheckCommand(t *testing.T) {
 		config string
 		want   string // in the error; empty: none
 	}{
-		"good":           {"storage \"inmem\" {}\nlistener \"tcp\" { address = \"127.0.0.1:0\" }\nui = true\n", ""},
-		"unknown":        {"storage \"inmem\" {}\ncolour = \"red\"\n", `:2: unknown setting "colour"`},
-		"no storage":     {"log_level = \"info\"\n", "names no storage"},
-		"no certificate": {"storage \"inmem\" {}\nlistener \"tcp\" {\n tls_cert_file = \"/none\"\n tls_key_file = \"/none\"\n}\n", "/none"},
+		"good":                 {"storage \"inmem\" {}\nlistener \"tcp\" { address = \"127.0.0.1:0\" }\nui = true\n", ""},
+		"unknown":              {"storage \"inmem\" {}\ncolour = \"red\"\n", `:2: unknown setting "colour"`},
+		"no storage":           {"log_level = \"info\"\n", "names no storage"},
+		"no audit directory":   {"storage \"inmem\" {}\naudit \"file\" { options { file_path = \"" + dir + "/none/a.log\" } }\n", "make it: mkdir -p " + dir + "/none"},
+		"lockout of nothing":   {"storage \"inmem\" {}\nuser_lockout \"userpas\" { disable_lockout = true }\n", `:2: user_lockout "userpas": is neither all nor a type of auth method (did you mean userpass?)`},
+		"lockout of al":        {"storage \"inmem\" {}\nuser_lockout \"al\" { disable_lockout = true }\n", "did you mean all?"},
+		"lockout as in a tune": {"storage \"inmem\" {}\nuser_lockout { lockout_disable = true }\n", "lockout_disable: is called disable_lockout in a configuration"},
+		"lockout of zero":      {"storage \"inmem\" {}\nuser_lockout { lockout_threshold = 0 }\n", "set disable_lockout"},
+		"address":              {"storage \"inmem\" {}\napi_addr = \"nonsense\"\n", ":2: api_addr: write https://HOST:PORT"},
+		"no certificate":       {"storage \"inmem\" {}\nlistener \"tcp\" {\n tls_cert_file = \"/none\"\n tls_key_file = \"/none\"\n}\n", "/none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(dir, "c.hcl")
@@ -91,6 +97,56 @@ listener "tcp" {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "made")); !os.IsNotExist(err) {
 		t.Errorf("a directory was made: %v", err)
+	}
+}
+
+// TestTwoStorages: one file's storage does not take the place of another's.
+func TestTwoStorages(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.hcl"), filepath.Join(dir, "b.hcl")
+	for _, file := range []string{a, b} {
+		if err := os.WriteFile(file, []byte("storage \"inmem\" {}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := LoadConfig(a, b); err == nil || !strings.HasPrefix(err.Error(), b+":1: storage: "+a+" has one already") {
+		t.Errorf("two files with a storage: %v", err)
+	}
+}
+
+// TestExposedFiles: secrets that every user can read are told of, and others are not.
+func TestExposedFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	url := "postgres://u:secretpw@127.0.0.1/db?sslmode=disable"
+	conn := write("conn", url, 0o644)
+	inline := write("inline.hcl", "storage \"postgres\" { connection_url = \""+url+"\" }\n", 0o644)
+	for config, want := range map[string][]string{
+		inline: {inline},
+		write("file.hcl", "storage \"postgres\" { connection_url_file = \""+conn+"\" }\n", 0o644):                             {conn},
+		write("private.hcl", "storage \"postgres\" { connection_url = \""+url+"\" }\n", 0o640):                                nil,
+		write("none.hcl", "storage \"postgres\" { connection_url = \"postgres://u@127.0.0.1/db?sslmode=disable\" }\n", 0o644): nil,
+	} {
+		c, err := LoadConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := c.exposed()
+		if len(got) != len(want) || len(want) > 0 && !strings.HasPrefix(got[0], want[0]+" holds a secret") || strings.Contains(strings.Join(got, ""), "secretpw") {
+			t.Errorf("%s: %q", config, got)
+		}
+	}
+	if got := (&Config{Listeners: []Listener{{KeyFile: write("tls.key", "", 0o644)}}}).exposed(); len(got) != 1 || !strings.Contains(got[0], "chmod 600 "+dir+"/tls.key") {
+		t.Errorf("a private key: %q", got)
 	}
 }
 

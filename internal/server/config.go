@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"time"
@@ -53,7 +54,9 @@ type Config struct {
 	PolicyHeaders []string
 	Engines       []api.Engine // secret engines and auth methods beside those built in
 
-	checks []func() error // of what is named by blocks, for when all files have been read
+	stored       string         // the file that names the storage
+	withPassword []string       // files that have a password in them
+	checks       []func() error // of what is named by blocks, for when all files have been read
 
 	// DevRoot makes a development server: initialised in memory, unsealed, with
 	// this root token and secret/ mounted.
@@ -135,6 +138,15 @@ func checkFormat(format string) error {
 		return nil
 	}
 	return errors.New("log_format: must be standard or json")
+}
+
+// checkAddress looks at where clients reach this node, as other nodes list it.
+func checkAddress(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
+		return errors.New("api_addr: write https://HOST:PORT, where clients reach this node")
+	}
+	return nil
 }
 
 func checkRequests(level string) error {

@@ -77,7 +77,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := settingsRead(t, append(files, "limits.go")...)
-	for _, name := range []string{"lockout_threshold", "lockout_duration", "lockout_counter_reset", "lockout_counter_reset_duration", "disable_lockout", "lockout_disable"} {
+	for _, name := range []string{"lockout_threshold", "lockout_duration", "lockout_counter_reset", "disable_lockout"} {
 		read[name] = true // which the mount reads, for tunes too
 	}
 	for _, known := range [][]string{topSettings, listenerSettings} {

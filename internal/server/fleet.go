@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/build"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -38,10 +40,19 @@ func (s *Server) joinFleet(ctx context.Context, told store.Store) error {
 	return nil
 }
 
+// program is the version of this program and the commit that it was built from.
+func program() string {
+	version, revision := build.Version()
+	return version + " (" + revision + ")"
+}
+
 // member tells how this node is.
 func (s *Server) member(ctx context.Context, began time.Time) fleet.Member {
-	m := fleet.Member{Name: hostname(), Address: s.config.address(), Version: Version, Sealed: s.barrier.Sealed(), Started: began}
+	m := fleet.Member{Name: hostname(), Address: s.config.address(), Version: Version, Program: program(), Sealed: s.barrier.Sealed(), Started: began}
 	m.Warning = s.warning()
+	if s.store.member != nil {
+		m.StoreMember = strconv.FormatUint(s.store.member.ID(), 16)
+	}
 	m.Ready = s.desk.Ready(ctx)
 	if h := s.current(); h != nil {
 		from := s.now()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/build"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/server/servertest"
@@ -342,7 +343,7 @@ type ringless struct {
 
 // Get implements store.Reader.
 func (r *ringless) Get(ctx context.Context, key string) (store.Entry, error) {
-	if r.gone.Load() && strings.HasPrefix(key, "core/") && !strings.HasPrefix(key, "core/nodes") && !strings.HasPrefix(key, "core/format") {
+	if r.gone.Load() && key == "core/keyring" {
 		return store.Entry{}, store.ErrUnreachable
 	}
 	return r.Engine.Get(ctx, key)
@@ -355,6 +356,10 @@ func TestNodeStaysInitialized(t *testing.T) {
 		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return st, nil }}
 	})
 	st.gone.Store(true)
+	version, _ := build.Version()
+	if a := s.Want(t, 200, "GET", "sys/nodes", servertest.Root, ""); !strings.Contains(a.Text(), `"version":"`+version) || !strings.Contains(a.Text(), `"api_version":"1.17.0"`) {
+		t.Errorf("the node's version is told as %s", a.Body)
+	}
 	if a := s.Want(t, 200, "GET", "sys/nodes", servertest.Root, ""); !strings.Contains(a.Text(), `"state":"active"`) {
 		t.Errorf("the node is listed as %s", a.Body)
 	}

@@ -58,37 +58,38 @@ func (s *Server) lockoutSettings(h *house, c *api.Call) (lockout.Settings, error
 	return out, err
 }
 
-// authTypes are the types of auth methods that this server has.
-func authTypes() ([]string, error) {
-	var engines []api.Engine
-	for _, build := range mountable() {
-		e, err := build()
-		if err != nil {
-			return nil, err
-		}
-		engines = append(engines, e)
-	}
-	return loginTypes(engines), nil
-}
-
 // readLockout reads when accounts of all auth methods, or of one type, are locked.
 func (r *reader) readLockout(b *block) {
 	kind := cmp.Or(strings.ToLower(b.label(0)), "all")
-	types, err := authTypes()
-	if err != nil {
-		r.fault(b.ObjectItem, "user_lockout: %v", err)
-	}
-	if types = append(types, "all"); err == nil && !slices.Contains(types, kind) {
-		r.fault(b.ObjectItem, "user_lockout %q: no auth method has this type%s: there are %s", kind, suggest(kind, types), strings.Join(types, ", "))
+	if kinds := methods(); kind != "all" && !slices.Contains(kinds, kind) {
+		r.fault(b.ObjectItem, "user_lockout %q: is neither all nor a type of auth method%s", kind, suggest(kind, append([]string{"all"}, kinds...)))
 	}
 	l := &mount.Lockout{}
 	for _, it := range b.settings {
-		if err := l.Set(keyOf(it, 0), r.text(it)); err != nil {
-			r.fault(it, "user_lockout %q: %s: %v", kind, keyOf(it, 0), err)
+		key := keyOf(it, 0)
+		if own := configured(key); own != key { // as a tune of a mount has it
+			r.fault(it, "user_lockout %q: %s: is called %s in a configuration", kind, key, own)
+		} else if err := l.Set(key, r.text(it)); err != nil {
+			r.fault(it, "user_lockout %q: %s: %s", kind, key, configured(err.Error()))
 		}
 	}
 	if r.config.Lockout == nil {
 		r.config.Lockout = map[string]*mount.Lockout{}
 	}
 	r.config.Lockout[kind] = l
+}
+
+// configured is a text about tunes of a mount with the names that settings have in a configuration.
+func configured(text string) string {
+	return strings.NewReplacer("lockout_counter_reset_duration", "lockout_counter_reset", "lockout_disable", "disable_lockout").Replace(text)
+}
+
+// methods are the types of auth method.
+func methods() (types []string) {
+	for _, make := range mountable() {
+		if e, err := make(); err == nil && e.Auth {
+			types = append(types, e.Type)
+		}
+	}
+	return types
 }

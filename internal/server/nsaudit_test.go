@@ -169,6 +169,14 @@ func TestNamespaceAuditOfStrangers(t *testing.T) {
 	// What was wrapped in a namespace and is taken out in another is in both logs.
 	s.Want(t, 204, "POST", "kv/w", root, `{"v":"tr0ub4dor"}`, in("a")...)
 	wrapped := s.Want(t, 200, "GET", "kv/w", root, "", "X-Vault-Namespace", "a", "X-Vault-Wrap-TTL", "60").String("wrap_info", "token")
+	for _, l := range []*branchLog{a, b} { // who looks at it before is seen, too
+		l.wants(0, `"path":"sys/wrapping/lookup"`)
+	}
+	s.Want(t, 200, "GET", "sys/wrapping/lookup", wrapped, "", in("b")...)
+	s.Want(t, 200, "POST", "sys/wrapping/lookup", "", `{"token":"`+wrapped+`"}`, in("b")...)
+	for _, l := range []*branchLog{a, b} {
+		l.wants(4, `"path":"sys/wrapping/lookup"`)
+	}
 	wrapped = s.Want(t, 200, "POST", "sys/wrapping/rewrap", wrapped, "", in("b")...).String("wrap_info", "token")
 	a.wants(2, `"path":"sys/wrapping/rewrap"`)
 	s.Want(t, 200, "POST", "sys/wrapping/unwrap", wrapped, "", in("b")...)
@@ -178,6 +186,25 @@ func TestNamespaceAuditOfStrangers(t *testing.T) {
 	}
 	s.Want(t, 400, "POST", "sys/wrapping/unwrap", root, `{"token":"`+wrapped+`"}`, in("b")...) // used up: nobody's
 	a.wants(2, `"path":"sys/wrapping/unwrap"`)
+}
+
+// A request that passes two namespaces of one line, and a device that stands above both, is one request.
+func TestNamespaceAuditOfOneLine(t *testing.T) {
+	home := t.TempDir()
+	s := servertest.Start(t, homes(home))
+	root := servertest.Root
+	tenants(t, s, root, "a", "a/low", "a/side")
+	for _, ns := range []string{"a", "a/low", "a/side"} {
+		s.Want(t, 204, "POST", "sys/audit/file", root, fileDevice, in(ns)...)
+	}
+	for i, asks := range []string{"a", "a/side", "a/low", ""} {
+		wrapped := s.Want(t, 200, "POST", "sys/wrapping/wrap", root, `{"v":"w"}`, "X-Vault-Namespace", "a/low", "X-Vault-Wrap-TTL", "60").String("wrap_info", "token")
+		s.Want(t, 200, "POST", "sys/wrapping/unwrap", wrapped, "", in(asks)...)
+		for _, ns := range []string{"a", "a/low"} {
+			logOf(t, s, root, home, ns, "a.log").wants(2*i+2, `"path":"sys/wrapping/unwrap"`)
+		}
+	}
+	logOf(t, s, root, home, "a/side", "a.log").wants(2, `"path":"sys/wrapping/unwrap"`)
 }
 
 // gone is a peer that takes entries until it is ended, and then none.

@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -40,7 +42,7 @@ func mustJSON(t *testing.T, v any) string {
 // checks what it gets, before and after the keys have been rotated.
 func TestRelyingPartyLogsIn(t *testing.T) {
 	s := servertest.Start(t)
-	entity, token := ann(t, s, `path "identity/oidc/provider/p/authorize" { capabilities = ["read", "update"] }`)
+	entity, token := ann(t, s, `path "nothing" { capabilities = ["read"] }`) // the default policy is enough
 	s.Want(t, 204, "POST", "identity/oidc/key/k", servertest.Root, `{"algorithm": "ES256", "allowed_client_ids": "*"}`)
 	s.Want(t, 204, "POST", "identity/oidc/scope/profile", servertest.Root, mustJSON(t, map[string]string{"template": `{"team": {{identity.entity.metadata.team}}}`}))
 	s.Want(t, 204, "POST", "identity/oidc/client/app", servertest.Root, `{"redirect_uris": "http://127.0.0.1/back", "assignments": "allow_all", "key": "k"}`)
@@ -57,7 +59,8 @@ func TestRelyingPartyLogsIn(t *testing.T) {
 	for range 3 {
 		verifier := oauth2.GenerateVerifier()
 		login := app.AuthCodeURL("the state", oidc.Nonce("the nonce"), oauth2.S256ChallengeOption(verifier))
-		answer := s.Want(t, 200, "GET", strings.TrimPrefix(login, s.URL+"/v1/"), token, "")
+		asks := strings.Replace(strings.TrimPrefix(login, s.URL+"/v1/"), "/sign-in?", "/authorize?", 1) // as the page at the address does
+		answer := s.Want(t, 200, "GET", asks, token, "")
 		if answer.String("state") != "the state" {
 			t.Errorf("the state is %q", answer.String("state"))
 		}
@@ -65,7 +68,7 @@ func TestRelyingPartyLogsIn(t *testing.T) {
 		if _, err := app.Exchange(ctx, code, oauth2.VerifierOption(oauth2.GenerateVerifier())); err == nil {
 			t.Error("another verifier is taken")
 		}
-		code = s.Want(t, 200, "GET", strings.TrimPrefix(login, s.URL+"/v1/"), token, "").String("code")
+		code = s.Want(t, 200, "GET", asks, token, "").String("code")
 		got, err := app.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 		if err != nil {
 			t.Fatal(err)
@@ -106,6 +109,49 @@ func TestRelyingPartyLogsIn(t *testing.T) {
 	if a := s.Do(t, "GET", "identity/oidc/provider/p/authorize", s.Policy(t, "", "none", `path "secret/*" { capabilities = ["read"] }`), ""); a.Status != 403 {
 		t.Errorf("authorize with a token that has no policy for it: %d", a.Status)
 	}
+}
+
+// The page at which people sign in is the same for all, says nothing of what it was asked, and may do no more than its
+// script does. It needs no token, and authorize does.
+func TestSignInPage(t *testing.T) {
+	s := servertest.Start(t)
+	const path = "identity/oidc/provider/default/sign-in"
+	plain := s.Want(t, 200, "GET", path, "", "")
+	asked := s.Want(t, 200, "GET", path+"?client_id=needle&redirect_uri=https://needle.example.com/&state=needle%3Cscript%3E&nonce=needle&response_type=code&x=needle", "", "")
+	if asked.Text() != plain.Text() || strings.Contains(asked.Text(), "needle") || strings.Contains(fmt.Sprint(asked.Header), "needle") {
+		t.Errorf("the page is another when it is asked something: %v %s", asked.Header, asked.Body)
+	}
+	if elsewhere := s.Want(t, 200, "GET", "identity/oidc/provider/nobodys/sign-in", "", ""); elsewhere.Text() != plain.Text() {
+		t.Error("the page is another for another provider")
+	}
+	for name, want := range map[string]string{"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff"} {
+		if got := asked.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	want := "default-src 'none'; script-src " + hashed(t, plain.Text(), "script") + "; style-src " + hashed(t, plain.Text(), "style") +
+		"; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'"
+	if got := asked.Header.Get("Content-Security-Policy"); got != want {
+		t.Errorf("the policy is %q, want %q", got, want)
+	}
+	found := s.Want(t, 200, "GET", "identity/oidc/provider/default/.well-known/openid-configuration", "", "")
+	if at := found.String("authorization_endpoint"); !strings.HasSuffix(at, "/v1/"+path) {
+		t.Errorf("discovery sends people to %q", at)
+	}
+	s.Want(t, 400, "GET", path+"?redirect_uri=https://a.example.com/&redirect_uri=https://b.example.com/", "", "")
+	s.Want(t, 403, "GET", "identity/oidc/provider/default/authorize", "", "", "Accept", "text/html")
+}
+
+// hashed is the name of what stands in a page's one element of a kind, as the page's policy has it.
+func hashed(t *testing.T, page, element string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(page, "<"+element+">")
+	text, _, ends := strings.Cut(rest, "</"+element+">")
+	if !found || !ends || strings.Count(page, "<"+element) != 1 {
+		t.Fatalf("the page has not one %s", element)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // Identity tokens are checked by others with what is published, which they may keep for a while.

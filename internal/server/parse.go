@@ -79,7 +79,7 @@ func configFiles(path string) ([]string, error) {
 func ParseConfig(name string, src []byte) (*Config, error) {
 	c := &Config{}
 	err := c.parse(name, src)
-	c.checks = nil
+	c.checks, c.stored, c.withPassword = nil, "", nil
 	return c, err
 }
 
@@ -225,6 +225,7 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.ClusterName = r.text(it)
 	case "api_addr":
 		c.APIAddress = r.text(it)
+		r.check(it, checkAddress(c.APIAddress))
 	case "audit_directory":
 		c.AuditDirs = append(c.AuditDirs, r.text(it))
 	case "audit_namespace_directory":

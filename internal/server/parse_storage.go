@@ -15,7 +15,10 @@ func (r *reader) readStorage(b *block) {
 	if r.storage {
 		r.fault(b.ObjectItem, "storage: there is one already")
 	}
-	r.storage = true
+	if r.config.stored != "" && !r.storage {
+		r.fault(b.ObjectItem, "storage: %s has one already; a server has one storage", r.config.stored)
+	}
+	r.storage, r.config.stored = true, r.file
 	r.config.DataDir, r.config.InMemory, r.config.Shared = "", false, nil
 	switch b.label(0) {
 	case "inmem", "mem", "inmem_ha":
@@ -60,13 +63,16 @@ func (r *reader) readPostgres(b *block) {
 		switch keyOf(s, 0) {
 		case "connection_url":
 			o.Conn, given = postgres.NewConnString(r.text(s)), given+1
+			if o.Conn.HasPassword() {
+				r.config.withPassword = append(r.config.withPassword, r.file)
+			}
 		case "connection_url_file":
 			conn, err := postgres.ReadConnString(r.text(s))
 			if err != nil {
 				r.fault(s, "connection_url_file: %v", err)
 				conn = o.Conn
 			}
-			o.Conn, given, unread = conn, given+1, err != nil
+			o.Conn, o.ConnFile, given, unread = conn, r.text(s), given+1, err != nil
 		case "schema":
 			o.Schema = r.text(s)
 		case "max_connections", "max_parallel":
@@ -173,9 +179,11 @@ func (r *reader) etcdSetting(e *Etcd, m *member.Config, s *ast.ObjectItem) bool 
 		c.User = r.text(s)
 	case "password":
 		c.Password = r.text(s)
+		r.config.withPassword = append(r.config.withPassword, r.file)
 	case "password_file":
 		text, err := os.ReadFile(r.text(s))
 		r.check(s, err)
+		r.config.withPassword = append(r.config.withPassword, r.text(s))
 		c.Password = strings.TrimSpace(string(text))
 	case "path":
 		m.Dir = r.text(s)

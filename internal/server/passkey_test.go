@@ -134,3 +134,33 @@ func TestPasskeyTellsNothing(t *testing.T) {
 		t.Error("the audit log shows a right to register a passkey")
 	}
 }
+
+// What the policies of a namespace let somebody from above do in it is nothing about their second factors, which are of the
+// namespace above.
+func TestSecondFactorsAreOfTheirNamespace(t *testing.T) {
+	s := servertest.Start(t)
+	root := servertest.Root
+	method, entity, _ := keyed(t, s, root)
+	s.Want(t, 204, "DELETE", "identity/mfa/login-enforcement/people", root, "")
+	s.Want(t, 204, "POST", "auth/userpass/users/ann", root, `{"password":"correct horse","token_policies":"default"}`)
+	token := login(t, s, 200).String("auth", "client_token")
+	totp := s.Want(t, 200, "POST", "identity/mfa/method/totp", root, `{"issuer":"Acme"}`).String("data", "method_id")
+	tenants(t, s, root, "team")
+	s.Want(t, 204, "POST", "sys/policies/acl/g", root, `{"policy":"path \"identity/mfa/*\" { capabilities = [\"update\",\"list\",\"delete\"] }"}`, in("team")...)
+	s.Want(t, 200, "POST", "identity/group", root, `{"name":"g","policies":["g"],"member_entity_ids":["`+entity+`"]}`, in("team")...)
+	list := "identity/mfa/method/webauthn/" + method + "/entity/" + entity
+	before := s.Want(t, 200, "LIST", list, root, "")
+	own := "identity/mfa/method/webauthn/" + method + "/passkey"
+	for path, body := range map[string]string{"identity/mfa/method/webauthn/register": `{"method_id":"` + method + `"}`, "identity/mfa/method/totp/generate": `{"method_id":"` + totp + `"}`} {
+		s.Want(t, 403, "POST", path, token, body)
+		s.Want(t, 400, "POST", path, token, body, in("team")...)
+	}
+	s.Want(t, 403, "LIST", own, token, "")
+	s.Want(t, 400, "LIST", own, token, "", in("team")...)
+	id := fmt.Sprint(before.Field("data", "keys").([]any)[0])
+	s.Want(t, 403, "DELETE", own+"/"+id, token, "")
+	s.Want(t, 400, "DELETE", own+"/"+id, token, "", in("team")...)
+	if after := s.Want(t, 200, "LIST", list, root, ""); fmt.Sprint(after.Field("data")) != fmt.Sprint(before.Field("data")) {
+		t.Errorf("the passkeys were %s and are %s", before.Text(), after.Text())
+	}
+}

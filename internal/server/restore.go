@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -176,6 +177,9 @@ func (c *Config) tellRestored(cmd *cobra.Command, done *snapshot.Overview) error
 	if done.Held {
 		text += "\nLeases that came along are held: the cluster that the snapshot was taken from may still\nlend them. When that one has ended for good, start this one and run: " + lease.Resume + "\n"
 	}
+	text += "\nAudit devices that were declared through the API came along. Where one of them writes a file that is not below\n" +
+		"an audit directory of this server, every request is refused: name that directory with -audit-dir=DIR, or with\naudit_directory in the configuration. This server's are: " +
+		cmp.Or(strings.Join(c.AuditDirs, ", "), "none") + "\n"
 	return report(cmd, done, text+"\nStart the server now.\n")
 }
 

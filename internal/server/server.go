@@ -89,6 +89,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	if len(c.Ignored) > 0 {
 		log.Warn("settings of the configuration that have no effect", slog.Any("settings", c.Ignored))
 	}
+	for _, text := range c.exposed() {
+		log.Warn(text)
+	}
 	logs := logging.Of(log, c.logLevel())
 	log = logs.Logger("core")
 	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1), passwords: password.New(password.Slots())}
@@ -114,7 +117,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
 	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
-		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
+		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, Program: program(), ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
 		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready, Held: s.held, Warning: s.warning}
 	if err := s.joinFleet(ctx, told); err != nil {
 		return nil, errors.Join(err, s.barrier.Close(), s.phys.Close())
@@ -136,8 +139,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 // directory; others are the operator's to make.
 func (c *Config) makeAuditDirs() error {
 	for _, d := range append(slices.Clone(c.AuditDirs), c.AuditHome) {
-		rel, err := filepath.Rel(c.DataDir, d)
-		if d == "" || err != nil || !filepath.IsLocal(rel) {
+		if d == "" || !c.own(d) {
 			continue
 		}
 		if err := os.MkdirAll(d, 0o700); err != nil {

@@ -215,7 +215,11 @@ func (s *Server) noteSpace(warning string, err error) {
 	if warning == "" {
 		s.log.Info("the store has room again")
 	} else {
-		s.log.Error(warning, slog.Any("error", err))
+		var why []any
+		if err != nil {
+			why = append(why, slog.Any("error", err))
+		}
+		s.log.Error(warning, why...)
 	}
 	s.fleet.Changed()
 }

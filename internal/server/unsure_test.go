@@ -85,3 +85,22 @@ func TestUnknownOutcomesAreTold(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedAfterAnother: a request whose first commit was made and whose second one the store has refused has not written
+// nothing, and its answer does not say so.
+func TestRefusedAfterAnother(t *testing.T) {
+	for _, refusal := range []error{store.ErrFull, store.ErrTooLarge} {
+		for left, want := range []string{"nothing was written", "a part of this may have been written before"} {
+			l := &lossy{Engine: mem.Open()}
+			l.left.Store(-1)
+			s := servertest.Start(t, func(cfg *server.Config) {
+				cfg.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return l, nil }}
+			})
+			l.fails.Store(&refusal)
+			l.left.Store(int64(left))
+			if a := s.Do(t, "PUT", "sys/namespaces/team", servertest.Root, `{}`); a.Status < 400 || !strings.Contains(a.Text(), want) {
+				t.Errorf("%v after %d commits is answered %s", refusal, left, a.Body)
+			}
+		}
+	}
+}

@@ -175,7 +175,7 @@ func TestAuditFailureOnTheWire(t *testing.T) {
 		s.Audit.Break(broken(kind))
 		for _, c := range [][3]string{{"POST", "kv1/" + kind, `{"k":"` + canary + `"}`}, {"GET", "kv1/a", ""}, {"POST", "auth/token/create", `{}`}, {"GET", "kv1/none?zz=1", ""}, {"LIST", "kv1", ""}} {
 			a := s.Want(t, http.StatusServiceUnavailable, c[0], c[1], root, c[2])
-			if !strings.Contains(a.Text(), "tap/") || strings.Contains(a.Text(), "client_token") || strings.Contains(a.Text(), `"k"`) || a.Header.Get("Retry-After") == "" {
+			if !strings.Contains(a.Text(), "tap/") || strings.Contains(a.Text(), "client_token") || strings.Contains(a.Text(), `"k"`) || a.Header.Get("Retry-After") != "" {
 				t.Errorf("%s %s without the %s written down: %s", c[0], c[1], kind, a.Body)
 			}
 		}

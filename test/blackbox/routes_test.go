@@ -71,6 +71,7 @@ read identity/oidc/.well-known/keys
 read identity/oidc/.well-known/openid-configuration
 read identity/oidc/provider/{name}/.well-known/keys
 read identity/oidc/provider/{name}/.well-known/openid-configuration
+read identity/oidc/provider/{name}/sign-in
 read identity/oidc/provider/{name}/userinfo
 update identity/oidc/provider/{name}/token
 update identity/oidc/provider/{name}/userinfo

@@ -1,5 +1,5 @@
-// Package passkey has a browser that others have written make and show passkeys at the page of the real binary: Chromium,
-// driven over its DevTools protocol, with the authenticator that it has for tests.
+// Package passkey has a browser that others have written make and show passkeys at the page of the real binary, and sign in
+// to an application at its OpenID provider: Chromium, driven over its DevTools protocol, with the authenticator that it has for tests.
 package passkey
 
 import (
@@ -55,6 +55,15 @@ type stand struct {
 
 func newStand(t *testing.T) *stand {
 	t.Helper()
+	s := newServer(t)
+	s.method = strings.TrimSpace(s.run("root", "write", "-field=method_id", "identity/mfa/method/webauthn", "relying_party_id=localhost", "origins="+s.origin))
+	s.run("root", "write", "identity/mfa/login-enforcement/people", "mfa_method_ids="+s.method, "auth_method_types=userpass")
+	return s
+}
+
+// newServer is a server where ann has a password.
+func newServer(t *testing.T) *stand {
+	t.Helper()
 	server, err := process.Dev(bin, "root")
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +77,6 @@ func newStand(t *testing.T) *stand {
 	s.run("root", "auth", "enable", "userpass")
 	s.run("root", "write", "auth/userpass/users/ann", "password=hunter2")
 	s.entity = regexp.MustCompile(`"entity_id": ?"([^"]+)"`).FindStringSubmatch(s.run("root", "write", "-format=json", "auth/userpass/login/ann", "password=hunter2"))[1]
-	s.method = strings.TrimSpace(s.run("root", "write", "-field=method_id", "identity/mfa/method/webauthn", "relying_party_id=localhost", "origins="+s.origin))
-	s.run("root", "write", "identity/mfa/login-enforcement/people", "mfa_method_ids="+s.method, "auth_method_types=userpass")
 	return s
 }
 

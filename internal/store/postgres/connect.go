@@ -61,7 +61,7 @@ func (s *Store) config() (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.secrets = secrets(s.options.Conn, cfg.Password)
+	s.hide(s.options.Conn, cfg.Password)
 	cfg.ConnectTimeout = s.options.Timeout
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
 	cfg.DialFunc = dialer.DialContext
@@ -168,13 +168,35 @@ func (s *Store) current(c *pgconn.PgConn) bool {
 
 // connect makes a connection for a use of its own.
 func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
-	return pgx.ConnectConfig(ctx, s.joined.Copy())
+	cfg := s.joined.Copy()
+	s.renew(cfg)
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
+// renew gives a connection that is about to be made the user and the password that the file of the connection string has
+// now. Where it cannot be read, those from before are used.
+func (s *Store) renew(cfg *pgx.ConnConfig) {
+	if s.options.ConnFile == "" {
+		return
+	}
+	o := s.options
+	var err error
+	if o.Conn, err = ReadConnString(o.ConnFile); err == nil {
+		var now *pgx.ConnConfig
+		if now, err = o.parse(); err == nil {
+			s.hide(o.Conn, now.Password)
+			cfg.User, cfg.Password = now.User, now.Password
+			return
+		}
+	}
+	s.options.Logger.Warn("the connection string of PostgreSQL is used as it was read before", "error", err.Error())
 }
 
 // connectToCommit makes a connection that never asks the server to cancel what it does. The driver does that when it
 // gives a connection up; but a commit that waits for a standby and is cancelled is shown to readers without being there.
 func (s *Store) connectToCommit(ctx context.Context) (*pgx.Conn, error) {
 	cfg := s.joined.Copy()
+	s.renew(cfg)
 	var made atomic.Bool
 	dial := cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -89,20 +90,30 @@ func ours(err error) bool {
 }
 
 func (s *Store) redact(text string) string {
+	s.hidden.Lock()
+	defer s.hidden.Unlock()
 	for _, secret := range s.secrets {
 		text = strings.ReplaceAll(text, secret.text(), "[redacted]")
 	}
 	return text
 }
 
-// secrets are the texts that no error may hold.
-func secrets(conn ConnString, password string) []ConnString {
-	out := []ConnString{conn}
-	if password != "" {
-		out = append(out, NewConnString(password))
+// hide has no error hold a connection string and its password, nor those before.
+func (s *Store) hide(conn ConnString, password string) {
+	s.hidden.Lock()
+	defer s.hidden.Unlock()
+	for _, c := range []ConnString{conn, NewConnString(password)} {
+		if c.text() != "" && !slices.ContainsFunc(s.secrets, func(old ConnString) bool { return old.text() == c.text() }) {
+			s.secrets = append(s.secrets, c)
+		}
 	}
-	return out
+	if len(s.secrets) > keptSecrets {
+		s.secrets = slices.Delete(s.secrets, 0, len(s.secrets)-keptSecrets)
+	}
 }
+
+// keptSecrets is how many connection strings and passwords are remembered, that no error may hold.
+const keptSecrets = 16
 
 // kinds are the contract's words for an error with a code of the server's, if it has one.
 func kinds(err error, code string) []error {

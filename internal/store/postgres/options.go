@@ -36,6 +36,15 @@ func ReadConnString(name string) (ConnString, error) {
 	return NewConnString(strings.TrimSpace(string(text))), nil
 }
 
+// HasPassword reports whether there is a password in it.
+func (c ConnString) HasPassword() bool {
+	if _, rest, url := strings.Cut(c.text(), "://"); url {
+		user, _, found := strings.Cut(rest, "@")
+		return found && strings.Contains(user, ":") || strings.Contains(rest, "password=")
+	}
+	return strings.Contains(c.text(), "password")
+}
+
 // text is what must not be shown.
 func (c ConnString) text() string {
 	if c.reveal == nil {
@@ -54,6 +63,9 @@ func (ConnString) MarshalText() ([]byte, error) { return []byte("[redacted]"), n
 type Options struct {
 	// Conn says how to reach the server.
 	Conn ConnString
+	// ConnFile is the file that Conn was read from; empty: none. User and password are read from it anew for each new
+	// connection, so that they can be changed while nodes run.
+	ConnFile string
 	// Schema is the schema that holds the tables, made when it is absent; "": strongroom. Stores with different
 	// schemas share a database without seeing each other. Letters, digits and underscores, at most 40.
 	Schema string

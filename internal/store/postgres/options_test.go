@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // TestPasswordTakenForAHost: a password that is not percent-encoded is refused, and nothing of it is told.
@@ -68,5 +70,41 @@ func TestPasswordIsWholeOrRefused(t *testing.T) {
 				t.Errorf("%q is read as password %q, host %q and database %q", password, cfg.Password, cfg.Host, cfg.Database)
 			}
 		})
+	}
+}
+
+// TestPasswordIsRenewed changes the password of a node's role, and the file that it is read from: new connections are made with
+// it, and errors hold neither the old nor the new one.
+func TestPasswordIsRenewed(t *testing.T) {
+	o := options(t.Name())
+	url := func(password string) []byte {
+		return []byte("postgres://renewed:" + password + "@" + server.Load().Addr + "/postgres?sslmode=disable")
+	}
+	sql(t, "create role renewed login password 'canary-old'; create schema "+o.Schema+" authorization renewed")
+	o.ConnFile = filepath.Join(t.TempDir(), "conn")
+	must(t, os.WriteFile(o.ConnFile, url("canary-old"), 0o600))
+	var err error
+	o.Conn, err = ReadConnString(o.ConnFile)
+	must(t, err)
+	s := openTest(t, o)
+	set(t, s, "k", "v")
+	sql(t, "alter role renewed password 'canary-new'; select pg_terminate_backend(pid) from pg_stat_activity where usename = 'renewed'")
+	until(t, "a node with the old password is refused", func() bool {
+		_, err := s.Commit(t.Context(), nil, []store.Write{{Key: "k"}})
+		if err != nil && strings.Contains(err.Error(), "canary-") {
+			t.Errorf("the password is in %v", err)
+		}
+		return err != nil && strings.Contains(err.Error(), codeBadPassword)
+	})
+	must(t, os.WriteFile(o.ConnFile, url("canary-new"), 0o600))
+	until(t, "it commits and reads again", func() bool {
+		_, err := s.Commit(t.Context(), nil, []store.Write{{Key: "k"}})
+		if err == nil {
+			_, err = s.Get(t.Context(), "k")
+		}
+		return err == nil
+	})
+	if text := s.redact("canary-old and canary-new"); strings.Contains(text, "canary") {
+		t.Errorf("errors may hold %s", text)
 	}
 }

@@ -27,6 +27,7 @@ import (
 type Store struct {
 	options Options
 	sql     statements
+	hidden  sync.Mutex      // guards secrets
 	secrets []ConnString    // what no error may hold
 	joined  *pgx.ConnConfig // connections to servers that were examined and are adopted
 	origins origins
@@ -85,6 +86,7 @@ func (s *Store) start(ctx context.Context, cfg *pgx.ConnConfig) error {
 	}
 	pool.ConnConfig = s.joined
 	pool.MaxConns = int32(s.options.MaxReads)
+	pool.BeforeConnect = func(_ context.Context, cfg *pgx.ConnConfig) error { s.renew(cfg); return nil }
 	pool.PrepareConn = func(_ context.Context, c *pgx.Conn) (bool, error) { return s.current(c.PgConn()), nil }
 	s.reads, err = pgxpool.NewWithConfig(s.open, pool)
 	return err

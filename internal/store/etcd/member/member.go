@@ -181,6 +181,9 @@ func (m *Member) removed(ctx context.Context) bool {
 	return false
 }
 
+// ID is the member's own.
+func (m *Member) ID() uint64 { return uint64(m.etcd.Server.MemberID()) }
+
 // Failed is closed when the member has stopped by itself or was closed.
 func (m *Member) Failed() <-chan struct{} { return m.etcd.Server.StopNotify() }
 

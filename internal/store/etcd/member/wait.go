@@ -53,6 +53,7 @@ func (c Config) names(urls []string) (out []string) {
 			out = append(out, p.Name)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
@@ -63,6 +64,7 @@ func (c Config) reasons(by map[string]error) (out []string) {
 			out = append(out, p.Name+" at "+p.URL+": "+err.Error())
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 

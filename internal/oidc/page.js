@@ -1,0 +1,161 @@
+"use strict";
+// Logs a person in, and sends the browser back to the application that asked who they are, with a code. What
+// was asked stands in the address. It goes to the server as it is, which judges it before there is a code; until
+// then the browser is sent nowhere. The token is in this page's memory alone, and revoked as soon as there is a code.
+{
+	const el = id => document.getElementById(id);
+	const place = /^(.*?\/v1\/)(.*)identity\/oidc\/provider\/([^/]+)\/sign-in$/.exec(location.pathname);
+	const known = ["client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "max_age", "code_challenge", "code_challenge_method"];
+	const runs = ["javascript:", "data:", "vbscript:", "file:", "blob:", "about:"]; // no address to go to
+
+	// read is what the application asks, each parameter once.
+	const read = () => {
+		const query = new URLSearchParams(location.search), out = {};
+		for (const name of known) {
+			const all = query.getAll(name);
+			if (all.length > 1) {
+				throw new Error(name + " is there twice");
+			}
+			if (all.length) {
+				out[name] = all[0];
+			}
+		}
+		if (query.has("request") || query.has("request_uri") || (query.get("response_mode") || "query") !== "query") {
+			throw new Error("it asks in a way that is not supported");
+		}
+		if (query.get("prompt") === "none") {
+			throw new Error("it asks that nobody be asked, and nobody stays signed in here");
+		}
+		const to = URL.canParse(out.redirect_uri) && new URL(out.redirect_uri);
+		if (!place || !to || runs.includes(to.protocol) || out.redirect_uri.includes("#")) {
+			throw new Error("it does not say where to go back to");
+		}
+		return {...out, shown: /^https?:$/.test(to.protocol) ? to.host : to.protocol};
+	};
+
+	const why = a => a.error_description || (Array.isArray(a.errors) && a.errors.join("; "));
+
+	const ask = async (path, body, headers) => {
+		const r = await fetch(path, {method: "POST", body: JSON.stringify(body), credentials: "omit", redirect: "error", cache: "no-store",
+			referrerPolicy: "no-referrer", headers: {"Content-Type": "application/json", ...headers}});
+		const text = await r.text();
+		let answer = {};
+		try {
+			answer = JSON.parse(text) || {};
+		} catch (e) { // what is between here and the server may answer otherwise
+		}
+		if (!r.ok) {
+			throw new Error(String(why(answer) || "the server answers " + r.status).slice(0, 500));
+		}
+		return answer;
+	};
+
+	// way is names as a part of a path, which the browser does not read as a way up.
+	const way = names => {
+		if (names.some(n => n === "" || n === "." || n === "..")) {
+			throw new Error("the name or the path is none");
+		}
+		return names.map(encodeURIComponent).join("/");
+	};
+
+	// unwrapped is what a login answers. It is wrapped so that the token is this page's own: one that a role
+	// reuses is others' too, and is not to be revoked here.
+	const unwrapped = async a => (a.wrap_info ? await ask(place[1] + "sys/wrapping/unwrap", {}, {"X-Vault-Token": a.wrap_info.token}) : a).auth;
+
+	// enter logs in, and is the token of it.
+	const enter = async (path, name, password) => {
+		const at = place[1] + place[2] + "auth/" + way(path.replace(/^\/+|\/+$/g, "").split("/")) + "/login/" + way([name]);
+		const auth = await unwrapped(await ask(at, {password}, {"X-Vault-Wrap-TTL": "60"}));
+		return auth.mfa_requirement ? prove(auth.mfa_requirement) : auth.client_token;
+	};
+
+	const submitted = form => new Promise(done => form.addEventListener("submit", e => { e.preventDefault(); done(); }, {once: true}));
+
+	const show = (form, problem) => {
+		for (const f of [el("login"), el("factors")]) {
+			f.hidden = f !== form;
+		}
+		el("problem").textContent = problem || "";
+		for (const b of document.querySelectorAll("button")) {
+			b.disabled = false;
+		}
+		const first = form && form.querySelector("input");
+		if (first) {
+			first.focus();
+		}
+	};
+
+	const busy = () => {
+		el("problem").textContent = "";
+		el("enter").disabled = el("prove").disabled = true;
+	};
+
+	// prove shows second factors, for each that is needed the first that can be shown here.
+	const prove = async need => {
+		const codes = new Map();
+		for (const [name, c] of Object.entries(need.mfa_constraints)) {
+			const m = c.any.find(m => m.uses_passcode);
+			if (!m) {
+				throw new Error("a second factor is needed that cannot be shown here (" + name + ")");
+			}
+			if (!codes.has(m.id)) {
+				const label = document.createElement("label"), input = document.createElement("input");
+				Object.assign(input, {inputMode: "numeric", autocomplete: "one-time-code", required: true, name: "code"});
+				label.append("Passcode" + (m.name ? " (" + m.name + ")" : ""), input);
+				codes.set(m.id, {label, input});
+			}
+		}
+		el("codes").replaceChildren(...[...codes.values()].map(c => c.label));
+		for (let problem = "";;) {
+			show(el("factors"), problem);
+			await submitted(el("factors"));
+			busy();
+			const shown = Object.fromEntries([...codes].map(([id, c]) => [id, [c.input.value.trim()]]));
+			codes.forEach(c => { c.input.value = ""; });
+			try {
+				return (await unwrapped(await ask(place[1] + place[2] + "sys/mfa/validate", {mfa_request_id: need.mfa_request_id, mfa_payload: shown}, {}))).client_token;
+			} catch (e) {
+				problem = "It has not worked: " + e.message + ".";
+			}
+		}
+	};
+
+	// authorize asks for a code, and has the token end.
+	const authorize = async (what, token) => {
+		const holder = {"X-Vault-Token": token}, home = place[1] + place[2];
+		try {
+			return await ask(home + "identity/oidc/provider/" + place[3] + "/authorize", what, holder);
+		} finally {
+			await ask(home + "auth/token/revoke-self", {}, holder).catch(() => {}); // else it ends at its time
+		}
+	};
+
+	const run = async ({shown, ...what}) => {
+		el("text").textContent = "The application at " + shown + " asks who you are. Sign in only if you have just come from there.";
+		for (let problem = "";;) {
+			show(el("login"), problem);
+			await submitted(el("login"));
+			busy();
+			const password = el("password").value;
+			el("password").value = "";
+			try {
+				const answer = await authorize(what, await enter(el("path").value.trim(), el("name").value.trim(), password));
+				const back = new URLSearchParams({code: answer.code, ...("state" in what && {state: answer.state})});
+				show(null);
+				el("text").textContent = "You are signed in. You can close this page.";
+				location.replace(what.redirect_uri + (what.redirect_uri.includes("?") ? "&" : "?") + back);
+				return;
+			} catch (e) {
+				problem = "It has not worked: " + e.message + ".";
+			}
+		}
+	};
+
+	el("again").addEventListener("click", () => location.reload());
+	try {
+		const what = read();
+		run(what);
+	} catch (e) {
+		el("text").textContent = "An application opens this page to learn who you are. This cannot be answered: " + e.message + ".";
+	}
+}

