@@ -44,6 +44,33 @@ type refusal struct {
 type Refusals struct {
 	mu                      sync.Mutex
 	known, stranger, logins ring
+	told                    told
+}
+
+// toldLogins is how many refused logins a node logs in a minute: whoever fails without end is not to fill its disk.
+const toldLogins = 60
+
+// told counts the refused logins of a minute.
+type told struct {
+	began   time.Time
+	logged  int
+	leftOut int // since the last that was logged
+}
+
+// tells reports whether one more refused login is logged, and how many were left out before it.
+func (f *Refusals) tells(now time.Time) (bool, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.told.began) >= time.Minute || now.Before(f.told.began) {
+		f.told.began, f.told.logged = now, 0
+	}
+	if f.told.logged >= toldLogins {
+		f.told.leftOut++
+		return false, 0
+	}
+	left := f.told.leftOut
+	f.told.logged, f.told.leftOut = f.told.logged+1, 0
+	return true, left
 }
 
 // ring is the last few refusals, each overwritten in its turn.
@@ -123,14 +150,18 @@ func (p *passage) reason(err error) string {
 }
 
 // tellRefusedLogin logs why somebody was not let in. The name is not logged, where people type
-// passwords by mistake: the audit log has it, under the same identifier.
+// passwords by mistake: the audit log has it, under the same identifier. Not more than toldLogins are logged in a minute.
 func (p *passage) tellRefusedLogin(r *refusal, err error) {
+	told, leftOut := p.house.Refusals.tells(p.gate.now())
+	if !told {
+		return
+	}
 	tell := p.gate.log.Info
 	if api.KindOf(err) == api.Unavailable {
 		tell = p.gate.log.Warn
 	}
 	tell("a login was refused", slog.String("request_id", r.id), slog.String("mount", token.Conceal(p.call.Namespace.Path+p.mount.Path)),
-		slog.String("remote", p.r.Remote.Addr().String()), slog.String("reason", r.cause))
+		slog.String("remote", p.r.Remote.Addr().String()), slog.String("reason", r.cause), slog.Int("left_out", leftOut))
 }
 
 // attempts counts wrong credentials for a passage, and notes those that are not looked at.
