@@ -45,9 +45,8 @@ format:
 vet:
 	$(GO) vet ./...
 
-# test/chaos comes first, since it waits for much of its time while the others work.
 unit:
-	$(GO) test -count=1 -timeout 15m ./test/chaos ./...
+	$(GO) test -count=1 -timeout 15m ./...
 
 # They wait for disks more than they work, so both engines have their turn at the same time.
 shared:

@@ -141,8 +141,16 @@ func (j *jumpers) course(t testing.TB, r *mathrand.Rand) (alive, dead int) {
 			t.Errorf("a name that was lent for %v is taken back when no clock had come further than %v", lifetime, furthest)
 		}
 	}
-	if err := awaitFor(10*time.Second, "it is taken back", func() bool { return !j.lent(loan.Data.Name) }); err != nil {
-		t.Errorf("a name that was lent for %v is not taken back ten seconds after all clocks were set past that", lifetime)
+	gone := func() error {
+		return awaitFor(10*time.Second, "it is taken back", func() bool { return !j.lent(loan.Data.Name) })
+	}
+	if gone() != nil { // a node whose clock was ahead may have claimed it, and failed once: the others wait for the end of its claim
+		j.past += 4 * skew
+		must(t, j.set())
+		if gone() != nil {
+			t.Errorf("a name that was lent for %v is not taken back ten seconds after all clocks were set past that, and past any claim", lifetime)
+		}
+		t.Log("a name was taken back only after the end of a claim")
 	}
 	return alive, dead
 }
