@@ -70,15 +70,6 @@ func TestCELRefuses(t *testing.T) {
 	}
 }
 
-// A program may come as JSON text, as commands send it.
-func TestProgramAsText(t *testing.T) {
-	s := static(t, nil)
-	s.Must(api.Write, "cel/role/c", m{"cel_program": `{"expression":"pb.Auth{alias: logical.Alias{name: claims.sub}}"}`, "bound_audiences": "strongroom"})
-	if _, err := s.Do(api.Write, "cel/role/d", m{"cel_program": `{"expression":`, "bound_audiences": "strongroom"}); api.KindOf(err) != api.Invalid {
-		t.Errorf("half a program: %v", err)
-	}
-}
-
 func TestProgramsThatAreRefused(t *testing.T) {
 	s := newSite(t)
 	for says, c := range map[string]m{

@@ -28,7 +28,7 @@ type celRole struct {
 // CELRoleRequest creates or replaces a role in CEL.
 type CELRoleRequest struct {
 	Name             api.Name      `path:"name"`                          // The role.
-	CELProgram       any           `json:"cel_program"`                   // The program, as an object or its JSON text: variables, a list of objects with name and expression, and expression.
+	CELProgram       api.Object    `json:"cel_program"`                   // The program: variables, a list of objects with name and expression, and expression.
 	Message          *string       `json:"message"`                       // What is told to who is not let in.
 	ExpirationLeeway *api.Duration `json:"expiration_leeway"`             // As of other roles.
 	NotBeforeLeeway  *api.Duration `json:"not_before_leeway"`             // As of other roles.
@@ -75,7 +75,7 @@ func (engine) readCELRole(c *api.Call, req *RoleName) (*CELRoleAnswer, error) {
 
 // writeCELRole creates or replaces a role in CEL.
 func (e engine) writeCELRole(c *api.Call, req *CELRoleRequest) (*CELRoleAnswer, error) {
-	if req.CELProgram == nil {
+	if len(req.CELProgram) == 0 {
 		return nil, api.Errorf(api.Invalid, "missing required field 'cel_program'")
 	}
 	return e.changeCELRole(c, req, false)
@@ -114,12 +114,9 @@ func (engine) changeCELRole(c *api.Call, req *CELRoleRequest, patch bool) (*CELR
 }
 
 func (q *CELRoleRequest) apply(r *celRole) error {
-	if q.CELProgram != nil {
-		raw, err := objectOf("cel_program", q.CELProgram)
-		if err != nil {
-			return err
-		}
-		if r.Program, err = parseProgram(raw); err != nil {
+	if len(q.CELProgram) > 0 {
+		var err error
+		if r.Program, err = parseProgram(q.CELProgram); err != nil {
 			return err
 		}
 	}
