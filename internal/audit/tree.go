@@ -168,6 +168,10 @@ func (t *Tree) release(b *Branch) {
 // mark notes that the device of a row changes, where all nodes look, and bounds how many
 // a namespace has: whoever changes one writes the one mark.
 func (t *Tree) mark(tx *store.Tx, id, row string, enabling bool) error {
+	// The mark is read before the devices are listed: a list is in no transaction's read set, so whatever is made after it changes the mark.
+	if err := errors.Join(t.hooks.Require(tx, id), tx.Touch(MarkPrefix+id)); err != nil {
+		return err
+	}
 	in := store.Prefix(id + "/" + devicePrefix)
 	in.KeysOnly = true
 	others, err := t.store.List(tx.Context(), in)
@@ -177,9 +181,6 @@ func (t *Tree) mark(tx *store.Tx, id, row string, enabling bool) error {
 	others = slices.DeleteFunc(others, func(e store.Entry) bool { return e.Key == row })
 	if enabling && len(others) >= maxBelow {
 		return api.Errorf(api.Invalid, "a namespace has at most %d audit devices", maxBelow)
-	}
-	if err := errors.Join(t.hooks.Require(tx, id), tx.Touch(MarkPrefix+id)); err != nil {
-		return err
 	}
 	if !enabling && len(others) == 0 {
 		tx.Delete(MarkPrefix + id)

@@ -186,6 +186,19 @@ func (b *Barrier) ChangeNamespace(ctx context.Context, slot, change store.Entry,
 // Sealing twice is no error. Copies of the store made before hold the key still, wrapped
 // by the key ring.
 func (b *Barrier) SealNamespace(ctx context.Context, id string) error {
+	var err error
+	for range sealAttempts { // another node may be finishing the same
+		if err = b.sealNamespace(ctx, id); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// sealAttempts is how often the sealing of a namespace is tried whose rows others change.
+const sealAttempts = 10
+
+func (b *Barrier) sealNamespace(ctx context.Context, id string) error {
 	s, err := b.currentFor(id)
 	if err != nil {
 		return err
