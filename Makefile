@@ -53,7 +53,7 @@ shared:
 	$(MAKE) --no-print-directory --output-sync=target -j2 shared-postgres shared-etcd
 
 shared-%:
-	$(GO) run ./test/engine/with $* $(GO) test -count=1 -timeout 15m $(SERVED)
+	$(GO) run ./test/engine/with $* $(GO) test -count=1 -timeout 30m $(SERVED)
 
 engines: tools
 	for engine in pebble postgres etcd member; do \
