@@ -23,14 +23,16 @@ type ceremonies struct {
 	errs []error
 }
 
-// fault notes what must not happen. That a node is sealed, or that another ceremony was first, may.
+// fault notes what must not happen, once each, so that what happens often leaves room for what happens rarely. That a node is sealed, or that another ceremony was first, may.
 func (p *ceremonies) fault(err error) {
 	if err == nil || errors.Is(err, errUnknown) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.errs = append(p.errs, err)
+	if !slices.ContainsFunc(p.errs, func(had error) bool { return had.Error() == err.Error() }) {
+		p.errs = append(p.errs, err)
+	}
 }
 
 // until repeats something until the play ends, going from node to node.
@@ -160,10 +162,10 @@ func (p *ceremonies) generate(all []*client, k int) error {
 	return err
 }
 
-// seal seals one node, or now and then all of them, and unseals what is sealed.
+// seal seals all nodes at first, and then one or now and then all of them, and unseals what is sealed.
 func (p *ceremonies) seal(all []*client, k int) error {
 	body, sealed := any(nil), p.f.nodes[k%fleetSize:k%fleetSize+1]
-	if k%4 == 3 {
+	if k%4 == 0 {
 		body, sealed = map[string]bool{"fleet": true}, p.f.nodes
 	}
 	a, err := all[k%fleetSize].ask("PUT", "sys/seal", body)
