@@ -103,23 +103,17 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
 			return err
 		}
-		set(&conf.Endpoint, q.Endpoint)
-		set(&conf.Region, q.Region)
-		set(&conf.ClientRegion, q.ClientRegion)
-		set(&conf.ServerID, q.ServerID)
-		set(&conf.Headers, q.Headers)
+		api.Set(&conf.Endpoint, q.Endpoint)
+		api.Set(&conf.Region, q.Region)
+		api.Set(&conf.ClientRegion, q.ClientRegion)
+		api.Set(&conf.ServerID, q.ServerID)
+		api.Set(&conf.Headers, q.Headers)
 		if err := conf.check(); err != nil {
 			return err
 		}
 		return tx.PutJSON(configKey, &conf)
 	})
 	return nil, err
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }
 
 // headerForm is a header's name; those that decide how a question is read or answered

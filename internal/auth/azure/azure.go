@@ -122,11 +122,11 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		}
 		before := conf
 		conf.Version = version
-		set(&conf.Tenant, q.Tenant)
-		set(&conf.Resource, q.Resource)
-		set(&conf.Cloud, q.Cloud)
-		set(&conf.ClientID, q.ClientID)
-		set(&conf.Endpoints, q.Endpoints)
+		api.Set(&conf.Tenant, q.Tenant)
+		api.Set(&conf.Resource, q.Resource)
+		api.Set(&conf.Cloud, q.Cloud)
+		api.Set(&conf.ClientID, q.ClientID)
+		api.Set(&conf.Endpoints, q.Endpoints)
 		conf.Tenant = strings.ToLower(conf.Tenant)
 		switch {
 		case q.Secret != nil:
@@ -209,10 +209,4 @@ func configured(c *api.Call) (*config, error) {
 		err = api.Errorf(api.Invalid, "the auth method has not been configured: it does not know whose tokens to take")
 	}
 	return conf, err
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }

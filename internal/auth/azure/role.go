@@ -56,8 +56,6 @@ func load(c *api.Call, name string) (*role, error) {
 	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
 }
 
-func full(list []string) []string { return append([]string{}, list...) }
-
 // readRole answers a role.
 func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
 	r, err := load(c, string(q.Name))
@@ -67,8 +65,8 @@ func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
 	case r == nil:
 		return nil, api.ErrNotFound()
 	}
-	return &Role{Principals: full(r.Principals), Groups: full(r.Groups), Subscriptions: full(r.Subscriptions), Resources: full(r.Resources),
-		ScaleSets: full(r.ScaleSets), Locations: full(r.Locations), TokenAnswer: r.Token.Answer()}, nil
+	return &Role{Principals: api.Full(r.Principals), Groups: api.Full(r.Groups), Subscriptions: api.Full(r.Subscriptions), Resources: api.Full(r.Resources),
+		ScaleSets: api.Full(r.ScaleSets), Locations: api.Full(r.Locations), TokenAnswer: r.Token.Answer()}, nil
 }
 
 func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {

@@ -120,9 +120,9 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
 			return err
 		}
-		set(&conf.IAMAlias, q.IAMAlias)
-		set(&conf.GCEAlias, q.GCEAlias)
-		set(&conf.Endpoints, q.Endpoints)
+		api.Set(&conf.IAMAlias, q.IAMAlias)
+		api.Set(&conf.GCEAlias, q.GCEAlias)
+		api.Set(&conf.Endpoints, q.Endpoints)
 		if err := conf.usual().check(); err != nil {
 			return err
 		}
@@ -152,10 +152,4 @@ func (conf *Config) check() error {
 		}
 	}
 	return nil
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }

@@ -83,8 +83,6 @@ func load(c *api.Call, name string) (*role, error) {
 	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
 }
 
-func full(list []string) []string { return append([]string{}, list...) }
-
 // readRole answers a role.
 func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
 	r, err := load(c, string(q.Name))
@@ -94,7 +92,7 @@ func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
 	case r == nil:
 		return nil, api.ErrNotFound()
 	}
-	return &Role{Type: r.Type, ID: r.ID, Accounts: full(r.Accounts), Projects: full(r.Projects), Zones: full(r.Zones), Regions: full(r.Regions),
+	return &Role{Type: r.Type, ID: r.ID, Accounts: api.Full(r.Accounts), Projects: api.Full(r.Projects), Zones: api.Full(r.Zones), Regions: api.Full(r.Regions),
 		MaxExp: api.Duration(r.longest()), Inference: r.Inference, TokenAnswer: r.Token.Answer()}, nil
 }
 
@@ -156,13 +154,13 @@ func errLabels() error {
 }
 
 func (q *PutRole) apply(r *role) error {
-	set(&r.Type, q.Type)
-	set(&r.Accounts, q.Accounts)
-	set(&r.Projects, q.Projects)
-	set(&r.Zones, q.Zones)
-	set(&r.Regions, q.Regions)
-	set((*api.Duration)(&r.MaxExp), q.MaxExp)
-	set(&r.Inference, q.Inference)
+	api.Set(&r.Type, q.Type)
+	api.Set(&r.Accounts, q.Accounts)
+	api.Set(&r.Projects, q.Projects)
+	api.Set(&r.Zones, q.Zones)
+	api.Set(&r.Regions, q.Regions)
+	api.Set((*api.Duration)(&r.MaxExp), q.MaxExp)
+	api.Set(&r.Inference, q.Inference)
 	if err := r.check(); err != nil {
 		return err
 	}

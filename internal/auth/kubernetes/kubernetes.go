@@ -90,11 +90,7 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*Config, error) {
 	case k == nil:
 		return nil, api.ErrNotFound()
 	}
-	a := &Config{Host: k.Host, CA: k.CA, ReviewerSet: k.Reviewer != "", Keys: k.Keys, NoLocal: k.NoLocal, Annotations: k.Annotations, Issuer: k.Issuer, NoIssuer: k.NoIssuer}
-	if a.Keys == nil {
-		a.Keys = []string{}
-	}
-	return a, nil
+	return &Config{Host: k.Host, CA: k.CA, ReviewerSet: k.Reviewer != "", Keys: api.Full(k.Keys), NoLocal: k.NoLocal, Annotations: k.Annotations, Issuer: k.Issuer, NoIssuer: k.NoIssuer}, nil
 }
 
 // Bounds of the configuration.
@@ -142,12 +138,6 @@ func (k *cluster) check() error {
 }
 
 func unprintable(r rune) bool { return r <= ' ' || r >= 0x7f }
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
 
 var errHost = errors.New("must be HOST, HOST:PORT, or a URL with https; with http on this machine alone")
 

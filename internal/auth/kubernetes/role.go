@@ -74,7 +74,7 @@ func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
 	case r == nil:
 		return nil, api.ErrNotFound()
 	}
-	return &Role{Names: r.Names, Namespaces: append([]string{}, r.Namespaces...), Selector: r.Selector, Audience: r.Audience, Alias: r.AliasSource, TokenAnswer: r.Token.Answer()}, nil
+	return &Role{Names: r.Names, Namespaces: api.Full(r.Namespaces), Selector: r.Selector, Audience: r.Audience, Alias: r.AliasSource, TokenAnswer: r.Token.Answer()}, nil
 }
 
 func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {
@@ -121,11 +121,11 @@ const (
 )
 
 func (q *PutRole) apply(r *role) error {
-	set(&r.Names, q.Names)
-	set(&r.Namespaces, q.Namespaces)
-	set(&r.Audience, q.Audience)
-	set(&r.AliasSource, q.Alias)
-	set(&r.Selector, q.Selector)
+	api.Set(&r.Names, q.Names)
+	api.Set(&r.Namespaces, q.Namespaces)
+	api.Set(&r.Audience, q.Audience)
+	api.Set(&r.AliasSource, q.Alias)
+	api.Set(&r.Selector, q.Selector)
 	if err := bounded("bound_service_account_names", r.Names); err != nil {
 		return err
 	}
