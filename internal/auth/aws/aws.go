@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -144,11 +144,7 @@ func (conf *Config) check() error {
 // isEndpoint reports whether STS can be asked at an address: by TLS, or on this machine.
 func isEndpoint(text string) bool {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") || len(text) > maxItem {
-		return false
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && a.IsLoopback())
+	return err == nil && (u.Path == "" || u.Path == "/") && outbound.CheckBase(text) == nil
 }
 
 // What an alias is called by.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -175,8 +176,8 @@ func (conf *config) check() error {
 		if name != "login" && name != "issuer" && name != "management" {
 			return api.Errorf(api.Invalid, "custom_endpoint: takes login, issuer and management")
 		}
-		if err := issuer.CheckURL(text); err != nil || len(text) > maxItem || strings.Contains(text, "?") {
-			return api.Errorf(api.Invalid, "custom_endpoint: %s must be a URL with https; with http on this machine alone", name)
+		if err := outbound.CheckBase(text); err != nil {
+			return api.Errorf(api.Invalid, "custom_endpoint: %s %v", name, err)
 		}
 	}
 	return nil

@@ -201,7 +201,7 @@ func (cfg *config) checkSource() error {
 		if f.url == "" {
 			continue
 		}
-		if err := issuer.CheckURL(f.url); err != nil {
+		if err := outbound.CheckURL(f.url); err != nil {
 			return api.Errorf(api.Invalid, "%s: %v", f.name, err)
 		}
 	}

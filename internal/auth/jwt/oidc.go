@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 const (
@@ -165,7 +165,7 @@ func sendable(target string, allowed []string) bool {
 	if err != nil {
 		return false
 	}
-	if !issuer.Loopback(u.Hostname()) {
+	if !outbound.Loopback(u.Hostname()) {
 		return slices.Contains(allowed, target)
 	}
 	return slices.ContainsFunc(allowed, func(text string) bool {
@@ -217,7 +217,7 @@ func (p *provider) byDevice(c *api.Call, r *role, f *flow) (*AuthURLAnswer, erro
 		return nil, failed(wrong("the provider does not begin a login by device"))
 	}
 	address, code := d.where()
-	if issuer.CheckURL(address) != nil || len(address) > 4*maxNonce || len(d.Code) > 8*maxNonce || len(code) > maxNonce {
+	if outbound.CheckURL(address) != nil || len(address) > 4*maxNonce || len(d.Code) > 8*maxNonce || len(code) > maxNonce {
 		return nil, failed(wrong("the provider's answer to the beginning of a login cannot be used"))
 	}
 	f.Device, f.Interval = d.Code, usualInterval

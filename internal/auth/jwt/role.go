@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -352,7 +352,7 @@ func redirect(text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || strings.Contains(text, "#") || u.Opaque != "":
 		return nil, fmt.Errorf("is not an address such as https://vault.example.com/callback")
-	case u.Scheme == "https", u.Scheme == "http" && issuer.Loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && outbound.Loopback(u.Hostname()):
 		return u, nil
 	}
 	return nil, fmt.Errorf("must begin with https://, or with http:// on this machine")

@@ -8,8 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,20 +145,10 @@ func apiURL(host string) (string, error) {
 	if !strings.Contains(host, "://") {
 		host = "https://" + host
 	}
-	u, err := url.Parse(host)
-	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(host) > maxItem:
-		return "", errHost
-	case u.Scheme != "https" && (u.Scheme != "http" || !here(u.Hostname())):
+	if outbound.CheckBase(host) != nil {
 		return "", errHost
 	}
-	return strings.TrimRight(u.String(), "/"), nil
-}
-
-// here reports whether a host is this machine.
-func here(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
+	return strings.TrimRight(host, "/"), nil
 }
 
 // publicKey reads a public key, or that of a certificate.
