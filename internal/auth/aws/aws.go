@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -24,7 +25,6 @@ type engine struct{}
 const (
 	configKey   = "config"
 	identityKey = "identity"
-	rolePrefix  = "role/" // + name
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -36,11 +36,11 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Delete, "config/client", engine.deleteConfig),
 		api.Handle(api.Read, "config/identity", engine.readIdentity),
 		api.Handle(api.Write, "config/identity", engine.putIdentity),
-		api.Handle(api.List, "role", engine.listRoles),
-		api.Handle(api.List, "roles", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
+		api.Handle(api.List, "roles", authrole.List[engine]),
 		api.Handle(api.Read, "role/{role}", engine.readRole),
-		api.Upsert("role/{role}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{role}", engine.deleteRole),
+		api.Upsert("role/{role}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{role}", authrole.Delete[engine, ByRole]),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {

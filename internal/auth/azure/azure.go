@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
@@ -20,9 +21,8 @@ type engine struct{}
 
 // Rows of the method's store.
 const (
-	configKey  = "config"
-	issuerKey  = "issuer"
-	rolePrefix = "role/" // + name
+	configKey = "config"
+	issuerKey = "issuer"
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -32,10 +32,10 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
 		api.Handle(api.Delete, "config", engine.deleteConfig),
-		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
 		api.Handle(api.Read, "role/{name}", engine.readRole),
-		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Upsert("role/{name}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{name}", authrole.Delete[engine, authrole.ByName]),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {

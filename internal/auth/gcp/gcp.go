@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
@@ -18,9 +19,8 @@ type engine struct{}
 
 // Rows of the method's store.
 const (
-	configKey  = "config"
-	googleKey  = "google" // Google's keys
-	rolePrefix = "role/"  // + name
+	configKey = "config"
+	googleKey = "google" // Google's keys
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -29,11 +29,11 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
-		api.Handle(api.List, "role", engine.listRoles),
-		api.Handle(api.List, "roles", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
+		api.Handle(api.List, "roles", authrole.List[engine]),
 		api.Handle(api.Read, "role/{name}", engine.readRole),
-		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Upsert("role/{name}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{name}", authrole.Delete[engine, authrole.ByName]),
 		api.Handle(api.Write, "role/{name}/service-accounts", engine.editAccounts),
 		api.Handle(api.Write, "role/{name}/labels", engine.editLabels),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -21,8 +22,7 @@ type engine struct{}
 
 // Rows of the method's store.
 const (
-	configKey  = "config"
-	rolePrefix = "role/" // + name
+	configKey = "config"
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -31,10 +31,10 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
-		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
 		api.Handle(api.Read, "role/{name}", engine.readRole),
-		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Upsert("role/{name}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{name}", authrole.Delete[engine, authrole.ByName]),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
