@@ -150,19 +150,9 @@ func (engine) listCELRoles(c *api.Call, req *RoleList) (*api.Keys, error) {
 
 // celLogin exchanges a signed token for one of ours, as a role in CEL decides.
 func (engine) celLogin(c *api.Call, req *LoginRequest) (*api.Auth, error) {
-	cfg, err := configured(c)
+	cfg, name, err := req.begin(c)
 	if err != nil {
 		return nil, err
-	}
-	name := string(req.Role)
-	if name == "" {
-		name = cfg.DefaultRole
-	}
-	switch {
-	case name == "":
-		return nil, api.Errorf(api.Invalid, "missing role")
-	case req.JWT.Empty():
-		return nil, api.Errorf(api.Invalid, "missing jwt")
 	}
 	r, err := celRoleOf(c, c.Store, name)
 	if err != nil {

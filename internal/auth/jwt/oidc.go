@@ -43,17 +43,15 @@ func (engine) authURL(c *api.Call, req *AuthURLRequest) (*AuthURLAnswer, error) 
 	if err != nil {
 		return nil, err
 	}
-	name := string(req.Role)
-	if name == "" {
-		name = cfg.DefaultRole
-	}
 	switch {
 	case !cfg.isOIDC():
 		return nil, api.Errorf(api.Invalid, "OIDC login is not configured for this mount")
-	case name == "":
-		return nil, api.Errorf(api.Invalid, "missing role")
 	case len(req.ClientNonce.Reveal()) > maxNonce || len(req.RedirectURI) > 4*maxNonce:
 		return nil, api.Errorf(api.Invalid, "client_nonce, redirect_uri: too long")
+	}
+	name, err := cfg.named(req.Role)
+	if err != nil {
+		return nil, err
 	}
 	r, err := roleOf(c, c.Store, name)
 	if err != nil {
