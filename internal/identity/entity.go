@@ -205,10 +205,16 @@ type EntityAnswer struct {
 	LastUpdateTime    api.Time          `json:"last_update_time"`
 	MergedEntityIDs   []string          `json:"merged_entity_ids" audit:"clear"`
 	Metadata          map[string]string `json:"metadata"`
-	MFASecrets        map[string]string `json:"mfa_secrets"`
+	MFASecrets        map[string]Factor `json:"mfa_secrets"` // By the method's identifier.
 	Name              string            `json:"name" audit:"clear"`
 	NamespaceID       string            `json:"namespace_id" audit:"clear"`
 	Policies          []string          `json:"policies" audit:"clear"`
+}
+
+// Factor is a second factor that an entity has: not what proves it, but that it is there.
+type Factor struct {
+	Type       string `json:"type" audit:"clear"`        // Of the method: totp or webauthn.
+	MethodName string `json:"method_name" audit:"clear"` // Of the method; empty: it has none.
 }
 
 // readEntity describes an entity.
@@ -250,7 +256,7 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	a := &EntityAnswer{CreationTime: at(p.Created), Disabled: p.Disabled, ID: p.ID, LastUpdateTime: at(p.Updated), MergedEntityIDs: p.Merged,
-		Metadata: p.Metadata, MFASecrets: map[string]string{}, Name: p.Name, NamespaceID: c.Namespace.ID, Policies: full(p.Entity.Policies),
+		Metadata: p.Metadata, MFASecrets: map[string]Factor{}, Name: p.Name, NamespaceID: c.Namespace.ID, Policies: full(p.Entity.Policies),
 		Aliases: []*AliasAnswer{}, DirectGroupIDs: []string{}, InheritedGroupIDs: []string{}, GroupIDs: []string{}}
 	for _, m := range p.groups {
 		a.GroupIDs = append(a.GroupIDs, m.group.ID)
@@ -269,7 +275,10 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 			a.Aliases = append(a.Aliases, shown)
 		}
 	}
-	return a, nil
+	if s.Factors != nil {
+		a.MFASecrets, err = s.Factors(c, c.Namespace.ID, id)
+	}
+	return a, err
 }
 
 func at(t time.Time) api.Time { return api.Time{Time: t} }
