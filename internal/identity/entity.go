@@ -59,6 +59,16 @@ func (s *Store) writeEntityByID(c *api.Call, q *EntityByIDRequest) (*Made, error
 	return s.changeEntity(c, &EntityRequest{ID: string(q.ID), Name: q.Name, EntityFields: q.EntityFields}, false)
 }
 
+// warnUnmet tells whoever disables somebody by a name that nobody had that nobody is disabled: people who log in have entities
+// whose names the server has made up.
+func warnUnmet(c *api.Call, q *EntityRequest, made *Made) {
+	if made == nil || q.Name == "" || q.Disabled == nil || !*q.Disabled {
+		return
+	}
+	c.Warn("no entity had the name: a new one was made and disabled, and nobody who logs in is disabled by it. The entity of who logs in is found with " +
+		"identity/lookup/entity alias_name=NAME alias_mount_accessor=ACCESSOR; disable that by its id, and delete the new one (" + made.ID + ")")
+}
+
 // changeEntity writes an entity. folded says that the name has lost its case, so that
 // an entity which has it in another is meant. It answers what was created; nil for a change.
 func (s *Store) changeEntity(c *api.Call, q *EntityRequest, folded bool) (*Made, error) {
@@ -81,6 +91,9 @@ func (s *Store) changeEntity(c *api.Call, q *EntityRequest, folded bool) (*Made,
 		e.Updated, e.Met = c.Now.UTC(), false
 		return put(tx, key{c.Namespace.ID, e.ID}.entity(), e)
 	})
+	if err == nil {
+		warnUnmet(c, q, made)
+	}
 	return made, err
 }
 
@@ -147,7 +160,7 @@ func (s *Store) named(tx *store.Tx, nsID string, e *Entity, has *nameRow, name s
 	case e == nil:
 		return entityIn(tx, nsID, has.ID)
 	case e.ID != has.ID:
-		return nil, api.Errorf(api.Invalid, "name: entity name is already in use")
+		return nil, &api.Error{Kind: api.Invalid, Message: "name: entity name is already in use", Hint: "see identity/entity/name/NAME: delete the entity that has it or give it another name, or merge the two with identity/entity/merge"}
 	case folded:
 		return e, nil
 	}
