@@ -103,7 +103,7 @@ func trials() map[string][]string {
 		"test/chaos":          {"test/postgres", "test/process"},
 		"test/compat":         {"test/process", "test/slapd"},
 		"test/compat/surface": {"test/process"},
-		"test/script":         {"test/freeradius", "test/process", "test/slapd", "test/softkey"},
+		"test/script":         {"test/freeradius", "test/process", "test/readme", "test/slapd", "test/softkey"},
 		"test/readme":         {"test/process"},
 	}
 }
