@@ -48,16 +48,16 @@ vet:
 unit:
 	$(GO) test -count=1 -timeout 15m ./...
 
-# They wait for disks more than they work, so both engines have their turn at the same time.
+# The short form of engines, without what is the same over every store. They wait more than they work, so both have their turn at the same time.
 shared:
 	$(MAKE) --no-print-directory --output-sync=target -j2 shared-postgres shared-etcd
 
 shared-%:
-	$(GO) run ./test/engine/with $* $(GO) test -count=1 -timeout 30m $(SERVED)
+	$(GO) run ./test/engine/with $* $(GO) test -short -count=1 -timeout 30m $(SERVED)
 
 engines: tools
 	for engine in pebble postgres etcd member; do \
-		$(GO) run ./test/engine/with $$engine $(GO) test -count=1 -timeout 20m $(ENGINED) || exit 1; \
+		$(GO) run ./test/engine/with $$engine $(GO) test -count=1 -timeout 40m $(ENGINED) || exit 1; \
 	done
 
 race:

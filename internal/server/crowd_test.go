@@ -40,7 +40,11 @@ func TestCrowdedNamespaces(t *testing.T) {
 	s.Want(t, 200, "GET", "kv/a", op, "", "X-Vault-Namespace", "other")
 	s.Want(t, 200, "GET", "auth/token/lookup-self", op, "")
 	s.Want(t, 200, "POST", "auth/userpass/login/op", "", `{"password":"pass-word"}`)
-	for i := range 8200 {
+	more := 8200 // more than a request looks at
+	if testing.Short() {
+		more = 100
+	}
+	for i := range more {
 		member(most + 1 + i)
 	}
 	s.Want(t, 200, "GET", "auth/token/lookup-self", op, "")

@@ -25,7 +25,7 @@ type slotted struct {
 
 func newSlotted(t *testing.T, name string) *slotted {
 	t.Helper()
-	e, err := engine.Start(name)
+	e, err := engine.StartUnsynced(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (w *alike) ask(rt *rapid.T, method, path, ns, body string, as, about int) {
 func everyEngine(t *testing.T) *alike {
 	w := &alike{t: t, names: engine.Names()}
 	for _, name := range w.names {
-		e, err := engine.Start(name)
+		e, err := engine.StartUnsynced(name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,11 @@ func newSiteOf(t *testing.T, engine string, lying bool, change func(i int, s *sp
 	case "postgres":
 		var env []string
 		if lying {
-			env = []string{"LD_PRELOAD=" + deaf(t)}
+			dir := t.TempDir()
+			must(t, os.Chmod(filepath.Dir(dir), 0o755))
+			var err error
+			env, err = postgres.Unsynced(dir)
+			must(t, err)
 		}
 		pg, err := postgres.StartIn(s.d.dir, env)
 		must(t, err)
@@ -62,17 +66,6 @@ func (d *disk) sync() error {
 		return err
 	}
 	return errors.Join(unix.Syncfs(fd), unix.Close(fd))
-}
-
-// deaf builds a library whose syncs do nothing, for programs that are linked to the C library.
-func deaf(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	must(t, errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)))
-	source, lib := filepath.Join(dir, "deaf.c"), filepath.Join(dir, "deaf.so")
-	must(t, os.WriteFile(source, []byte("int fsync(int f){return 0;}\nint fdatasync(int f){return 0;}\nint sync_file_range(int f,long a,long b,unsigned c){return 0;}\n"), 0o600))
-	must(t, command("gcc", "-shared", "-fPIC", "-o", lib, source))
-	return lib
 }
 
 // outage takes the power of the store's disk away; all processes end. Then everything is started again.

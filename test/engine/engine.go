@@ -37,8 +37,14 @@ type Engine struct {
 // DIR for a directory, ADDR for a free address.
 type Template string
 
-// Start starts what the store needs.
-func Start(name string) (*Engine, error) {
+// Start starts what the store needs. It is as safe as one in production: commits are synced.
+func Start(name string) (*Engine, error) { return start(name, true) }
+
+// StartUnsynced is Start for tests of what is answered, not of what outlives a power cut: PostgreSQL and etcd do not wait for
+// the disk, in which such tests would spend most of their time.
+func StartUnsynced(name string) (*Engine, error) { return start(name, false) }
+
+func start(name string, synced bool) (*Engine, error) {
 	e := &Engine{Name: name, close: func() error { return nil }}
 	switch name {
 	case "mem":
@@ -48,21 +54,31 @@ func Start(name string) (*Engine, error) {
 	case "member":
 		e.text = "storage \"etcd\" {\n  path = \"DIR\"\n  node_id = \"a\"\n  member \"a\" { peer_url = \"http://ADDR\" }\n}"
 	case "postgres":
-		return e, e.startPostgres()
+		return e, e.startPostgres(synced)
 	case "etcd":
-		return e, e.startEtcd()
+		return e, e.startEtcd(synced)
 	default:
 		return nil, fmt.Errorf("no store is called %q: there are %s", name, strings.Join(Names(), ", "))
 	}
 	return e, nil
 }
 
-func (e *Engine) startPostgres() error {
-	s, err := postgres.Start("max_connections=600")
-	if err != nil {
-		return err
+func (e *Engine) startPostgres(synced bool) (err error) {
+	dir, env := "", []string(nil)
+	clean := func() error { return os.RemoveAll(dir) }
+	if !synced {
+		if dir, err = os.MkdirTemp("", "unsynced"); err == nil {
+			env, err = postgres.Unsynced(dir)
+		}
+		if err != nil {
+			return errors.Join(err, clean())
+		}
 	}
-	e.Postgres, e.close = s, s.Remove
+	s, err := postgres.StartIn("", env, "max_connections=600")
+	if err != nil {
+		return errors.Join(err, clean())
+	}
+	e.Postgres, e.close = s, func() error { return errors.Join(s.Remove(), clean()) }
 	e.text = Template(fmt.Sprintf("storage \"postgres\" {\n  connection_url = %q\n  schema = \"NAME\"\n}", s.URL()))
 	return nil
 }

@@ -17,14 +17,14 @@ import (
 const electedWithin = 60 * time.Second
 
 // startEtcd runs an etcd of one member in this process, which servers reach over the loopback interface.
-func (e *Engine) startEtcd() error {
+func (e *Engine) startEtcd(synced bool) error {
 	dir, err := os.MkdirTemp("", "etcd")
 	if err != nil {
 		return err
 	}
 	c := embed.NewConfig()
 	c.Dir, c.Name, c.MaxTxnOps = dir, "one", 128
-	c.TickMs, c.ElectionMs = 10, 100
+	c.TickMs, c.ElectionMs, c.UnsafeNoFsync = 10, 100, !synced
 	peers, errP := freeURL()
 	clients, errC := freeURL()
 	if err := errors.Join(errP, errC); err != nil {

@@ -24,7 +24,7 @@ func main() {
 }
 
 func run(name string, command []string) (err error) {
-	e, err := engine.Start(name)
+	e, err := engine.StartUnsynced(name)
 	if err != nil {
 		return err
 	}
