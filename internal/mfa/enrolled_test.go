@@ -35,15 +35,22 @@ func TestWhoHasEnrolled(t *testing.T) {
 	if got := fmt.Sprint(secrets("team", tina)[app]); got != "map[method_name:app type:totp]" {
 		t.Errorf("for a method of the namespace above: %s", got)
 	}
+	k.refused(api.Write, "mfa/method/totp/admin-generate", `{"method_id":"`+app+`","entity_id":"`+tina+`"}`, "in that namespace")
+	for path, there := range map[string]bool{"": true, "totp/": true, "webauthn/": false} {
+		_, err := k.try(k.nodes[0], k.call("team"), api.Read, "mfa/method/"+path+app, "")
+		if api.KindOf(err) != api.NotFound || strings.Contains(err.Error(), "of a namespace above") != there {
+			t.Errorf("reading mfa/method/%s in the namespace below: %v", path, err)
+		}
+	}
 	for _, c := range []struct {
-		ns, path, query string
-		want            []string
+		ns, path string
+		want     []string
 	}{
-		{"root", "totp/" + app, "", []string{bob, k.entity}},
-		{"root", "totp/" + unnamed, "", nil},
-		{"root", "webauthn/" + k.method, "", []string{k.entity}},
-		{"team", "totp/" + app, "", []string{tina}},
-		{"team", "webauthn/" + k.method, "", nil},
+		{"root", "totp/" + app, []string{bob, k.entity}},
+		{"root", "totp/" + unnamed, nil},
+		{"root", "webauthn/" + k.method, []string{k.entity}},
+		{"team", "totp/" + app, []string{tina}},
+		{"team", "webauthn/" + k.method, nil},
 	} {
 		listed := k.answered(k.try(k.nodes[0], k.call(c.ns), api.List, "mfa/method/"+c.path+"/entity", ""))
 		if got, _ := listed["keys"].([]any); len(got) != len(c.want) {

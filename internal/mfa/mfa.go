@@ -111,6 +111,12 @@ func isID(id string) bool {
 	return len(id) == 36 && strings.Trim(id, "0123456789abcdef-") == ""
 }
 
+// errEntity is of an entity that the namespace has not.
+func errEntity() error {
+	return &api.Error{Kind: api.Invalid, Message: "entity_id: invalid entity id: this namespace has no such entity",
+		Hint: "whoever is of a namespace below is given theirs in that namespace (-namespace=NAMESPACE), by the same method_id"}
+}
+
 // checkText refuses a text that could not be shown.
 func checkText(field, text string, most int) error {
 	switch {

@@ -167,7 +167,7 @@ func (s *Store) adminRegister(c *api.Call, q *AdminRegisterRequest) (*RightAnswe
 	case ttl < time.Second || ttl > maxRight:
 		return nil, api.Errorf(api.Invalid, "ttl: must be from a second to %d hours", int(maxRight.Hours()))
 	case !isID(q.EntityID):
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	m, err := s.find(c, ns, q.MethodID, typeWebAuthn)
 	if err != nil {
@@ -184,7 +184,7 @@ func (s *Store) adminRegister(c *api.Call, q *AdminRegisterRequest) (*RightAnswe
 		case err != nil:
 			return err
 		case !there:
-			return api.Errorf(api.Invalid, "entity_id: invalid entity id")
+			return errEntity()
 		}
 		if err := tx.PutJSON(rightKey(ns, hash), r); err != nil {
 			return err

@@ -155,7 +155,7 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 		return nil, err
 	}
 	if !isID(entity) {
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	var key *otp.Key
 	label, err := s.label(c, ns, entity)
@@ -169,7 +169,7 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 		case err != nil:
 			return err
 		case !there:
-			return api.Errorf(api.Invalid, "entity_id: invalid entity id")
+			return errEntity()
 		}
 		old, err := tx.Get(factorKey(ns, entity, m.ID))
 		if err != nil || old.Exists() {
@@ -243,7 +243,7 @@ func (s *Store) adminDestroy(c *api.Call, q *EntityMethodRequest) (*api.None, er
 		return nil, err
 	}
 	if !isID(q.EntityID) {
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
 		tx.Delete(factorKey(c.Namespace.ID, q.EntityID, m.ID))
