@@ -30,7 +30,7 @@
 		if (!place || !to || runs.includes(to.protocol) || out.redirect_uri.includes("#")) {
 			throw new Error("it does not say where to go back to");
 		}
-		return {...out, shown: /^https?:$/.test(to.protocol) ? to.host : to.protocol};
+		return {...out, shown: /^https?:$/.test(to.protocol) ? to.host : to.protocol, whose: decodeURIComponent(place[2]).replace(/\/$/, "")};
 	};
 
 	const why = a => a.error_description || (Array.isArray(a.errors) && a.errors.join("; "));
@@ -130,8 +130,10 @@
 		}
 	};
 
-	const run = async ({shown, ...what}) => {
-		el("text").textContent = "The application at " + shown + " asks who you are. Sign in only if you have just come from there.";
+	// Whoever manages a namespace gets what people enter at its auth methods, and its page has the address of all others.
+	const run = async ({shown, whose, ...what}) => {
+		el("text").textContent = "The application at " + shown + " asks who you are. Sign in only if you have just come from there." +
+			(whose && " Your name and password go to the namespace " + whose + ".");
 		for (let problem = "";;) {
 			show(el("login"), problem);
 			await submitted(el("login"));

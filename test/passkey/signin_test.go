@@ -177,6 +177,19 @@ func TestSignsInByPasscode(t *testing.T) {
 	}
 }
 
+// The page of a namespace, whose methods get what people enter, says that it is of that namespace.
+func TestSignInPageSaysWhoseItIs(t *testing.T) {
+	s := newServer(t)
+	s.run("root", "namespace", "create", "team")
+	tab := newTab(t)
+	for at, want := range map[string]string{"": "just come from there.", "team/": "Your name and password go to the namespace team."} {
+		do(t, tab, chromedp.Navigate(s.url+"/v1/"+at+"identity/oidc/provider/default/sign-in?redirect_uri=https%3A%2F%2Fapp.example.com%2Fback"), chromedp.WaitVisible(name))
+		if text := reads(t, tab, "#text"); !strings.HasPrefix(text, "The application at app.example.com asks who you are.") || !strings.HasSuffix(text, want) {
+			t.Errorf("in %q the page says %q", at, text)
+		}
+	}
+}
+
 // The page sends nobody where the client has no address, runs nothing that stands in its own, and asks nobody but its server.
 func TestSignInPageIsConfined(t *testing.T) {
 	s := newServer(t)
