@@ -49,7 +49,7 @@ type codeRow struct {
 	Redirect  string    `json:"redirect"`
 	Nonce     string    `json:"nonce,omitempty"`
 	Challenge string    `json:"challenge,omitempty"`
-	LoggedIn  time.Time `json:"logged_in"`
+	LoggedIn  time.Time `json:"logged_in,omitzero"`
 	Used      bool      `json:"used,omitempty"`
 	Access    string    `json:"access,omitempty"` // key of the access token that it was redeemed for
 }

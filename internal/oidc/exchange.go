@@ -190,9 +190,12 @@ func (s *Store) idToken(c *api.Call, u *use, row *codeRow, p *identity.Person, c
 		return api.Secret{}, err
 	}
 	ours := map[string]any{"iss": s.providerIssuer(c.Namespace, u.name, u.provider), "sub": p.ID, "aud": u.client.ID, "namespace": c.Namespace.ID, "iat": c.Now.Unix(),
-		"exp": c.Now.Add(u.client.IDTTL).Unix(), "auth_time": row.LoggedIn.Unix(), "at_hash": half(k.Now.Alg, access), "c_hash": half(k.Now.Alg, code)}
+		"exp": c.Now.Add(u.client.IDTTL).Unix(), "at_hash": half(k.Now.Alg, access), "c_hash": half(k.Now.Alg, code)}
 	if row.Nonce != "" {
 		ours["nonce"] = row.Nonce
+	}
+	if !row.LoggedIn.IsZero() {
+		ours["auth_time"] = row.LoggedIn.Unix()
 	}
 	return signWith(k.Now, all, ours)
 }

@@ -58,7 +58,7 @@ type Config struct {
 	Person func(ctx context.Context, nsID, entityID string) (*identity.Person, error)
 	// Lineage is a namespace's identifier and those of the namespaces above it.
 	Lineage func(ctx context.Context, nsID string) ([]string, error)
-	// LoggedIn is when the caller's token was made.
+	// LoggedIn is when the login was that the caller's token comes from; zero: it comes from none.
 	LoggedIn func(c *api.Call) (time.Time, error)
 }
 

@@ -178,6 +178,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+func second[A, B any](_ A, b B) B { return b }
+
 func TestAuthorizeRefused(t *testing.T) {
 	w := newShop(t)
 	w.write("oidc/client/pub", `{"client_type": "public", "redirect_uris": [%q], "assignments": "allow_all"}`, back)
@@ -204,6 +206,13 @@ func TestAuthorizeRefused(t *testing.T) {
 		t.Errorf("a login of an hour ago, for max_age 3599: %d %v", status, out)
 	}
 	w.code("max_age", "3600")
+	w.login = time.Time{}
+	if status, out := w.authorize("p", "max_age", "315360000"); status != 400 || out["error"] != "max_age_violation" {
+		t.Errorf("a token of no login, for max_age: %d %v", status, out)
+	}
+	if claims := w.verified("oidc/provider/p/.well-known/keys", second(w.granted(w.code()))); claims["sub"] != w.entity || claims["auth_time"] != nil {
+		t.Errorf("the claims of a token of no login: %v", claims)
+	}
 	w.entity = ""
 	if status, out := w.authorize("p"); status != 400 || out["error"] != "access_denied" {
 		t.Errorf("a caller without an entity: %d %v", status, out)

@@ -54,7 +54,7 @@ func checkTemplate(text string) error {
 	unknown := false
 	filled, err := fill(text, func(name string) any {
 		unknown = unknown || !templateKnown(name)
-		return 0
+		return []int{} // which is no object, no name, and no part of a number
 	})
 	if err != nil {
 		return err

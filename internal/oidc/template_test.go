@@ -62,6 +62,7 @@ func TestTemplateRefused(t *testing.T) {
 		`{"namespace": 1}`: "not allowed", `{"nonce": 1}`: "not allowed", `{"auth_time": 1}`: "not allowed", `{"at_hash": 1}`: "not allowed",
 		`[]`: "not a JSON object", `"x"`: "not a JSON object", `{{identity.entity.id}}`: "not a JSON object", `null`: "not a JSON object", `{`: "not a JSON object", `{"a": 1, "a": 2}`: "not a JSON object",
 		`{{{identity.entity.name}}: 1}`: "there is not", `{ {{identity.entity.name}}: 1}`: "not a JSON object", `{"a": 1} {"b": 2}`: "not a JSON object",
+		`{"a": -{{identity.entity.name}}}`: "not a JSON object", `{"a": 1{{identity.entity.name}}}`: "not a JSON object", `{"a": {{identity.entity.name}}.5}`: "not a JSON object", `{"a": 1e{{time.now}}}`: "not a JSON object",
 		`{"a": "{{identity.entity.name}}"}`: "within a text", `{"a": {{identity.entity.name}`: "no }}", `{"{{identity.entity.name}}": 1}`: "within a text",
 		`{"a": {{identity.entity.password}}}`: "there is not", `{"a": {{secret.x}}}`: "there is not", `{"a": {{}}}`: "there is not", `{"a": {{time.now.plus.x}}}`: "there is not",
 		`{"a": "` + strings.Repeat("x", 17<<10) + `"}`: "longer than",
@@ -73,6 +74,7 @@ func TestTemplateRefused(t *testing.T) {
 func FuzzTemplate(f *testing.F) {
 	f.Add(`{"a": {{identity.entity.name}}}`, `","sub":"x`)
 	f.Add(`{"a": [{{identity.entity.metadata}}, "\"{"]}`, `{{`)
+	f.Add(`{"a": -{{identity.entity.name}}}`, "x")
 	f.Add(`{"a\\": {{time.now.plus.1h}}}`, `\`)
 	f.Fuzz(func(t *testing.T, template, value string) {
 		out, ok := oidc.TryTemplate(template, value)

@@ -101,7 +101,7 @@ func (s *Server) newOIDC(h *house, cache *store.Cache) *oidc.Store {
 			if err != nil {
 				return time.Time{}, err
 			}
-			return t.CreationTime, nil
+			return t.LoggedIn(), nil
 		}})
 }
 

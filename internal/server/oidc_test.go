@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -140,6 +142,37 @@ func TestSignInPage(t *testing.T) {
 	}
 	s.Want(t, 400, "GET", path+"?redirect_uri=https://a.example.com/&redirect_uri=https://b.example.com/", "", "")
 	s.Want(t, 403, "GET", "identity/oidc/provider/default/authorize", "", "", "Accept", "text/html")
+}
+
+// A token that somebody makes of an old login of theirs proves no new one to an application that asks for one.
+func TestLoginIsAsOldAsItIs(t *testing.T) {
+	var later atomic.Int64
+	s := servertest.StartAt(t, func() time.Time { return time.Now().Add(time.Duration(later.Load())) })
+	s.Want(t, 204, "POST", "sys/policies/acl/makes", servertest.Root, `{"policy": "path \"auth/token/create\" { capabilities = [\"update\"] }"}`)
+	s.Want(t, 204, "POST", "sys/auth/userpass", servertest.Root, `{"type": "userpass"}`)
+	s.Want(t, 204, "POST", "auth/userpass/users/ann", servertest.Root, `{"password": "a good password", "token_policies": "makes"}`)
+	s.Want(t, 204, "POST", "identity/oidc/client/app", servertest.Root, `{"redirect_uris": "https://app.example.com/back", "assignments": "allow_all"}`)
+	asks := mustJSON(t, map[string]string{"client_id": s.Want(t, 200, "GET", "identity/oidc/client/app", servertest.Root, "").String("data", "client_id"),
+		"redirect_uri": "https://app.example.com/back", "response_type": "code", "scope": "openid", "max_age": "600"})
+	const authorize = "identity/oidc/provider/default/authorize"
+
+	token := s.Want(t, 200, "POST", "auth/userpass/login/ann", "", `{"password": "a good password"}`).String("auth", "client_token")
+	child := func(of, body string) string {
+		return s.Want(t, 200, "POST", "auth/token/create", of, body).String("auth", "client_token")
+	}
+	s.Want(t, 200, "POST", authorize, child(token, "{}"), asks)
+	later.Store(int64(time.Hour))
+	s.Want(t, 200, "POST", "auth/token/renew-self", token, "")
+	again := child(token, "{}")
+	for what, old := range map[string]string{"the login's token": token, "a child": again, "a batch token": child(token, `{"type": "batch"}`), "a child of a child": child(again, "{}")} {
+		if a := s.Do(t, "POST", authorize, old, asks); a.Status != 400 || a.String("error") != "max_age_violation" {
+			t.Errorf("%s, an hour after the login, for max_age 600: %d %s", what, a.Status, a.Body)
+		}
+	}
+	_, nobodys := ann(t, s, `path "nothing" { capabilities = ["read"] }`)
+	if a := s.Do(t, "POST", authorize, nobodys, asks); a.Status != 400 || a.String("error") != "max_age_violation" {
+		t.Errorf("a token that an operator has made for ann, who has not logged in: %d %s", a.Status, a.Body)
+	}
 }
 
 // hashed is the name of what stands in a page's one element of a kind, as the page's policy has it.

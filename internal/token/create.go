@@ -332,6 +332,7 @@ func (ch *child) setParent(t *Token) {
 		t.EntityNS = ch.parent.EntityNamespace()
 	}
 	t.MountID, t.MountNamespace = ch.parent.MountID, ch.parent.MountNamespace
+	t.Since = ch.parent.LoggedIn()
 }
 
 // setEntity puts the entity behind the child whose alias is asked for.
@@ -339,7 +340,7 @@ func (ch *child) setEntity(t *Token) (err error) {
 	if ch.req.EntityAlias == "" {
 		return nil
 	}
-	t.EntityNS = ""
+	t.EntityNS, t.Since = "", time.Time{} // which has not logged in
 	t.EntityID, err = ch.store.Entity(ch.call, strings.ToLower(ch.req.EntityAlias))
 	return err
 }

@@ -104,14 +104,24 @@ type Token struct {
 	Login          bool   `json:"login,omitempty"`    // it is a login's own
 	Private        []byte `json:"private,omitempty"`  // see api.Auth
 
-	LoginRole string `json:"login_role,omitempty"` // that the login was by; empty: none
-	Reuse     string `json:"reuse,omitempty"`      // of the row that has its text; empty: none has
-	Quota     string `json:"quota,omitempty"`      // that counts it: see Counter
+	LoginRole string    `json:"login_role,omitempty"` // that the login was by; empty: none
+	Since     time.Time `json:"since,omitzero"`       // of a child: when the login was that it comes from; zero: it comes from none
+	Reuse     string    `json:"reuse,omitempty"`      // of the row that has its text; empty: none has
+	Quota     string    `json:"quota,omitempty"`      // that counts it: see Counter
 
 	NumUses int       `json:"uses,omitempty"` // left; 0: no limit; negative: the last use is under way
 	Due     time.Time `json:"due,omitzero"`   // of its row in the schedule; zero: none
 
 	cidrs []netip.Prefix
+}
+
+// LoggedIn is when the login was that the token comes from, itself or through its parents: a token that was
+// made since proves no newer one. Zero: it comes from none.
+func (t *Token) LoggedIn() time.Time {
+	if t.Login {
+		return t.CreationTime
+	}
+	return t.Since
 }
 
 // EntityNamespace is the identifier of the namespace that the token's entity is of.
