@@ -1,12 +1,17 @@
 "use strict";
 // Logs a person in, and sends the browser back to the application that asked who they are, with a code. What
-// was asked stands in the address. It goes to the server as it is, which judges it before there is a code; until
-// then the browser is sent nowhere. The token is in this page's memory alone, and revoked as soon as there is a code.
+// was asked stands in the address. It goes to the server as it is, which judges it before anybody is asked
+// anything, and says where the browser may be sent. The token is in this page's memory alone, and revoked as soon
+// as there is a code.
 {
 	const el = id => document.getElementById(id);
 	const place = /^(.*?\/v1\/)(.*)identity\/oidc\/provider\/([^/]+)\/sign-in$/.exec(location.pathname);
-	const known = ["client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "max_age", "code_challenge", "code_challenge_method"];
-	const runs = ["javascript:", "data:", "vbscript:", "file:", "blob:", "about:"]; // no address to go to
+	const known = ["client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "max_age", "code_challenge", "code_challenge_method",
+		"response_mode", "prompt", "request", "request_uri"];
+	const plain = {
+		invalid_client_id: "no application is known here by the client_id that it has sent",
+		invalid_redirect_uri: "the address to go back to is none that the application has here, so somebody else may have sent you",
+	};
 
 	// read is what the application asks, each parameter once.
 	const read = () => {
@@ -20,17 +25,16 @@
 				out[name] = all[0];
 			}
 		}
-		if (query.has("request") || query.has("request_uri") || (query.get("response_mode") || "query") !== "query") {
-			throw new Error("it asks in a way that is not supported");
+		if (!place) {
+			throw new Error("this is not the address of the page");
 		}
-		if (query.get("prompt") === "none") {
-			throw new Error("it asks that nobody be asked, and nobody stays signed in here");
-		}
-		const to = URL.canParse(out.redirect_uri) && new URL(out.redirect_uri);
-		if (!place || !to || runs.includes(to.protocol) || out.redirect_uri.includes("#")) {
-			throw new Error("it does not say where to go back to");
-		}
-		return {...out, shown: /^https?:$/.test(to.protocol) ? to.host : to.protocol};
+		return out;
+	};
+
+	// leave sends the browser back to an address of the application.
+	const leave = (to, answer, state) => {
+		const back = new URLSearchParams({...answer, ...(state !== undefined && {state})});
+		location.replace(to + (to.includes("?") ? "&" : "?") + back);
 	};
 
 	const why = a => a.error_description || (Array.isArray(a.errors) && a.errors.join("; "));
@@ -45,7 +49,7 @@
 		} catch (e) { // what is between here and the server may answer otherwise
 		}
 		if (!r.ok) {
-			throw new Error(String(why(answer) || "the server answers " + r.status).slice(0, 500));
+			throw Object.assign(new Error(String(why(answer) || "the server answers " + r.status).slice(0, 500)), {answer});
 		}
 		return answer;
 	};
@@ -130,8 +134,11 @@
 		}
 	};
 
-	const run = async ({shown, ...what}) => {
-		el("text").textContent = "The application at " + shown + " asks who you are. Sign in only if you have just come from there.";
+	// signIn has a person sign in to an application whose request the server has found good.
+	const signIn = async (what, terms) => {
+		const to = new URL(terms.redirect_uri);
+		el("text").textContent = "The application at " + (/^https?:$/.test(to.protocol) ? to.host : to.protocol) +
+			" asks who you are. Sign in only if you have just come from there.";
 		for (let problem = "";;) {
 			show(el("login"), problem);
 			await submitted(el("login"));
@@ -140,10 +147,9 @@
 			el("password").value = "";
 			try {
 				const answer = await authorize(what, await enter(el("path").value.trim(), el("name").value.trim(), password));
-				const back = new URLSearchParams({code: answer.code, ...("state" in what && {state: answer.state})});
 				show(null);
 				el("text").textContent = "You are signed in. You can close this page.";
-				location.replace(what.redirect_uri + (what.redirect_uri.includes("?") ? "&" : "?") + back);
+				leave(terms.redirect_uri, {code: answer.code}, what.state);
 				return;
 			} catch (e) {
 				problem = "It has not worked: " + e.message + ".";
@@ -151,11 +157,20 @@
 		}
 	};
 
+	const run = async () => {
+		try {
+			const what = read();
+			await signIn(what, await ask(location.pathname, what, {}));
+		} catch (e) {
+			const no = e.answer || {};
+			el("text").textContent = "An application opens this page to learn who you are. This cannot be answered: " + (plain[no.error] || e.message) + ".";
+			if (no.redirect_uri) {
+				leave(no.redirect_uri, {error: no.error, error_description: no.error_description}, no.state);
+			}
+		}
+	};
+
 	el("again").addEventListener("click", () => location.reload());
-	try {
-		const what = read();
-		run(what);
-	} catch (e) {
-		el("text").textContent = "An application opens this page to learn who you are. This cannot be answered: " + e.message + ".";
-	}
+	el("text").textContent = "";
+	run();
 }

@@ -26,6 +26,7 @@ const (
 	passcode = chromedp.CSS("#codes input")
 	prove    = chromedp.ID("prove")
 	problem  = chromedp.CSS("#problem:not(:empty)")
+	refusal  = chromedp.CSS("#text:not(:empty)")
 	greeting = chromedp.CSS("#greeting") // the application's
 )
 
@@ -79,6 +80,9 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *application) known(ctx context.Context, q url.Values) (string, error) {
 	if q.Get("state") != a.state || q.Get("of") != "app" {
 		return "", fmt.Errorf("came back with %v", q)
+	}
+	if q.Has("error") {
+		return "", fmt.Errorf("refused: %s, %s", q.Get("error"), q.Get("error_description"))
 	}
 	got, err := a.login.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(a.verifier))
 	if err != nil {
@@ -177,7 +181,8 @@ func TestSignsInByPasscode(t *testing.T) {
 	}
 }
 
-// The page sends nobody where the client has no address, runs nothing that stands in its own, and asks nobody but its server.
+// The page sends nobody where the client has no address, runs nothing that stands in its own, and asks nobody but its server. What
+// can never be answered is said before anybody is asked for a password, to the application where it is known.
 func TestSignInPageIsConfined(t *testing.T) {
 	s := newServer(t)
 	app, tab := s.newApplication(), newTab(t)
@@ -187,12 +192,27 @@ func TestSignInPageIsConfined(t *testing.T) {
 	asks := func(redirect, more string) string {
 		login := app.login
 		login.RedirectURL = redirect
-		return login.AuthCodeURL("s", oauth2.S256ChallengeOption(app.verifier)) + more
+		return login.AuthCodeURL(app.state, oauth2.S256ChallengeOption(app.verifier)) + more
 	}
-	signIn(t, tab, asks(evil.URL+"/back?of=app", ""), "hunter2")
-	if text := reads(t, tab, problem); !strings.Contains(text, "redirect_uri is not allowed") {
-		t.Errorf("for an address of somebody else the page says %q", text)
+	for at, why := range map[string]string{
+		asks(evil.URL+"/back?of=app", ""): "none that the application has here", asks("javascript:document.title='run'//", ""): "none that the application has here",
+		strings.Replace(asks(app.login.RedirectURL, ""), "client_id=", "client_id=x", 1): "no application is known here", asks(app.login.RedirectURL, "&state=a+state+%26+more"): "state is there twice",
+		asks("", ""): "redirect_uri parameter is required",
+	} {
+		do(t, tab, chromedp.Navigate("about:blank"), chromedp.Navigate(at), chromedp.WaitVisible(refusal))
+		text := reads(t, tab, refusal)
+		offered, err := chromedp.Run(tab, chromedp.Evaluate[bool](`!document.getElementById("login").hidden || document.title == "run"`))
+		if err != nil || offered || !strings.Contains(text, "This cannot be answered") || !strings.Contains(text, why) {
+			t.Errorf("%s: the page says %q and goes on: %v, %v", at, text, offered, err)
+		}
 	}
+	for more, told := range map[string]string{"&prompt=none": "refused: login_required", "&request=x": "refused: request_not_supported", "&response_mode=form_post": "refused: invalid_request, response_mode"} {
+		do(t, tab, chromedp.Navigate(asks(app.login.RedirectURL, more)))
+		if text := reads(t, tab, greeting); !strings.Contains(text, told) {
+			t.Errorf("%s: the application says %q, want %q", more, text, told)
+		}
+	}
+	do(t, tab, chromedp.Navigate(asks(app.login.RedirectURL, "")), chromedp.WaitVisible(name))
 	bounded, cancel := context.WithTimeout(tab, patience)
 	defer cancel()
 	violations, err := chromedp.Run(bounded, chromedp.Evaluate[int](`new Promise(done => { let n = 0; addEventListener("securitypolicyviolation", () => ++n == 4 && done(n));
@@ -201,15 +221,6 @@ func TestSignInPageIsConfined(t *testing.T) {
 		try { document.body.innerHTML = "<b>x</b>"; } catch (e) {} })`, chromedp.EvalAwaitPromise))
 	if err != nil || violations != 4 {
 		t.Errorf("%d violations of the page's policy, %v", violations, err)
-	}
-	for _, at := range []string{asks("javascript:document.title='run'//", ""), asks(app.login.RedirectURL, "&state=s"), asks("", ""),
-		asks(app.login.RedirectURL, "&prompt=none"), asks(app.login.RedirectURL, "&request=x"), asks(app.login.RedirectURL, "&response_mode=form_post")} {
-		do(t, tab, chromedp.Navigate(at))
-		text := reads(t, tab, "#text")
-		offered, err := chromedp.Run(tab, chromedp.Evaluate[bool](`!document.getElementById("login").hidden || document.title == "run"`))
-		if err != nil || offered || !strings.Contains(text, "This cannot be answered") {
-			t.Errorf("%s: the page says %q and goes on: %v, %v", at, text, offered, err)
-		}
 	}
 	select {
 	case path := <-other:

@@ -1,0 +1,58 @@
+package oidc_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/internal/api"
+)
+
+// asked is what the page is told of what an application asks, of nobody in particular.
+func (w *shop) asked(provider string, changes ...string) (int, map[string]any) {
+	w.t.Helper()
+	c := w.call("root")
+	c.Caller = api.Caller{}
+	return w.answer(c, api.Write, "oidc/provider/"+provider+"/sign-in", form(map[string]any{"client_id": w.id, "redirect_uri": back, "response_type": "code", "scope": "openid profile", "state": "s1",
+		"code_challenge": challenge(), "code_challenge_method": "S256"}, changes...))
+}
+
+// What can never be answered is found before anybody is asked who they are. Nobody is sent to an address that is not the client's.
+func TestIsJudgedBeforeAnybodySignsIn(t *testing.T) {
+	w := newShop(t)
+	w.write("oidc/client/pub", `{"client_type": "public", "redirect_uris": [%q], "assignments": "allow_all"}`, back)
+	public, _ := w.credentials("pub")
+	w.write("oidc/provider/all", `{"allowed_client_ids": "*"}`)
+	for _, changes := range [][]string{{}, {"prompt", "login"}, {"response_mode", "query"}, {"max_age", "0"}, {"code_challenge", "", "code_challenge_method", ""}} {
+		if status, out := w.asked("p", changes...); status != 200 || out["redirect_uri"] != back || out["error"] != nil {
+			t.Errorf("%v: %d %v", changes, status, out)
+		}
+	}
+	for _, c := range []struct {
+		want    string
+		back    any
+		changes []string
+	}{
+		{"invalid_request", nil, []string{"client_id", ""}}, {"invalid_client_id", nil, []string{"client_id", "app"}}, {"invalid_request", nil, []string{"redirect_uri", ""}},
+		{"invalid_redirect_uri", nil, []string{"redirect_uri", "https://evil.example.com/"}}, {"invalid_redirect_uri", nil, []string{"redirect_uri", back + "?", "scope", ""}},
+		{"invalid_request", nil, []string{"state", strings.Repeat("x", 5000)}},
+		{"invalid_request", back, []string{"scope", "profile"}}, {"invalid_request", back, []string{"response_type", ""}}, {"unsupported_response_type", back, []string{"response_type", "token"}},
+		{"invalid_request", back, []string{"code_challenge_method", "plain"}}, {"invalid_request", back, []string{"max_age", "-1"}}, {"invalid_request", back, []string{"response_mode", "form_post"}},
+		{"request_not_supported", back, []string{"request", "x"}}, {"request_uri_not_supported", back, []string{"request_uri", "x"}}, {"login_required", back, []string{"prompt", "none"}},
+		{"unauthorized_client", back, []string{"client_id", public}},
+	} {
+		status, out := w.asked("p", c.changes...)
+		state := out["state"] == "s1" || c.changes[0] == "state"
+		if status != 400 || out["error"] != c.want || out["redirect_uri"] != c.back || !state {
+			t.Errorf("%v: %d %v, want %s and %v", c.changes, status, out, c.want, c.back)
+		}
+	}
+	if status, out := w.asked("all", "client_id", public, "code_challenge", "", "code_challenge_method", ""); status != 400 || out["redirect_uri"] != back || !strings.Contains(out["error_description"].(string), "PKCE") {
+		t.Errorf("a public client without PKCE: %d %v", status, out)
+	}
+	if status, out := w.asked("none"); status != 400 || out["error"] != "unauthorized_client" {
+		t.Errorf("at no provider: %d %v", status, out)
+	}
+	if _, out := w.authorize("p", "scope", ""); out["redirect_uri"] != nil {
+		t.Errorf("authorize answers %v", out)
+	}
+}
