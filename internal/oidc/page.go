@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	_ "embed" // the page
 	"encoding/base64"
+	"path"
 	"slices"
 	"strings"
 
@@ -35,7 +36,47 @@ func (s *Store) signIn(*api.Call, *SignInRequest) (*api.Raw, error) {
 
 // terms are what the page is told of what may be asked.
 type terms struct {
-	Back string `json:"redirect_uri"` // of the application
+	Back  string   `json:"redirect_uri"`            // of the application
+	Paths []string `json:"sign_in_paths,omitempty"` // of auth methods; none: the person writes one
+}
+
+// pageTypes are those of the auth methods that the page logs in by: a name and a password are all that they ask.
+var pageTypes = [...]string{"userpass", "ldap", "radius"}
+
+// signInPaths are paths of auth methods in their one spelling, each once.
+func signInPaths(given []string) ([]string, error) {
+	if err := checkList("sign_in_paths", given); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, text := range given {
+		at := strings.TrimPrefix(strings.Trim(text, "/"), "auth/")
+		if at == "" || path.Clean(at) != at || strings.HasPrefix(at, ".") {
+			return nil, api.Errorf(api.Invalid, "sign_in_paths: one of them is no path of an auth method, such as ldap")
+		}
+		if !slices.Contains(out, at) {
+			out = append(out, at)
+		}
+	}
+	return out, nil
+}
+
+// doubtPaths warns of paths by which nobody can sign in.
+func (s *Store) doubtPaths(c *api.Call, paths []string) error {
+	for _, at := range paths {
+		kind, err := s.AuthType(c, c.Namespace.ID, at)
+		switch {
+		case err != nil:
+			return err
+		case kind == "":
+			c.Warn("sign_in_paths: at one of them this namespace has no auth method")
+			return nil
+		case !slices.Contains(pageTypes[:], kind):
+			c.Warn("sign_in_paths: at one of them is an auth method that the page cannot log in by; it knows " + strings.Join(pageTypes[:], ", "))
+			return nil
+		}
+	}
+	return nil
 }
 
 // judgeSignIn judges what an application asks for, before anybody signs in. A refusal with a redirect_uri is told to the application
@@ -48,7 +89,7 @@ func (s *Store) judgeSignIn(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) 
 	case no != nil:
 		return no.to(q)
 	}
-	_, no, err = s.asked(c, q, client)
+	u, no, err := s.asked(c, q, client)
 	switch {
 	case err != nil:
 		return nil, err
@@ -59,7 +100,7 @@ func (s *Store) judgeSignIn(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) 
 		no.Back = q.RedirectURI
 		return no.to(q)
 	}
-	return api.JSON(0, terms{Back: q.RedirectURI})
+	return api.JSON(0, terms{q.RedirectURI, u.provider.Paths})
 }
 
 // hashOf names a text in a page's policy (Content Security Policy Level 3, section 2.3.1).

@@ -134,11 +134,23 @@
 		}
 	};
 
+	// offer has the page ask for no other paths than those that the server names, and of one not at all.
+	const offer = paths => {
+		if (paths && paths.length) {
+			const choice = document.createElement("select");
+			choice.id = "path";
+			choice.append(...paths.map(p => new Option(p)));
+			el("path").replaceWith(choice);
+			el("where").hidden = paths.length === 1;
+		}
+	};
+
 	// signIn has a person sign in to an application whose request the server has found good.
 	const signIn = async (what, terms) => {
 		const to = new URL(terms.redirect_uri);
 		el("text").textContent = "The application at " + (/^https?:$/.test(to.protocol) ? to.host : to.protocol) +
 			" asks who you are. Sign in only if you have just come from there.";
+		offer(terms.sign_in_paths);
 		for (let problem = "";;) {
 			show(el("login"), problem);
 			await submitted(el("login"));

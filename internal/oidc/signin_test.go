@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -14,6 +15,16 @@ func (w *shop) asked(provider string, changes ...string) (int, map[string]any) {
 	c.Caller = api.Caller{}
 	return w.answer(c, api.Write, "oidc/provider/"+provider+"/sign-in", form(map[string]any{"client_id": w.id, "redirect_uri": back, "response_type": "code", "scope": "openid profile", "state": "s1",
 		"code_challenge": challenge(), "code_challenge_method": "S256"}, changes...))
+}
+
+// warned are the warnings of a write.
+func (w *shop) warned(path, body string) string {
+	w.t.Helper()
+	c := w.call("root")
+	if _, err := w.send(c, api.Write, path, body); err != nil {
+		w.t.Fatalf("%s %s: %v", path, body, err)
+	}
+	return strings.Join(c.Warnings(), "; ")
 }
 
 // What can never be answered is found before anybody is asked who they are. Nobody is sent to an address that is not the client's.
@@ -54,5 +65,37 @@ func TestIsJudgedBeforeAnybodySignsIn(t *testing.T) {
 	}
 	if _, out := w.authorize("p", "scope", ""); out["redirect_uri"] != nil {
 		t.Errorf("authorize answers %v", out)
+	}
+}
+
+// Who runs the server says by which auth methods people sign in at the page.
+func TestSignInPaths(t *testing.T) {
+	w := newShop(t)
+	if _, out := w.asked("p"); out["sign_in_paths"] != nil {
+		t.Errorf("without any: %v", out)
+	}
+	for given, want := range map[string]string{`"ldap"`: "[ldap]", `"auth/ldap/,old/people,/ldap"`: "[ldap old/people]", `["old/people", "ldap"]`: "[old/people ldap]"} {
+		if warned := w.warned("oidc/provider/p", `{"sign_in_paths": `+given+`}`); warned != "" {
+			t.Errorf("%s: warned of %s", given, warned)
+		}
+		if _, out := w.asked("p"); fmt.Sprint(out["sign_in_paths"]) != want || fmt.Sprint(w.do(api.Read, "oidc/provider/p", "")["sign_in_paths"]) != want {
+			t.Errorf("%s: the page is told %v, want %s", given, out, want)
+		}
+	}
+	w.write("oidc/provider/p", `{"issuer": ""}`)
+	if got := fmt.Sprint(w.do(api.Read, "oidc/provider/p", "")["sign_in_paths"]); got != "[old/people ldap]" {
+		t.Errorf("after a change of something else they are %s", got)
+	}
+	for _, given := range []string{`"ldap,.."`, `"a/../b"`, `"a//b"`, `"/"`, `"."`} {
+		w.refused("oidc/provider/p", `{"sign_in_paths": `+given+`}`, "sign_in_paths: one of them is no path")
+	}
+	for given, why := range map[string]string{`"ldap,none"`: "no auth method", `"ci"`: "userpass, ldap, radius"} {
+		if warned := w.warned("oidc/provider/p", `{"sign_in_paths": `+given+`}`); !strings.Contains(warned, why) {
+			t.Errorf("%s: warned of %q", given, warned)
+		}
+	}
+	w.write("oidc/provider/p", `{"sign_in_paths": []}`)
+	if _, out := w.asked("p"); out["sign_in_paths"] != nil {
+		t.Errorf("taken away: %v", out)
 	}
 }
