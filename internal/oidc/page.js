@@ -49,9 +49,18 @@
 		} catch (e) { // what is between here and the server may answer otherwise
 		}
 		if (!r.ok) {
-			throw Object.assign(new Error(String(why(answer) || "the server answers " + r.status).slice(0, 500)), {answer});
+			throw Object.assign(new Error(String(why(answer) || "the server answers " + r.status).slice(0, 500)), {answer, status: r.status});
 		}
 		return answer;
+	};
+
+	// denied says what a refusal without a reason is about: which of the steps it was the page knows, as all do who ask.
+	const denied = async (asked, about) => {
+		try {
+			return await asked;
+		} catch (e) {
+			throw e.status === 403 ? new Error(about) : e;
+		}
 	};
 
 	// way is names as a part of a path, which the browser does not read as a way up.
@@ -69,7 +78,8 @@
 	// enter logs in, and is the token of it.
 	const enter = async (path, name, password) => {
 		const at = place[1] + place[2] + "auth/" + way(path.replace(/^\/+|\/+$/g, "").split("/")) + "/login/" + way([name]);
-		const auth = await unwrapped(await ask(at, {password}, {"X-Vault-Wrap-TTL": "60"}));
+		const auth = await unwrapped(await denied(ask(at, {password}, {"X-Vault-Wrap-TTL": "60"}),
+			"the name or the password is wrong" + (el("where").hidden ? "" : ", or nobody signs in at this path")));
 		return auth.mfa_requirement ? prove(auth.mfa_requirement) : auth.client_token;
 	};
 
@@ -117,7 +127,8 @@
 			const shown = Object.fromEntries([...codes].map(([id, c]) => [id, [c.input.value.trim()]]));
 			codes.forEach(c => { c.input.value = ""; });
 			try {
-				return (await unwrapped(await ask(place[1] + place[2] + "sys/mfa/validate", {mfa_request_id: need.mfa_request_id, mfa_payload: shown}, {}))).client_token;
+				return (await unwrapped(await denied(ask(place[1] + place[2] + "sys/mfa/validate", {mfa_request_id: need.mfa_request_id, mfa_payload: shown}, {}),
+					"the passcode is wrong, or was taken already: wait for the next one. If it goes on so, or after five minutes, start again"))).client_token;
 			} catch (e) {
 				problem = "It has not worked: " + e.message + ".";
 			}
@@ -128,7 +139,8 @@
 	const authorize = async (what, token) => {
 		const holder = {"X-Vault-Token": token}, home = place[1] + place[2];
 		try {
-			return await ask(home + "identity/oidc/provider/" + place[3] + "/authorize", what, holder);
+			return await denied(ask(home + "identity/oidc/provider/" + place[3] + "/authorize", what, holder),
+				"you are known here, but no policy of yours allows identity/oidc/provider/" + place[3] + "/authorize");
 		} finally {
 			await ask(home + "auth/token/revoke-self", {}, holder).catch(() => {}); // else it ends at its time
 		}

@@ -22,6 +22,7 @@ import (
 const (
 	name     = chromedp.ID("name")
 	password = chromedp.ID("password")
+	path     = chromedp.ID("path")
 	enter    = chromedp.ID("enter")
 	passcode = chromedp.CSS("#codes input")
 	prove    = chromedp.ID("prove")
@@ -139,9 +140,19 @@ func TestSignsInByPassword(t *testing.T) {
 	elsewhere := strings.TrimSpace(s.run("", "login", "-token-only", "-method=userpass", "username=ann", "password=hunter2"))
 	before := s.accessors()
 	signIn(t, tab, app.URL, "wrong")
-	if text := reads(t, tab, problem); !strings.Contains(text, "It has not worked") {
+	if text := reads(t, tab, problem); !strings.Contains(text, "It has not worked") || strings.Contains(text, "passcode") {
 		t.Errorf("with a wrong password the page says %q", text)
 	}
+	do(t, tab, chromedp.Navigate(app.URL), chromedp.WaitVisible(name), chromedp.Clear(path), chromedp.SendKeys(path, "nowhere"), chromedp.SendKeys(name, "ann"), chromedp.SendKeys(password, "hunter2"), chromedp.Click(enter))
+	if text := reads(t, tab, problem); !strings.Contains(text, "nobody signs in at this path") {
+		t.Errorf("at another path the page says %q", text)
+	}
+	s.run("root", "write", "identity/oidc/provider/people", "sign_in_paths=userpass,elsewhere")
+	signIn(t, tab, app.URL, "hunter2")
+	if text := reads(t, tab, greeting); text != s.entity {
+		t.Errorf("where a path is chosen the application greets %q, want %s", text, s.entity)
+	}
+	s.run("root", "write", "identity/oidc/provider/people", "sign_in_paths=userpass")
 	signIn(t, tab, app.URL, "hunter2")
 	if text := reads(t, tab, greeting); text != s.entity {
 		t.Errorf("the application greets %q, want %s", text, s.entity)
@@ -165,7 +176,7 @@ func TestSignsInByPasscode(t *testing.T) {
 	before := s.accessors()
 	signIn(t, tab, app.URL, "hunter2")
 	do(t, tab, chromedp.WaitVisible(passcode), chromedp.SendKeys(passcode, "none"), chromedp.Click(prove))
-	if text := reads(t, tab, problem); !strings.Contains(text, "It has not worked") {
+	if text := reads(t, tab, problem); !strings.Contains(text, "the passcode is wrong, or was taken already") {
 		t.Errorf("with a wrong passcode the page says %q", text)
 	}
 	code, err := totp.GenerateCode(key.Secret(), time.Now())
