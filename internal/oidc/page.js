@@ -6,6 +6,7 @@
 {
 	const el = id => document.getElementById(id);
 	const place = /^(.*?\/v1\/)(.*)identity\/oidc\/provider\/([^/]+)\/sign-in$/.exec(location.pathname);
+	const home = place && place[1] + place[2]; // of the namespace
 	const known = ["client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "max_age", "code_challenge", "code_challenge_method",
 		"response_mode", "prompt", "request", "request_uri"];
 	const plain = {
@@ -77,13 +78,14 @@
 
 	// enter logs in, and is the token of it.
 	const enter = async (path, name, password) => {
-		const at = place[1] + place[2] + "auth/" + way(path.replace(/^\/+|\/+$/g, "").split("/")) + "/login/" + way([name]);
+		const at = home + "auth/" + way(path.replace(/^\/+|\/+$/g, "").split("/")) + "/login/" + way([name]);
 		const auth = await unwrapped(await denied(ask(at, {password}, {"X-Vault-Wrap-TTL": "60"}),
 			"the name or the password is wrong" + (el("where").hidden ? "" : ", or nobody signs in at this path")));
 		return auth.mfa_requirement ? prove(auth.mfa_requirement) : auth.client_token;
 	};
 
-	const submitted = form => new Promise(done => form.addEventListener("submit", e => { e.preventDefault(); done(); }, {once: true}));
+	// submitted waits for a form, and is the button of it.
+	const submitted = form => new Promise(done => form.addEventListener("submit", e => { e.preventDefault(); done(e.submitter); }, {once: true}));
 
 	const show = (form, problem) => {
 		for (const f of [el("login"), el("factors")]) {
@@ -93,7 +95,7 @@
 		for (const b of document.querySelectorAll("button")) {
 			b.disabled = false;
 		}
-		const first = form && form.querySelector("input");
+		const first = form && form.querySelector("input, button");
 		if (first) {
 			first.focus();
 		}
@@ -101,34 +103,69 @@
 
 	const busy = () => {
 		el("problem").textContent = "";
-		el("enter").disabled = el("prove").disabled = true;
+		el("enter").disabled = el("prove").disabled = el("other").disabled = true;
 	};
 
-	// prove shows second factors, for each that is needed the first that can be shown here.
-	const prove = async need => {
-		const codes = new Map();
-		for (const [name, c] of Object.entries(need.mfa_constraints)) {
-			const m = c.any.find(m => m.uses_passcode);
-			if (!m) {
-				throw new Error("a second factor is needed that cannot be shown here (" + name + ")");
-			}
-			if (!codes.has(m.id)) {
-				const label = document.createElement("label"), input = document.createElement("input");
-				Object.assign(input, {inputMode: "numeric", autocomplete: "one-time-code", required: true, name: "code"});
-				label.append("Passcode" + (m.name ? " (" + m.name + ")" : ""), input);
-				codes.set(m.id, {label, input});
-			}
+	// passkey is what a passkey of the person answers to a challenge for the login that waits.
+	const passkey = async (waits, method) => {
+		const asked = (await denied(ask(home + "sys/mfa/passkey/challenge", {mfa_request_id: waits, method_id: method}, {}),
+			"you have no passkey for it, or have waited longer than five minutes")).data;
+		if (!asked.origins.includes(location.origin)) {
+			throw new Error("passkeys are shown at " + asked.origins.join(", ") + " alone, and this page is at " + location.origin);
 		}
-		el("codes").replaceChildren(...[...codes.values()].map(c => c.label));
-		for (let problem = "";;) {
+		const shown = await navigator.credentials.get({publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(asked.public_key)});
+		return JSON.stringify(shown.toJSON());
+	};
+
+	// ways are those in which each second factor that is needed can be shown here.
+	const ways = need => Object.entries(need.mfa_constraints).map(([name, c]) => {
+		const can = window.PublicKeyCredential && PublicKeyCredential.parseRequestOptionsFromJSON;
+		const way = {code: c.any.find(m => m.uses_passcode), key: can && c.any.find(m => m.type === "webauthn")};
+		if (!way.code && !way.key) {
+			throw new Error("a second factor is needed that cannot be shown here (" + name + "). Passkeys take https, or the name localhost, and a browser that is up to date");
+		}
+		return way;
+	});
+
+	const field = m => {
+		const label = document.createElement("label"), input = document.createElement("input");
+		Object.assign(input, {inputMode: "numeric", autocomplete: "one-time-code", required: true, name: "code"});
+		label.append("Passcode" + (m.name ? " (" + m.name + ")" : ""), input);
+		return {label, input};
+	};
+
+	// prove shows second factors: passcodes where they will do, and passkeys where the person has them rather or they must be.
+	const prove = async need => {
+		const all = ways(need), either = all.some(w => w.code && w.key);
+		for (let problem = "", rather = false;;) {
+			const codes = new Map(), keys = new Set();
+			for (const w of all) {
+				const m = rather ? w.key || w.code : w.code || w.key;
+				if (m === w.key) {
+					keys.add(m.id);
+				} else if (!codes.has(m.id)) {
+					codes.set(m.id, field(m));
+				}
+			}
+			el("codes").replaceChildren(...[...codes.values()].map(c => c.label));
+			el("prove").textContent = keys.size ? "Show your passkey" : "Go on";
+			el("other").textContent = rather ? "Use a passcode" : "Use a passkey";
+			el("other").hidden = !either;
 			show(el("factors"), problem);
-			await submitted(el("factors"));
+			problem = "";
+			if (await submitted(el("factors")) === el("other")) {
+				rather = !rather;
+				continue;
+			}
 			busy();
-			const shown = Object.fromEntries([...codes].map(([id, c]) => [id, [c.input.value.trim()]]));
-			codes.forEach(c => { c.input.value = ""; });
 			try {
-				return (await unwrapped(await denied(ask(place[1] + place[2] + "sys/mfa/validate", {mfa_request_id: need.mfa_request_id, mfa_payload: shown}, {}),
-					"the passcode is wrong, or was taken already: wait for the next one. If it goes on so, or after five minutes, start again"))).client_token;
+				const shown = Object.fromEntries([...codes].map(([id, c]) => [id, [c.input.value.trim()]]));
+				for (const id of keys) {
+					shown[id] = [await passkey(need.mfa_request_id, id)];
+				}
+				const about = [...(codes.size ? ["the passcode is wrong, or was taken already: wait for the next one"] : []), ...(keys.size ? ["the passkey was not taken"] : [])];
+				return (await unwrapped(await denied(ask(home + "sys/mfa/validate", {mfa_request_id: need.mfa_request_id, mfa_payload: shown}, {}),
+					about.join(", or ") + ". If it goes on so, or after five minutes, start again"))).client_token;
 			} catch (e) {
 				problem = "It has not worked: " + e.message + ".";
 			}
@@ -137,7 +174,7 @@
 
 	// authorize asks for a code, and has the token end.
 	const authorize = async (what, token) => {
-		const holder = {"X-Vault-Token": token}, home = place[1] + place[2];
+		const holder = {"X-Vault-Token": token};
 		try {
 			return await denied(ask(home + "identity/oidc/provider/" + place[3] + "/authorize", what, holder),
 				"you are known here, but no policy of yours allows identity/oidc/provider/" + place[3] + "/authorize");

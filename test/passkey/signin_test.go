@@ -26,6 +26,7 @@ const (
 	enter    = chromedp.ID("enter")
 	passcode = chromedp.CSS("#codes input")
 	prove    = chromedp.ID("prove")
+	other    = chromedp.ID("other") // the other of passcode and passkey
 	problem  = chromedp.CSS("#problem:not(:empty)")
 	refusal  = chromedp.CSS("#text:not(:empty)")
 	greeting = chromedp.CSS("#greeting") // the application's
@@ -41,17 +42,17 @@ type application struct {
 	state    string
 }
 
-// newApplication is an application that the server knows.
-func (s *stand) newApplication() *application {
+// newApplication is an application that the server knows, whose people sign in at an origin of the server's.
+func (s *stand) newApplication(origin string) *application {
 	s.t.Helper()
 	a := &application{t: s.t, verifier: oauth2.GenerateVerifier(), state: "a state & more"}
 	a.Server = httptest.NewServer(a)
 	s.t.Cleanup(a.Close)
 	back := a.URL + "/back?of=app"
 	s.run("root", "write", "identity/oidc/client/app", "redirect_uris="+back, "assignments=allow_all", "client_type=public")
-	s.run("root", "write", "identity/oidc/provider/people", "issuer="+s.url, "allowed_client_ids=*")
+	s.run("root", "write", "identity/oidc/provider/people", "issuer="+origin, "allowed_client_ids=*")
 	id := strings.TrimSpace(s.run("root", "read", "-field=client_id", "identity/oidc/client/app"))
-	provider, err := oidc.NewProvider(s.t.Context(), s.url+"/v1/identity/oidc/provider/people")
+	provider, err := oidc.NewProvider(s.t.Context(), origin+"/v1/identity/oidc/provider/people")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func (s *stand) accessors() int {
 func TestSignsInByPassword(t *testing.T) {
 	s := newServer(t)
 	s.run("root", "write", "auth/userpass/users/ann", "token_reuse=true")
-	app, tab := s.newApplication(), newTab(t)
+	app, tab := s.newApplication(s.url), newTab(t)
 	elsewhere := strings.TrimSpace(s.run("", "login", "-token-only", "-method=userpass", "username=ann", "password=hunter2"))
 	before := s.accessors()
 	signIn(t, tab, app.URL, "wrong")
@@ -172,7 +173,7 @@ func TestSignsInByPasscode(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run("root", "write", "identity/mfa/login-enforcement/people", "mfa_method_ids="+method, "auth_method_types=userpass")
-	app, tab := s.newApplication(), newTab(t)
+	app, tab := s.newApplication(s.url), newTab(t)
 	before := s.accessors()
 	signIn(t, tab, app.URL, "hunter2")
 	do(t, tab, chromedp.WaitVisible(passcode), chromedp.SendKeys(passcode, "none"), chromedp.Click(prove))
@@ -192,11 +193,48 @@ func TestSignsInByPasscode(t *testing.T) {
 	}
 }
 
+// Somebody signs in with a passkey, which they must have, and then may have in place of a passcode. It is shown where it was
+// registered for, and nowhere else.
+func TestSignsInByPasskey(t *testing.T) {
+	s := newStand(t)
+	tab := newTab(t)
+	right := strings.TrimSpace(s.run("root", "write", "-field=registration_id", "identity/mfa/method/webauthn/admin-register", "method_id="+s.method, "entity_id="+s.entity))
+	s.inBrowser(tab, "mfa", "passkey", "add", "-registration-id="+right, "laptop")
+	elsewhere := s.newApplication(s.url)
+	signIn(t, tab, elsewhere.URL, "hunter2")
+	do(t, tab, chromedp.WaitVisible(prove), chromedp.Click(prove))
+	if text := reads(t, tab, problem); !strings.Contains(text, "passkeys are shown at "+s.origin) {
+		t.Errorf("where no passkey is shown the page says %q", text)
+	}
+	app, before := s.newApplication(s.origin), s.accessors()
+	signIn(t, tab, app.URL, "hunter2")
+	do(t, tab, chromedp.WaitVisible(prove), chromedp.WaitNotVisible(other), chromedp.Click(prove))
+	if text := reads(t, tab, greeting); text != s.entity {
+		t.Errorf("the application greets %q, want %s", text, s.entity)
+	}
+	codes := strings.TrimSpace(s.run("root", "write", "-field=method_id", "identity/mfa/method/totp", "issuer=Acme", "method_name=app"))
+	s.run("root", "write", "identity/mfa/login-enforcement/people", "mfa_method_ids="+codes+","+s.method, "auth_method_types=userpass")
+	signIn(t, tab, app.URL, "hunter2")
+	do(t, tab, chromedp.WaitVisible(passcode), chromedp.Click(other), chromedp.WaitNotPresent(passcode), chromedp.Click(prove))
+	if text := reads(t, tab, greeting); text != s.entity {
+		t.Errorf("the application greets %q, want %s", text, s.entity)
+	}
+	if after := s.accessors(); after != before {
+		t.Errorf("%d tokens before and %d after", before, after)
+	}
+	s.run("root", "write", "identity/mfa/method/webauthn/admin-destroy", "method_id="+s.method, "entity_id="+s.entity)
+	signIn(t, tab, app.URL, "hunter2")
+	do(t, tab, chromedp.WaitVisible(other), chromedp.Click(other), chromedp.WaitNotPresent(passcode), chromedp.Click(prove))
+	if text := reads(t, tab, problem); !strings.Contains(text, "you have no passkey") {
+		t.Errorf("without a passkey the page says %q", text)
+	}
+}
+
 // The page sends nobody where the client has no address, runs nothing that stands in its own, and asks nobody but its server. What
 // can never be answered is said before anybody is asked for a password, to the application where it is known.
 func TestSignInPageIsConfined(t *testing.T) {
 	s := newServer(t)
-	app, tab := s.newApplication(), newTab(t)
+	app, tab := s.newApplication(s.url), newTab(t)
 	other := make(chan string, 8)
 	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { other <- r.URL.Path }))
 	t.Cleanup(evil.Close)
