@@ -107,7 +107,7 @@ func (s *Store) writeProvider(c *api.Call, q *ProviderRequest) (*api.None, error
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.doubtPaths(c, p.Paths)
+	return nil, s.doubtProvider(c, p.Clients, p.Paths)
 }
 
 func orInvalid(err error, message string) error {

@@ -99,3 +99,24 @@ func TestSignInPaths(t *testing.T) {
 		t.Errorf("taken away: %v", out)
 	}
 }
+
+// What is taken as it is, though nobody can ever log in by it, is warned of.
+func TestWarnsOfWhatCanNeverWork(t *testing.T) {
+	w := newShop(t)
+	g, _ := w.write("group", `{"name": "crew"}`)["id"].(string)
+	for _, c := range []struct{ path, body, why string }{
+		{"oidc/provider/p", `{"allowed_client_ids": "app"}`, "is it a client's name?"}, {"oidc/provider/p", fmt.Sprintf(`{"allowed_client_ids": ["*", %q]}`, w.id), ""},
+		{"oidc/client/a", `{"assignments": "allow_all"}`, "redirect_uris: there are none"}, {"oidc/client/b", `{"redirect_uris": "https://*.example.com/cb", "assignments": "allow_all"}`, "* stands for nothing"},
+		{"oidc/client/c", `{"redirect_uris": "https://app.example.com/cb"}`, "assignments: there are none"}, {"oidc/client/c", `{"assignments": "staff"}`, ""},
+		{"oidc/assignment/x", `{"entity_ids": "ann"}`, "entity_ids: one of them"}, {"oidc/assignment/x", fmt.Sprintf(`{"entity_ids": ["*", %q]}`, w.entity), ""},
+		{"oidc/assignment/x", `{"group_ids": "crew"}`, "group_ids: one of them"}, {"oidc/assignment/x", fmt.Sprintf(`{"group_ids": %q}`, g), ""},
+	} {
+		if warned := w.warned(c.path, c.body); !strings.Contains(warned, c.why) || c.why == "" && warned != "" {
+			t.Errorf("%s %s: warned of %q, want %q", c.path, c.body, warned, c.why)
+		}
+	}
+	w.write("entity/id/"+w.entity, `{"disabled": true}`)
+	if warned := w.warned("oidc/assignment/x", `{}`); !strings.Contains(warned, "entity_ids") {
+		t.Errorf("of somebody who is disabled: warned of %q", warned)
+	}
+}

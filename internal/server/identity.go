@@ -108,7 +108,7 @@ func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string,
 // newOIDC signs tokens about who is behind tokens.
 func (s *Server) newOIDC(h *house, cache *store.Cache) *oidc.Store {
 	return oidc.New(oidc.Config{Store: s.barrier, Cache: cache, Now: s.now, Address: s.config.address(),
-		Person: h.Identity.Person, Lineage: h.Namespaces.Lineage, AuthType: h.authType,
+		Person: h.Identity.Person, Grouped: h.Identity.Grouped, Lineage: h.Namespaces.Lineage, AuthType: h.authType,
 		LoggedIn: func(c *api.Call) (time.Time, error) {
 			t, err := h.Tokens.Lookup(c, c.Caller.Token.Reveal(), c.Now)
 			if err != nil {
