@@ -131,7 +131,8 @@ type TokenAnswer struct {
 	TokenReuse           bool     `json:"token_reuse"`
 }
 
-func take[T any](dst, src *T) {
+// Set changes a setting when a request has sent it.
+func Set[T any](dst, src *T) {
 	if src != nil {
 		*dst = *src
 	}
@@ -147,16 +148,16 @@ func (f *TokenFields) Apply(t *TokenTerms) error {
 		}
 		t.Policies = names
 	}
-	take(&t.BoundCIDRs, f.TokenBoundCIDRs)
-	take(&t.NoDefaultPolicy, f.TokenNoDefaultPolicy)
-	take(&t.NumUses, f.TokenNumUses)
-	take(&t.BindIP, f.TokenStrictlyBindIP)
-	take(&t.Type, f.TokenType)
-	take(&t.Reuse, f.TokenReuse)
-	take((*Duration)(&t.TTL), f.TokenTTL)
-	take((*Duration)(&t.MaxTTL), f.TokenMaxTTL)
-	take((*Duration)(&t.ExplicitMaxTTL), f.TokenExplicitMaxTTL)
-	take((*Duration)(&t.Period), f.TokenPeriod)
+	Set(&t.BoundCIDRs, f.TokenBoundCIDRs)
+	Set(&t.NoDefaultPolicy, f.TokenNoDefaultPolicy)
+	Set(&t.NumUses, f.TokenNumUses)
+	Set(&t.BindIP, f.TokenStrictlyBindIP)
+	Set(&t.Type, f.TokenType)
+	Set(&t.Reuse, f.TokenReuse)
+	Set((*Duration)(&t.TTL), f.TokenTTL)
+	Set((*Duration)(&t.MaxTTL), f.TokenMaxTTL)
+	Set((*Duration)(&t.ExplicitMaxTTL), f.TokenExplicitMaxTTL)
+	Set((*Duration)(&t.Period), f.TokenPeriod)
 	return t.check()
 }
 
@@ -256,15 +257,16 @@ func (t *TokenTerms) Answer() TokenAnswer {
 		kind = "default"
 	}
 	return TokenAnswer{
-		TokenBoundCIDRs: full(t.BoundCIDRs), TokenExplicitMaxTTL: Duration(t.ExplicitMaxTTL), TokenMaxTTL: Duration(t.MaxTTL),
+		TokenBoundCIDRs: Full(t.BoundCIDRs), TokenExplicitMaxTTL: Duration(t.ExplicitMaxTTL), TokenMaxTTL: Duration(t.MaxTTL),
 		TokenNoDefaultPolicy: t.NoDefaultPolicy, TokenNumUses: t.NumUses, TokenPeriod: Duration(t.Period),
-		TokenPolicies: full(t.Policies), TokenStrictlyBindIP: t.BindIP, TokenTTL: Duration(t.TTL), TokenType: kind, TokenReuse: t.Reuse,
+		TokenPolicies: Full(t.Policies), TokenStrictlyBindIP: t.BindIP, TokenTTL: Duration(t.TTL), TokenType: kind, TokenReuse: t.Reuse,
 	}
 }
 
-func full(list []string) []string {
+// Full is a list as it is answered: one that is empty is [], and not null.
+func Full[T any](list []T) []T {
 	if list == nil {
-		return []string{}
+		return []T{}
 	}
 	return list
 }

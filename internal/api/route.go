@@ -65,10 +65,11 @@ func Handle[E, Req, Resp any](op Op, pattern string, fn func(E, *Call, *Req) (*R
 	return r
 }
 
-// nameOf is a method's name with package and receiver, such as
-// token.Store.Renew: the key of its lifted comment.
+// nameOf is a method's name with package and receiver, such as token.Store.Renew, or a
+// generic function's with its package: the key of its lifted comment.
 func nameOf(fn any) string {
 	full := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name()
+	full, _, _ = strings.Cut(full, "[") // type arguments, which hold slashes
 	full = full[strings.LastIndexByte(full, '/')+1:]
 	return strings.NewReplacer("(*", "", ")", "").Replace(strings.TrimSuffix(full, "-fm"))
 }

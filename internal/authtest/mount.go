@@ -143,6 +143,12 @@ func (m *Mount) Refused(op api.Op, path string, params any, kind api.Kind, says 
 	}
 }
 
+// Invalid writes what is to be refused as wrong in itself, with words.
+func (m *Mount) Invalid(path string, params any, says string) {
+	m.Helper()
+	m.Refused(api.Write, path, params, api.Invalid, says)
+}
+
 // Success is the kind of what has not failed.
 const Success api.Kind = 99
 
@@ -181,6 +187,20 @@ func (m *Mount) Login(path string, params any, peer ...*x509.Certificate) (*api.
 		return nil, err
 	}
 	return a.(*api.Auth), nil
+}
+
+// LoginBy logs in by a role with a token that somebody else has signed.
+func (m *Mount) LoginBy(role, token string) (*api.Auth, error) {
+	m.Helper()
+	return m.Login("login", Fields{"role": role, "jwt": token})
+}
+
+// Renews asks for what a login gave to be renewed, which is to be refused, or to be on the login's terms.
+func (m *Mount) Renews(a *api.Auth, when string, allowed bool) {
+	m.Helper()
+	if again, err := m.Renew(a); (err == nil) != allowed || allowed && again.TTL != a.TTL {
+		m.Errorf("renewed %s: %+v, %v", when, again, err)
+	}
 }
 
 // Renew asks for what a login gave to be renewed, which certificates of a client may come with.

@@ -182,7 +182,7 @@ func namespaceDelete() command {
 	}
 }
 
-// wouldDeleteNamespace lists the mounts and the namespaces within.
+// wouldDeleteNamespace lists the mounts within; a namespace that holds others is not deleted.
 func wouldDeleteNamespace(c *call, cl *client.Client, path string) error {
 	if _, err := cl.Sys().Namespace(c.ctx, cleanPath(path)); err != nil {
 		return notNamed(err, "reading", "namespace", path)
@@ -196,9 +196,8 @@ func wouldDeleteNamespace(c *call, cl *client.Client, path string) error {
 	if err != nil {
 		return failed(err, "listing what is in %s", path)
 	}
-	names := sortedKeys(mounts)
-	for _, n := range below {
-		names = append(names, "namespace "+n)
+	if len(below) > 0 {
+		return &exit{exitServer, fmt.Sprintf("Namespace %s would not be deleted: it holds the namespaces %s", path, someOf(below)), "delete those first"}
 	}
-	return c.wouldGo(fmt.Sprintf("the namespace %s", path), "mounts and namespaces", names)
+	return c.wouldGo(fmt.Sprintf("the namespace %s", path), "mounts", sortedKeys(mounts))
 }

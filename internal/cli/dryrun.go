@@ -27,15 +27,21 @@ func (c *call) wouldGo(what, parts string, names []string) error {
 	v := map[string]any{"would_remove": what, parts: names}
 	return c.show(v, v, func() error {
 		text := "Would remove " + what
-		if n := len(names); n > 0 {
-			shown := strings.Join(names[:min(n, 20)], ", ")
-			if n > 20 {
-				shown += fmt.Sprintf(" and %d more", n-20)
-			}
-			text += fmt.Sprintf(", with its %s: %s", parts, shown)
+		if len(names) > 0 {
+			text += fmt.Sprintf(", with its %s: %s", parts, someOf(names))
 		}
 		return c.println(text + ". Nothing was changed.")
 	})
+}
+
+// someOf is a list for people, of which they see at most 20.
+func someOf(names []string) string {
+	const most = 20
+	shown := strings.Join(names[:min(len(names), most)], ", ")
+	if n := len(names); n > most {
+		shown += fmt.Sprintf(" and %d more", n-most)
+	}
+	return shown
 }
 
 // orEmpty takes "nothing is there" for an empty list.

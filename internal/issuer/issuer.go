@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -63,29 +61,6 @@ type Metadata struct {
 	TokenAuth     []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 }
 
-// CheckURL takes addresses that others cannot speak for: by TLS, or on the machine itself.
-func CheckURL(text string) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return jws.Wrong("is not an address such as https://login.example.com")
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme != "http":
-		return jws.Wrong("must begin with https://")
-	}
-	if Loopback(u.Hostname()) {
-		return nil
-	}
-	return jws.Wrong("must begin with https://: over http, whoever is on the way could make keys of their own")
-}
-
-// Loopback reports whether a host is this machine itself.
-func Loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
-}
-
 // Question is a request to an issuer.
 type Question struct {
 	Method, Target string
@@ -134,7 +109,7 @@ func (s *Source) discover(ctx context.Context) (*Metadata, error) {
 		if u == "" && u != m.JWKS {
 			continue
 		}
-		if err := CheckURL(u); err != nil {
+		if err := outbound.CheckURL(u); err != nil {
 			return nil, jws.Wrong("an address that the provider names %v", err)
 		}
 	}

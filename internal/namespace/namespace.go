@@ -554,7 +554,7 @@ func (r *Registry) Delete(ctx context.Context, parentID, name string) (found boo
 		case err != nil:
 			return err
 		case children:
-			return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "delete the children first"}
+			return &api.Error{Kind: api.Invalid, Message: "unable to delete namespace containing child namespaces", Hint: "delete the children first; one that was deleted just now goes in the background, so try again in a moment"}
 		case n.Sealed:
 			return &api.Error{Kind: api.Invalid, Message: "the namespace is sealed, so that what it has lent could not be taken back",
 				Hint: "unseal it first; where its unseal keys are lost: strongroom namespace delete-sealed"}

@@ -18,7 +18,8 @@ const (
 	defaultName    = "default"
 	defaultPeriod  = 24 * time.Hour
 	minPeriod      = time.Minute
-	verifyPeriods  = 10 // what a key has signed counts for at most so many periods
+	minPeriodRSA   = time.Hour // making one takes a tenth of a second of a processor, and whoever has keys rotated makes them for ever
+	verifyPeriods  = 10        // what a key has signed counts for at most so many periods
 	anyone         = "*"
 	defaultSigning = string(jose.RS256)
 )
@@ -60,7 +61,7 @@ type KeyName struct {
 type KeyRequest struct {
 	Name             api.Name      `path:"name"`                             // Name of the key.
 	Algorithm        *string       `json:"algorithm" audit:"clear"`          // RS256, RS384, RS512, ES256, ES384, ES512 or EdDSA. A change holds from the next rotation but one.
-	RotationPeriod   *api.Duration `json:"rotation_period"`                  // How often another key takes over; at least a minute.
+	RotationPeriod   *api.Duration `json:"rotation_period"`                  // How often another key takes over; at least a minute, and of RS256, RS384 and RS512 an hour.
 	VerificationTTL  *api.Duration `json:"verification_ttl"`                 // For how long what a key has signed counts after another has taken over; at most ten periods.
 	AllowedClientIDs *[]string     `json:"allowed_client_ids" audit:"clear"` // Client ids of the roles and clients that may use the key; * is all.
 }
@@ -84,6 +85,8 @@ func (q *KeyRequest) apply(k *keyRow) error {
 		return api.Errorf(api.Invalid, "algorithm: must be one of RS256, RS384, RS512, ES256, ES384, ES512 and EdDSA")
 	case k.Period < minPeriod:
 		return api.Errorf(api.Invalid, "rotation_period must be at least one minute")
+	case k.Period < minPeriodRSA && strings.HasPrefix(k.Algorithm, "RS"):
+		return &api.Error{Kind: api.Invalid, Message: "rotation_period must be at least one hour for " + k.Algorithm, Hint: "keys of ES256 and EdDSA can be rotated each minute"}
 	case k.Period > maxSpan:
 		return api.Errorf(api.Invalid, "rotation_period: longer than ten years")
 	case k.Verify < 0:

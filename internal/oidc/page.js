@@ -194,11 +194,13 @@
 		}
 	};
 
-	// signIn has a person sign in to an application whose request the server has found good.
+	// signIn has a person sign in to an application whose request the server has found good. Whoever manages a namespace gets
+	// what people enter at its auth methods, and its page has the address of all others.
 	const signIn = async (what, terms) => {
-		const to = new URL(terms.redirect_uri);
+		const to = new URL(terms.redirect_uri), whose = decodeURIComponent(place[2]).replace(/\/$/, "");
 		el("text").textContent = "The application at " + (/^https?:$/.test(to.protocol) ? to.host : to.protocol) +
-			" asks who you are. Sign in only if you have just come from there.";
+			" asks who you are. Sign in only if you have just come from there." +
+			(whose && " Your name and password go to the namespace " + whose + ".");
 		offer(terms.sign_in_paths);
 		for (let problem = "";;) {
 			show(el("login"), problem);

@@ -173,7 +173,8 @@ func TestKeysThatAreUsedStay(t *testing.T) {
 	for body, why := range map[string]string{
 		`{"algorithm": "none"}`:                                        "algorithm",
 		`{"algorithm": "HS256"}`:                                       "algorithm",
-		`{"rotation_period": "59s"}`:                                   "at least one minute",
+		`{"algorithm": "EdDSA", "rotation_period": "59s"}`:             "at least one minute",
+		`{"rotation_period": "59m", "verification_ttl": "1h"}`:         "at least one hour for RS256",
 		`{"rotation_period": "1h", "verification_ttl": "11h"}`:         "10x",
 		`{"verification_ttl": -1}`:                                     "negative",
 		`{"allowed_client_ids": ["` + strings.Repeat("x", 513) + `"]}`: "allowed_client_ids",

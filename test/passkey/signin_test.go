@@ -230,6 +230,21 @@ func TestSignsInByPasskey(t *testing.T) {
 	}
 }
 
+// The page of a namespace, whose methods get what people enter, says that it is of that namespace.
+func TestSignInPageSaysWhoseItIs(t *testing.T) {
+	s := newServer(t)
+	s.run("root", "namespace", "create", "team")
+	tab := newTab(t)
+	for at, want := range map[string]string{"": "just come from there.", "team/": "Your name and password go to the namespace team."} {
+		s.run("root", "write", at+"identity/oidc/client/app", "redirect_uris=https://app.example.com/back", "assignments=allow_all")
+		id := strings.TrimSpace(s.run("root", "read", "-field=client_id", at+"identity/oidc/client/app"))
+		do(t, tab, chromedp.Navigate(s.url+"/v1/"+at+"identity/oidc/provider/default/sign-in?response_type=code&scope=openid&redirect_uri=https%3A%2F%2Fapp.example.com%2Fback&client_id="+id), chromedp.WaitVisible(name))
+		if text := reads(t, tab, "#text"); !strings.HasPrefix(text, "The application at app.example.com asks who you are.") || !strings.HasSuffix(text, want) {
+			t.Errorf("in %q the page says %q", at, text)
+		}
+	}
+}
+
 // The page sends nobody where the client has no address, runs nothing that stands in its own, and asks nobody but its server. What
 // can never be answered is said before anybody is asked for a password, to the application where it is known.
 func TestSignInPageIsConfined(t *testing.T) {

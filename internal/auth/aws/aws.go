@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -24,7 +25,6 @@ type engine struct{}
 const (
 	configKey   = "config"
 	identityKey = "identity"
-	rolePrefix  = "role/" // + name
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -36,11 +36,11 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Delete, "config/client", engine.deleteConfig),
 		api.Handle(api.Read, "config/identity", engine.readIdentity),
 		api.Handle(api.Write, "config/identity", engine.putIdentity),
-		api.Handle(api.List, "role", engine.listRoles),
-		api.Handle(api.List, "roles", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
+		api.Handle(api.List, "roles", authrole.List[engine]),
 		api.Handle(api.Read, "role/{role}", engine.readRole),
-		api.Upsert("role/{role}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{role}", engine.deleteRole),
+		api.Upsert("role/{role}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{role}", authrole.Delete[engine, ByRole]),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
@@ -103,23 +103,17 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
 			return err
 		}
-		set(&conf.Endpoint, q.Endpoint)
-		set(&conf.Region, q.Region)
-		set(&conf.ClientRegion, q.ClientRegion)
-		set(&conf.ServerID, q.ServerID)
-		set(&conf.Headers, q.Headers)
+		api.Set(&conf.Endpoint, q.Endpoint)
+		api.Set(&conf.Region, q.Region)
+		api.Set(&conf.ClientRegion, q.ClientRegion)
+		api.Set(&conf.ServerID, q.ServerID)
+		api.Set(&conf.Headers, q.Headers)
 		if err := conf.check(); err != nil {
 			return err
 		}
 		return tx.PutJSON(configKey, &conf)
 	})
 	return nil, err
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }
 
 // headerForm is a header's name; those that decide how a question is read or answered
@@ -150,11 +144,7 @@ func (conf *Config) check() error {
 // isEndpoint reports whether STS can be asked at an address: by TLS, or on this machine.
 func isEndpoint(text string) bool {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") || len(text) > maxItem {
-		return false
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && a.IsLoopback())
+	return err == nil && (u.Path == "" || u.Path == "/") && outbound.CheckBase(text) == nil
 }
 
 // What an alias is called by.

@@ -1,13 +1,11 @@
 package aws
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/authrole"
 )
 
 // Login is a login with a signed question to STS.
@@ -23,12 +21,6 @@ type Login struct {
 
 // LoginRole is the role that is named.
 func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Role), nil }
-
-// private is what a renewal looks at again.
-type private struct {
-	Role string `json:"role"`
-	Who  caller `json:"who"`
-}
 
 var errBound = errors.New("there is no such role, or it does not let in who has signed")
 
@@ -49,11 +41,11 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	if err != nil {
 		return nil, api.Deny(err)
 	}
-	name := string(q.Role)
+	name := q.Role
 	if name == "" {
-		name = strings.ToLower(who.Name)
+		name = api.Name(strings.ToLower(who.Name))
 	}
-	r, err := load(c, name)
+	r, err := authrole.Load[role](c, name)
 	switch {
 	case err != nil:
 		return nil, err
@@ -64,13 +56,13 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 }
 
 // admit is the answer to a login.
-func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
+func (r *role) admit(c *api.Call, name api.Name, who *caller) (*api.Auth, error) {
 	i, err := identityOf(c)
 	if err != nil {
 		return nil, err
 	}
 	auth := r.Token.Auth()
-	auth.LoginRole = name
+	auth.LoginRole = string(name)
 	auth.Alias = &api.Alias{Name: map[string]string{byUniqueID: who.uniqueID(), byCanonical: who.Principal, byFull: who.ARN}[i.IAMAlias]}
 	if i.IAMAlias == byRole {
 		auth.Alias.Name = r.ID
@@ -78,21 +70,16 @@ func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
 	auth.Metadata = map[string]string{"auth_type": "iam", "account_id": who.Account, "canonical_arn": who.Principal, "client_arn": who.ARN, "client_user_id": who.uniqueID(), "role_id": r.ID}
 	auth.Alias.Metadata = auth.Metadata
 	auth.DisplayName = c.DisplayName(who.Name)
-	auth.Private, err = json.Marshal(private{name, *who})
-	return auth, err
+	return authrole.Keep(auth, name, who)
 }
 
 // renew lets a token be renewed as long as its role lets in who has logged in.
 func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
-	var p private
-	if err := json.Unmarshal(s.Private, &p); err != nil || p.Role == "" {
-		return nil, fmt.Errorf("aws: %w: what a token keeps of its login", store.ErrCorrupt)
-	}
-	r, err := load(c, p.Role)
+	r, who, err := authrole.Recall[role, caller](c, s)
 	switch {
 	case err != nil:
 		return nil, err
-	case r == nil || !r.lets(&p.Who):
+	case r == nil || !r.lets(who):
 		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -16,22 +17,22 @@ type role struct {
 	Token      api.TokenTerms `json:"token"`
 }
 
-// RoleName names a role.
-type RoleName struct {
+// ByRole is the part of a request that names a role.
+type ByRole struct {
 	Role api.Name `path:"role"` // The role.
 }
 
+// RoleName implements authrole.Named.
+func (q ByRole) RoleName() api.Name { return q.Role }
+
 // PutRole creates or changes a role; what is absent stays as it was.
 type PutRole struct {
-	Role       api.Name      `path:"role"`                                                         // The role.
-	AuthType   *string       `json:"auth_type"`                                                    // iam, which is the only one.
-	Principals *[]string     `json:"bound_iam_principal_arn" audit:"clear"`                        // ARNs of IAM users and roles that are let in; one may end in *, behind the account and the kind.
-	UniqueIDs  *bool         `json:"resolve_aws_unique_ids"`                                       // Must be false: the server has no credentials to ask AWS with for unique identifiers.
-	Inferred   *string       `json:"inferred_entity_type"`                                         // Must be empty: nothing is inferred of EC2 instances.
-	Policies   *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
-	TTL        *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
-	MaxTTL     *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                 // Old name of token_max_ttl.
-	Period     *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
+	ByRole
+	AuthType   *string   `json:"auth_type"`                             // iam, which is the only one.
+	Principals *[]string `json:"bound_iam_principal_arn" audit:"clear"` // ARNs of IAM users and roles that are let in; one may end in *, behind the account and the kind.
+	UniqueIDs  *bool     `json:"resolve_aws_unique_ids"`                // Must be false: the server has no credentials to ask AWS with for unique identifiers.
+	Inferred   *string   `json:"inferred_entity_type"`                  // Must be empty: nothing is inferred of EC2 instances.
+	authrole.OldFields
 	api.TokenFields
 }
 
@@ -45,65 +46,38 @@ type Role struct {
 	api.TokenAnswer
 }
 
-func load(c *api.Call, name string) (*role, error) {
-	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
-}
-
 // readRole answers a role.
-func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
-	r, err := load(c, string(q.Role))
-	switch {
-	case err != nil:
+func (engine) readRole(c *api.Call, q *ByRole) (*Role, error) {
+	r, err := authrole.Find[role](c, q.RoleName())
+	if err != nil {
 		return nil, err
-	case r == nil:
-		return nil, api.ErrNotFound()
 	}
 	return &Role{AuthType: "iam", Principals: r.Principals, ID: r.ID, TokenAnswer: r.Token.Answer()}, nil
 }
 
-func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {
-	r, err := load(c, string(q.Role))
-	return r != nil, err
-}
-
-// listRoles names the roles.
-func (engine) listRoles(c *api.Call, _ *api.None) (*api.Keys, error) {
-	names, err := store.Children(c, c.Store, rolePrefix, "", 0)
-	return &api.Keys{Keys: names}, err
-}
-
-// deleteRole removes a role. Tokens that it has let in live on, and cannot be renewed.
-func (engine) deleteRole(c *api.Call, q *RoleName) (*api.None, error) {
-	_, err := c.Store.Commit(c, nil, []store.Write{{Key: rolePrefix + string(q.Role), Delete: true}})
-	return nil, err
-}
-
 // putRole creates or changes a role.
 func (engine) putRole(c *api.Call, q *PutRole) (*api.None, error) {
-	if err := q.unsupported(); err != nil {
-		return nil, err
-	}
-	id := api.NewUUID()
-	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
-		r := role{ID: id}
-		if _, err := tx.LoadJSON(rolePrefix+string(q.Role), &r); err != nil {
-			return err
-		}
-		if q.Principals != nil {
-			var err error
-			if r.Principals, err = principals(*q.Principals); err != nil {
-				return api.Errorf(api.Invalid, "bound_iam_principal_arn: %v", err)
-			}
-		}
-		if len(r.Principals) == 0 {
-			return api.Errorf(api.Invalid, "missing bound_iam_principal_arn")
-		}
-		if err := q.TokenFields.Apply(&r.Token); err != nil {
-			return err
-		}
-		return tx.PutJSON(rolePrefix+string(q.Role), &r)
-	})
+	_, err := authrole.Change(c, q.RoleName(), q.apply)
 	return nil, err
+}
+
+func (q *PutRole) apply(_ *store.Tx, r *role) error {
+	if err := q.unsupported(); err != nil {
+		return err
+	}
+	if r.ID == "" { // it is new
+		r.ID = api.NewUUID()
+	}
+	if q.Principals != nil {
+		var err error
+		if r.Principals, err = principals(*q.Principals); err != nil {
+			return api.Errorf(api.Invalid, "bound_iam_principal_arn: %v", err)
+		}
+	}
+	if len(r.Principals) == 0 {
+		return api.Errorf(api.Invalid, "missing bound_iam_principal_arn")
+	}
+	return q.TokenFields.Apply(&r.Token)
 }
 
 // unsupported refuses what would be a condition that does not hold.

@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -19,9 +21,8 @@ type engine struct{}
 
 // Rows of the method's store.
 const (
-	configKey  = "config"
-	issuerKey  = "issuer"
-	rolePrefix = "role/" // + name
+	configKey = "config"
+	issuerKey = "issuer"
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -31,10 +32,10 @@ func Engine() (api.Engine, error) {
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
 		api.Handle(api.Delete, "config", engine.deleteConfig),
-		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
 		api.Handle(api.Read, "role/{name}", engine.readRole),
-		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Upsert("role/{name}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{name}", authrole.Delete[engine, authrole.ByName]),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
@@ -122,11 +123,11 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		}
 		before := conf
 		conf.Version = version
-		set(&conf.Tenant, q.Tenant)
-		set(&conf.Resource, q.Resource)
-		set(&conf.Cloud, q.Cloud)
-		set(&conf.ClientID, q.ClientID)
-		set(&conf.Endpoints, q.Endpoints)
+		api.Set(&conf.Tenant, q.Tenant)
+		api.Set(&conf.Resource, q.Resource)
+		api.Set(&conf.Cloud, q.Cloud)
+		api.Set(&conf.ClientID, q.ClientID)
+		api.Set(&conf.Endpoints, q.Endpoints)
 		conf.Tenant = strings.ToLower(conf.Tenant)
 		switch {
 		case q.Secret != nil:
@@ -175,8 +176,8 @@ func (conf *config) check() error {
 		if name != "login" && name != "issuer" && name != "management" {
 			return api.Errorf(api.Invalid, "custom_endpoint: takes login, issuer and management")
 		}
-		if err := issuer.CheckURL(text); err != nil || len(text) > maxItem || strings.Contains(text, "?") {
-			return api.Errorf(api.Invalid, "custom_endpoint: %s must be a URL with https; with http on this machine alone", name)
+		if err := outbound.CheckBase(text); err != nil {
+			return api.Errorf(api.Invalid, "custom_endpoint: %s %v", name, err)
 		}
 	}
 	return nil
@@ -209,10 +210,4 @@ func configured(c *api.Call) (*config, error) {
 		err = api.Errorf(api.Invalid, "the auth method has not been configured: it does not know whose tokens to take")
 	}
 	return conf, err
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }

@@ -14,7 +14,7 @@ import (
 func TestIdentityLogsIn(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": strings.ToUpper(principal), "token_policies": "dev", "token_ttl": "1h"})
 	for range 5 {
-		a, err := m.login("web", sign(t, 0, e.claims(nil)))
+		a, err := m.LoginBy("web", sign(t, 0, e.claims(nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +25,7 @@ func TestIdentityLogsIn(t *testing.T) {
 	if len(e.asked) != 2 {
 		t.Errorf("asked for %v", e.asked)
 	}
-	if a, err := m.login("web", sign(t, 0, e.claims(fields{"oid": strings.ToUpper(principal), "xms_mirid": identity}))); err != nil || a.Alias.Name != principal || a.Metadata["vm_name"] != "" || a.Metadata["subscription_id"] != "" {
+	if a, err := m.LoginBy("web", sign(t, 0, e.claims(fields{"oid": strings.ToUpper(principal), "xms_mirid": identity}))); err != nil || a.Alias.Name != principal || a.Metadata["vm_name"] != "" || a.Metadata["subscription_id"] != "" {
 		t.Errorf("in large letters, of an identity that several machines can have: %+v, %v", a, err)
 	}
 }
@@ -47,14 +47,14 @@ func TestTokenIsRefused(t *testing.T) {
 		"groups of words":  sign(t, 0, e.claims(fields{"groups": []string{"admins"}})),
 		"nothing":          "x",
 	} {
-		if a, err := m.login("web", token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+		if a, err := m.LoginBy("web", token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
-	if _, err := m.login("none", sign(t, 0, e.claims(nil))); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+	if _, err := m.LoginBy("none", sign(t, 0, e.claims(nil))); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 		t.Errorf("a role that is none: %v", err)
 	}
-	if _, err := m.login("web", sign(t, 0, e.claims(nil))); err != nil {
+	if _, err := m.LoginBy("web", sign(t, 0, e.claims(nil))); err != nil {
 		t.Errorf("as it should be: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestCVE_2025_3879_EachBoundClaimRefuses(t *testing.T) {
 	} {
 		m, e := furnished(t, fields{name: c.right})
 		token := sign(t, 0, e.claims(c.claims))
-		if _, err := m.login("web", token); err != nil {
+		if _, err := m.LoginBy("web", token); err != nil {
 			t.Errorf("%s: whom it names: %v", name, err)
 		}
 		m.Must(api.Write, "role/web", fields{name: c.wrong, "bound_service_principal_ids": map[bool]any{true: c.wrong, false: principal}[name == "bound_service_principal_ids"]})
@@ -91,7 +91,7 @@ func TestCVE_2025_3879_EachBoundClaimRefuses(t *testing.T) {
 				continue
 			}
 			m.Must(api.Write, "role/web", fields{name: c.right})
-			if a, err := m.login("web", sign(t, 0, e.claims(claims))); api.KindOf(err) != api.Denied {
+			if a, err := m.LoginBy("web", sign(t, 0, e.claims(claims))); api.KindOf(err) != api.Denied {
 				t.Errorf("%s: a token that says %s: %+v, %v", name, what, a, err)
 			}
 		}
@@ -117,7 +117,7 @@ func TestLoginNamesItsMachine(t *testing.T) {
 		}
 	}
 	both := e.claims(fields{"xms_mirid": identity, "xms_az_rid": machine})
-	if a, err := m.login("web", sign(t, 0, both)); err != nil || a.Metadata["vm_name"] != "web-1" {
+	if a, err := m.LoginBy("web", sign(t, 0, both)); err != nil || a.Metadata["vm_name"] != "web-1" {
 		t.Errorf("the machine beside the identity: %+v, %v", a, err)
 	}
 }
@@ -126,32 +126,32 @@ func TestLocation(t *testing.T) {
 	m, e := furnished(t, fields{"bound_locations": "westeurope"})
 	token := sign(t, 0, e.claims(nil))
 	e.known = strings.Replace(machine, "web-1", "web-2", 1)
-	if _, err := m.login("web", token); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", token); api.KindOf(err) != api.Denied {
 		t.Errorf("an answer about another machine: %v", err)
 	}
 	e.known, e.location = "", ""
-	if _, err := m.login("web", token); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", token); api.KindOf(err) != api.Denied {
 		t.Errorf("nowhere: %v", err)
 	}
 	e.location, e.status = "westeurope", 403
-	if _, err := m.login("web", token); api.KindOf(err) != api.Unavailable {
+	if _, err := m.LoginBy("web", token); api.KindOf(err) != api.Unavailable {
 		t.Errorf("a client that may not ask: %v", err)
 	}
 	e.status = 404
-	if _, err := m.login("web", token); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", token); api.KindOf(err) != api.Denied {
 		t.Errorf("a machine that is not there: %v", err)
 	}
-	if _, err := m.login("web", sign(t, 0, e.claims(fields{"xms_mirid": strings.Replace(machine, "Microsoft.Compute/virtualMachines", "Microsoft.Web/sites", 1)}))); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", sign(t, 0, e.claims(fields{"xms_mirid": strings.Replace(machine, "Microsoft.Compute/virtualMachines", "Microsoft.Web/sites", 1)}))); api.KindOf(err) != api.Denied {
 		t.Errorf("no machine: %v", err)
 	}
 	bare, b := open(t), startEntra(t)
 	bare.Must(api.Write, "config", fields{"tenant_id": tenant, "resource": "r", "custom_endpoint": fields{"login": b.URL, "issuer": b.URL}})
-	bare.refused("role/web", fields{"bound_locations": "westeurope"}, "no client to ask with")
+	bare.Invalid("role/web", fields{"bound_locations": "westeurope"}, "no client to ask with")
 }
 
 func TestConfig(t *testing.T) {
 	m := open(t)
-	m.refused("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
+	m.Invalid("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
 	if _, err := m.Do(api.Read, "config", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("nothing: %v", err)
 	}
@@ -162,7 +162,7 @@ func TestConfig(t *testing.T) {
 		"tenant_id": good(fields{"tenant_id": "example.com"}), "resource: must": good(fields{"resource": nil}), "environment: must": good(fields{"environment": "AzureGermanCloud"}),
 		"one needs the other": good(fields{"client_id": "x"}), "takes login": good(fields{"custom_endpoint": fields{"x": "https://x"}}), "login must be": good(fields{"custom_endpoint": fields{"login": "http://login.example"}}),
 	} {
-		m.refused("config", f, says)
+		m.Invalid("config", f, says)
 	}
 	m.Must(api.Write, "config", good(fields{"tenant_id": strings.ToUpper(tenant), "client_id": "x", "client_secret": "hush-hush"}))
 	b, err := json.Marshal(m.Must(api.Read, "config", nil))
@@ -170,7 +170,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%s, %v", b, err)
 	}
 	for _, f := range []fields{{"custom_endpoint": fields{"login": "https://evil.example"}}, {"tenant_id": other}, {"client_id": "y"}, {"environment": "AzureChinaCloud"}} {
-		m.refused("config", f, "client_secret: must be given again")
+		m.Invalid("config", f, "client_secret: must be given again")
 	}
 	m.Must(api.Write, "config", fields{"resource": "s"})
 	for cloud, want := range map[string]string{usualCloud: "https://sts.windows.net/" + tenant + "/", "AzureChinaCloud": "https://sts.chinacloudapi.cn/" + tenant + "/"} {
@@ -179,25 +179,25 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	m.Must(api.Delete, "config", nil)
-	m.refused("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
+	m.Invalid("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
 }
 
 // A provider that calls itself another tenant's has its keys not taken.
 func TestAnotherTenantsKeys(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": "*"})
 	e.named = e.URL + "/" + other + "/"
-	if _, err := m.login("web", sign(t, 0, e.claims(nil))); api.KindOf(err) != api.Unavailable {
+	if _, err := m.LoginBy("web", sign(t, 0, e.claims(nil))); api.KindOf(err) != api.Unavailable {
 		t.Errorf("%v", err)
 	}
 	sts := "https://sts.windows.net"
 	m.Must(api.Write, "config", fields{"client_id": "", "client_secret": "", "custom_endpoint": fields{"login": e.URL, "issuer": sts}})
 	token := sign(t, 0, e.claims(fields{"iss": sts + "/" + tenant + "/"}))
 	e.named = e.URL + "/" + tenant + "/"
-	if _, err := m.login("web", token); api.KindOf(err) != api.Unavailable {
+	if _, err := m.LoginBy("web", token); api.KindOf(err) != api.Unavailable {
 		t.Errorf("one that calls itself by its address: %v", err)
 	}
 	e.named, m.With.Now = sts+"/"+tenant+"/", m.With.Now.Add(time.Minute)
-	if _, err := m.login("web", token); err != nil {
+	if _, err := m.LoginBy("web", token); err != nil {
 		t.Errorf("the name that tokens have: %v", err)
 	}
 }
@@ -208,9 +208,9 @@ func TestRoles(t *testing.T) {
 		"at least one": {}, "bound_service_principal_ids: each": {"bound_service_principal_ids": []string{"*", principal}}, "bound_group_ids: each": {"bound_group_ids": "*"},
 		"bound_resource_groups: holds": {"bound_resource_groups": "a/b"}, "bound_locations: holds": {"bound_locations": "*"}, "token_policies": {"bound_group_ids": group, "token_policies": "Root"},
 	} {
-		m.refused("role/r", f, says)
+		m.Invalid("role/r", f, says)
 	}
-	m.refused("role/web", fields{"bound_service_principal_ids": ""}, "at least one")
+	m.Invalid("role/web", fields{"bound_service_principal_ids": ""}, "at least one")
 	m.Must(api.Write, "role/web", fields{"bound_locations": "West Europe"})
 	if r := m.Must(api.Read, "role/web", nil).(*Role); len(r.Principals) != 1 || r.Locations[0] != "westeurope" {
 		t.Errorf("%+v", r)
@@ -222,25 +222,19 @@ func TestRoles(t *testing.T) {
 
 func TestRenew(t *testing.T) {
 	m, e := furnished(t, fields{"bound_service_principal_ids": principal})
-	a, err := m.login("web", sign(t, 0, e.claims(nil)))
+	a, err := m.LoginBy("web", sign(t, 0, e.claims(nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	renew := func(what string, allowed bool) {
-		t.Helper()
-		if _, err := m.Renew(a); (err == nil) != allowed {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	renew("as it was", true)
+	m.Renews(a, "as it was", true)
 	m.Must(api.Write, "role/web", fields{"bound_locations": "westeurope"})
-	renew("of a location that nobody has asked for", false)
+	m.Renews(a, "of a location that nobody has asked for", false)
 	m.Must(api.Write, "role/web", fields{"bound_locations": "", "bound_resource_groups": "bank"})
-	renew("of another group", false)
+	m.Renews(a, "of another group", false)
 	m.Must(api.Write, "role/web", fields{"bound_resource_groups": "shop"})
-	renew("of its group", true)
+	m.Renews(a, "of its group", true)
 	m.Must(api.Delete, "role/web", nil)
-	renew("without a role", false)
+	m.Renews(a, "without a role", false)
 }
 
 // FuzzResource reads any identifier: what it takes, it writes as one that it reads again as the same.

@@ -65,21 +65,7 @@ func startEntra(t *testing.T) *entra {
 	return e
 }
 
-// mounted is a mount of the method.
-type mounted struct{ *authtest.Mount }
-
-func open(t testing.TB) *mounted { return &mounted{authtest.Open(t, Engine)} }
-
-// refused sends a request that is to be refused, with a message.
-func (m *mounted) refused(path string, f fields, says string) {
-	m.Helper()
-	m.Refused(api.Write, path, f, api.Invalid, says)
-}
-
-func (m *mounted) login(role, token string) (*api.Auth, error) {
-	m.Helper()
-	return m.Login("login", fields{"role": role, "jwt": token})
-}
+func open(t testing.TB) *authtest.Mount { return authtest.Open(t, Engine) }
 
 // sign makes a token by one of two keys, of which Entra ID shows the first.
 func sign(t testing.TB, key int, claims fields) string {
@@ -88,7 +74,7 @@ func sign(t testing.TB, key int, claims fields) string {
 }
 
 // furnished is a mount that takes the tokens of a tenant, with a role.
-func furnished(t *testing.T, role fields) (*mounted, *entra) {
+func furnished(t *testing.T, role fields) (*authtest.Mount, *entra) {
 	t.Helper()
 	m, e := open(t), startEntra(t)
 	m.Must(api.Write, "config", fields{"tenant_id": tenant, "resource": "https://vault.example", "client_id": "reader", "client_secret": "hush-hush",

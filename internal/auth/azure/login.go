@@ -1,15 +1,13 @@
 package azure
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/jws"
-	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Login is a login with the token of an identity.
@@ -32,12 +30,6 @@ type caller struct {
 	Groups   []string  `json:"groups,omitempty"`
 	Machine  *resource `json:"machine,omitempty"`  // where the token was made, when it says so
 	Location string    `json:"location,omitempty"` // of the machine; empty: nobody has asked
-}
-
-// private is what a renewal looks at again.
-type private struct {
-	Role string `json:"role"`
-	Who  caller `json:"who"`
 }
 
 var (
@@ -64,8 +56,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	if err != nil {
 		return nil, api.Deny(err)
 	}
-	name := string(q.Role)
-	r, err := load(c, name)
+	r, err := authrole.Load[role](c, q.Role)
 	switch {
 	case err != nil:
 		return nil, err
@@ -82,7 +73,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 			return nil, api.Deny(errLocation)
 		}
 	}
-	return r.admit(c, name, who)
+	return r.admit(c, q.Role, who)
 }
 
 // takes checks that a token is the tenant's, for this server, and in its time.
@@ -136,9 +127,9 @@ func (l *Login) names(m *resource) bool {
 func agrees(said, known string) bool { return said == "" || strings.EqualFold(said, known) }
 
 // admit is the answer to a login.
-func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
+func (r *role) admit(c *api.Call, name api.Name, who *caller) (*api.Auth, error) {
 	auth := r.Token.Auth()
-	auth.Metadata = map[string]string{"role": name, "service_principal_id": who.ID}
+	auth.Metadata = map[string]string{"role": string(name), "service_principal_id": who.ID}
 	if m := who.Machine; m != nil {
 		auth.Metadata["subscription_id"], auth.Metadata["resource_group_name"] = m.Subscription, m.Group
 		switch m.Kind {
@@ -150,22 +141,16 @@ func (r *role) admit(c *api.Call, name string, who *caller) (*api.Auth, error) {
 	}
 	auth.Alias = &api.Alias{Name: who.ID, Metadata: auth.Metadata}
 	auth.DisplayName = c.DisplayName(who.ID)
-	var err error
-	auth.Private, err = json.Marshal(private{name, *who})
-	return auth, err
+	return authrole.Keep(auth, name, who)
 }
 
 // renew lets a token be renewed as long as its role lets in who has logged in.
 func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
-	var p private
-	if err := json.Unmarshal(s.Private, &p); err != nil || p.Role == "" {
-		return nil, fmt.Errorf("azure: %w: what a token keeps of its login", store.ErrCorrupt)
-	}
-	r, err := load(c, p.Role)
+	r, who, err := authrole.Recall[role, caller](c, s)
 	switch {
 	case err != nil:
 		return nil, err
-	case r == nil || !r.lets(&p.Who) || !within(r.Locations, p.Who.Location):
+	case r == nil || !r.lets(who) || !within(r.Locations, who.Location):
 		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil

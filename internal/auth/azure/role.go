@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -19,25 +20,17 @@ type role struct {
 	Token         api.TokenTerms `json:"token"`
 }
 
-// RoleName names a role.
-type RoleName struct {
-	Name api.Name `path:"name"` // The role.
-}
-
 // PutRole creates or changes a role; what is absent stays as it was.
 type PutRole struct {
-	Name          api.Name      `path:"name"`                                                         // The role.
-	Principals    *[]string     `json:"bound_service_principal_ids" audit:"clear"`                    // Object ids of service principals, of which one must log in; * alone: any of the tenant.
-	Groups        *[]string     `json:"bound_group_ids" audit:"clear"`                                // Object ids of groups, of which it must be in one, as its token says.
-	Subscriptions *[]string     `json:"bound_subscription_ids" audit:"clear"`                         // Subscriptions, of which the machine that its token names must be in one.
-	Resources     *[]string     `json:"bound_resource_groups" audit:"clear"`                          // Groups of resources, likewise.
-	ScaleSets     *[]string     `json:"bound_scale_sets" audit:"clear"`                               // Scale sets, of which the machine must be one's.
-	Locations     *[]string     `json:"bound_locations" audit:"clear"`                                // Locations, of which the machine must stand in one: needs client_id and client_secret of the configuration.
-	Policies      *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
-	TTL           *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
-	MaxTTL        *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                 // Old name of token_max_ttl.
-	Period        *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
-	NumUses       *int          `json:"num_uses" api:"deprecated,alias=token_num_uses"`               // Old name of token_num_uses.
+	authrole.ByName
+	Principals    *[]string `json:"bound_service_principal_ids" audit:"clear"` // Object ids of service principals, of which one must log in; * alone: any of the tenant.
+	Groups        *[]string `json:"bound_group_ids" audit:"clear"`             // Object ids of groups, of which it must be in one, as its token says.
+	Subscriptions *[]string `json:"bound_subscription_ids" audit:"clear"`      // Subscriptions, of which the machine that its token names must be in one.
+	Resources     *[]string `json:"bound_resource_groups" audit:"clear"`       // Groups of resources, likewise.
+	ScaleSets     *[]string `json:"bound_scale_sets" audit:"clear"`            // Scale sets, of which the machine must be one's.
+	Locations     *[]string `json:"bound_locations" audit:"clear"`             // Locations, of which the machine must stand in one: needs client_id and client_secret of the configuration.
+	authrole.OldFields
+	NumUses *int `json:"num_uses" api:"deprecated,alias=token_num_uses"` // Old name of token_num_uses.
 	api.TokenFields
 }
 
@@ -52,65 +45,23 @@ type Role struct {
 	api.TokenAnswer
 }
 
-func load(c *api.Call, name string) (*role, error) {
-	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
-}
-
-func full(list []string) []string { return append([]string{}, list...) }
-
 // readRole answers a role.
-func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
-	r, err := load(c, string(q.Name))
-	switch {
-	case err != nil:
+func (engine) readRole(c *api.Call, q *authrole.ByName) (*Role, error) {
+	r, err := authrole.Find[role](c, q.RoleName())
+	if err != nil {
 		return nil, err
-	case r == nil:
-		return nil, api.ErrNotFound()
 	}
-	return &Role{Principals: full(r.Principals), Groups: full(r.Groups), Subscriptions: full(r.Subscriptions), Resources: full(r.Resources),
-		ScaleSets: full(r.ScaleSets), Locations: full(r.Locations), TokenAnswer: r.Token.Answer()}, nil
-}
-
-func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {
-	r, err := load(c, string(q.Name))
-	return r != nil, err
-}
-
-// listRoles names the roles.
-func (engine) listRoles(c *api.Call, _ *api.None) (*api.Keys, error) {
-	names, err := store.Children(c, c.Store, rolePrefix, "", 0)
-	return &api.Keys{Keys: names}, err
-}
-
-// deleteRole removes a role. Tokens that it has let in live on, and cannot be renewed.
-func (engine) deleteRole(c *api.Call, q *RoleName) (*api.None, error) {
-	_, err := c.Store.Commit(c, nil, []store.Write{{Key: rolePrefix + string(q.Name), Delete: true}})
-	return nil, err
+	return &Role{Principals: api.Full(r.Principals), Groups: api.Full(r.Groups), Subscriptions: api.Full(r.Subscriptions), Resources: api.Full(r.Resources),
+		ScaleSets: api.Full(r.ScaleSets), Locations: api.Full(r.Locations), TokenAnswer: r.Token.Answer()}, nil
 }
 
 // putRole creates or changes a role.
 func (engine) putRole(c *api.Call, q *PutRole) (*api.None, error) {
-	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
-		var r role
-		if _, err := tx.LoadJSON(rolePrefix+string(q.Name), &r); err != nil {
-			return err
-		}
-		if err := q.apply(&r); err != nil {
-			return err
-		}
-		var conf config
-		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
-			return err
-		}
-		if len(r.Locations) > 0 && conf.ClientID == "" {
-			return &api.Error{Kind: api.Invalid, Message: "bound_locations: tokens do not say where a machine stands, and there is no client to ask with", Hint: "set client_id and client_secret in config: a client that may read the machines"}
-		}
-		return tx.PutJSON(rolePrefix+string(q.Name), &r)
-	})
+	_, err := authrole.Change(c, q.RoleName(), q.apply)
 	return nil, err
 }
 
-func (q *PutRole) apply(r *role) error {
+func (q *PutRole) apply(tx *store.Tx, r *role) error {
 	lists := []struct {
 		name     string
 		kept     *[]string
@@ -138,6 +89,13 @@ func (q *PutRole) apply(r *role) error {
 	}
 	if !bound {
 		return api.Errorf(api.Invalid, "at least one of bound_service_principal_ids, bound_group_ids, bound_subscription_ids, bound_resource_groups, bound_scale_sets and bound_locations is needed")
+	}
+	var conf config
+	if _, err := tx.LoadJSON(configKey, &conf); err != nil {
+		return err
+	}
+	if len(r.Locations) > 0 && conf.ClientID == "" {
+		return &api.Error{Kind: api.Invalid, Message: "bound_locations: tokens do not say where a machine stands, and there is no client to ask with", Hint: "set client_id and client_secret in config: a client that may read the machines"}
 	}
 	return q.TokenFields.Apply(&r.Token)
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -17,9 +19,8 @@ type engine struct{}
 
 // Rows of the method's store.
 const (
-	configKey  = "config"
-	googleKey  = "google" // Google's keys
-	rolePrefix = "role/"  // + name
+	configKey = "config"
+	googleKey = "google" // Google's keys
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -28,11 +29,11 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
-		api.Handle(api.List, "role", engine.listRoles),
-		api.Handle(api.List, "roles", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
+		api.Handle(api.List, "roles", authrole.List[engine]),
 		api.Handle(api.Read, "role/{name}", engine.readRole),
-		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Upsert("role/{name}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{name}", authrole.Delete[engine, authrole.ByName]),
 		api.Handle(api.Write, "role/{name}/service-accounts", engine.editAccounts),
 		api.Handle(api.Write, "role/{name}/labels", engine.editLabels),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
@@ -120,9 +121,9 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
 			return err
 		}
-		set(&conf.IAMAlias, q.IAMAlias)
-		set(&conf.GCEAlias, q.GCEAlias)
-		set(&conf.Endpoints, q.Endpoints)
+		api.Set(&conf.IAMAlias, q.IAMAlias)
+		api.Set(&conf.GCEAlias, q.GCEAlias)
+		api.Set(&conf.Endpoints, q.Endpoints)
 		if err := conf.usual().check(); err != nil {
 			return err
 		}
@@ -147,15 +148,9 @@ func (conf *Config) check() error {
 		if text == "" {
 			continue
 		}
-		if err := issuer.CheckURL(text); err != nil || len(text) > maxItem || strings.Contains(text, "?") {
-			return api.Errorf(api.Invalid, "custom_endpoint: %s must be a URL with https; with http on this machine alone", name)
+		if err := outbound.CheckBase(text); err != nil {
+			return api.Errorf(api.Invalid, "custom_endpoint: %s %v", name, err)
 		}
 	}
 	return nil
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }

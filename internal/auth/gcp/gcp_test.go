@@ -12,7 +12,7 @@ import (
 
 func TestAccountLogsIn(t *testing.T) {
 	m, g := furnished(t)
-	a, err := m.login("own", sign(t, byAccount, ownClaims(nil)))
+	a, err := m.LoginBy("own", sign(t, byAccount, ownClaims(nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestAccountLogsIn(t *testing.T) {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
 	m.Must(api.Write, "config", fields{"iam_alias": "role_id"})
-	if a, err := m.login("own", sign(t, byAccount, ownClaims(nil))); err != nil || a.Alias.Name != m.Must(api.Read, "role/own", nil).(*Role).ID {
+	if a, err := m.LoginBy("own", sign(t, byAccount, ownClaims(nil))); err != nil || a.Alias.Name != m.Must(api.Read, "role/own", nil).(*Role).ID {
 		t.Errorf("by the role: %+v, %v", a, err)
 	}
 	for _, path := range g.asked {
@@ -50,7 +50,7 @@ func TestAccountIsRefused(t *testing.T) {
 		"from later":            sign(t, byAccount, ownClaims(fields{"iat": authtest.Epoch.Add(5 * time.Minute).Unix()})),
 		"Google's in its name":  sign(t, byAccount, vmClaims(fields{"aud": "vault/own"}, nil)),
 	} {
-		if a, err := m.login("own", token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+		if a, err := m.LoginBy("own", token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
@@ -61,14 +61,14 @@ func TestAccountIsRefused(t *testing.T) {
 	}
 	good := sign(t, byAccount, ownClaims(fields{"exp": authtest.Epoch.Add(50 * time.Minute).Unix(), "iat": authtest.Epoch.Unix()}))
 	m.Must(api.Write, "role/own", fields{"max_jwt_exp": "1h"})
-	if _, err := m.login("own", good); err != nil {
+	if _, err := m.LoginBy("own", good); err != nil {
 		t.Errorf("a role that takes longer ones: %v", err)
 	}
-	if _, err := m.login("none", good); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+	if _, err := m.LoginBy("none", good); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 		t.Errorf("a role that is none: %v", err)
 	}
 	g.status = 503
-	if _, err := m.login("own", good); api.KindOf(err) != api.Unavailable {
+	if _, err := m.LoginBy("own", good); api.KindOf(err) != api.Unavailable {
 		t.Errorf("a Google that is out of order: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestAccountIsRefused(t *testing.T) {
 func TestInstanceLogsIn(t *testing.T) {
 	m, g := furnished(t)
 	for range 5 {
-		a, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil)))
+		a, err := m.LoginBy("vm", sign(t, byGoogle, vmClaims(nil, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func TestInstanceLogsIn(t *testing.T) {
 	}
 	for alias, want := range map[string]string{"instance_id": "152986662232938449", "role_id": m.Must(api.Read, "role/vm", nil).(*Role).ID} {
 		m.Must(api.Write, "config", fields{"gce_alias": alias})
-		if a, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil || a.Alias.Name != want {
+		if a, err := m.LoginBy("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil || a.Alias.Name != want {
 			t.Errorf("%s: %+v, %v", alias, a, err)
 		}
 	}
@@ -123,17 +123,17 @@ func TestCVE_2020_16251_AnotherInstance(t *testing.T) {
 		"another issuer":      vmClaims(fields{"iss": "https://accounts.google.com.evil.example"}, nil),
 		"ended":               vmClaims(fields{"exp": authtest.Epoch.Add(-2 * time.Minute).Unix()}, nil),
 	} {
-		if a, err := m.login("vm", sign(t, byGoogle, claims)); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+		if a, err := m.LoginBy("vm", sign(t, byGoogle, claims)); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
-	if _, err := m.login("vm", sign(t, byAccount, vmClaims(nil, nil))); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("vm", sign(t, byAccount, vmClaims(nil, nil))); api.KindOf(err) != api.Denied {
 		t.Errorf("signed by an account: %v", err)
 	}
-	if _, err := m.login("vm", sign(t, byAccount, ownClaims(fields{"aud": "vault/vm", "google": vmClaims(nil, nil)["google"]}))); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("vm", sign(t, byAccount, ownClaims(fields{"aud": "vault/vm", "google": vmClaims(nil, nil)["google"]}))); api.KindOf(err) != api.Denied {
 		t.Errorf("an account that says to be an instance: %v", err)
 	}
-	if _, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil {
+	if _, err := m.LoginBy("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil {
 		t.Errorf("as it should be: %v", err)
 	}
 }
@@ -177,7 +177,7 @@ func TestCVE_2021_42135_UpdatesKeepNoBinding(t *testing.T) {
 	m, _ := furnished(t)
 	in := func(what string, want bool) {
 		t.Helper()
-		if _, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil))); (err == nil) != want {
+		if _, err := m.LoginBy("vm", sign(t, byGoogle, vmClaims(nil, nil))); (err == nil) != want {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -199,14 +199,14 @@ func TestCVE_2021_42135_UpdatesKeepNoBinding(t *testing.T) {
 func TestInference(t *testing.T) {
 	m, _ := furnished(t)
 	token := sign(t, byGoogle, vmClaims(fields{"aud": "vault/own"}, nil))
-	if a, err := m.login("own", token); err != nil || a.Alias.Name != email {
+	if a, err := m.LoginBy("own", token); err != nil || a.Alias.Name != email {
 		t.Errorf("what Google signs for the account: %+v, %v", a, err)
 	}
 	m.Must(api.Write, "role/own", fields{"allow_gce_inference": false})
-	if _, err := m.login("own", token); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("own", token); api.KindOf(err) != api.Denied {
 		t.Errorf("where that is not wanted: %v", err)
 	}
-	if _, err := m.login("own", sign(t, byAccount, ownClaims(nil))); err != nil {
+	if _, err := m.LoginBy("own", sign(t, byAccount, ownClaims(nil))); err != nil {
 		t.Errorf("the account's own: %v", err)
 	}
 }
@@ -227,24 +227,24 @@ func TestRoles(t *testing.T) {
 		"token_policies":                 {"type": "iam", "bound_service_accounts": email, "token_policies": "root"},
 		"bound_projects: holds":          {"type": "gce", "bound_projects": []string{" "}},
 	} {
-		m.refused("role/r", f, says)
+		m.Invalid("role/r", f, says)
 	}
-	m.refused("role/own", fields{"type": "gce"}, "keeps its type")
-	m.refused("role/vm/labels", fields{"add": "a:b"}, "bound_labels")
-	m.refused("role/own/service-accounts", fields{}, "add or remove")
-	m.refused("role/own/service-accounts", fields{"remove": email}, "missing bound_service_accounts")
+	m.Invalid("role/own", fields{"type": "gce"}, "keeps its type")
+	m.Invalid("role/vm/labels", fields{"add": "a:b"}, "bound_labels")
+	m.Invalid("role/own/service-accounts", fields{}, "add or remove")
+	m.Invalid("role/own/service-accounts", fields{"remove": email}, "missing bound_service_accounts")
 	m.Must(api.Write, "role/own/service-accounts", fields{"add": "db@shop-1.iam.gserviceaccount.com", "remove": email})
 	if r := m.Must(api.Read, "role/own", nil).(*Role); len(r.Accounts) != 1 || r.Accounts[0] != "db@shop-1.iam.gserviceaccount.com" || time.Duration(r.MaxExp) != usualExp {
 		t.Errorf("%+v", r)
 	}
-	if _, err := m.login("own", sign(t, byAccount, ownClaims(nil))); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("own", sign(t, byAccount, ownClaims(nil))); api.KindOf(err) != api.Denied {
 		t.Errorf("an account that was removed: %v", err)
 	}
 	if keys := m.Must(api.List, "roles", nil).(*api.Keys); len(keys.Keys) != 2 {
 		t.Errorf("%+v", keys)
 	}
 	for says, f := range map[string]fields{"iam_alias": {"iam_alias": "email"}, "gce_alias": {"gce_alias": "x"}, "takes api": {"custom_endpoint": fields{"x": "y"}}, "api must be": {"custom_endpoint": fields{"api": "http://google.example"}}} {
-		m.refused("config", f, says)
+		m.Invalid("config", f, says)
 	}
 	m.Must(api.Write, "config", fields{"credentials": "hush-hush"})
 	if conf := m.Must(api.Read, "config", nil).(*Config); conf.IAMAlias != byID || conf.Endpoints["api"] == "" {
@@ -254,23 +254,17 @@ func TestRoles(t *testing.T) {
 
 func TestRenew(t *testing.T) {
 	m, _ := furnished(t)
-	a, err := m.login("vm", sign(t, byGoogle, vmClaims(nil, nil)))
+	a, err := m.LoginBy("vm", sign(t, byGoogle, vmClaims(nil, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	renew := func(what string, allowed bool) {
-		t.Helper()
-		if _, err := m.Renew(a); (err == nil) != allowed {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	renew("as it was", true)
+	m.Renews(a, "as it was", true)
 	m.Must(api.Write, "role/vm", fields{"bound_zones": "europe-west3-b"})
-	renew("of another zone", false)
+	m.Renews(a, "of another zone", false)
 	m.Must(api.Write, "role/vm", fields{"bound_zones": ""})
-	renew("of any zone", true)
+	m.Renews(a, "of any zone", true)
 	m.Must(api.Delete, "role/vm", nil)
-	renew("without a role", false)
+	m.Renews(a, "without a role", false)
 }
 
 // FuzzIdentify has any claims taken for an instance's: whom it names has a proved email of an account.

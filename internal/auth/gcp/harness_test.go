@@ -45,24 +45,10 @@ func startGoogle(t *testing.T) *google {
 	return g
 }
 
-// mounted is a mount of the method.
-type mounted struct{ *authtest.Mount }
-
-func open(t testing.TB) *mounted { return &mounted{authtest.Open(t, Engine)} }
-
-// refused sends a request that is to be refused, with a message.
-func (m *mounted) refused(path string, f fields, says string) {
-	m.Helper()
-	m.Refused(api.Write, path, f, api.Invalid, says)
-}
-
-func (m *mounted) login(role, token string) (*api.Auth, error) {
-	m.Helper()
-	return m.Login("login", fields{"role": role, "jwt": token})
-}
+func open(t testing.TB) *authtest.Mount { return authtest.Open(t, Engine) }
 
 // furnished is a mount that asks a Google, with a role of each type.
-func furnished(t *testing.T) (*mounted, *google) {
+func furnished(t *testing.T) (*authtest.Mount, *google) {
 	t.Helper()
 	m, g := open(t), startGoogle(t)
 	m.Must(api.Write, "config", fields{"custom_endpoint": fields{"api": g.URL}})

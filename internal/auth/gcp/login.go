@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
-	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Login is a login with a signed token.
@@ -54,12 +54,6 @@ func (i *instance) region() string {
 	return ""
 }
 
-// private is what a renewal looks at again.
-type private struct {
-	Role string `json:"role"`
-	Who  caller `json:"who"`
-}
-
 var (
 	errBound    = errors.New("there is no such role, or it does not let in whom the token speaks of")
 	errAccount  = errors.New("the token is not of a service account")
@@ -83,18 +77,17 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	if err != nil {
 		return nil, api.Deny(err)
 	}
-	name := string(q.Role)
-	r, err := load(c, name)
+	r, err := authrole.Load[role](c, q.Role)
 	switch {
 	case err != nil:
 		return nil, err
 	case r == nil || !r.lets(who):
 		return nil, api.Deny(errBound)
 	}
-	if err := r.fits(said, own, name, c.Now); err != nil {
+	if err := r.fits(said, own, string(q.Role), c.Now); err != nil {
 		return nil, api.Deny(err)
 	}
-	return r.admit(c, conf, name, who)
+	return r.admit(c, conf, q.Role, who)
 }
 
 // isGoogle reports whether a token says that Google itself has signed it.
@@ -213,9 +206,9 @@ func isFor(audience, role string) bool {
 }
 
 // admit is the answer to a login.
-func (r *role) admit(c *api.Call, conf *Config, name string, who *caller) (*api.Auth, error) {
+func (r *role) admit(c *api.Call, conf *Config, name api.Name, who *caller) (*api.Auth, error) {
 	auth := r.Token.Auth()
-	auth.Metadata = map[string]string{"role": name, "service_account_email": who.Email, "service_account_id": who.ID, "project_id": who.Project}
+	auth.Metadata = map[string]string{"role": string(name), "service_account_email": who.Email, "service_account_id": who.ID, "project_id": who.Project}
 	auth.Alias = &api.Alias{Name: who.Email, Metadata: auth.Metadata}
 	shown, by := who.Email, conf.IAMAlias
 	if r.Type == typeGCE {
@@ -231,22 +224,16 @@ func (r *role) admit(c *api.Call, conf *Config, name string, who *caller) (*api.
 		auth.Alias.Name = who.Instance.ID
 	}
 	auth.DisplayName = c.DisplayName(shown)
-	var err error
-	auth.Private, err = json.Marshal(private{name, *who})
-	return auth, err
+	return authrole.Keep(auth, name, who)
 }
 
 // renew lets a token be renewed as long as its role lets in who has logged in.
 func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
-	var p private
-	if err := json.Unmarshal(s.Private, &p); err != nil || p.Role == "" {
-		return nil, fmt.Errorf("gcp: %w: what a token keeps of its login", store.ErrCorrupt)
-	}
-	r, err := load(c, p.Role)
+	r, who, err := authrole.Recall[role, caller](c, s)
 	switch {
 	case err != nil:
 		return nil, err
-	case r == nil || !r.lets(&p.Who):
+	case r == nil || !r.lets(who):
 		return nil, api.Deny(errBound)
 	}
 	return r.Token.Auth(), nil

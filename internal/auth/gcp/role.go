@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -37,14 +38,9 @@ type role struct {
 	Token     api.TokenTerms `json:"token"`
 }
 
-// RoleName names a role.
-type RoleName struct {
-	Name api.Name `path:"name"` // The role.
-}
-
 // PutRole creates or changes a role; what is absent stays as it was.
 type PutRole struct {
-	Name      api.Name      `path:"name"`                                                            // The role.
+	authrole.ByName
 	Type      *string       `json:"type"`                                                            // iam, for service accounts, or gce, for instances; a role keeps its type.
 	Accounts  *[]string     `json:"bound_service_accounts" audit:"clear"`                            // Emails or unique identifiers of service accounts, of which one must log in; * alone: any of bound_projects.
 	Projects  *[]string     `json:"bound_projects" audit:"clear"`                                    // Projects, of which the account or instance must be in one.
@@ -58,10 +54,7 @@ type PutRole struct {
 	MaxExp    *api.Duration `json:"max_jwt_exp"`                                                     // How far from now a token that an account has signed may end: 15m at first, at most 1h.
 	Inference *bool         `json:"allow_gce_inference"`                                             // For the type iam: take what Google has signed for an account too; true at first.
 	Aliases   *bool         `json:"add_group_aliases"`                                               // Must be false: only the Resource Manager API knows folders and organisations.
-	Policies  *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"`    // Old name of token_policies.
-	TTL       *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                            // Old name of token_ttl.
-	MaxTTL    *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                    // Old name of token_max_ttl.
-	Period    *api.Duration `json:"period" api:"deprecated,alias=token_period"`                      // Old name of token_period.
+	authrole.OldFields
 	api.TokenFields
 }
 
@@ -79,62 +72,19 @@ type Role struct {
 	api.TokenAnswer
 }
 
-func load(c *api.Call, name string) (*role, error) {
-	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
-}
-
-func full(list []string) []string { return append([]string{}, list...) }
-
 // readRole answers a role.
-func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
-	r, err := load(c, string(q.Name))
-	switch {
-	case err != nil:
+func (engine) readRole(c *api.Call, q *authrole.ByName) (*Role, error) {
+	r, err := authrole.Find[role](c, q.RoleName())
+	if err != nil {
 		return nil, err
-	case r == nil:
-		return nil, api.ErrNotFound()
 	}
-	return &Role{Type: r.Type, ID: r.ID, Accounts: full(r.Accounts), Projects: full(r.Projects), Zones: full(r.Zones), Regions: full(r.Regions),
+	return &Role{Type: r.Type, ID: r.ID, Accounts: api.Full(r.Accounts), Projects: api.Full(r.Projects), Zones: api.Full(r.Zones), Regions: api.Full(r.Regions),
 		MaxExp: api.Duration(r.longest()), Inference: r.Inference, TokenAnswer: r.Token.Answer()}, nil
-}
-
-func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {
-	r, err := load(c, string(q.Name))
-	return r != nil, err
-}
-
-// listRoles names the roles.
-func (engine) listRoles(c *api.Call, _ *api.None) (*api.Keys, error) {
-	names, err := store.Children(c, c.Store, rolePrefix, "", 0)
-	return &api.Keys{Keys: names}, err
-}
-
-// deleteRole removes a role. Tokens that it has let in live on, and cannot be renewed.
-func (engine) deleteRole(c *api.Call, q *RoleName) (*api.None, error) {
-	_, err := c.Store.Commit(c, nil, []store.Write{{Key: rolePrefix + string(q.Name), Delete: true}})
-	return nil, err
 }
 
 // putRole creates or changes a role.
 func (engine) putRole(c *api.Call, q *PutRole) (*api.None, error) {
-	if err := q.unsupported(); err != nil {
-		return nil, err
-	}
-	id := api.NewUUID()
-	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
-		r := role{ID: id, Inference: true}
-		found, err := tx.LoadJSON(rolePrefix+string(q.Name), &r)
-		if err != nil {
-			return err
-		}
-		if found && q.Type != nil && *q.Type != r.Type {
-			return api.Errorf(api.Invalid, "type: a role keeps its type")
-		}
-		if err := q.apply(&r); err != nil {
-			return err
-		}
-		return tx.PutJSON(rolePrefix+string(q.Name), &r)
-	})
+	_, err := authrole.Change(c, q.RoleName(), q.apply)
 	return nil, err
 }
 
@@ -155,14 +105,23 @@ func errLabels() error {
 	return &api.Error{Kind: api.Invalid, Message: "bound_labels: is not supported, only the Compute API knows labels of instances", Hint: "give these instances a service account of their own, and bind that"}
 }
 
-func (q *PutRole) apply(r *role) error {
-	set(&r.Type, q.Type)
-	set(&r.Accounts, q.Accounts)
-	set(&r.Projects, q.Projects)
-	set(&r.Zones, q.Zones)
-	set(&r.Regions, q.Regions)
-	set((*api.Duration)(&r.MaxExp), q.MaxExp)
-	set(&r.Inference, q.Inference)
+func (q *PutRole) apply(_ *store.Tx, r *role) error {
+	if err := q.unsupported(); err != nil {
+		return err
+	}
+	switch {
+	case r.ID == "": // it is new
+		r.ID, r.Inference = api.NewUUID(), true
+	case q.Type != nil && *q.Type != r.Type:
+		return api.Errorf(api.Invalid, "type: a role keeps its type")
+	}
+	api.Set(&r.Type, q.Type)
+	api.Set(&r.Accounts, q.Accounts)
+	api.Set(&r.Projects, q.Projects)
+	api.Set(&r.Zones, q.Zones)
+	api.Set(&r.Regions, q.Regions)
+	api.Set((*api.Duration)(&r.MaxExp), q.MaxExp)
+	api.Set(&r.Inference, q.Inference)
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -230,7 +189,7 @@ func within(list []string, text string) bool {
 
 // EditAccounts changes the service accounts of a role of the type iam.
 type EditAccounts struct {
-	Name   api.Name `path:"name"`                 // The role.
+	authrole.ByName
 	Add    []string `json:"add" audit:"clear"`    // Accounts to let in.
 	Remove []string `json:"remove" audit:"clear"` // Accounts to let in no more.
 }
@@ -240,29 +199,21 @@ func (engine) editAccounts(c *api.Call, q *EditAccounts) (*api.None, error) {
 	if len(q.Add) == 0 && len(q.Remove) == 0 {
 		return nil, api.Errorf(api.Invalid, "add or remove is needed")
 	}
-	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
-		var r role
-		found, err := tx.LoadJSON(rolePrefix+string(q.Name), &r)
-		switch {
-		case err != nil:
-			return err
-		case !found:
+	_, err := authrole.Change(c, q.RoleName(), func(_ *store.Tx, r *role) error {
+		if r.ID == "" {
 			return api.ErrNotFound()
 		}
 		list := slices.DeleteFunc(slices.Concat(r.Accounts, q.Add), func(a string) bool { return slices.Contains(q.Remove, a) })
 		slices.Sort(list)
 		r.Accounts = slices.Compact(list)
-		if err := r.check(); err != nil {
-			return err
-		}
-		return tx.PutJSON(rolePrefix+string(q.Name), &r)
+		return r.check()
 	})
 	return nil, err
 }
 
 // EditLabels would change the labels of a role of the type gce.
 type EditLabels struct {
-	Name   api.Name `path:"name"`   // The role.
+	authrole.ByName
 	Add    []string `json:"add"`    // Not supported.
 	Remove []string `json:"remove"` // Not supported.
 }

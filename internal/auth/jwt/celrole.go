@@ -57,7 +57,7 @@ func celRoleOf(ctx context.Context, s store.Reader, name string) (*celRole, erro
 
 func (r *celRole) answer(name api.Name) (*CELRoleAnswer, error) {
 	p, err := json.Marshal(r.Program)
-	return &CELRoleAnswer{BoundAudiences: full(r.Audiences), CELProgram: p, ClockSkewLeeway: api.Duration(r.Leeways.ClockSkew),
+	return &CELRoleAnswer{BoundAudiences: api.Full(r.Audiences), CELProgram: p, ClockSkewLeeway: api.Duration(r.Leeways.ClockSkew),
 		ExpirationLeeway: api.Duration(r.Leeways.Expiration), Message: r.Message, Name: name, NotBeforeLeeway: api.Duration(r.Leeways.NotBefore)}, err
 }
 
@@ -120,11 +120,11 @@ func (q *CELRoleRequest) apply(r *celRole) error {
 			return err
 		}
 	}
-	set(&r.Message, q.Message)
-	set(&r.Audiences, q.BoundAudiences)
-	set((*api.Duration)(&r.Leeways.Expiration), q.ExpirationLeeway)
-	set((*api.Duration)(&r.Leeways.NotBefore), q.NotBeforeLeeway)
-	set((*api.Duration)(&r.Leeways.ClockSkew), q.ClockSkewLeeway)
+	api.Set(&r.Message, q.Message)
+	api.Set(&r.Audiences, q.BoundAudiences)
+	api.Set((*api.Duration)(&r.Leeways.Expiration), q.ExpirationLeeway)
+	api.Set((*api.Duration)(&r.Leeways.NotBefore), q.NotBeforeLeeway)
+	api.Set((*api.Duration)(&r.Leeways.ClockSkew), q.ClockSkewLeeway)
 	switch {
 	case len(r.Message) > maxMetadata:
 		return api.Errorf(api.Invalid, "message: is longer than %d bytes", maxMetadata)
@@ -150,19 +150,9 @@ func (engine) listCELRoles(c *api.Call, req *RoleList) (*api.Keys, error) {
 
 // celLogin exchanges a signed token for one of ours, as a role in CEL decides.
 func (engine) celLogin(c *api.Call, req *LoginRequest) (*api.Auth, error) {
-	cfg, err := configured(c)
+	cfg, name, err := req.begin(c)
 	if err != nil {
 		return nil, err
-	}
-	name := string(req.Role)
-	if name == "" {
-		name = cfg.DefaultRole
-	}
-	switch {
-	case name == "":
-		return nil, api.Errorf(api.Invalid, "missing role")
-	case req.JWT.Empty():
-		return nil, api.Errorf(api.Invalid, "missing jwt")
 	}
 	r, err := celRoleOf(c, c.Store, name)
 	if err != nil {

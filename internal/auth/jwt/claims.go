@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/jws"
 )
 
@@ -83,30 +83,9 @@ func meets(have, want []any, globs bool) bool {
 			}
 			pattern, ok := w.(string)
 			text, too := h.(string)
-			return ok && too && glob(pattern, text)
+			return ok && too && api.Glob(pattern, text)
 		})
 	})
-}
-
-// glob reports whether a text matches a pattern in which * stands for any text.
-func glob(pattern, s string) bool {
-	head, rest, found := strings.Cut(pattern, "*")
-	if !strings.HasPrefix(s, head) {
-		return false
-	}
-	s = s[len(head):]
-	for found {
-		pattern = rest
-		if head, rest, found = strings.Cut(pattern, "*"); !found {
-			return strings.HasSuffix(s, head)
-		}
-		i := strings.Index(s, head)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(head):]
-	}
-	return s == ""
 }
 
 // bound checks that every claim a role names has one of the values that it names.

@@ -114,9 +114,9 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
 		provider = map[string]any{}
 	}
 	return &ConfigAnswer{BoundIssuer: cfg.BoundIssuer, DefaultRole: cfg.DefaultRole, JWKSCAPEM: cfg.JWKSCA, JWKSURL: cfg.JWKSURL,
-		JWTSupportedAlgs: full(cfg.Algorithms), JWTValidationPubkeys: full(cfg.PublicKeys), NamespaceInState: cfg.InState,
+		JWTSupportedAlgs: api.Full(cfg.Algorithms), JWTValidationPubkeys: api.Full(cfg.PublicKeys), NamespaceInState: cfg.InState,
 		OIDCClientID: cfg.ClientID, OIDCDiscoveryCAPEM: cfg.DiscoveryCA, OIDCDiscoveryURL: cfg.DiscoveryURL, OIDCResponseMode: cfg.ResponseMode,
-		OIDCResponseTypes: full(cfg.ResponseTypes), OverrideAllowedServerNames: []string{}, ProviderConfig: provider, Status: status}, nil
+		OIDCResponseTypes: api.Full(cfg.ResponseTypes), OverrideAllowedServerNames: []string{}, ProviderConfig: provider, Status: status}, nil
 }
 
 // writeConfig sets where the issuer's keys come from, and the client that people log in to. The issuer is
@@ -146,7 +146,7 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 			return err
 		}
 		cfg.InState = !found || old.InState
-		set(&cfg.InState, req.NamespaceInState)
+		api.Set(&cfg.InState, req.NamespaceInState)
 		if err := put(tx, configRow, cfg); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (cfg *config) checkSource() error {
 		if f.url == "" {
 			continue
 		}
-		if err := issuer.CheckURL(f.url); err != nil {
+		if err := outbound.CheckURL(f.url); err != nil {
 			return api.Errorf(api.Invalid, "%s: %v", f.name, err)
 		}
 	}

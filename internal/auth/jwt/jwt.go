@@ -105,17 +105,3 @@ func plain(name string) bool {
 	return name != "" && len(name) <= maxName && utf8.ValidString(name) && strings.TrimSpace(name) == name &&
 		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
-
-// set changes a setting when it was sent.
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
-func full[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
-}

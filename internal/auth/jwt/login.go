@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,21 +67,33 @@ func told(what string, why error) error {
 	return why
 }
 
-// login exchanges a signed token for one of ours.
-func (engine) login(c *api.Call, req *LoginRequest) (*api.Auth, error) {
+// named is the role to log in by: the one that is asked for, or the configuration's.
+func (cfg *config) named(asked api.Name) (string, error) {
+	name := cmp.Or(string(asked), cfg.DefaultRole)
+	if name == "" {
+		return "", api.Errorf(api.Invalid, "missing role")
+	}
+	return name, nil
+}
+
+// begin is the configuration that a login is judged by, and the role that it is by.
+func (q *LoginRequest) begin(c *api.Call) (*config, string, error) {
 	cfg, err := configured(c)
 	if err != nil {
+		return nil, "", err
+	}
+	name, err := cfg.named(q.Role)
+	if err == nil && q.JWT.Empty() {
+		err = api.Errorf(api.Invalid, "missing jwt")
+	}
+	return cfg, name, err
+}
+
+// login exchanges a signed token for one of ours.
+func (engine) login(c *api.Call, req *LoginRequest) (*api.Auth, error) {
+	cfg, name, err := req.begin(c)
+	if err != nil {
 		return nil, err
-	}
-	name := string(req.Role)
-	if name == "" {
-		name = cfg.DefaultRole
-	}
-	switch {
-	case name == "":
-		return nil, api.Errorf(api.Invalid, "missing role")
-	case req.JWT.Empty():
-		return nil, api.Errorf(api.Invalid, "missing jwt")
 	}
 	r, err := roleOf(c, c.Store, name)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/issuer"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 const (
@@ -43,17 +43,15 @@ func (engine) authURL(c *api.Call, req *AuthURLRequest) (*AuthURLAnswer, error) 
 	if err != nil {
 		return nil, err
 	}
-	name := string(req.Role)
-	if name == "" {
-		name = cfg.DefaultRole
-	}
 	switch {
 	case !cfg.isOIDC():
 		return nil, api.Errorf(api.Invalid, "OIDC login is not configured for this mount")
-	case name == "":
-		return nil, api.Errorf(api.Invalid, "missing role")
 	case len(req.ClientNonce.Reveal()) > maxNonce || len(req.RedirectURI) > 4*maxNonce:
 		return nil, api.Errorf(api.Invalid, "client_nonce, redirect_uri: too long")
+	}
+	name, err := cfg.named(req.Role)
+	if err != nil {
+		return nil, err
 	}
 	r, err := roleOf(c, c.Store, name)
 	if err != nil {
@@ -165,7 +163,7 @@ func sendable(target string, allowed []string) bool {
 	if err != nil {
 		return false
 	}
-	if !issuer.Loopback(u.Hostname()) {
+	if !outbound.Loopback(u.Hostname()) {
 		return slices.Contains(allowed, target)
 	}
 	return slices.ContainsFunc(allowed, func(text string) bool {
@@ -217,7 +215,7 @@ func (p *provider) byDevice(c *api.Call, r *role, f *flow) (*AuthURLAnswer, erro
 		return nil, failed(wrong("the provider does not begin a login by device"))
 	}
 	address, code := d.where()
-	if issuer.CheckURL(address) != nil || len(address) > 4*maxNonce || len(d.Code) > 8*maxNonce || len(code) > maxNonce {
+	if outbound.CheckURL(address) != nil || len(address) > 4*maxNonce || len(d.Code) > 8*maxNonce || len(code) > maxNonce {
 		return nil, failed(wrong("the provider's answer to the beginning of a login cannot be used"))
 	}
 	f.Device, f.Interval = d.Code, usualInterval

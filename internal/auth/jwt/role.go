@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -134,10 +134,10 @@ func (engine) readRole(c *api.Call, req *RoleName) (*RoleAnswer, error) {
 	if r == nil {
 		return nil, api.ErrNotFound()
 	}
-	return &RoleAnswer{AllowedRedirectURIs: full(r.Redirects), BoundAudiences: full(r.Audiences), BoundClaims: api.Object(r.Claims),
+	return &RoleAnswer{AllowedRedirectURIs: api.Full(r.Redirects), BoundAudiences: api.Full(r.Audiences), BoundClaims: api.Object(r.Claims),
 		BoundClaimsType: r.ClaimsType, BoundSubject: r.Subject, CallbackMode: r.Callback, ClaimMappings: r.Mappings,
 		ClockSkewLeeway: api.Duration(r.Leeways.ClockSkew), ExpirationLeeway: api.Duration(r.Leeways.Expiration), GroupsClaim: r.Groups,
-		MaxAge: api.Duration(r.MaxAge), NotBeforeLeeway: api.Duration(r.Leeways.NotBefore), OIDCScopes: full(r.Scopes), PollInterval: r.PollInterval,
+		MaxAge: api.Duration(r.MaxAge), NotBeforeLeeway: api.Duration(r.Leeways.NotBefore), OIDCScopes: api.Full(r.Scopes), PollInterval: r.PollInterval,
 		RoleType: r.Type, UserClaim: r.User, UserClaimJSONPointer: r.UserPointer, TokenAnswer: r.Answer()}, nil
 }
 
@@ -191,22 +191,22 @@ func (q *RoleRequest) apply(r *role) error {
 	if err := q.Apply(&r.TokenTerms); err != nil {
 		return err
 	}
-	set(&r.Type, q.RoleType)
-	set(&r.ClaimsType, q.BoundClaimsType)
-	set(&r.Audiences, q.BoundAudiences)
-	set(&r.Subject, q.BoundSubject)
-	set(&r.Mappings, q.ClaimMappings)
-	set(&r.User, q.UserClaim)
-	set(&r.UserPointer, q.UserClaimJSONPointer)
-	set(&r.Groups, q.GroupsClaim)
-	set(&r.Scopes, q.OIDCScopes)
-	set(&r.Redirects, q.AllowedRedirectURIs)
-	set(&r.Callback, q.CallbackMode)
-	set(&r.PollInterval, q.PollInterval)
-	set((*api.Duration)(&r.Leeways.Expiration), q.ExpirationLeeway)
-	set((*api.Duration)(&r.Leeways.NotBefore), q.NotBeforeLeeway)
-	set((*api.Duration)(&r.Leeways.ClockSkew), q.ClockSkewLeeway)
-	set((*api.Duration)(&r.MaxAge), q.MaxAge)
+	api.Set(&r.Type, q.RoleType)
+	api.Set(&r.ClaimsType, q.BoundClaimsType)
+	api.Set(&r.Audiences, q.BoundAudiences)
+	api.Set(&r.Subject, q.BoundSubject)
+	api.Set(&r.Mappings, q.ClaimMappings)
+	api.Set(&r.User, q.UserClaim)
+	api.Set(&r.UserPointer, q.UserClaimJSONPointer)
+	api.Set(&r.Groups, q.GroupsClaim)
+	api.Set(&r.Scopes, q.OIDCScopes)
+	api.Set(&r.Redirects, q.AllowedRedirectURIs)
+	api.Set(&r.Callback, q.CallbackMode)
+	api.Set(&r.PollInterval, q.PollInterval)
+	api.Set((*api.Duration)(&r.Leeways.Expiration), q.ExpirationLeeway)
+	api.Set((*api.Duration)(&r.Leeways.NotBefore), q.NotBeforeLeeway)
+	api.Set((*api.Duration)(&r.Leeways.ClockSkew), q.ClockSkewLeeway)
+	api.Set((*api.Duration)(&r.MaxAge), q.MaxAge)
 	if q.BoundClaims != nil {
 		var err error
 		if r.Claims, err = objectOf("bound_claims", q.BoundClaims); err != nil {
@@ -352,7 +352,7 @@ func redirect(text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || strings.Contains(text, "#") || u.Opaque != "":
 		return nil, fmt.Errorf("is not an address such as https://vault.example.com/callback")
-	case u.Scheme == "https", u.Scheme == "http" && issuer.Loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && outbound.Loopback(u.Hostname()):
 		return u, nil
 	}
 	return nil, fmt.Errorf("must begin with https://, or with http:// on this machine")

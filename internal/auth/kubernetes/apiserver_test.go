@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/authtest"
 )
 
@@ -127,9 +126,3 @@ type mounted struct{ *authtest.Mount }
 func open(t testing.TB) *mounted { return &mounted{authtest.Open(t, Engine)} }
 
 type fields = authtest.Fields
-
-// login logs in by a role; the kind of the error is Internal where there is none.
-func (m *mounted) login(role, token string) (*api.Auth, error) {
-	m.Helper()
-	return m.Login("login", fields{"role": role, "jwt": token})
-}

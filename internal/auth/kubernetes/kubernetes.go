@@ -8,13 +8,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -23,8 +22,7 @@ type engine struct{}
 
 // Rows of the method's store.
 const (
-	configKey  = "config"
-	rolePrefix = "role/" // + name
+	configKey = "config"
 )
 
 // Engine is the method's row for the table of auth methods. It returns an error when
@@ -33,10 +31,10 @@ func Engine() (api.Engine, error) {
 	eps, err := api.Bind(engine{}, []api.Route[engine]{
 		api.Handle(api.Read, "config", engine.readConfig),
 		api.Handle(api.Write, "config", engine.putConfig),
-		api.Handle(api.List, "role", engine.listRoles),
+		api.Handle(api.List, "role", authrole.List[engine]),
 		api.Handle(api.Read, "role/{name}", engine.readRole),
-		api.Upsert("role/{name}", engine.putRole, engine.hasRole),
-		api.Handle(api.Delete, "role/{name}", engine.deleteRole),
+		api.Upsert("role/{name}", engine.putRole, authrole.Exists[engine, PutRole]),
+		api.Handle(api.Delete, "role/{name}", authrole.Delete[engine, authrole.ByName]),
 		api.Handle(api.Write, "login", engine.login, api.Public, api.Asks),
 	})
 	if err != nil {
@@ -90,11 +88,7 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*Config, error) {
 	case k == nil:
 		return nil, api.ErrNotFound()
 	}
-	a := &Config{Host: k.Host, CA: k.CA, ReviewerSet: k.Reviewer != "", Keys: k.Keys, NoLocal: k.NoLocal, Annotations: k.Annotations, Issuer: k.Issuer, NoIssuer: k.NoIssuer}
-	if a.Keys == nil {
-		a.Keys = []string{}
-	}
-	return a, nil
+	return &Config{Host: k.Host, CA: k.CA, ReviewerSet: k.Reviewer != "", Keys: api.Full(k.Keys), NoLocal: k.NoLocal, Annotations: k.Annotations, Issuer: k.Issuer, NoIssuer: k.NoIssuer}, nil
 }
 
 // Bounds of the configuration.
@@ -143,12 +137,6 @@ func (k *cluster) check() error {
 
 func unprintable(r rune) bool { return r <= ' ' || r >= 0x7f }
 
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
 var errHost = errors.New("must be HOST, HOST:PORT, or a URL with https; with http on this machine alone")
 
 // apiURL is the base URL of a cluster's API. Tokens go there, so nobody may hear them on
@@ -157,20 +145,10 @@ func apiURL(host string) (string, error) {
 	if !strings.Contains(host, "://") {
 		host = "https://" + host
 	}
-	u, err := url.Parse(host)
-	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(host) > maxItem:
-		return "", errHost
-	case u.Scheme != "https" && (u.Scheme != "http" || !here(u.Hostname())):
+	if outbound.CheckBase(host) != nil {
 		return "", errHost
 	}
-	return strings.TrimRight(u.String(), "/"), nil
-}
-
-// here reports whether a host is this machine.
-func here(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
+	return strings.TrimRight(host, "/"), nil
 }
 
 // publicKey reads a public key, or that of a certificate.

@@ -38,7 +38,7 @@ func (m *mounted) configure(s *apiServer, f fields) {
 
 func TestLogin(t *testing.T) {
 	m, s := furnished(t)
-	a, err := m.login("WEB", "a.b.c")
+	a, err := m.LoginBy("WEB", "a.b.c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("answers %+v, alias %+v", a, a.Alias)
 	}
 	m.Must(api.Write, "role/web", fields{"alias_name_source": byName})
-	if a, err := m.login("web", "a.b.c"); err != nil || a.Alias.Name != "default/web" {
+	if a, err := m.LoginBy("web", "a.b.c"); err != nil || a.Alias.Name != "default/web" {
 		t.Errorf("alias by name: %+v, %v", a, err)
 	}
 }
@@ -78,14 +78,14 @@ func TestWhoIsNotLetIn(t *testing.T) {
 	} {
 		s.tokens["a.b.c"] = known("web", "default")
 		change(s.tokens["a.b.c"])
-		if _, err := m.login("web", "a.b.c"); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+		if _, err := m.LoginBy("web", "a.b.c"); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	s.tokens["a.b.c"] = known("web", "default")
 	before := s.asked
 	for role, token := range map[string]string{"none": "a.b.c", "web": "x.y.z"} {
-		if _, err := m.login(role, token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
+		if _, err := m.LoginBy(role, token); api.KindOf(err) != api.Denied || err.Error() != "permission denied" {
 			t.Errorf("%s, %s: %v", role, token, err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestWhoIsNotLetIn(t *testing.T) {
 	}
 	before = s.asked
 	for _, token := range []string{"a", "a.b", "a..c", "a.b.c.d", "a.b.c\n", "a.b.c&x", strings.Repeat("a", maxToken) + ".b.c"} {
-		if _, err := m.login("web", token); api.KindOf(err) != api.Denied {
+		if _, err := m.LoginBy("web", token); api.KindOf(err) != api.Denied {
 			t.Errorf("%.10q: %v", token, err)
 		}
 	}
@@ -111,7 +111,7 @@ func TestAudience(t *testing.T) {
 		in        bool
 	}{"the role's": {[]string{"x", "vault"}, true}, "another": {[]string{"https://kubernetes.default.svc"}, false}, "none": {nil, false}, "with capitals": {[]string{"Vault"}, false}, "longer": {[]string{"vault2"}, false}} {
 		s.tokens["a.b.c"].Status.Audiences = c.audiences
-		if _, err := m.login("web", "a.b.c"); (err == nil) != c.in {
+		if _, err := m.LoginBy("web", "a.b.c"); (err == nil) != c.in {
 			t.Errorf("%s: %v", name, err)
 		}
 		if len(s.observed.Audiences) != 1 || s.observed.Audiences[0] != "vault" {
@@ -144,7 +144,7 @@ func TestBounds(t *testing.T) {
 			f["bound_service_account_namespaces"] = c.namespaces
 		}
 		m.Must(api.Write, "role/web", f)
-		if _, err := m.login("web", "a.b.c"); (err == nil) != c.in || err != nil && api.KindOf(err) != api.Denied {
+		if _, err := m.LoginBy("web", "a.b.c"); (err == nil) != c.in || err != nil && api.KindOf(err) != api.Denied {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestNames(t *testing.T) {
 	m.Must(api.Write, "role/web", fields{"bound_service_account_names": "*", "bound_service_account_namespaces": "*"})
 	for user, in := range map[string]bool{"default:web": true, "a-b:c.d": true, ":web": false, "default:": false, "a/b:web": false, "default:a/b": false, "default:..": false, "default:Web": false, "default:a b": false, "default:a:b": false, "default": false} {
 		s.tokens["a.b.c"].Status.User.Username = userPrefix + user
-		if _, err := m.login("web", "a.b.c"); (err == nil) != in {
+		if _, err := m.LoginBy("web", "a.b.c"); (err == nil) != in {
 			t.Errorf("%s: %v", user, err)
 		}
 	}
@@ -173,11 +173,11 @@ func TestEmptyRoleLetsNobodyIn(t *testing.T) {
 func TestWhoAsks(t *testing.T) {
 	m, s := furnished(t)
 	s.bearers = []string{"a.b.c"}
-	if _, err := m.login("web", "a.b.c"); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", "a.b.c"); api.KindOf(err) != api.Denied {
 		t.Errorf("was asked with the client's token: %v", err)
 	}
 	m.configure(s, fields{"token_reviewer_jwt": ""})
-	if _, err := m.login("web", "a.b.c"); err != nil {
+	if _, err := m.LoginBy("web", "a.b.c"); err != nil {
 		t.Errorf("with the client's token: %v", err)
 	}
 }
@@ -186,20 +186,20 @@ func TestClusterThatDoesNotAnswer(t *testing.T) {
 	m, s := furnished(t)
 	for status, kind := range map[int]api.Kind{500: api.Unavailable, 302: api.Unavailable, 429: api.Unavailable, 401: api.Denied, 403: api.Denied} {
 		s.status = status
-		if _, err := m.login("web", "a.b.c"); api.KindOf(err) != kind {
+		if _, err := m.LoginBy("web", "a.b.c"); api.KindOf(err) != kind {
 			t.Errorf("status %d: %v", status, err)
 		}
 	}
 	s.status, s.raw = 0, "{"
-	if _, err := m.login("web", "a.b.c"); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", "a.b.c"); api.KindOf(err) != api.Denied {
 		t.Errorf("no JSON: %v", err)
 	}
 	other := cluster0(t)
 	m.configure(s, fields{"kubernetes_ca_cert": other.ca, "kubernetes_host": strings.Replace(s.url, "127.0.0.1", "localhost", 1)})
-	if _, err := m.login("web", "a.b.c"); api.KindOf(err) != api.Unavailable || s.asked != 6 {
+	if _, err := m.LoginBy("web", "a.b.c"); api.KindOf(err) != api.Unavailable || s.asked != 6 {
 		t.Errorf("with another name: %v", err)
 	}
-	if _, err := open(t).login("web", "a.b.c"); api.KindOf(err) != api.Invalid {
+	if _, err := open(t).LoginBy("web", "a.b.c"); api.KindOf(err) != api.Invalid {
 		t.Errorf("not configured: %v", err)
 	}
 }
@@ -247,7 +247,7 @@ func TestKeys(t *testing.T) {
 		in    bool
 	}{"signed": {token, true}, "changed": {token[:len(token)-4] + "AAAA", false}, "by no key": {"a.b.c", false}, "with the public key as a secret": {forged, false}} {
 		before := s.asked
-		if _, err := m.login("web", c.token); (err == nil) != c.in {
+		if _, err := m.LoginBy("web", c.token); (err == nil) != c.in {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !c.in && s.asked != before {
@@ -261,40 +261,34 @@ func TestAnnotations(t *testing.T) {
 	m.configure(s, fields{"use_annotations_as_alias_metadata": true})
 	const prefix = "vault.hashicorp.com/alias-metadata-"
 	s.notes = map[string]string{prefix + "team": "red", "other": "x", prefix + "service_account_name": "root", prefix + "long": strings.Repeat("x", maxItem+1)}
-	a, err := m.login("web", "a.b.c")
+	a, err := m.LoginBy("web", "a.b.c")
 	if err != nil || a.Alias.Metadata["team"] != "red" || a.Alias.Metadata["service_account_name"] != "web" || len(a.Alias.Metadata) != 5 || a.Metadata["team"] != "" {
 		t.Errorf("alias %+v, %v", a, err)
 	}
 	s.uid = "u2" // it was made anew since
-	if _, err := m.login("web", "a.b.c"); api.KindOf(err) != api.Denied {
+	if _, err := m.LoginBy("web", "a.b.c"); api.KindOf(err) != api.Denied {
 		t.Errorf("annotations of another account: %v", err)
 	}
 }
 
 func TestRenew(t *testing.T) {
 	m, s := furnished(t)
-	a, err := m.login("web", "a.b.c")
-	if err != nil {
-		t.Fatal(err)
+	a, err := m.LoginBy("web", "a.b.c")
+	if err != nil || a.TTL != time.Hour {
+		t.Fatal(a, err)
 	}
-	renew := func(what string, allowed bool) {
-		t.Helper()
-		if again, err := m.Renew(a); (err == nil) != allowed || allowed && again.TTL != time.Hour {
-			t.Errorf("%s: %v, %v", what, again, err)
-		}
-	}
-	renew("as it was", true)
+	m.Renews(a, "as it was", true)
 	m.Must(api.Write, "role/web", fields{"bound_service_account_namespaces": "other"})
-	renew("where the role lets it in no more", false)
+	m.Renews(a, "where the role lets it in no more", false)
 	s.labels = map[string]string{"team": "red"}
 	m.Must(api.Write, "role/web", fields{"bound_service_account_namespace_selector": `{"matchLabels":{"team":"red"}}`})
-	renew("by the namespace's labels", true)
+	m.Renews(a, "by the namespace's labels", true)
 	s.labels = nil
-	renew("without the namespace's labels", false)
+	m.Renews(a, "without the namespace's labels", false)
 	m.configure(s, fields{"token_reviewer_jwt": ""})
-	renew("where the labels cannot be asked for", false)
+	m.Renews(a, "where the labels cannot be asked for", false)
 	m.Must(api.Delete, "role/web", nil)
-	renew("where the role is gone", false)
+	m.Renews(a, "where the role is gone", false)
 	if _, err := m.Engine.Renew(m.Call(), &api.Session{}); err == nil {
 		t.Error("renewed of nothing")
 	}

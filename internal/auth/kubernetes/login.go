@@ -1,12 +1,12 @@
 package kubernetes
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -19,12 +19,6 @@ type Login struct {
 // LoginRole is the role that is named.
 func (l *Login) LoginRole(*api.Call) (string, error) { return string(l.Role), nil }
 
-// private is what a renewal looks at again.
-type private struct {
-	Role string  `json:"role"`
-	Who  account `json:"who"`
-}
-
 var (
 	errRole  = errors.New("there is no such role")
 	errBound = errors.New("the role does not let this service account in")
@@ -36,7 +30,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := load(c, string(q.Role))
+	r, err := authrole.Load[role](c, q.Role)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +49,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	if err := r.lets(c, k, k.bearer(token), who); err != nil {
 		return nil, api.Deny(err)
 	}
-	return r.admit(c, k, k.bearer(token), string(q.Role), who)
+	return r.admit(c, k, k.bearer(token), q.Role, who)
 }
 
 // lets is nil when a role lets a service account in.
@@ -85,7 +79,7 @@ func (r *role) lets(c *api.Call, k *cluster, bearer string, who *account) error 
 }
 
 // admit is the answer to a login.
-func (r *role) admit(c *api.Call, k *cluster, bearer, name string, who *account) (*api.Auth, error) {
+func (r *role) admit(c *api.Call, k *cluster, bearer string, name api.Name, who *account) (*api.Auth, error) {
 	auth := r.Token.Auth()
 	meta := map[string]string{"service_account_name": who.Name, "service_account_namespace": who.Namespace, "service_account_uid": who.UID, "service_account_secret_name": ""}
 	auth.Alias = &api.Alias{Name: who.UID, Metadata: maps.Clone(meta)}
@@ -103,28 +97,22 @@ func (r *role) admit(c *api.Call, k *cluster, bearer, name string, who *account)
 			}
 		}
 	}
-	meta["role"] = name
+	meta["role"] = string(name)
 	auth.Metadata = meta
 	auth.DisplayName = c.DisplayName(who.Namespace + "-" + who.Name)
-	var err error
-	auth.Private, err = json.Marshal(private{name, *who})
-	return auth, err
+	return authrole.Keep(auth, name, who)
 }
 
 // renew lets a token be renewed as long as its role lets the service account in. Labels of
 // a namespace are asked for again where the server has a token of its own to ask with.
 func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
-	var p private
-	if err := json.Unmarshal(s.Private, &p); err != nil || p.Role == "" {
-		return nil, fmt.Errorf("kubernetes: %w: what a token keeps of its login", store.ErrCorrupt)
-	}
-	r, err := load(c, p.Role)
+	r, who, err := authrole.Recall[role, account](c, s)
 	switch {
 	case err != nil:
 		return nil, err
 	case r == nil:
 		return nil, api.Deny(errRole)
-	case one(r.Names, p.Who.Name) && one(r.Namespaces, p.Who.Namespace):
+	case one(r.Names, who.Name) && one(r.Namespaces, who.Namespace):
 		return r.Token.Auth(), nil
 	}
 	k, err := connected(c)
@@ -134,7 +122,7 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	if k.Reviewer == "" {
 		return nil, api.Deny(errBound)
 	}
-	if err := r.lets(c, k, k.Reviewer, &p.Who); err != nil {
+	if err := r.lets(c, k, k.Reviewer, who); err != nil {
 		return nil, api.Deny(err)
 	}
 	return r.Token.Auth(), nil

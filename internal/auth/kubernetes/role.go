@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -29,25 +30,17 @@ type role struct {
 	Token       api.TokenTerms `json:"token"`
 }
 
-// RoleName names a role.
-type RoleName struct {
-	Name api.Name `path:"name"` // The role.
-}
-
 // PutRole creates or changes a role; what is absent stays as it was.
 type PutRole struct {
-	Name       api.Name      `path:"name"`                                                         // The role.
-	Names      *[]string     `json:"bound_service_account_names" audit:"clear"`                    // Patterns for service accounts, of which one must match; * alone: any.
-	Namespaces *[]string     `json:"bound_service_account_namespaces" audit:"clear"`               // Patterns for their namespaces, of which one must match; * alone: any.
-	Selector   *string       `json:"bound_service_account_namespace_selector"`                     // Labels that a namespace has, as JSON or YAML of a label selector with matchLabels: it is let in too.
-	Audience   *string       `json:"audience" audit:"clear"`                                       // Audience that tokens must be for; when empty, the cluster's own.
-	Alias      *string       `json:"alias_name_source"`                                            // What an alias is called by: serviceaccount_uid, or serviceaccount_name for NAMESPACE/NAME.
-	Policies   *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
-	TTL        *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
-	MaxTTL     *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                 // Old name of token_max_ttl.
-	Period     *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
-	NumUses    *int          `json:"num_uses" api:"deprecated,alias=token_num_uses"`               // Old name of token_num_uses.
-	BoundCIDRs *[]string     `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`         // Old name of token_bound_cidrs.
+	authrole.ByName
+	Names      *[]string `json:"bound_service_account_names" audit:"clear"`      // Patterns for service accounts, of which one must match; * alone: any.
+	Namespaces *[]string `json:"bound_service_account_namespaces" audit:"clear"` // Patterns for their namespaces, of which one must match; * alone: any.
+	Selector   *string   `json:"bound_service_account_namespace_selector"`       // Labels that a namespace has, as JSON or YAML of a label selector with matchLabels: it is let in too.
+	Audience   *string   `json:"audience" audit:"clear"`                         // Audience that tokens must be for; when empty, the cluster's own.
+	Alias      *string   `json:"alias_name_source"`                              // What an alias is called by: serviceaccount_uid, or serviceaccount_name for NAMESPACE/NAME.
+	authrole.OldFields
+	NumUses    *int      `json:"num_uses" api:"deprecated,alias=token_num_uses"`       // Old name of token_num_uses.
+	BoundCIDRs *[]string `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"` // Old name of token_bound_cidrs.
 	api.TokenFields
 }
 
@@ -61,52 +54,18 @@ type Role struct {
 	api.TokenAnswer
 }
 
-func load(c *api.Call, name string) (*role, error) {
-	return store.LoadJSON[role](c, c.Store, rolePrefix+name)
-}
-
 // readRole answers a role.
-func (engine) readRole(c *api.Call, q *RoleName) (*Role, error) {
-	r, err := load(c, string(q.Name))
-	switch {
-	case err != nil:
+func (engine) readRole(c *api.Call, q *authrole.ByName) (*Role, error) {
+	r, err := authrole.Find[role](c, q.RoleName())
+	if err != nil {
 		return nil, err
-	case r == nil:
-		return nil, api.ErrNotFound()
 	}
-	return &Role{Names: r.Names, Namespaces: append([]string{}, r.Namespaces...), Selector: r.Selector, Audience: r.Audience, Alias: r.AliasSource, TokenAnswer: r.Token.Answer()}, nil
-}
-
-func (engine) hasRole(c *api.Call, q *PutRole) (bool, error) {
-	r, err := load(c, string(q.Name))
-	return r != nil, err
-}
-
-// listRoles names the roles.
-func (engine) listRoles(c *api.Call, _ *api.None) (*api.Keys, error) {
-	names, err := store.Children(c, c.Store, rolePrefix, "", 0)
-	return &api.Keys{Keys: names}, err
-}
-
-// deleteRole removes a role. Tokens that it has let in live on, and cannot be renewed.
-func (engine) deleteRole(c *api.Call, q *RoleName) (*api.None, error) {
-	_, err := c.Store.Commit(c, nil, []store.Write{{Key: rolePrefix + string(q.Name), Delete: true}})
-	return nil, err
+	return &Role{Names: r.Names, Namespaces: api.Full(r.Namespaces), Selector: r.Selector, Audience: r.Audience, Alias: r.AliasSource, TokenAnswer: r.Token.Answer()}, nil
 }
 
 // putRole creates or changes a role.
 func (engine) putRole(c *api.Call, q *PutRole) (*api.None, error) {
-	var r role
-	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
-		r = role{AliasSource: byUID}
-		if _, err := tx.LoadJSON(rolePrefix+string(q.Name), &r); err != nil {
-			return err
-		}
-		if err := q.apply(&r); err != nil {
-			return err
-		}
-		return tx.PutJSON(rolePrefix+string(q.Name), &r)
-	})
+	r, err := authrole.Change(c, q.RoleName(), q.apply)
 	if err == nil && r.Audience == "" {
 		c.Warn("without an audience, tokens that are meant for the cluster itself are taken: give the role an audience, and have tokens made for it")
 	}
@@ -120,12 +79,15 @@ const (
 	maxSelector = 4 << 10 // in bytes
 )
 
-func (q *PutRole) apply(r *role) error {
-	set(&r.Names, q.Names)
-	set(&r.Namespaces, q.Namespaces)
-	set(&r.Audience, q.Audience)
-	set(&r.AliasSource, q.Alias)
-	set(&r.Selector, q.Selector)
+func (q *PutRole) apply(_ *store.Tx, r *role) error {
+	if r.AliasSource == "" { // it is new
+		r.AliasSource = byUID
+	}
+	api.Set(&r.Names, q.Names)
+	api.Set(&r.Namespaces, q.Namespaces)
+	api.Set(&r.Audience, q.Audience)
+	api.Set(&r.AliasSource, q.Alias)
+	api.Set(&r.Selector, q.Selector)
 	if err := bounded("bound_service_account_names", r.Names); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ import (
 
 // Lift reads all packages below dir of fsys, without tests, main packages and
 // test data. Types are those with a json or path tag; handlers are methods
-// whose first parameter is an *api.Call. It returns an error when source does
+// whose first parameter is an *api.Call, and generic functions that have it behind
+// the engine that they serve. It returns an error when source does
 // not parse or two types share package name and name.
 func Lift(fsys fs.FS, dir string) (*reference.Comments, error) {
 	l := &lifter{types: map[string]*structure{}, handlers: map[string]string{}}
@@ -67,7 +68,7 @@ func (l *lifter) file(fsys fs.FS, path string) error {
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			l.method(f.Name.Name, d)
+			l.handler(f.Name.Name, d)
 		case *ast.GenDecl:
 			if err := l.typesOf(f.Name.Name, d); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
@@ -77,11 +78,19 @@ func (l *lifter) file(fsys fs.FS, path string) error {
 	return nil
 }
 
-func (l *lifter) method(pkg string, d *ast.FuncDecl) {
-	if d.Recv == nil || len(d.Type.Params.List) == 0 || !isCall(pkg, d.Type.Params.List[0].Type) {
+func (l *lifter) handler(pkg string, d *ast.FuncDecl) {
+	key, params := pkg+"."+d.Name.Name, d.Type.Params.List
+	switch {
+	case d.Recv != nil:
+		key = pkg + "." + typeName(d.Recv.List[0].Type) + "." + d.Name.Name
+	case d.Type.TypeParams != nil && len(params) > 0:
+		params = params[1:]
+	default:
 		return
 	}
-	key := pkg + "." + typeName(d.Recv.List[0].Type) + "." + d.Name.Name
+	if len(params) == 0 || !isCall(pkg, params[0].Type) {
+		return
+	}
 	if doc := plain(d.Doc); doc != "" {
 		l.handlers[key] = doc
 	}

@@ -34,6 +34,15 @@ func (*Room) open(c *api.Call, r *Ajar) (*Ajar, error) { return nil, nil }
 // other is no handler.
 func (*Room) other(n int) {}
 func (*Room) silent(c *api.Call) {}
+
+// Shut shuts any of them.
+func Shut[E, Q any](_ E, c *api.Call, q *Q) (*Ajar, error) { return nil, nil }
+
+// Near is no handler.
+func Near[Q any](c *api.Call, q *Q) {}
+
+// Plainly is not either.
+func Plainly(r *Room, c *api.Call) {}
 `
 
 const hinge = `package hinge
@@ -70,7 +79,7 @@ func TestLift(t *testing.T) {
 	if len(ajar.Fields) != len(want) {
 		t.Errorf("fields %v", ajar.Fields)
 	}
-	if len(c.Types) != 2 || len(c.Handlers) != 1 || c.Handlers["door.Room.open"] != "open opens the door." {
+	if len(c.Types) != 2 || len(c.Handlers) != 2 || c.Handlers["door.Room.open"] != "open opens the door." || c.Handlers["door.Shut"] != "Shut shuts any of them." {
 		t.Errorf("types %v, handlers %v", c.Types, c.Handlers)
 	}
 }
