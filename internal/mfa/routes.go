@@ -16,6 +16,7 @@ func Routes() []api.Route[*Store] {
 		api.Handle(api.Read, "mfa/method/totp/{method_id}", (*Store).readTOTP),
 		api.Handle(api.Write, "mfa/method/totp/{method_id}", (*Store).writeTOTPByID),
 		api.Handle(api.Delete, "mfa/method/totp/{method_id}", (*Store).removeTOTP),
+		api.Handle(api.List, "mfa/method/totp/{method_id}/entity", (*Store).listEnrolledTOTP),
 		api.Handle(api.Write, "mfa/method/totp/generate", (*Store).generate),
 		api.Handle(api.Write, "mfa/method/totp/admin-generate", (*Store).adminGenerate),
 		api.Handle(api.Write, "mfa/method/totp/admin-destroy", (*Store).adminDestroy),
@@ -41,6 +42,7 @@ func webauthnRoutes() []api.Route[*Store] {
 		api.Handle(api.Delete, "mfa/method/webauthn/{method_id}/passkey/{passkey_id}", (*Store).removePasskey),
 		api.Handle(api.Write, "mfa/method/webauthn/admin-register", (*Store).adminRegister),
 		api.Handle(api.Write, "mfa/method/webauthn/admin-destroy", (*Store).adminDestroyPasskeys),
+		api.Handle(api.List, "mfa/method/webauthn/{method_id}/entity", (*Store).listEnrolledWebAuthn),
 		api.Handle(api.List, "mfa/method/webauthn/{method_id}/entity/{entity_id}", (*Store).adminListPasskeys),
 	}
 }

@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
@@ -212,17 +213,26 @@ func barcode(key *otp.Key, size int) (string, error) {
 
 // find is a method of a type, of a namespace or one above it.
 func (s *Store) find(c *api.Call, ns, id, kind string) (*Method, error) {
-	above, err := s.Lineage(c, ns)
+	m, err := s.nearest(c, ns, id, kind)
+	if err == nil && m == nil {
+		err = api.Errorf(api.Invalid, "method_id: no such method")
+	}
+	return m, err
+}
+
+// nearest is find; nil where there is none.
+func (s *Store) nearest(ctx context.Context, ns, id, kind string) (*Method, error) {
+	above, err := s.Lineage(ctx, ns)
 	if err != nil {
 		return nil, err
 	}
 	for _, at := range above {
-		m, err := methodOf(reading(c, s.Store), at, id, kind)
+		m, err := methodOf(reading(ctx, s.Store), at, id, kind)
 		if err != nil || m != nil {
 			return m, err
 		}
 	}
-	return nil, api.Errorf(api.Invalid, "method_id: no such method")
+	return nil, nil
 }
 
 // adminDestroy removes the secret of an entity for a method, so that another can be made.

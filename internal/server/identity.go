@@ -19,7 +19,10 @@ import (
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
 		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
-		Unused:  s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
+		Factors: func(ctx context.Context, nsID, entityID string) (map[string]identity.Factor, error) {
+			return h.MFA.Factors(ctx, nsID, entityID)
+		},
+		Unused: s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
 		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
 }
 
