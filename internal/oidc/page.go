@@ -27,7 +27,7 @@ type SignInRequest struct {
 // signIn is the page to which applications send browsers. It is the same for all, holds nothing, and needs no token: its
 // script has judged what the application asks, logs in, asks authorize as whoever has logged in, and goes where it was told that it may.
 func (s *Store) signIn(*api.Call, *SignInRequest) (*api.Raw, error) {
-	return api.Page(pageHTML, pageScript, pageStyle, "connect-src 'self'", "form-action 'none'", "require-trusted-types-for 'script'"), nil
+	return api.Page(pageHTML, pageScript, pageStyle, "connect-src 'self'", "form-action 'none'"), nil
 }
 
 // terms are what the page is told of what may be asked.
