@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/strongroom/strongroom/internal/spelling"
 )
 
 // decoder sets dst from a member as it was sent. Its error echoes no value.
@@ -35,14 +37,46 @@ func (e *Endpoint) Decode(m *Match, body Body) (req any, unknown []string, err e
 	if err := e.Request.decodeInto(v.Elem(), body, m); err != nil {
 		return nil, nil, err
 	}
-	if e.Request.whole == nil {
-		for i := range body.members {
-			if e.Request.byName[body.members[i].name] == nil {
-				unknown = append(unknown, body.members[i].name)
-			}
+	return v.Interface(), e.Request.Unknown(body), nil
+}
+
+// Unknown are the names of members that the type has no field for.
+func (s *Schema) Unknown(body Body) (names []string) {
+	if s.whole != nil {
+		return nil
+	}
+	for i := range body.members {
+		if s.byName[body.members[i].name] == nil {
+			names = append(names, body.members[i].name)
 		}
 	}
-	return v.Interface(), unknown, nil
+	return names
+}
+
+// Slip is a member of an unknown name, and the field that it was probably to be.
+type Slip struct{ Sent, Meant string }
+
+// mostSlips bounds how many unknown names of a request are compared with those that are known.
+const mostSlips = 8
+
+// Slips are those of a body's unknown members that are spelled nearly as a field that the body does not have.
+func (s *Schema) Slips(body Body) (slips []Slip) {
+	unknown := s.Unknown(body)
+	if len(unknown) == 0 {
+		return nil
+	}
+	var names []string
+	for i := range s.Fields {
+		if f := &s.Fields[i]; !f.InPath && body.Get(f.Name) == nil {
+			names = append(names, f.Name)
+		}
+	}
+	for _, name := range unknown[:min(len(unknown), mostSlips)] {
+		if meant := spelling.Meant(name, names); meant != "" {
+			slips = append(slips, Slip{name, meant})
+		}
+	}
+	return slips
 }
 
 func (s *Schema) decodeInto(v reflect.Value, body Body, m *Match) error {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -21,6 +22,9 @@ JSON object. A key given again makes a list.`
 
 // lineHelp is about what parseFor does.
 const lineHelp = "\n\nAt paths below auth/, a value that is read and is one line loses its line end,\nwhich is no part of a password."
+
+// lookupHelp is about what looksUp knows.
+const lookupHelp = "\n\nA look-up that finds nothing says so on standard error and, as others of this dialect\nhave it, exits with 0."
 
 func readCommand() command {
 	return command{
@@ -120,12 +124,24 @@ func writing(d command, send func(*client.Client, context.Context, string, any) 
 			return err
 		}
 		s, err := send(cl, c.ctx, path, data)
-		if err != nil {
+		switch {
+		case nothing(err):
+			return &exit{exitServer, "Nothing is there to write to at " + path, "what the path is about, such as a role, does not exist: check its spelling with list"}
+		case err != nil:
 			return failed(err, "writing %s", path)
+		case s == nil && looksUp(path) && c.flags.field == "":
+			_, err = fmt.Fprintln(c.stderr, "Nothing was found by "+path)
+			return err
 		}
 		return c.written(s, "Success! Data written to: %s", path)
 	})
 	return d
+}
+
+// looksUp reports whether a write to a path asks for something, so that no answer is not success but nothing found. Paths
+// in mounts that may be of any type are left out.
+func looksUp(path string) bool {
+	return strings.HasPrefix(path, "identity/lookup/") || strings.HasPrefix(path, "auth/") && strings.HasSuffix(path, "/secret-id/lookup")
 }
 
 // written prints what a write answered, or else that it went well. An answer of
@@ -147,7 +163,7 @@ func (c *call) written(s *client.Secret, format string, args ...any) error {
 
 func writeCommand() command {
 	return writing(command{
-		use: "write PATH [DATA...]", short: "Write data to a path", long: dataHelp + lineHelp,
+		use: "write PATH [DATA...]", short: "Write data to a path", long: dataHelp + lineHelp + lookupHelp,
 		example: `
 			write auth/userpass/users/ann password=- token_policies=dev,ops
 			# a whole object from a file

@@ -1,13 +1,9 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +55,8 @@ func policyExplain() command {
 		long: "OPERATION is create, read, update, patch, delete, list or scan. DATA are the request's\n" +
 			"parameters.\n\n" +
 			"A request that was refused is explained by its request id: by the server that refused it while\n" +
-			"it remembers, or with -audit-file from its audit log. The log does not hold parameters.",
+			"it remembers, or with -audit-file from its audit log, which holds no parameters. Of a login, the\n" +
+			"log holds what its caller was told, and the server alone the cause.",
 		example: `
 			policy explain read secret/data/db
 			policy explain -policy=ci -source=10.1.2.3 update auth/token/create ttl=1h
@@ -80,8 +77,8 @@ func (x *explainFlags) run(c *call) error {
 		return usagef("with -request-id, give no OPERATION and PATH")
 	case x.requestID == "" && (x.auditFile != "" || x.dir != ""), x.auditFile == "" && x.dir != "":
 		return usagef("-policies goes with -audit-file, and that with -request-id")
-	case x.dir != "":
-		out, err = x.offline()
+	case x.auditFile != "":
+		out, err = x.fromLog(c)
 	default:
 		out, err = x.online(c)
 	}
@@ -101,6 +98,11 @@ func (x *explainFlags) online(c *call) (*explained, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ask(c, body)
+}
+
+// ask has the server explain.
+func ask(c *call, body map[string]any) (*explained, error) {
 	cl, err := c.client()
 	if err != nil {
 		return nil, err
@@ -118,14 +120,6 @@ func (x *explainFlags) online(c *call) (*explained, error) {
 }
 
 func (x *explainFlags) body(c *call) (map[string]any, error) {
-	if x.auditFile != "" {
-		seen, err := findAudited(x.auditFile, x.requestID)
-		if err != nil {
-			return nil, err
-		}
-		return map[string]any{"operation": seen.Request.Operation, "path": seen.Request.Namespace.Path + seen.Request.Path, "policies": seen.Auth.Policies,
-			"source": seen.Request.RemoteAddress, "at": seen.Time, "wrap_ttl": seen.Request.WrapTTL}, nil
-	}
 	body := map[string]any{}
 	for name, value := range map[string]string{"request_id": x.requestID, "token": x.token, "accessor": x.accessor,
 		"source": x.source, "at": x.at, "wrap_ttl": x.wrapTTL} {
@@ -147,83 +141,6 @@ func (x *explainFlags) body(c *call) (map[string]any, error) {
 		body["operation"], body["path"], body["parameters"] = c.args[0], strings.TrimPrefix(c.args[1], "/"), data
 	}
 	return body, nil
-}
-
-// audited is what an audit line holds of a request that matters here.
-type audited struct {
-	Time string `json:"time"`
-	Type string `json:"type"`
-	Auth struct {
-		Policies    []string          `json:"policies"`
-		DisplayName string            `json:"display_name"`
-		EntityID    string            `json:"entity_id"`
-		Metadata    map[string]string `json:"metadata"`
-		TokenType   string            `json:"token_type"`
-		Issued      string            `json:"token_issue_time"`
-	} `json:"auth"`
-	Request struct {
-		ID            string `json:"id"`
-		Operation     string `json:"operation"`
-		Path          string `json:"path"`
-		RemoteAddress string `json:"remote_address"`
-		WrapTTL       int64  `json:"wrap_ttl"`
-		Namespace     struct {
-			Path string `json:"path"`
-		} `json:"namespace"`
-	} `json:"request"`
-}
-
-// findAudited finds a request in an audit file, whose lines may be long.
-func findAudited(file, id string) (found *audited, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	r := bufio.NewReader(f)
-	for {
-		line, rerr := r.ReadBytes('\n')
-		if bytes.Contains(line, []byte(id)) {
-			at := bytes.IndexByte(line, '{') // a device may put a prefix before
-			a := &audited{}
-			if at >= 0 && json.Unmarshal(line[at:], a) == nil && a.Type == "request" && a.Request.ID == id {
-				return a, nil
-			}
-		}
-		switch {
-		case errors.Is(rerr, io.EOF):
-			return nil, &exit{exitLocal, fmt.Sprintf("No request %s is in %s", id, file), "ask for the file of the node that answered, and of that day"}
-		case rerr != nil:
-			return nil, rerr
-		}
-	}
-}
-
-// offline judges a request of an audit file by policies in a directory.
-func (x *explainFlags) offline() (*explained, error) {
-	seen, err := findAudited(x.auditFile, x.requestID)
-	if err != nil {
-		return nil, err
-	}
-	op, ok := policy.Operation(seen.Request.Operation)
-	if !ok {
-		return nil, usagef("the operation %q is not decided by policies", seen.Request.Operation)
-	}
-	out := &explained{RequestID: x.requestID, Time: seen.Time, Namespace: seen.Request.Namespace.Path, Policies: seen.Auth.Policies}
-	req := policy.Request{Path: seen.Request.Namespace.Path + seen.Request.Path, Op: op, WrapTTL: time.Duration(seen.Request.WrapTTL) * time.Second, Facts: seen.facts()}
-	if req.Now, err = time.Parse(time.RFC3339Nano, seen.Time); err != nil {
-		return nil, fmt.Errorf("the time of the audit line: %w", err)
-	}
-	acl, missing, err := x.compile(seen.Auth.Policies, req.Now)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range missing {
-		out.Notes = append(out.Notes, fmt.Sprintf("there is no %s: what the policy grants is left out", filepath.Join(x.dir, name+".hcl")))
-	}
-	out.Notes = append(out.Notes, "parameters are not in the audit log: rules about them are judged as if there were none")
-	out.Explanation = *acl.Explain(req, false)
-	return out, nil
 }
 
 // compile reads policies from the directory, and names those that are not there.
@@ -253,21 +170,6 @@ func (x *explainFlags) compile(names []string, now time.Time) (*policy.ACL, []st
 		parsed = append(parsed, p)
 	}
 	return policy.Compile(now, parsed...), missing, nil
-}
-
-func (a *audited) facts() *policy.Facts {
-	f := &policy.Facts{TokenType: a.Auth.TokenType, DisplayName: a.Auth.DisplayName, EntityID: a.Auth.EntityID, Metadata: a.Auth.Metadata,
-		Policies: a.Auth.Policies, Namespace: a.Request.Namespace.Path}
-	if f.TokenType == "default" {
-		f.TokenType = "service"
-	}
-	if addr, err := netip.ParseAddr(a.Request.RemoteAddress); err == nil {
-		f.Source = addr
-	}
-	if at, err := time.Parse(time.RFC3339, a.Auth.Issued); err == nil {
-		f.AuthTime = at
-	}
-	return f
 }
 
 // text is for people.

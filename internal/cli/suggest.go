@@ -4,41 +4,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/strongroom/strongroom/internal/spelling"
 )
-
-// nearest is the one of names, of which there is at least one, that takes the
-// fewest changes of letters to make of word; the first of several.
-func nearest(word string, names []string) string {
-	best := names[0]
-	for _, name := range names[1:] {
-		if distance(word, name) < distance(word, best) {
-			best = name
-		}
-	}
-	return best
-}
-
-// distance is how many letters must be added, dropped or replaced to make b of a
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
-}
 
 // strictHelp makes the help of a command that does not exist an error, which cobra
 // answers with that of the family it would be in.
@@ -79,7 +47,7 @@ func helpOn(help *cobra.Command, words []string) error {
 func noSuch(cmd *cobra.Command, name string) error {
 	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), nearest(name, near))
+		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), spelling.Nearest(name, near))
 	}
 	if lack := lacking(name); lack != "" && !cmd.HasParent() {
 		hint = lack

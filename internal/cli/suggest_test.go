@@ -6,28 +6,6 @@ import (
 	"testing"
 )
 
-func TestNearest(t *testing.T) {
-	for _, tc := range []struct{ word, names, want string }{
-		{"gett", "get", "get"},
-		{"undelet", "delete undelete", "undelete"},
-		{"lits", "print list lift", "list"},
-		{"put", "patch put", "put"},
-		{"same", "lame came", "lame"},
-	} {
-		if got := nearest(tc.word, strings.Fields(tc.names)); got != tc.want {
-			t.Errorf("%s: %s, want %s", tc.word, got, tc.want)
-		}
-	}
-	for _, tc := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"abc", "abc", 0}, {"ab", "ba", 2}} {
-		if got := distance(tc.a, tc.b); got != tc.want {
-			t.Errorf("from %q to %q: %d, want %d", tc.a, tc.b, got, tc.want)
-		}
-	}
-}
-
 func TestVersionOfBuilds(t *testing.T) {
 	commit := debug.BuildSetting{Key: "vcs.revision", Value: "0123456789abcdef0123"}
 	for _, tc := range []struct {

@@ -264,15 +264,6 @@ func (p *passage) decode() error {
 	return nil
 }
 
-// warnUnknown tells of what was not understood, beside an answer: a failure
-// says enough.
-func (p *passage) warnUnknown() {
-	if len(p.unknown) > 0 {
-		slices.Sort(p.unknown)
-		p.call.Warn("Endpoint ignored these unrecognized parameters: [" + strings.Join(p.unknown, " ") + "]")
-	}
-}
-
 // authorise asks the policies. It returns Denied before anything that would
 // tell whether the thing exists.
 func (p *passage) authorise() error {
@@ -534,6 +525,7 @@ func (p *passage) fail(err error) {
 		p.gate.logAway(p.r.ID, err)
 		p.resp.Err = unsure(err)
 	case errors.As(err, &e) && e.Kind != api.Internal:
+		p.resp.Err = p.hinted(e, err)
 		if e.Data != nil {
 			if b, merr := marshal(e.Data); merr == nil {
 				p.resp.ErrData = b

@@ -271,10 +271,29 @@ func TestUnknownParametersAreTold(t *testing.T) {
 	if len(r.Warnings) != 1 || r.Warnings[0] != "Endpoint ignored these unrecognized parameters: [alpha zeta]" {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
+	r = f.gate.Serve(context.Background(), f.body(request(api.Write, "probe/thing/x", f.root), `{"vaule":"canary"}`))
+	if len(r.Warnings) != 2 || r.Warnings[1] != "did you mean value in place of vaule?" {
+		t.Errorf("warnings: %q", r.Warnings)
+	}
+	r = f.gate.Serve(context.Background(), f.body(request(api.Write, "probe/thing/x", f.root), `{"value":"v","vaule":"canary"}`))
+	if len(r.Warnings) != 1 {
+		t.Errorf("what is given already is asked about: %q", r.Warnings)
+	}
 	f.engine.read = func(*api.Call) (*answer, error) { return nil, api.ErrNotFound() }
 	r = f.gate.Serve(context.Background(), f.body(request(api.Read, "probe/thing/x", f.root), `{"zeta":1}`))
 	if want(t, r, "not found"); len(r.Warnings) != 0 {
 		t.Errorf("a failure warns too: %q", r.Warnings)
+	}
+	f.engine.read = func(*api.Call) (*answer, error) {
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing key", Hint: "give one"}
+	}
+	r = f.gate.Serve(context.Background(), f.body(request(api.Read, "probe/thing/x", f.root), `{"kye":"canary"}`))
+	if want(t, r, "invalid"); r.Err.Error() != "missing key; give one; did you mean key in place of kye?" {
+		t.Errorf("told: %v", r.Err)
+	}
+	r = f.gate.Serve(context.Background(), f.body(request(api.Read, "probe/thing/x", "nobody"), `{"kye":"canary"}`))
+	if want(t, r, "denied"); strings.Contains(r.Err.Error(), "mean") {
+		t.Errorf("a stranger is told: %v", r.Err)
 	}
 }
 

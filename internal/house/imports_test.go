@@ -26,7 +26,8 @@ func program() map[string][]string {
 		"internal/store":              {},
 		"internal/store/*":            {"internal/store"},
 		"internal/store/etcd/member":  {"internal/store/etcd"},
-		"internal/api":                {"internal/store"},
+		"internal/spelling":           {}, // pure
+		"internal/api":                {"internal/spelling", "internal/store"},
 		"internal/policy":             {}, // pure
 		"internal/policy/cases":       {"internal/policy"},
 		"internal/barrier":            {"internal/store"},
@@ -73,7 +74,7 @@ func program() map[string][]string {
 		"internal/reference/generate": {"internal/reference", "internal/reference/lift", "internal/server"},
 		"internal/reference/site":     {},
 		"internal/build":              {},
-		"internal/cli":                {"client", "internal/build", "internal/policy", "internal/policy/cases", "internal/snapshot/framed"}, // policies can be tried, and snapshots looked at, without a server
+		"internal/cli":                {"client", "internal/build", "internal/policy", "internal/policy/cases", "internal/snapshot/framed", "internal/spelling"}, // policies can be tried, and snapshots looked at, without a server
 		"internal/server":             {"*"},
 		"internal/server/servertest":  {"*"}, // for tests alone
 		"internal/house":              {},
@@ -102,7 +103,7 @@ func trials() map[string][]string {
 		"test/chaos":          {"test/postgres", "test/process"},
 		"test/compat":         {"test/process", "test/slapd"},
 		"test/compat/surface": {"test/process"},
-		"test/script":         {"test/freeradius", "test/process", "test/slapd", "test/softkey"},
+		"test/script":         {"test/freeradius", "test/process", "test/readme", "test/slapd", "test/softkey"},
 		"test/readme":         {"test/process"},
 	}
 }

@@ -102,6 +102,7 @@ func (s *Store) changeAlias(c *api.Call, q *AliasRequest) (*AliasMade, error) {
 		return nil, err
 	}
 	var made *AliasMade
+	var left *Entity
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
 		a, err := s.aliasMeant(tx, c.Namespace.ID, q)
 		if err != nil {
@@ -120,10 +121,22 @@ func (s *Store) changeAlias(c *api.Call, q *AliasRequest) (*AliasMade, error) {
 		if err := ch.run(); err != nil {
 			return err
 		}
-		made = &AliasMade{CanonicalID: ch.is.EntityID, ID: ch.is.ID}
+		made, left = &AliasMade{CanonicalID: ch.is.EntityID, ID: ch.is.ID}, ch.left
 		return nil
 	})
+	if err == nil && left != nil {
+		warnLeft(c, left)
+	}
 	return made, err
+}
+
+// warnLeft tells from whom an alias was taken, and what did not come along.
+func warnLeft(c *api.Call, e *Entity) {
+	stays := "its policies, groups and second factors stay with it"
+	if len(e.Aliases) == 0 {
+		stays += ", and nobody logs in as it any more"
+	}
+	c.Warn("the alias was taken from the entity " + e.ID + ": " + stays + ". To bring memberships of groups along, give the alias back and merge the entities with identity/entity/merge")
 }
 
 func or(a, b string) string {
@@ -187,7 +200,8 @@ type aliasChange struct {
 	call    *api.Call
 	store   *Store
 	was, is aliasRow
-	to      string // entity that it shall belong to; empty: as before, or a new one
+	to      string  // entity that it shall belong to; empty: as before, or a new one
+	left    *Entity // that it belonged to before, without it; nil: it belongs to no other than before
 }
 
 func (ch *aliasChange) ns() string { return ch.call.Namespace.ID }
@@ -254,7 +268,7 @@ func (ch *aliasChange) leave() error {
 		return err
 	}
 	e.Aliases = slices.DeleteFunc(e.Aliases, func(r AliasRef) bool { return r.ID == ch.was.ID })
-	e.Updated, e.Met = ch.is.Updated, e.Met && ch.is.Met
+	e.Updated, e.Met, ch.left = ch.is.Updated, e.Met && ch.is.Met, e
 	return put(ch.tx, key{ch.ns(), e.ID}.entity(), e)
 }
 

@@ -41,6 +41,31 @@ func TestAlias(t *testing.T) {
 	}
 }
 
+// Whoever takes an alias from an entity is told from which, and what stays there.
+func TestAliasIsTakenAway(t *testing.T) {
+	w := newWorld(t)
+	ann, other := w.login("auth_door_1", "ann").ID, w.write("entity", `{"name":"other"}`)
+	w.write("entity-alias", `{"name":"ann","mount_accessor":"auth_hall_1","canonical_id":"`+ann+`"}`)
+	for _, c := range []struct {
+		path, body string
+		last       bool
+	}{
+		{"entity-alias", `{"name":"ann","mount_accessor":"auth_hall_1","canonical_id":"` + other + `"}`, false},
+		{"entity-alias", `{"name":"ann","mount_accessor":"auth_door_1","canonical_id":"` + other + `"}`, true},
+	} {
+		_, warning := w.warned(c.path, c.body)
+		if !strings.Contains(warning, "taken from the entity "+ann) || strings.Contains(warning, "nobody logs in as it any more") != c.last {
+			t.Errorf("%s warns of %q", c.body, warning)
+		}
+		if _, again := w.warned(c.path, c.body); again != "" {
+			t.Errorf("once it is the entity's, %s warns of %q", c.body, again)
+		}
+	}
+	if _, warning := w.warned("entity-alias", `{"name":"new","mount_accessor":"auth_desk_1","canonical_id":"`+other+`"}`); warning != "" {
+		t.Errorf("a new alias warns of %q", warning)
+	}
+}
+
 func TestAliasRefusals(t *testing.T) {
 	w := newWorld(t)
 	ann, bob := w.write("entity", `{"name":"ann"}`), w.write("entity", `{"name":"bob"}`)

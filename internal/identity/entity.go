@@ -59,6 +59,16 @@ func (s *Store) writeEntityByID(c *api.Call, q *EntityByIDRequest) (*Made, error
 	return s.changeEntity(c, &EntityRequest{ID: string(q.ID), Name: q.Name, EntityFields: q.EntityFields}, false)
 }
 
+// warnUnmet tells whoever disables somebody by a name that nobody had that nobody is disabled: people who log in have entities
+// whose names the server has made up.
+func warnUnmet(c *api.Call, q *EntityRequest, made *Made) {
+	if made == nil || q.Name == "" || q.Disabled == nil || !*q.Disabled {
+		return
+	}
+	c.Warn("no entity had the name: a new one was made and disabled, and nobody who logs in is disabled by it. The entity of who logs in is found with " +
+		"identity/lookup/entity alias_name=NAME alias_mount_accessor=ACCESSOR; disable that by its id, and delete the new one (" + made.ID + ")")
+}
+
 // changeEntity writes an entity. folded says that the name has lost its case, so that
 // an entity which has it in another is meant. It answers what was created; nil for a change.
 func (s *Store) changeEntity(c *api.Call, q *EntityRequest, folded bool) (*Made, error) {
@@ -81,6 +91,9 @@ func (s *Store) changeEntity(c *api.Call, q *EntityRequest, folded bool) (*Made,
 		e.Updated, e.Met = c.Now.UTC(), false
 		return put(tx, key{c.Namespace.ID, e.ID}.entity(), e)
 	})
+	if err == nil {
+		warnUnmet(c, q, made)
+	}
 	return made, err
 }
 
@@ -147,7 +160,7 @@ func (s *Store) named(tx *store.Tx, nsID string, e *Entity, has *nameRow, name s
 	case e == nil:
 		return entityIn(tx, nsID, has.ID)
 	case e.ID != has.ID:
-		return nil, api.Errorf(api.Invalid, "name: entity name is already in use")
+		return nil, &api.Error{Kind: api.Invalid, Message: "name: entity name is already in use", Hint: "see identity/entity/name/NAME: delete the entity that has it or give it another name, or merge the two with identity/entity/merge"}
 	case folded:
 		return e, nil
 	}
@@ -205,10 +218,16 @@ type EntityAnswer struct {
 	LastUpdateTime    api.Time          `json:"last_update_time"`
 	MergedEntityIDs   []string          `json:"merged_entity_ids" audit:"clear"`
 	Metadata          map[string]string `json:"metadata"`
-	MFASecrets        map[string]string `json:"mfa_secrets"`
+	MFASecrets        map[string]Factor `json:"mfa_secrets"` // By the method's identifier.
 	Name              string            `json:"name" audit:"clear"`
 	NamespaceID       string            `json:"namespace_id" audit:"clear"`
 	Policies          []string          `json:"policies" audit:"clear"`
+}
+
+// Factor is a second factor that an entity has: not what proves it, but that it is there.
+type Factor struct {
+	Type       string `json:"type" audit:"clear"`        // Of the method: totp or webauthn.
+	MethodName string `json:"method_name" audit:"clear"` // Of the method; empty: it has none.
 }
 
 // readEntity describes an entity.
@@ -250,7 +269,7 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	a := &EntityAnswer{CreationTime: at(p.Created), Disabled: p.Disabled, ID: p.ID, LastUpdateTime: at(p.Updated), MergedEntityIDs: p.Merged,
-		Metadata: p.Metadata, MFASecrets: map[string]string{}, Name: p.Name, NamespaceID: c.Namespace.ID, Policies: full(p.Entity.Policies),
+		Metadata: p.Metadata, MFASecrets: map[string]Factor{}, Name: p.Name, NamespaceID: c.Namespace.ID, Policies: full(p.Entity.Policies),
 		Aliases: []*AliasAnswer{}, DirectGroupIDs: []string{}, InheritedGroupIDs: []string{}, GroupIDs: []string{}}
 	for _, m := range p.groups {
 		a.GroupIDs = append(a.GroupIDs, m.group.ID)
@@ -269,7 +288,10 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 			a.Aliases = append(a.Aliases, shown)
 		}
 	}
-	return a, nil
+	if s.Factors != nil {
+		a.MFASecrets, err = s.Factors(c, c.Namespace.ID, id)
+	}
+	return a, err
 }
 
 func at(t time.Time) api.Time { return api.Time{Time: t} }

@@ -67,6 +67,30 @@ func TestEntityRefusals(t *testing.T) {
 	}
 }
 
+// Whoever disables a name that nobody has is told that nobody is disabled, and nobody else is.
+func TestDisablingANewName(t *testing.T) {
+	w := newWorld(t)
+	lou := w.login("auth_door_1", "lou")
+	for _, path := range []string{"entity/name/lou", "entity"} {
+		made, warning := w.warned(path, `{"name":"lou","disabled":true}`)
+		if id, _ := made["id"].(string); id == "" || !strings.Contains(warning, id) || !strings.Contains(warning, "alias_name") {
+			t.Errorf("%s: answered %v, warned of %q", path, made, warning)
+		}
+		if p := w.person("root", lou.ID); p.Disabled {
+			t.Error("somebody else is disabled")
+		}
+		if _, again := w.warned(path, `{"name":"lou","disabled":true}`); again != "" {
+			t.Errorf("%s: disabling one that there is warns of %q", path, again)
+		}
+		w.do(api.Delete, "entity/name/lou", "")
+	}
+	for _, c := range []struct{ path, body string }{{"entity/name/a", `{}`}, {"entity/name/b", `{"disabled":false}`}, {"entity", `{"disabled":true}`}, {"entity/id/" + lou.ID, `{"name":"lou","disabled":true}`}} {
+		if _, warning := w.warned(c.path, c.body); warning != "" {
+			t.Errorf("%s %s warns of %q", c.path, c.body, warning)
+		}
+	}
+}
+
 // Of any number of writers of one name one makes the entity, and the others change it.
 func TestOneEntityForOneName(t *testing.T) {
 	w := newWorld(t)

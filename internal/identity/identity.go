@@ -74,6 +74,8 @@ type Config struct {
 	Failed func(error)
 	// Cleared removes what others keep of an entity that is gone or has become another; optional.
 	Cleared func(ctx context.Context, nsID, entityID string) error
+	// Factors are an entity's second factors, by the identifiers of their methods; optional.
+	Factors func(ctx context.Context, nsID, entityID string) (map[string]Factor, error)
 	// Gone reports whether reading failed because the namespace is no more; optional.
 	Gone func(error) bool
 }

@@ -85,6 +85,19 @@ func (w *world) call(ns, accessor string) *api.Call {
 // try sends a request in a namespace and answers what it was answered, as JSON.
 func (w *world) try(ns string, op api.Op, path, body string) (map[string]any, error) {
 	w.t.Helper()
+	return w.send(w.call(ns, ""), op, path, body)
+}
+
+// warned sends a write and answers its answer and what it was warned of.
+func (w *world) warned(path, body string) (answer map[string]any, warnings string) {
+	w.t.Helper()
+	c := w.call("root", "")
+	answer = must(w.send(c, api.Write, path, body))(w.t)
+	return answer, strings.Join(c.Warnings(), "\n")
+}
+
+func (w *world) send(c *api.Call, op api.Op, path, body string) (map[string]any, error) {
+	w.t.Helper()
 	m, err := w.router.Match(op, path)
 	if err != nil {
 		return nil, err
@@ -99,7 +112,7 @@ func (w *world) try(ns string, op api.Op, path, body string) (map[string]any, er
 	if len(unknown) > 0 {
 		w.t.Fatalf("%s: unknown parameters %v", path, unknown)
 	}
-	v, err := m.Endpoint.Invoke(w.call(ns, ""), req)
+	v, err := m.Endpoint.Invoke(c, req)
 	if err != nil || v == nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ func (w *world) node() *node {
 		Mount: func(context.Context, string, string) (identity.Mount, bool, error) {
 			return identity.Mount{}, true, nil
 		},
+		Factors: func(ctx context.Context, ns, id string) (map[string]identity.Factor, error) {
+			return n.mfa.Factors(ctx, ns, id)
+		},
 		Cleared: func(ctx context.Context, ns, id string) error { return n.mfa.Forget(ctx, ns, id) }})
 	n.mfa = mfa.New(mfa.Config{Store: w.store, Cache: cache, Identity: n.ids, Lineage: lineage,
 		Hash:     func(_ context.Context, ns, text string) (string, error) { return "h" + ns + text, nil },

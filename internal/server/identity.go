@@ -19,7 +19,10 @@ import (
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
 		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
-		Unused:  s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
+		Factors: func(ctx context.Context, nsID, entityID string) (map[string]identity.Factor, error) {
+			return h.MFA.Factors(ctx, nsID, entityID)
+		},
+		Unused: s.config.UnusedEntityTTL, Failed: func(err error) { s.log.Warn("an entity that nobody uses could not be deleted", slog.Any("error", err)) },
 		Gone: func(err error) bool { return errors.Is(err, barrier.ErrNoNamespace) }})
 }
 
@@ -33,6 +36,19 @@ func (s *Server) newMFA(h *house, cache *store.Cache) *mfa.Store {
 func (h *house) hasAccessor(ctx context.Context, nsID, accessor string) (bool, error) {
 	_, there, err := h.aliasMount(ctx, nsID, accessor)
 	return there, err
+}
+
+// authType is the type of the auth method that a namespace has at a path; empty: it has none there.
+func (h *house) authType(ctx context.Context, nsID, path string) (string, error) {
+	table, err := h.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return "", err
+	}
+	e := table.Get("auth/" + path + "/")
+	if e == nil {
+		return "", nil
+	}
+	return e.Type, nil
 }
 
 // loginTypes are the types that auth methods with logins can have.
@@ -95,7 +111,7 @@ func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string,
 // newOIDC signs tokens about who is behind tokens.
 func (s *Server) newOIDC(h *house, cache *store.Cache) *oidc.Store {
 	return oidc.New(oidc.Config{Store: s.barrier, Cache: cache, Now: s.now, Address: s.config.address(),
-		Person: h.Identity.Person, Lineage: h.Namespaces.Lineage,
+		Person: h.Identity.Person, Grouped: h.Identity.Grouped, Lineage: h.Namespaces.Lineage, AuthType: h.authType,
 		LoggedIn: func(c *api.Call) (time.Time, error) {
 			t, err := h.Tokens.Lookup(c, c.Caller.Token.Reveal(), c.Now)
 			if err != nil {

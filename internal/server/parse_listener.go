@@ -1,13 +1,14 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/hcl/ast"
+
+	"github.com/strongroom/strongroom/internal/spelling"
 )
 
 func (r *reader) readListener(b *block) {
@@ -231,32 +232,8 @@ var topSettings = []string{"storage", "listener", "seal", "audit", "telemetry", 
 
 // suggest names the setting that was probably meant; empty when none is like it.
 func suggest(key string, known []string) string {
-	for _, k := range known {
-		if key != "" && distance(key, k) <= 2 {
-			return fmt.Sprintf(" (did you mean %s?)", k)
-		}
+	if meant := spelling.Meant(key, known); meant != "" {
+		return " (did you mean " + meant + "?)"
 	}
 	return ""
-}
-
-// distance is how many letters must be put in, taken out or changed to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := min(row[j+1], row[j]) + 1
-			if a[i] == b[j] {
-				next = min(next, last)
-			} else {
-				next = min(next, last+1)
-			}
-			last, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }

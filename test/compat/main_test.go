@@ -24,6 +24,9 @@ var world struct {
 }
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv(loginVariable); how != "" {
+		os.Exit(logIn(how))
+	}
 	process.Main(func(dir string) (int, error) {
 		var err error
 		if world.bin, err = process.Build(dir); err != nil {

@@ -1,5 +1,3 @@
-// Package readme runs what README.md tells people to run, as they would paste it: every block fenced as "sh runnable", in
-// order and in one shell, inside a fresh copy of what git knows of the repository, with an empty home.
 package readme
 
 import (
@@ -17,13 +15,15 @@ import (
 // patience bounds all of README.md's commands, of which the first builds the program.
 const patience = 5 * time.Minute
 
+// TestReadme runs what README.md tells people to run, as they would paste it, in order and in one shell, inside a fresh copy
+// of what git knows of the repository, with an empty home.
 func TestReadme(t *testing.T) {
 	root := git(t, ".", "rev-parse", "--show-toplevel")
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := runnable(string(text))
+	blocks := Runnable(string(text))
 	if len(blocks) == 0 {
 		t.Fatal("README.md has no block that is fenced as ```sh runnable")
 	}
@@ -47,7 +47,8 @@ func paste(t *testing.T, dir, commands string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-euxo", "pipefail", "-c", commands)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, file, file
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"))
+	// In containers and of cron there is no locale.
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "HOME="+t.TempDir(), "GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return endGroup(cmd.Process.Pid) }
 	failure := cmd.Run()
@@ -64,20 +65,9 @@ func endGroup(leader int) error {
 	return nil
 }
 
-// runnable is the text of every block fenced as ```sh runnable.
-func runnable(text string) []string {
-	var blocks []string
-	parts := strings.Split(text, "\n```sh runnable\n")
-	for _, part := range parts[1:] {
-		block, _, _ := strings.Cut(part, "\n```")
-		blocks = append(blocks, block)
-	}
-	return blocks
-}
-
 // TestRunnable pins which blocks are run.
 func TestRunnable(t *testing.T) {
-	got := runnable("a\n```sh\nno\n```\n```sh runnable\none\ntwo\n```\nb\n\n```sh runnable\nthree\n```\n")
+	got := Runnable("a\n```sh\nno\n```\n```sh runnable\none\ntwo\n```\nb\n\n```sh runnable\nthree\n```\n")
 	if len(got) != 2 || got[0] != "one\ntwo" || got[1] != "three" {
 		t.Errorf("got %q", got)
 	}

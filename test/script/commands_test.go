@@ -70,12 +70,13 @@ func (s *session) close() {
 //	passcode NAME ADDRESS PERIODS  set $NAME to the passcode of an otpauth address, so many periods from now
 //	passkey ORIGIN FILE            wait for an address in a file, and show a passkey there as somebody with a browser does
 //	directory [down]               start a directory at $LDAP_URL, or end it
+//	guide FILE                     run the blocks of a guide in docs that are fenced as "sh runnable", in one shell
 //	radius                         start a RADIUS server at $RADIUS_HOST and $RADIUS_PORT
 //	shell PROGRAM TEXT REGEXP      type a text into an interactive shell, and wait for a match in what it prints
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"server": serverCommand, "exits": exits, "http": httpCommand, "await": await, "capture": capture, "sink": sinkCommand, "shell": shellCommand,
-		"directory": directoryCommand, "radius": radiusCommand,
+		"directory": directoryCommand, "radius": radiusCommand, "guide": guideCommand,
 		"provider": providerCommand, "person": personCommand,
 		"passcode": passcodeCommand, "passkey": passkeyCommand,
 	}

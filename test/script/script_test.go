@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 const patience = 3 * time.Minute
 
 func TestScripts(t *testing.T) {
+	docs, err := filepath.Abs("../../docs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -43,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Deadline:            time.Now().Add(patience),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("DOCS", docs)
 			env.Setenv("PATH", filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
 			s := &session{env: env}
 			env.Values[sessionKey{}] = s
