@@ -339,6 +339,9 @@ func (d *Devices) free(decl *Declaration) error {
 	if d.open[decl.Path] != nil {
 		return errInUse
 	}
+	if d.home != "" && len(d.open) >= maxBelow { // before its file is made
+		return tooMany()
+	}
 	files := decl.files()
 	for _, o := range d.open {
 		for used := range o.declaration.files() {
@@ -389,6 +392,10 @@ func (d *Devices) try(c *api.Call, decl *Declaration) error {
 	s, err := Open(decl, d.env)
 	if err != nil {
 		return err
+	}
+	if f, ok := s.line.out.(*fileOutput); ok && f.home != "" && f.crowded() {
+		err := &api.Error{Kind: api.Invalid, Message: "options.file_path: the namespace has as many audit files as it may", Hint: "name one that is there; to remove some is the operator's"}
+		return errors.Join(err, s.line.close())
 	}
 	spool, waits := s.line.out.(*spooled)
 	if waits {

@@ -19,6 +19,7 @@ const (
 	maxPath        = 128      // bytes of a device's path, and of its file's
 	maxDescription = 1 << 10  // bytes
 	maxOptions     = 32 << 10 // bytes of all options of one device
+	maxNames       = 64       // files and directories that a namespace's devices have made, beside full files
 )
 
 // errForeign is a file that a namespace's device must not write to.
@@ -143,6 +144,35 @@ func (d *Devices) bounded(decl *Declaration) error {
 		return api.Errorf(api.Invalid, "options: longer than %d bytes", maxOptions)
 	}
 	return nil
+}
+
+// crowded reports whether a file that is not there yet would be one more than a namespace may leave behind: who makes
+// devices and removes them, over and over, would use the disk's names up.
+func (o *fileOutput) crowded() bool {
+	root, err := o.root()
+	if err != nil {
+		return false // as whoever opens the file is told
+	}
+	defer root.Close() //nolint:errcheck // it was read alone
+	if _, err := root.Lstat(o.name); err == nil {
+		return false
+	}
+	names := 0
+	err = fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == "." || looksRotated(e.Name()) {
+			return err
+		}
+		if names++; names >= maxNames {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return err != nil || names >= maxNames
+}
+
+// tooMany refuses one device more than a namespace may have.
+func tooMany() error {
+	return api.Errorf(api.Invalid, "a namespace has at most %d audit devices", maxBelow)
 }
 
 // root opens what the file is looked up below. A directory of a namespace is made unless it

@@ -180,7 +180,7 @@ func (t *Tree) mark(tx *store.Tx, id, row string, enabling bool) error {
 	}
 	others = slices.DeleteFunc(others, func(e store.Entry) bool { return e.Key == row })
 	if enabling && len(others) >= maxBelow {
-		return api.Errorf(api.Invalid, "a namespace has at most %d audit devices", maxBelow)
+		return tooMany()
 	}
 	if !enabling && len(others) == 0 {
 		tx.Delete(MarkPrefix + id)

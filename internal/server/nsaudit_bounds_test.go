@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,6 +145,55 @@ func TestNamespaceAuditDevicesAreFew(t *testing.T) {
 	}
 	f.all[1].Want(t, 204, "POST", "sys/audit/x", f.root, fileDevice, in("a/b/c/d")...)
 	f.all[1].Want(t, 400, "POST", "sys/audit/x", f.root, fileDevice, in("a/b/c/d/e")...)
+}
+
+// What a namespace's devices leave on the disk is bounded, however often they are made and removed.
+func TestNamespaceAuditFilesAreFew(t *testing.T) {
+	home := t.TempDir()
+	s := servertest.Start(t, homes(home))
+	root := servertest.Root
+	tenants(t, s, root, "a")
+	files := func() (n int) {
+		t.Helper()
+		if err := filepath.WalkDir(home, func(_ string, e fs.DirEntry, err error) error {
+			if !e.IsDir() {
+				n++
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	enable := func(name string) int {
+		t.Helper()
+		return s.Do(t, "POST", "sys/audit/"+name, root, device(t, "file", "file_path", name), in("a")...).Status
+	}
+	for i := range 5 {
+		if status := enable(fmt.Sprint("few", i)); (status == 204) != (i < 4) {
+			t.Errorf("device %d: %d", i, status)
+		}
+	}
+	if n := files(); n != 4 {
+		t.Errorf("4 devices, and %d files", n)
+	}
+	for i := range 70 {
+		s.Want(t, 204, "DELETE", "sys/audit/few3", root, "", in("a")...)
+		s.Want(t, 204, "DELETE", fmt.Sprint("sys/audit/more", i-1), root, "", in("a")...)
+		want := 204
+		if i >= 60 {
+			want = 400
+		}
+		if status := enable(fmt.Sprint("more", i)); status != want {
+			t.Errorf("a device of file %d: %d", 5+i, status)
+		}
+	}
+	if n := files(); n != 64 {
+		t.Errorf("%d files are left, want 64", n)
+	}
+	if status := enable("more7"); status != 204 {
+		t.Errorf("a device of a file that is there: %d", status)
+	}
 }
 
 // A file that is somebody else's is not written to, and no link leads out of a namespace's
