@@ -10,7 +10,10 @@ import (
 	"github.com/strongroom/strongroom/client"
 )
 
-const passkeyMethods = "identity/mfa/method/webauthn"
+const (
+	passkeyMethods = "identity/mfa/method/webauthn"
+	totpMethods    = "identity/mfa/method/totp"
+)
 
 func mfaCommands() command {
 	return command{
@@ -20,51 +23,54 @@ func mfaCommands() command {
 			long: "A passkey proves your logins after the password: a phone, a security key, or the\n" +
 				"computer itself. It is made and shown in a browser on this machine, at a page of the server.",
 			subs: []command{passkeyAdd(), passkeyList(), passkeyRemove()},
+		}, {
+			use: "totp", short: "Register an authenticator app",
+			long: "An authenticator app shows passcodes that prove your logins after the password.",
+			subs: []command{totpAdd()},
 		}},
 	}
 }
 
-// methodFlag says which method a command is about.
-func methodFlag(id *string) func(*pflag.FlagSet) {
+// methodFlag says which method, of a type, a command is about.
+func methodFlag(id *string, kind string) func(*pflag.FlagSet) {
 	return func(f *pflag.FlagSet) {
-		f.StringVar(id, "method-id", "", "`identifier` of the method, of type webauthn")
+		f.StringVar(id, "method-id", "", "`identifier` of the method, of type "+kind)
 	}
 }
 
-func passkeyAdd() command {
-	var method, right string
-	return command{
-		use: "add [NAME]", short: "Register a passkey, with a browser on this machine", args: arity{0, 1},
-		long:    "With -registration-id no token is needed: an administrator has it from\n" + passkeyMethods + "/admin-register, and it is good once.",
-		example: "mfa passkey add -method-id=8f3c… phone\n# without a token, by a right that an administrator gave\nmfa passkey add -registration-id=77d1… phone",
-		flags: func(f *pflag.FlagSet) {
-			methodFlag(&method)(f)
-			f.StringVar(&right, "registration-id", "", "right to register a passkey, that an administrator gave; - reads it from standard input")
-		},
-		check: func(*call) error {
-			if (method == "") == (right == "") {
-				return usagef("give -method-id=METHOD, or -registration-id=ID")
-			}
-			return nil
-		},
-		run: connected(func(c *call, cl *client.Client) error {
-			r := registration{call: c, cl: cl, begin: passkeyMethods + "/register", finish: passkeyMethods + "/finish", body: map[string]string{"method_id": method}}
-			if right == "-" {
-				var err error
-				if right, err = c.askSecret("Registration"); err != nil {
-					return err
-				}
-			}
-			if right != "" {
-				r.cl, r.begin, r.finish = cl.WithToken(""), "sys/mfa/passkey/register", "sys/mfa/passkey/finish"
-				r.body = map[string]string{"registration_id": right}
-			}
-			return r.run()
-		}),
+// enrolment is by what a second factor is registered: with one's own token for a method, or by a right.
+type enrolment struct{ method, right string }
+
+func (e *enrolment) flags(kind, what string) func(*pflag.FlagSet) {
+	return func(f *pflag.FlagSet) {
+		methodFlag(&e.method, kind)(f)
+		f.StringVar(&e.right, "registration-id", "", "right to register "+what+", that an administrator gave; - reads it from standard input")
 	}
 }
 
-// registration registers a passkey.
+func (e *enrolment) check(*call) error {
+	if (e.method == "") == (e.right == "") {
+		return usagef("give -method-id=METHOD, or -registration-id=ID")
+	}
+	return nil
+}
+
+// registration is by the paths of a token's own registrations, or of those by right.
+func (e *enrolment) registration(c *call, cl *client.Client, own, byRight string) (*registration, error) {
+	if e.right == "" {
+		return &registration{call: c, cl: cl, begin: own + "/register", finish: own + "/finish", body: map[string]string{"method_id": e.method}}, nil
+	}
+	right := e.right
+	if right == "-" {
+		var err error
+		if right, err = c.askSecret("Registration"); err != nil {
+			return nil, err
+		}
+	}
+	return &registration{call: c, cl: cl.WithToken(""), begin: byRight + "/register", finish: byRight + "/finish", body: map[string]string{"registration_id": right}}, nil
+}
+
+// registration registers a second factor.
 type registration struct {
 	*call
 	cl            *client.Client
@@ -72,7 +78,25 @@ type registration struct {
 	body          map[string]string
 }
 
-func (r *registration) run() error {
+func passkeyAdd() command {
+	var e enrolment
+	return command{
+		use: "add [NAME]", short: "Register a passkey, with a browser on this machine", args: arity{0, 1},
+		long:    "With -registration-id no token is needed: an administrator has it from\n" + passkeyMethods + "/admin-register, and it is good once.",
+		example: "mfa passkey add -method-id=8f3c… phone\n# without a token, by a right that an administrator gave\nmfa passkey add -registration-id=77d1… phone",
+		flags:   e.flags("webauthn", "a passkey"), check: e.check,
+		run: connected(func(c *call, cl *client.Client) error {
+			r, err := e.registration(c, cl, passkeyMethods, "sys/mfa/passkey")
+			if err != nil {
+				return err
+			}
+			return r.passkey()
+		}),
+	}
+}
+
+// passkey registers a passkey.
+func (r *registration) passkey() error {
 	s, err := r.cl.Write(r.ctx, r.begin, r.body)
 	if err != nil {
 		return failed(err, "beginning to register a passkey")
@@ -104,7 +128,7 @@ func (r *registration) run() error {
 func passkeyList() command {
 	var method string
 	return command{
-		use: "list", short: "List your passkeys", args: exactly(0), example: "mfa passkey list -method-id=8f3c…", flags: methodFlag(&method),
+		use: "list", short: "List your passkeys", args: exactly(0), example: "mfa passkey list -method-id=8f3c…", flags: methodFlag(&method, "webauthn"),
 		check: func(*call) error { return needsMethod(method) },
 		run: connected(func(c *call, cl *client.Client) error {
 			path := client.JoinPath(passkeyMethods, method, "passkey")
@@ -143,7 +167,7 @@ func passkeyTable(data map[string]any) string {
 func passkeyRemove() command {
 	var method string
 	return command{
-		use: "remove PASSKEY", short: "Remove a passkey", args: exactly(1), example: "mfa passkey remove -method-id=8f3c… 2b77…", flags: methodFlag(&method),
+		use: "remove PASSKEY", short: "Remove a passkey", args: exactly(1), example: "mfa passkey remove -method-id=8f3c… 2b77…", flags: methodFlag(&method, "webauthn"),
 		long:  "From then on it proves no login. Have another before you remove the last one.",
 		check: func(*call) error { return needsMethod(method) },
 		run: connected(func(c *call, cl *client.Client) error {

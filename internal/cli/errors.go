@@ -227,11 +227,15 @@ func (a *app) loginHint(path string) string {
 		if cfg, err := a.config(); err == nil && cfg.Namespace != "" {
 			where = "the namespace " + cfg.Namespace
 		}
-		return fmt.Sprintf("perhaps no auth method is enabled at auth/%s/ in %s (-path, -namespace), or what you logged in with is wrong, a passcode among it: who may see it looks with %s auth list", at, where, a.name)
-	case strings.HasPrefix(path, "sys/mfa/passkey/register"), strings.HasPrefix(path, "sys/mfa/passkey/finish"):
+		given := ""
+		if len(a.flags.mfa) > 0 {
+			given = "perhaps -mfa names no method that the login needs, or its passcode was wrong or used before; or "
+		}
+		return given + fmt.Sprintf("perhaps no auth method is enabled at auth/%s/ in %s (-path, -namespace), or what you logged in with is wrong, a passcode among it: who may see it looks with %s auth list", at, where, a.name)
+	case strings.HasPrefix(path, "sys/mfa/") && (strings.HasSuffix(path, "/register") || strings.HasSuffix(path, "/finish")):
 		return "the right to register is misspelt, was used or has ended: an administrator gives another"
 	case strings.HasPrefix(path, "sys/mfa/"):
-		return "the passcode was wrong or used before, or the login has waited for too long: log in again, with the next passcode"
+		return "the passcode was wrong or used before, or the login has waited for longer than five minutes, or you have no secret for the method: log in again, with the next passcode"
 	}
 	return ""
 }

@@ -94,6 +94,9 @@ func (g *globals) header() (http.Header, error) {
 		h.Set("X-Vault-Policy-Override", "true")
 	}
 	for _, factor := range g.mfa {
+		if method, code, _ := strings.Cut(factor, ":"); method == "" || code == "" {
+			return nil, usagef("-mfa: want METHOD:PASSCODE, where METHOD is the name or the identifier of the method, as in -mfa=app:PASSCODE")
+		}
 		h.Add("X-Vault-MFA", factor)
 	}
 	for _, pair := range g.headers {

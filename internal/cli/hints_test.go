@@ -169,3 +169,24 @@ func TestSplitMount(t *testing.T) {
 		}
 	}
 }
+
+// TestHintsOfSecondFactors: a passcode without its method is told here, and a wrong one is thought of where one was given.
+func TestHintsOfSecondFactors(t *testing.T) {
+	f := newFake(t, map[string]answer{"PUT auth/userpass/login/ann": refused(403, "permission denied")})
+	for _, tc := range []struct {
+		mfa, want string
+		code      int
+		sent      int
+	}{
+		{"-mfa=123456", "want METHOD:PASSCODE", exitLocal, 0},
+		{"-mfa=:123456", "want METHOD:PASSCODE", exitLocal, 0},
+		{"-mfa=app:", "want METHOD:PASSCODE", exitLocal, 0},
+		{"-mfa=app:123456", "-mfa names no method that the login needs", exitServer, 1},
+	} {
+		f.requests = nil
+		r := run(t, f, t.TempDir(), tc.mfa+" login -method=userpass username=ann password=pw")
+		if r.code != tc.code || len(f.requests) != tc.sent || !strings.Contains(r.stderr, tc.want) || strings.Contains(r.stderr, "123456") {
+			t.Errorf("%s: exit code %d, %d requests: %s", tc.mfa, r.code, len(f.requests), r.stderr)
+		}
+	}
+}

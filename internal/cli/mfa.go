@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 
 	"github.com/strongroom/strongroom/client"
 )
@@ -45,15 +47,37 @@ func requirementOf(s *client.Secret) *requirement {
 	return r
 }
 
-// secondFactors asks for the passcodes and passkeys that a login waits for, and completes it.
+// passcodeTries is how often a person is asked for the passcodes of one login.
+const passcodeTries = 3
+
+// secondFactors asks for the passcodes and passkeys that a login waits for, and completes it. A person at a terminal is asked
+// again where a passcode was among what was refused: the login waits on.
 func (c *call) secondFactors(cl *client.Client, r *requirement) (*client.Secret, error) {
-	payload := map[string][]string{}
-	for _, name := range sortedKeys(r.Constraints) {
-		if err := c.constraint(cl, r.ID, payload, name, r.Constraints[name].Any); err != nil {
-			return nil, err
+	for try := 1; ; try++ {
+		payload := map[string][]string{}
+		for _, name := range sortedKeys(r.Constraints) {
+			if err := c.constraint(cl, r.ID, payload, name, r.Constraints[name].Any); err != nil {
+				return nil, err
+			}
+		}
+		s, err := cl.Write(c.ctx, "sys/mfa/validate", map[string]any{"mfa_request_id": r.ID, "mfa_payload": payload})
+		if !errors.Is(err, client.ErrForbidden) || !r.typed(payload) || !c.asksPeople() || try == passcodeTries {
+			return s, err
+		}
+		fmt.Fprintln(c.stderr, "That was refused: wrong, used before, or too late. Try again, and wait for the next passcode if you have typed this one before.")
+	}
+}
+
+// typed reports whether a passcode is among what was shown.
+func (r *requirement) typed(payload map[string][]string) bool {
+	for _, one := range r.Constraints {
+		for _, m := range one.Any {
+			if m.UsesPasscode && payload[m.ID] != nil {
+				return true
+			}
 		}
 	}
-	return cl.Write(c.ctx, "sys/mfa/validate", map[string]any{"mfa_request_id": r.ID, "mfa_payload": payload})
+	return false
 }
 
 // constraint asks for the passcode of one of some methods, of the next where a person gives none; and where none is

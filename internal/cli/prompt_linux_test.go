@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -148,6 +150,49 @@ func TestPeopleAreAskedForFields(t *testing.T) {
 		code := Main(append([]string{tc.program}, strings.Fields(tc.line)...), tty, &out, errs, func(k string) string { return env[k] })
 		if sent := strings.Join(f.requests, "\n"); code != exitOK || !strings.HasPrefix(sent, tc.want) || len(errs.answers) > 0 {
 			t.Errorf("%s %s: exit code %d, asked %q, sent %s", tc.program, tc.line, code, errs.asked, sent)
+		}
+		if err := tty.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestMistypedPasscodeIsAskedForAgain: a person has three tries at one login, and a script that stands at vault's has one.
+func TestMistypedPasscodeIsAskedForAgain(t *testing.T) {
+	for _, tc := range []struct {
+		program string
+		answers []string
+		code    int
+		want    string
+	}{
+		{"strongroom", []string{"111111", "222222"}, exitOK, "Try again"},
+		{"strongroom", []string{"111111", "333333", "444444"}, exitServer, "log in again"},
+		{"vault", []string{"111111"}, exitServer, "log in again"},
+	} {
+		var shown []string
+		mux := http.NewServeMux()
+		mux.HandleFunc("PUT /v1/auth/userpass/login/ann", func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, `{"auth":{"mfa_requirement":{"mfa_request_id":"r","mfa_constraints":{"all":{"any":[{"type":"totp","id":"m","uses_passcode":true,"name":"app"}]}}}}}`)
+		})
+		mux.HandleFunc("PUT /v1/sys/mfa/validate", func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if shown = append(shown, string(body)); strings.Contains(string(body), "222222") {
+				io.WriteString(w, `{"auth":{"client_token":"t","policies":["default"]}}`)
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, `{"errors":["permission denied"]}`)
+		})
+		f := httptest.NewServer(mux)
+		keys, tty := pty(t)
+		go io.Copy(io.Discard, keys) //nolint:errcheck // ends in an error once the terminal is closed
+		env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_ADDR": f.URL, "VAULT_ADDR": f.URL}
+		var out, errs bytes.Buffer
+		asks := &answering{keys: keys, answers: tc.answers}
+		code := Main([]string{tc.program, "login", "-method=userpass", "username=ann", "password=pw"}, tty, &out, io.MultiWriter(&errs, asks), func(k string) string { return env[k] })
+		f.Close()
+		if code != tc.code || len(shown) != len(tc.answers) || len(asks.asked) != len(tc.answers) || !strings.Contains(errs.String(), tc.want) {
+			t.Errorf("%s, %v: exit code %d, asked %q, sent %q: %s", tc.program, tc.answers, code, asks.asked, shown, errs.String())
 		}
 		if err := tty.Close(); err != nil {
 			t.Error(err)

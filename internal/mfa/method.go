@@ -280,23 +280,34 @@ func (m *Method) answer(ns api.Namespace) *MethodAnswer {
 // readMethod describes a method.
 func (s *Store) readMethod(c *api.Call, q *MethodRequest) (*MethodAnswer, error) {
 	m, err := methodIn(reading(c, s.Store), c.Namespace.ID, string(q.MethodID))
-	return told(c, m, err)
+	return s.told(c, m, err, string(q.MethodID), typeTOTP, typeWebAuthn)
 }
 
 // readTOTP describes a method of type totp.
 func (s *Store) readTOTP(c *api.Call, q *MethodRequest) (*MethodAnswer, error) {
 	m, err := methodOf(reading(c, s.Store), c.Namespace.ID, string(q.MethodID), typeTOTP)
-	return told(c, m, err)
+	return s.told(c, m, err, string(q.MethodID), typeTOTP)
 }
 
-func told(c *api.Call, m *Method, err error) (*MethodAnswer, error) {
+// told is the answer to who reads a method of some types. One of a namespace above is not shown, but said to be there: secrets
+// for it are made in this one.
+func (s *Store) told(c *api.Call, m *Method, err error, id string, kinds ...string) (*MethodAnswer, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case m == nil:
-		return nil, api.ErrNotFound()
+	case m != nil:
+		return m.answer(c.Namespace), nil
 	}
-	return m.answer(c.Namespace), nil
+	for _, kind := range kinds {
+		above, err := s.nearest(c, c.Namespace.ID, id, kind)
+		switch {
+		case err != nil:
+			return nil, err
+		case above != nil:
+			return nil, &api.Error{Kind: api.NotFound, Message: "the method is of a namespace above, where it is read; it is good for the entities of this one, too"}
+		}
+	}
+	return nil, api.ErrNotFound()
 }
 
 // listMethods lists the identifiers of the methods, with what they are.

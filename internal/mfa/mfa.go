@@ -10,8 +10,8 @@
 //	N/mfa/of/<entity>/webauthn/<id> an entity's passkeys for a method, and how many wrong ones were shown
 //	N/mfa/of/<entity>/waiting      the logins of an entity that wait
 //	N/mfa/waiting/<hash>           such a login, by the keyed hash of its identifier, and the challenges for it
-//	N/mfa/of/<entity>/rights       the rights to register a passkey of an entity
-//	N/mfa/right/<hash>             such a right, by the keyed hash of its identifier, and the challenge for it
+//	N/mfa/of/<entity>/rights       the rights to register a passkey or a secret of an entity
+//	N/mfa/right/<hash>             such a right, by the keyed hash of its identifier, and what was asked or shown for it
 //
 // An entity's secret for a method, the number of wrong passcodes that were shown for it, and
 // the last time step whose passcode was taken are one row. Each passcode is judged in the
@@ -41,7 +41,7 @@ const (
 	maxListed       = 1000     // that one field of an enforcement lists
 	maxShown        = 16       // passcodes of one request
 	maxWaiting      = 8        // logins of one entity
-	maxRights       = 8        // to register a passkey of one entity
+	maxRights       = 8        // to register second factors of one entity
 	maxPasskeys     = 16       // of one entity for one method
 	maxOrigins      = 16       // of one method
 	maxCredential   = 16 << 10 // what a browser says of a passkey, in bytes
@@ -109,6 +109,12 @@ func spell(name string) string { return policy.Fold(strings.TrimSpace(name)) }
 // becomes part of a key.
 func isID(id string) bool {
 	return len(id) == 36 && strings.Trim(id, "0123456789abcdef-") == ""
+}
+
+// errEntity is of an entity that the namespace has not.
+func errEntity() error {
+	return &api.Error{Kind: api.Invalid, Message: "entity_id: invalid entity id: this namespace has no such entity",
+		Hint: "whoever is of a namespace below is given theirs in that namespace (-namespace=NAMESPACE), by the same method_id"}
 }
 
 // checkText refuses a text that could not be shown.

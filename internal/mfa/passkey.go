@@ -182,7 +182,7 @@ func (s *Store) passkeysOf(c *api.Call, ns, entity, id string) (*api.Keys, error
 		return nil, err
 	}
 	if !isID(entity) {
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	p, err := store.LoadJSON[passkeys](c, s.Store, passkeysKey(ns, entity, m.ID))
 	if err != nil || p == nil {
@@ -209,7 +209,7 @@ func (s *Store) removePasskey(c *api.Call, q *PasskeyRequest) (*api.None, error)
 // another is registered who needs one cannot log in.
 func (s *Store) adminDestroyPasskeys(c *api.Call, q *DestroyPasskeysRequest) (*api.None, error) {
 	if !isID(q.EntityID) {
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	return s.dropPasskey(c, c.Namespace.ID, q.EntityID, q.MethodID, q.PasskeyID)
 }

@@ -23,7 +23,7 @@ func logins(ns, entity string) line {
 	return line{ns, entity, "waiting", kindWaiting, maxWaiting, waitingKey}
 }
 
-// rights are those to register a passkey of an entity.
+// rights are those to register second factors of an entity.
 func rights(ns, entity string) line {
 	return line{ns, entity, "rights", kindRight, maxRights, rightKey}
 }

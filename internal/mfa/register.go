@@ -15,13 +15,13 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// How long a right to register a passkey is good for.
+// How long a right to register a second factor is good for.
 const (
 	usualRight = time.Hour
 	maxRight   = 24 * time.Hour
 )
 
-// right is one to register a passkey of an entity, once.
+// right is one to register a passkey or a secret of an entity, once.
 type right struct {
 	Entity    string    `json:"entity"`
 	Method    string    `json:"method"`
@@ -30,21 +30,22 @@ type right struct {
 	Challenge string    `json:"challenge,omitempty"` // empty: none was asked for
 	Until     time.Time `json:"until,omitzero"`      // when the challenge is too old
 	Handle    []byte    `json:"handle,omitempty"`
+	Secret    string    `json:"secret,omitempty"` // of passcodes, that was shown and is not confirmed; Until bounds it, too
 }
 
-// RegisterRequest begins to register a passkey of the caller.
+// RegisterRequest begins to register a second factor of the caller.
 type RegisterRequest struct {
 	MethodID string `json:"method_id" audit:"clear"` // Identifier of the method.
 }
 
-// AdminRegisterRequest gives somebody the right to register a passkey.
+// AdminRegisterRequest gives somebody the right to register a second factor.
 type AdminRegisterRequest struct {
 	MethodID string       `json:"method_id" audit:"clear"` // Identifier of the method.
 	EntityID string       `json:"entity_id" audit:"clear"` // Identifier of the entity.
 	TTL      api.Duration `json:"ttl" default:"1h"`        // How long the right is good for, up to a day.
 }
 
-// RightRequest shows a right to register a passkey.
+// RightRequest shows a right to register a second factor.
 type RightRequest struct {
 	ID api.Secret `json:"registration_id"` // What admin-register has answered.
 }
@@ -56,9 +57,9 @@ type FinishRequest struct {
 	Credential api.Object `json:"credential"`         // What the browser has made, as its PublicKeyCredential.toJSON() has it.
 }
 
-// RightAnswer is a right to register a passkey.
+// RightAnswer is a right to register a second factor.
 type RightAnswer struct {
-	ID      api.Disclosed `json:"registration_id"` // Whoever has it registers a passkey of the entity, once.
+	ID      api.Disclosed `json:"registration_id"` // Whoever has it registers a second factor of the entity, once.
 	Expires api.Time      `json:"expire_time"`     // When it is no longer good.
 }
 
@@ -119,18 +120,33 @@ func (s *Store) register(c *api.Call, q *RegisterRequest) (*RegisterAnswer, erro
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.find(c, ns, q.MethodID, typeWebAuthn)
+	out := &RegisterAnswer{}
+	id, err := s.begin(c, ns, entity, q.MethodID, typeWebAuthn, func(tx *store.Tx, m *Method, r *right) error {
+		options, err := s.ask(c, tx, ns, m, r)
+		out.PublicKey, out.Origins, out.Expires = options, m.WebAuthn.Origins, api.Time{Time: r.Until}
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	out.ID = api.Disclosed(id)
+	return out, nil
+}
+
+// begin begins a registration of an entity's own for a method of a type, and answers its identifier. What is to be made is asked
+// for in ask.
+func (s *Store) begin(c *api.Call, ns, entity, method, kind string, ask func(tx *store.Tx, m *Method, r *right) error) (string, error) {
+	m, err := s.find(c, ns, method, kind)
+	if err != nil {
+		return "", err
 	}
 	r := &right{Entity: entity, Method: m.ID, Own: true, Expires: c.Now.Add(patience).UTC()}
 	id, hash, err := s.newRight(c, ns)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var options *CreationOptions
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
-		if options, err = s.ask(c, tx, ns, m, r); err != nil {
+		if err := ask(tx, m, r); err != nil {
 			return err
 		}
 		if err := tx.PutJSON(rightKey(ns, hash), r); err != nil {
@@ -138,10 +154,7 @@ func (s *Store) register(c *api.Call, q *RegisterRequest) (*RegisterAnswer, erro
 		}
 		return rights(ns, entity).add(tx, queued{hash, r.Expires}, c.Now)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &RegisterAnswer{ID: api.Disclosed(id), Expires: api.Time{Time: r.Until}, PublicKey: options, Origins: m.WebAuthn.Origins}, nil
+	return id, err
 }
 
 // newRight is an identifier of a right, and its hash.
@@ -162,14 +175,19 @@ func (s *Store) rightHash(c *api.Call, ns, id string) (string, error) {
 // adminRegister gives the right to register a passkey of an entity, once. Whoever has the identifier that is
 // answered needs no token for it: have the answer wrapped.
 func (s *Store) adminRegister(c *api.Call, q *AdminRegisterRequest) (*RightAnswer, error) {
+	return s.give(c, q, typeWebAuthn)
+}
+
+// give gives a right to register a second factor for a method of a type.
+func (s *Store) give(c *api.Call, q *AdminRegisterRequest, kind string) (*RightAnswer, error) {
 	ns, ttl := c.Namespace.ID, q.TTL.Std()
 	switch {
 	case ttl < time.Second || ttl > maxRight:
 		return nil, api.Errorf(api.Invalid, "ttl: must be from a second to %d hours", int(maxRight.Hours()))
 	case !isID(q.EntityID):
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
-	m, err := s.find(c, ns, q.MethodID, typeWebAuthn)
+	m, err := s.find(c, ns, q.MethodID, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +202,7 @@ func (s *Store) adminRegister(c *api.Call, q *AdminRegisterRequest) (*RightAnswe
 		case err != nil:
 			return err
 		case !there:
-			return api.Errorf(api.Invalid, "entity_id: invalid entity id")
+			return errEntity()
 		}
 		if err := tx.PutJSON(rightKey(ns, hash), r); err != nil {
 			return err
@@ -207,7 +225,7 @@ func (s *Store) registerByRight(c *api.Call, q *RightRequest) (*RegisterAnswer, 
 	}
 	out := &RegisterAnswer{ID: api.Disclosed(q.ID.Reveal())}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
-		r, m, err := s.held(c, tx, ns, hash, "")
+		r, m, err := s.held(c, tx, ns, hash, "", typeWebAuthn)
 		if err != nil {
 			return err
 		}
@@ -223,20 +241,20 @@ func (s *Store) registerByRight(c *api.Call, q *RightRequest) (*RegisterAnswer, 
 	return out, nil
 }
 
-// held is a right that is good, with its method. One that an entity has begun itself is that entity's alone;
+// held is a right that is good for a method of a type, with that method. One that an entity has begun itself is that entity's alone;
 // one that an administrator gave is nobody's: entity is then empty.
-func (s *Store) held(c *api.Call, tx *store.Tx, ns, hash, entity string) (*right, *Method, error) {
+func (s *Store) held(c *api.Call, tx *store.Tx, ns, hash, entity, kind string) (*right, *Method, error) {
 	r := &right{}
 	found, err := tx.LoadJSON(rightKey(ns, hash), r)
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case !found || !r.Expires.After(c.Now) || r.Own != (entity != "") || r.Own && r.Entity != entity:
-		return nil, nil, denied("there is no such right to register a passkey")
+		return nil, nil, denied("there is no such right to register")
 	}
-	m, err := s.find(c, ns, r.Method, typeWebAuthn)
+	m, err := s.find(c, ns, r.Method, kind)
 	if api.KindOf(err) == api.Invalid {
-		err = denied("the method is gone")
+		err = denied("the method of the right is gone, or of another type")
 	}
 	return r, m, err
 }
@@ -261,9 +279,7 @@ func (s *Store) ask(c *api.Call, tx *store.Tx, ns string, m *Method, r *right) (
 	if len(p.Keys) > 0 { // an authenticator has one passkey for each handle
 		r.Handle = p.Keys[0].Handle
 	}
-	if r.Until = c.Now.Add(patience).UTC(); r.Until.After(r.Expires) {
-		r.Until = r.Expires
-	}
+	r.shown(c.Now)
 	v := &m.WebAuthn
 	o := &CreationOptions{Party: PartyEntity{v.PartyID, v.PartyName}, User: UserEntity{encode(r.Handle), name, name}, Challenge: r.Challenge,
 		Timeout: patience.Milliseconds(), Exclude: p.descriptors(), Selection: Selection{"preferred", v.Verification}, Attestation: "none"}
@@ -271,6 +287,13 @@ func (s *Store) ask(c *api.Call, tx *store.Tx, ns string, m *Method, r *right) (
 		o.Algorithms = append(o.Algorithms, CredentialParameter{string(a.Type), int(a.Algorithm)})
 	}
 	return o, nil
+}
+
+// shown notes until when what was asked for or shown is good.
+func (r *right) shown(now time.Time) {
+	if r.Until = now.Add(patience).UTC(); r.Until.After(r.Expires) {
+		r.Until = r.Expires
+	}
 }
 
 // room refuses one more passkey where there are as many as may be.
@@ -311,7 +334,7 @@ func (s *Store) finishAs(c *api.Call, ns, entity string, q *FinishRequest) (*Pas
 	}
 	id := api.NewUUID()
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
-		r, m, err := s.held(c, tx, ns, hash, entity)
+		r, m, err := s.held(c, tx, ns, hash, entity, typeWebAuthn)
 		if err != nil {
 			return err
 		}

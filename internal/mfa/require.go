@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -147,10 +148,36 @@ func (s *Store) satisfy(c *api.Call, n *Need, shown Shown, waits string) error {
 			met = met || right
 		}
 		if !met {
-			return denied("a second factor is missing or wrong")
+			return s.unmet(c, n.entity, r, shown)
 		}
 	}
 	return nil
+}
+
+// unmet is the refusal of a login that does not meet an enforcement. Its cause, for the log of refusals, tells who has mistyped
+// from who has nothing to type: of all its methods, or of one that was shown. The same is read whatever the cause.
+func (s *Store) unmet(c *api.Call, entity string, r *rule, shown Shown) error {
+	cause := "a second factor is missing or wrong"
+	var lacks []string
+	said := false
+	for _, m := range r.methods {
+		key, what := factorKey(c.Namespace.ID, entity, m.ID), "no secret for "
+		if m.Type == typeWebAuthn {
+			key, what = passkeysKey(c.Namespace.ID, entity, m.ID), "no passkey for "
+		}
+		e, err := s.Store.Get(c, key)
+		if err != nil {
+			return err
+		}
+		if !e.Exists() {
+			_, ok := shown.of(m)
+			lacks, said = append(lacks, what+cmp.Or(m.Name, m.ID)), said || ok
+		}
+	}
+	if len(lacks) > 0 && (said || len(lacks) == len(r.methods)) {
+		cause += ": who logs in has " + strings.Join(lacks, " and ")
+	}
+	return denied(cause)
 }
 
 // proveBy judges what an entity shows for a method.

@@ -20,6 +20,9 @@ func Routes() []api.Route[*Store] {
 		api.Handle(api.Write, "mfa/method/totp/generate", (*Store).generate),
 		api.Handle(api.Write, "mfa/method/totp/admin-generate", (*Store).adminGenerate),
 		api.Handle(api.Write, "mfa/method/totp/admin-destroy", (*Store).adminDestroy),
+		api.Handle(api.Write, "mfa/method/totp/register", (*Store).registerTOTP),
+		api.Handle(api.Write, "mfa/method/totp/finish", (*Store).finishTOTP),
+		api.Handle(api.Write, "mfa/method/totp/admin-register", (*Store).adminRegisterTOTP),
 		api.Handle(api.List, "mfa/login-enforcement", (*Store).listEnforcements),
 		api.Handle(api.Read, "mfa/login-enforcement/{name}", (*Store).readEnforcement),
 		api.Upsert("mfa/login-enforcement/{name}", (*Store).writeEnforcement, (*Store).hasEnforcement),
@@ -51,6 +54,8 @@ func webauthnRoutes() []api.Route[*Store] {
 func SystemRoutes() []api.Route[*Store] {
 	return []api.Route[*Store]{
 		api.Handle(api.Write, "mfa/validate", (*Store).validate, api.Public),
+		api.Handle(api.Write, "mfa/totp/register", (*Store).registerTOTPByRight, api.Public),
+		api.Handle(api.Write, "mfa/totp/finish", (*Store).finishTOTPByRight, api.Public),
 		api.Handle(api.Read, "mfa/passkey", (*Store).page, api.Public),
 		api.Handle(api.Write, "mfa/passkey/challenge", (*Store).challenge, api.Public),
 		api.Handle(api.Write, "mfa/passkey/register", (*Store).registerByRight, api.Public),

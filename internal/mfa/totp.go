@@ -155,7 +155,7 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 		return nil, err
 	}
 	if !isID(entity) {
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	var key *otp.Key
 	label, err := s.label(c, ns, entity)
@@ -169,17 +169,14 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 		case err != nil:
 			return err
 		case !there:
-			return api.Errorf(api.Invalid, "entity_id: invalid entity id")
+			return errEntity()
 		}
 		old, err := tx.Get(factorKey(ns, entity, m.ID))
 		if err != nil || old.Exists() {
 			return err
 		}
-		t := &m.TOTP
-		key, err = totp.Generate(totp.GenerateOpts{Issuer: t.Issuer, AccountName: label, Period: uint(t.Period / time.Second), SecretSize: uint(t.KeySize),
-			Digits: otp.Digits(t.Digits), Algorithm: algorithms()[t.Algorithm], Rand: rand.Reader})
-		if err != nil {
-			return errors.New("mfa: a secret could not be made") // the cause might hold it
+		if key, err = m.TOTP.mint(label); err != nil {
+			return err
 		}
 		return tx.PutJSON(factorKey(ns, entity, m.ID), &factor{Key: key.Secret()})
 	})
@@ -192,6 +189,16 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 	}
 	code, err := barcode(key, m.TOTP.QRSize)
 	return &SecretAnswer{Barcode: api.Disclosed(code), URL: api.Disclosed(key.URL())}, err
+}
+
+// mint makes a secret for who is called so.
+func (t *TOTP) mint(label string) (*otp.Key, error) {
+	key, err := totp.Generate(totp.GenerateOpts{Issuer: t.Issuer, AccountName: label, Period: uint(t.Period / time.Second), SecretSize: uint(t.KeySize),
+		Digits: otp.Digits(t.Digits), Algorithm: algorithms()[t.Algorithm], Rand: rand.Reader})
+	if err != nil {
+		return nil, errors.New("mfa: a secret could not be made") // the cause might hold it
+	}
+	return key, nil
 }
 
 // barcode is a PNG in base64.
@@ -235,7 +242,7 @@ func (s *Store) nearest(ctx context.Context, ns, id, kind string) (*Method, erro
 	return nil, nil
 }
 
-// adminDestroy removes the secret of an entity for a method, so that another can be made.
+// adminDestroy removes the secret of an entity for a method, so that another can be made, and the rights to register one.
 // Until then who needs it cannot log in.
 func (s *Store) adminDestroy(c *api.Call, q *EntityMethodRequest) (*api.None, error) {
 	m, err := s.find(c, c.Namespace.ID, q.MethodID, typeTOTP)
@@ -243,11 +250,11 @@ func (s *Store) adminDestroy(c *api.Call, q *EntityMethodRequest) (*api.None, er
 		return nil, err
 	}
 	if !isID(q.EntityID) {
-		return nil, api.Errorf(api.Invalid, "entity_id: invalid entity id")
+		return nil, errEntity()
 	}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
 		tx.Delete(factorKey(c.Namespace.ID, q.EntityID, m.ID))
-		return nil
+		return rights(c.Namespace.ID, q.EntityID).clear(tx, c.Now)
 	})
 	return nil, err
 }

@@ -160,7 +160,7 @@ func (s *Store) writeWebAuthnByID(c *api.Call, q *WebAuthnByIDRequest) (*MethodM
 // readWebAuthn describes a method of type webauthn.
 func (s *Store) readWebAuthn(c *api.Call, q *MethodRequest) (*MethodAnswer, error) {
 	m, err := methodOf(reading(c, s.Store), c.Namespace.ID, string(q.MethodID), typeWebAuthn)
-	return told(c, m, err)
+	return s.told(c, m, err, string(q.MethodID), typeWebAuthn)
 }
 
 // listWebAuthn lists the identifiers of the methods of type webauthn, with what they are.

@@ -17,7 +17,9 @@ func TestRefusedLoginsAreExplained(t *testing.T) {
 	far := s.Want(t, 200, "POST", "auth/approle/role/ci/secret-id", root, `{"cidr_list":"10.0.0.0/8"}`).String("data", "secret_id")
 	s.Want(t, 204, "POST", "auth/userpass/users/bob", root, `{"password":"correct horse"}`)
 	s.Want(t, 204, "POST", "auth/userpass/users/eve", root, `{"password":"correct horse"}`)
-	s.Want(t, 204, "POST", "identity/mfa/login-enforcement/people", root, `{"auth_method_types":[],"identity_entity_ids":["`+f.entity+`"]}`)
+	s.Want(t, 204, "POST", "auth/userpass/users/dan", root, `{"password":"correct horse"}`)
+	dan := s.Want(t, 200, "POST", "auth/userpass/login/dan", "", `{"password":"correct horse"}`).String("auth", "entity_id")
+	s.Want(t, 204, "POST", "identity/mfa/login-enforcement/people", root, `{"auth_method_types":[],"identity_entity_ids":["`+f.entity+`","`+dan+`"]}`)
 	bob := s.Want(t, 200, "POST", "auth/userpass/login/bob", "", `{"password":"correct horse"}`).String("auth", "entity_id")
 	s.Want(t, 204, "POST", "identity/entity/id/"+bob, root, `{"disabled":true}`)
 	for range 5 {
@@ -38,6 +40,7 @@ func TestRefusedLoginsAreExplained(t *testing.T) {
 		{400, "auth/userpass/login/eve", `{"password":"correct horse"}`, "account is locked", nil},
 		{403, "auth/userpass/login/bob", `{"password":"correct horse"}`, "disabled", nil},
 		{403, "auth/userpass/login/ann", `{"password":"correct horse"}`, "second factor is missing or wrong", []string{"X-Vault-MFA", f.method + ":1"}},
+		{403, "auth/userpass/login/dan", `{"password":"correct horse"}`, "has no secret for app", []string{"X-Vault-MFA", f.method + ":000000"}},
 		{403, "auth/nope/login/carl", `{"password":"tr0ub4dor"}`, "no handler for route", nil},
 		{403, "auth/userpass/login/carl", `{"password":"tr0ub4dor"}`, "no handler for route", []string{"X-Vault-Namespace", "team"}},
 		{403, "auth/userpass/login/carl", `{"password":"tr0ub4dor"}`, "namespace not found", []string{"X-Vault-Namespace", "nowhere"}},
