@@ -1,9 +1,7 @@
 package oidc
 
 import (
-	"crypto/sha256"
 	_ "embed" // the page
-	"encoding/base64"
 	"path"
 	"slices"
 	"strings"
@@ -29,9 +27,7 @@ type SignInRequest struct {
 // signIn is the page to which applications send browsers. It is the same for all, holds nothing, and needs no token: its
 // script has judged what the application asks, logs in, asks authorize as whoever has logged in, and goes where it was told that it may.
 func (s *Store) signIn(*api.Call, *SignInRequest) (*api.Raw, error) {
-	return &api.Raw{ContentType: "text/html; charset=utf-8", Body: []byte(strings.NewReplacer("{{script}}", pageScript, "{{style}}", pageStyle).Replace(pageHTML)),
-		Policy: "default-src 'none'; script-src " + hashOf(pageScript) + "; style-src " + hashOf(pageStyle) + "; connect-src 'self'" +
-			"; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'"}, nil
+	return api.Page(pageHTML, pageScript, pageStyle, "connect-src 'self'", "form-action 'none'"), nil
 }
 
 // terms are what the page is told of what may be asked.
@@ -101,10 +97,4 @@ func (s *Store) judgeSignIn(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) 
 		return no.to(q)
 	}
 	return api.JSON(0, terms{q.RedirectURI, u.provider.Paths})
-}
-
-// hashOf names a text in a page's policy (Content Security Policy Level 3, section 2.3.1).
-func hashOf(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
