@@ -360,3 +360,20 @@ func TestEndpointsKnowTheirHandlerAndForm(t *testing.T) {
 }
 
 func (*engine) drop(*Call, *None) (*None, error) { return nil, nil }
+
+func TestErrorText(t *testing.T) {
+	for want, e := range map[string]*Error{
+		"not found":                    ErrNotFound(),
+		"It is locked.":                {Message: "It is locked."},
+		"It is locked; unlock it":      {Message: "It is locked.", Hint: "unlock it"},
+		"name: is taken; take another": {Message: "name: is taken", Hint: "take another"},
+		"odd...":                       {Message: "odd..."},
+	} {
+		if e.Kind == 0 {
+			e.Kind = Invalid
+		}
+		if e.Error() != want {
+			t.Errorf("%q, want %q", e.Error(), want)
+		}
+	}
+}

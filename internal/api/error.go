@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store"
@@ -62,7 +63,7 @@ func (e *Error) Error() string {
 	case e.Hint == "":
 		return e.Message
 	}
-	return e.Message + "; " + e.Hint
+	return strings.TrimSuffix(e.Message, ".") + "; " + e.Hint // some messages are sentences of the dialect
 }
 
 // Unwrap is the cause.

@@ -76,6 +76,12 @@ func (c *Call) DisplayName(name string) string {
 	return strings.Trim(strings.ReplaceAll(mount, "/", "-")+"-"+name, "-")
 }
 
+// Unconfigured is the answer to whom an auth method cannot judge before somebody has said what it needs to know, which is
+// written to a path of the mount.
+func (c *Call) Unconfigured(path, message string) *Error {
+	return &Error{Kind: Invalid, Message: message, Hint: "write its configuration to " + c.Mount.Path + path}
+}
+
 // LoginRole is a request that logs in by a role: quotas can be of one.
 type LoginRole interface {
 	// LoginRole is the name of the role that the login would be by, which there need not be;

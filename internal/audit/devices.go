@@ -383,18 +383,24 @@ func (d *Declaration) files() map[string]string {
 }
 
 // try opens a new device for as long as it takes to write an entry to it. The
-// entry goes past the spool, so that a peer that is not there is noticed.
+// entry goes past the spool, so that a peer that is not there is noticed: with a
+// spool it is waited for, and whoever enables the device is warned.
 func (d *Devices) try(c *api.Call, decl *Declaration) error {
 	s, err := Open(decl, d.env)
 	if err != nil {
 		return err
 	}
-	if spool, ok := s.line.out.(*spooled); ok {
+	spool, waits := s.line.out.(*spooled)
+	if waits {
 		s.line.out = spool.peer
 		err = errors.Join(spool.ready(), spool.close())
 	}
 	if err == nil {
 		err = s.probe(c)
+		if err != nil && waits && !distrusted(err) {
+			c.Warn("the peer takes no entries now (" + cause(err) + "): they wait in the spool, and once it is full count as not written")
+			err = nil
+		}
 	}
 	if err := errors.Join(err, s.line.close()); err != nil {
 		return &api.Error{Kind: api.Invalid, Message: "the audit device cannot be written: " + cause(err), Err: err}

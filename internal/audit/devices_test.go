@@ -319,7 +319,7 @@ func TestDevicesGoTogether(t *testing.T) {
 		{api.Write, "audit/rest", file("rest", `,"fallback":true`), ""},
 		{api.Write, "audit/more", file("more", `,"fallback":"true"`), "options.fallback: is asked for by another"},
 		{api.Write, "audit/kv", file("kv", `,"filter":"mount_type == \"kv\""`), ""},
-		{api.Write, "audit/peer", peer(gone.addr, spool), "the audit device cannot be written: connection refused"},
+		{api.Write, "audit/peer", peer(gone.addr, ""), "the audit device cannot be written: connection refused"},
 		{api.Write, "audit/peer", peer(c.addr, spool+`,"prefix":"@cee: "`), ""},
 		{api.Write, "audit/peer2", peer(c.addr, spool), "options.spool_path: is in use"},
 		{api.Write, "audit/f", file("spools/a", ``), "options.file_path: is in use"},
@@ -387,5 +387,34 @@ func TestDeviceThatCannotBeClosedIsDisabled(t *testing.T) {
 	must(t, err)
 	if got, err := n.call(api.Read, "audit", ""); err != nil || len(*got.(*DeviceTable)) != 0 {
 		t.Errorf("%v %v", got, err)
+	}
+}
+
+// A peer with a spool may be away when its device is enabled, of which who does it is warned; without one it must be there.
+func TestDeviceWaitsForItsPeer(t *testing.T) {
+	dir := t.TempDir()
+	n := newNode(t, mem.Open(), dir)
+	gone := newCollector(t)
+	gone.stop()
+	enable := func(kind string, options map[string]string) ([]string, error) {
+		c := &api.Call{Context: t.Context(), Namespace: api.Namespace{ID: rootID}, RequestID: "id", Now: moment}
+		_, err := n.Enable(c, &EnableDevice{Path: api.Name(kind), Type: kind, Options: options})
+		return c.Warnings(), err
+	}
+	for kind, options := range map[string]map[string]string{
+		"socket": {"address": gone.addr},
+		"syslog": {"address": filepath.Join(dir, "nobody"), "socket_type": "unix"},
+	} {
+		if warned, err := enable(kind, options); api.KindOf(err) != api.Invalid || len(warned) != 0 {
+			t.Errorf("%s without a spool: %v, warnings %q", kind, err, warned)
+		}
+		options["spool_path"], options["spool_size"] = filepath.Join(dir, kind+".spool"), "1MiB"
+		warned, err := enable(kind, options)
+		if err != nil || len(warned) != 1 || !strings.Contains(warned[0], "wait in the spool") || strings.Contains(warned[0], options["address"]) {
+			t.Errorf("%s with a spool: %v, warnings %q", kind, err, warned)
+		}
+	}
+	if len(n.open) != 2 {
+		t.Errorf("in use: %d devices", len(n.open))
 	}
 }

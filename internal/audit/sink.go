@@ -246,9 +246,8 @@ func (s *Sink) unavailable(err error) *api.Error {
 func cause(err error) string {
 	var no syscall.Errno
 	var known *api.Error
-	var untrusted *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &untrusted):
+	case distrusted(err):
 		return "its certificate is not trusted"
 	case errors.As(err, &known):
 		return known.Message
@@ -265,4 +264,10 @@ func cause(err error) string {
 		return no.Error()
 	}
 	return "input/output error"
+}
+
+// distrusted reports whether a peer has a certificate that waiting does not mend.
+func distrusted(err error) bool {
+	var untrusted *tls.CertificateVerificationError
+	return errors.As(err, &untrusted)
 }

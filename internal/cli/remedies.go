@@ -35,6 +35,7 @@ func remedies() []remedy {
 		{"invalid accessor", "it is misspelt, or its token has ended: see PROGRAM list auth/token/accessors"},
 		{"invalid token", "it has ended, or is misspelt"},
 		{"batch tokens cannot be root", "give the policies it shall have in -policy"},
+		{"user_lockout_config: lockout_threshold", "PROGRAM auth tune -user-lockout-disable PATH has it lock nobody, and -user-lockout-disable=false lock again"},
 		{"invalid 'token_type'", "-type is service or batch"},
 	}
 }

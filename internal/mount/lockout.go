@@ -15,10 +15,10 @@ import (
 // Lockout is when an auth method locks an account for wrong credentials; what is
 // zero is as the server says.
 type Lockout struct {
-	Threshold int          `json:"lockout_threshold,omitempty"`
-	Duration  api.Duration `json:"lockout_duration,omitempty"`
-	Reset     api.Duration `json:"lockout_counter_reset,omitempty"` // how long after the last wrong one they are forgotten
-	Disabled  *bool        `json:"disable_lockout,omitempty"`       // nil: as the server says
+	Threshold int          `json:"lockout_threshold,omitempty"`     // Wrong credentials that lock an account.
+	Duration  api.Duration `json:"lockout_duration,omitempty"`      // For how long it is locked.
+	Reset     api.Duration `json:"lockout_counter_reset,omitempty"` // How long after the last wrong one they are forgotten; set as lockout_counter_reset_duration.
+	Disabled  *bool        `json:"disable_lockout,omitempty"`       // Whether nobody is locked; absent: as the server says. Set as lockout_disable.
 }
 
 // The bounds of settings.
@@ -49,7 +49,7 @@ func (l *Lockout) set(name, text string) (err error) {
 			l.Threshold, err = strconv.Atoi(text)
 		}
 		if err != nil || l.Threshold < 0 || text != "" && l.Threshold == 0 || l.Threshold > maxThreshold {
-			return fmt.Errorf("must be a number from 1 to %d; to lock nobody set lockout_disable", maxThreshold)
+			return fmt.Errorf("must be a number from 1 to %d; to lock nobody, set lockout_disable to true", maxThreshold)
 		}
 	case "lockout_duration":
 		l.Duration, err = lockoutTime(text)

@@ -87,6 +87,10 @@ type AuthorizeRequest struct {
 	MaxAge              *int     `json:"max_age"`                             // How many seconds ago the caller may have logged in to this server.
 	CodeChallenge       string   `json:"code_challenge"`                      // PKCE (RFC 7636): SHA-256 of the code verifier as base64url. Public clients must send it.
 	CodeChallengeMethod string   `json:"code_challenge_method" audit:"clear"` // S256; plain is not taken.
+	ResponseMode        string   `json:"response_mode" audit:"clear"`         // query, which it is unless it is said.
+	Prompt              string   `json:"prompt" audit:"clear"`                // How the caller is to be asked. The page at which people sign in always asks, and refuses none.
+	Request             string   `json:"request"`                             // Refused: the parameters stand by themselves.
+	RequestURI          string   `json:"request_uri"`                         // Refused, likewise.
 }
 
 // codeAnswer is what a client gets a token for.
@@ -100,6 +104,7 @@ type refusal struct {
 	Code   string `json:"error"`
 	Why    string `json:"error_description"`
 	State  string `json:"state,omitempty"`
+	Back   string `json:"redirect_uri,omitempty"` // where the client may be told; empty: nowhere, or it asks itself
 	status int
 }
 
@@ -114,6 +119,14 @@ func (r *refusal) raw() (*api.Raw, error) {
 	return raw, err
 }
 
+// to is the refusal of what a client asks for.
+func (r *refusal) to(q *AuthorizeRequest) (*api.Raw, error) {
+	if len(q.State) <= maxState {
+		r.State = q.State
+	}
+	return r.raw()
+}
+
 func refuse(code, why string) *refusal { return &refusal{Code: code, Why: why, status: 400} }
 
 // authorize hands out a code by which a client learns who the caller is, if the caller may log in to it.
@@ -123,10 +136,7 @@ func (s *Store) authorize(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) {
 		return nil, err
 	}
 	if no != nil {
-		if no.State = q.State; len(q.State) > maxState {
-			no.State = ""
-		}
-		return no.raw()
+		return no.to(q)
 	}
 	code := random(codeLen)
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
@@ -140,23 +150,29 @@ func (s *Store) authorize(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) {
 
 // consider is what a code would stand for, or why there is none.
 func (s *Store) consider(c *api.Call, q *AuthorizeRequest) (*codeRow, *refusal, error) {
-	scopes := strings.Fields(q.Scope)
-	switch {
-	case len(q.State) > maxState || len(q.Nonce) > maxState || len(q.Scope) > maxScopes:
+	client, no, err := s.asks(c, q)
+	if err != nil || no != nil {
+		return nil, no, err
+	}
+	u, no, err := s.asked(c, q, client)
+	if err != nil || no != nil {
+		return nil, no, err
+	}
+	return s.bind(c, q, u)
+}
+
+// asks is the client that asks. It is refused where nobody can say who that is, or whether an address is its own: then
+// nobody may be sent there (RFC 6749, section 4.1.2.1).
+func (s *Store) asks(c *api.Call, q *AuthorizeRequest) (*clientRow, *refusal, error) {
+	if len(q.State) > maxState || len(q.Nonce) > maxState || len(q.Scope) > maxScopes {
 		return nil, refuse("invalid_request", "state, nonce or scope is too long"), nil
-	case !slices.Contains(scopes, openID):
-		return nil, refuse("invalid_request", "openid scope is required"), nil
-	case q.ResponseType == "":
-		return nil, refuse("invalid_request", "response_type parameter is required"), nil
-	case q.ResponseType != "code":
-		return nil, refuse("unsupported_response_type", "unsupported response_type value"), nil
-	case q.ClientID == "":
-		return nil, refuse("invalid_request", "client_id parameter is required"), nil
 	}
 	client, err := s.client(c, q.ClientID)
 	switch {
 	case err != nil:
 		return nil, nil, err
+	case q.ClientID == "":
+		return nil, refuse("invalid_request", "client_id parameter is required"), nil
 	case client == nil:
 		return nil, refuse("invalid_client_id", "client with client_id not found"), nil
 	case q.RedirectURI == "":
@@ -164,17 +180,35 @@ func (s *Store) consider(c *api.Call, q *AuthorizeRequest) (*codeRow, *refusal, 
 	case !slices.Contains(client.Redirects, q.RedirectURI):
 		return nil, refuse("invalid_redirect_uri", "redirect_uri is not allowed for the client"), nil
 	}
+	return client, nil, nil
+}
+
+// asked is by what a client may have what it asks for, whoever signs in.
+func (s *Store) asked(c *api.Call, q *AuthorizeRequest, client *clientRow) (*use, *refusal, error) {
+	switch {
+	case q.Request != "":
+		return nil, refuse("request_not_supported", "request parameter is not supported"), nil
+	case q.RequestURI != "":
+		return nil, refuse("request_uri_not_supported", "request_uri parameter is not supported"), nil
+	case q.ResponseMode != "" && q.ResponseMode != "query":
+		return nil, refuse("invalid_request", "response_mode must be query"), nil
+	case !slices.Contains(strings.Fields(q.Scope), openID):
+		return nil, refuse("invalid_request", "openid scope is required"), nil
+	case q.ResponseType == "":
+		return nil, refuse("invalid_request", "response_type parameter is required"), nil
+	case q.ResponseType != "code":
+		return nil, refuse("unsupported_response_type", "unsupported response_type value"), nil
+	case q.MaxAge != nil && (*q.MaxAge < 0 || *q.MaxAge > int(maxSpan/time.Second)):
+		return nil, refuse("invalid_request", "max_age must be a number of seconds"), nil
+	}
 	if no := q.challenge(client); no != nil {
 		return nil, no, nil
 	}
 	u, err := s.permitted(c, string(q.Name), q.ClientID)
-	if err != nil {
-		return nil, nil, err
-	}
-	if u == nil {
+	if err == nil && u == nil {
 		return nil, refuse("unauthorized_client", "client is not authorized to use the provider"), nil
 	}
-	return s.bind(c, q, u, scopes)
+	return u, nil, err
 }
 
 // challenge is what is wrong with what PKCE has.
@@ -195,7 +229,7 @@ func (q *AuthorizeRequest) challenge(client *clientRow) *refusal {
 const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 // bind is a code of the caller for a client.
-func (s *Store) bind(c *api.Call, q *AuthorizeRequest, u *use, scopes []string) (*codeRow, *refusal, error) {
+func (s *Store) bind(c *api.Call, q *AuthorizeRequest, u *use) (*codeRow, *refusal, error) {
 	if c.Caller.EntityID == "" {
 		return nil, refuse("access_denied", "identity entity must be associated with the request"), nil
 	}
@@ -214,13 +248,10 @@ func (s *Store) bind(c *api.Call, q *AuthorizeRequest, u *use, scopes []string) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if q.MaxAge != nil && (*q.MaxAge < 0 || *q.MaxAge > int(maxSpan/time.Second)) {
-		return nil, refuse("invalid_request", "max_age must be a number of seconds"), nil
-	}
 	if q.MaxAge != nil && c.Now.Sub(at) > time.Duration(*q.MaxAge)*time.Second {
 		return nil, refuse("max_age_violation", "active re-authentication is required by max_age"), nil
 	}
-	g := grant{u.name, u.client.ID, p.ID, c.Caller.EntityNamespace, supported(u.provider, scopes), c.Now.Add(codeLife)}
+	g := grant{u.name, u.client.ID, p.ID, c.Caller.EntityNamespace, supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
 	return &codeRow{grant: g, Redirect: q.RedirectURI, Nonce: q.Nonce, Challenge: q.CodeChallenge, LoggedIn: at}, nil, nil
 }
 

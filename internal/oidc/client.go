@@ -106,9 +106,9 @@ func (s *Store) writeClient(c *api.Call, q *ClientRequest) (*api.None, error) {
 		}
 	}
 	ns, name, id, secret := c.Namespace.ID, string(q.Name), random(clientIDLen), secretPrefix+random(secretLen)
-	return nil, s.change(c, ns, func(tx *store.Tx) error {
-		r, err := load[clientRow](tx, clientKey(ns, name))
-		if err != nil {
+	var r *clientRow
+	err := s.change(c, ns, func(tx *store.Tx) (err error) {
+		if r, err = load[clientRow](tx, clientKey(ns, name)); err != nil {
 			return err
 		}
 		isNew := r == nil
@@ -132,6 +132,10 @@ func (s *Store) writeClient(c *api.Call, q *ClientRequest) (*api.None, error) {
 		}
 		return tx.PutJSON(clientKey(ns, name), r)
 	})
+	if err == nil {
+		doubtClient(c, r.Redirects, r.Assignments)
+	}
+	return nil, err
 }
 
 // apply changes a client as asked.

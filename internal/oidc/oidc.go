@@ -56,6 +56,10 @@ type Config struct {
 	Address string // where clients reach this server, such as https://vault.example.com:8200
 	// Person is an entity of a namespace as it stands; nil when there is none.
 	Person func(ctx context.Context, nsID, entityID string) (*identity.Person, error)
+	// Grouped reports whether a namespace has a group.
+	Grouped func(ctx context.Context, nsID, groupID string) (bool, error)
+	// AuthType is the type of the auth method that a namespace has at a path, such as ldap; empty: it has none there.
+	AuthType func(ctx context.Context, nsID, path string) (string, error)
 	// Lineage is a namespace's identifier and those of the namespaces above it.
 	Lineage func(ctx context.Context, nsID string) ([]string, error)
 	// LoggedIn is when the login was that the caller's token comes from; zero: it comes from none.

@@ -14,6 +14,7 @@ type providerRow struct {
 	Issuer  string   `json:"issuer,omitempty"`
 	Clients []string `json:"clients,omitempty"`
 	Scopes  []string `json:"scopes,omitempty"`
+	Paths   []string `json:"paths,omitempty"` // of auth methods, without a slash at the ends
 }
 
 func providerKey(ns, name string) string { return area(ns, "provider") + name }
@@ -29,6 +30,7 @@ type ProviderRequest struct {
 	Issuer           *string   `json:"issuer" audit:"clear"`             // Scheme, host and port that its issuer begins with; empty: the server's address.
 	AllowedClientIDs *[]string `json:"allowed_client_ids" audit:"clear"` // Client ids of the clients that may use it; * is all.
 	ScopesSupported  *[]string `json:"scopes_supported" audit:"clear"`   // Scopes that clients may ask for, beside openid.
+	SignInPaths      *[]string `json:"sign_in_paths" audit:"clear"`      // Paths of the auth methods that people sign in with at the provider's page, such as ldap, the preset one first. Of one the page does not ask; without any, it asks people for the path.
 }
 
 // ProviderAnswer is a provider as it is read.
@@ -36,6 +38,7 @@ type ProviderAnswer struct {
 	AllowedClientIDs []string `json:"allowed_client_ids" audit:"clear"`
 	Issuer           string   `json:"issuer" audit:"clear"`
 	ScopesSupported  []string `json:"scopes_supported" audit:"clear"`
+	SignInPaths      []string `json:"sign_in_paths,omitempty" audit:"clear"`
 }
 
 // providerIssuer is who ID tokens of a provider are from.
@@ -53,7 +56,7 @@ func (s *Store) provider(c *api.Call, name string) (*providerRow, error) {
 }
 
 func (s *Store) showProvider(ns api.Namespace, name string, p *providerRow) *ProviderAnswer {
-	return &ProviderAnswer{full(p.Clients), s.providerIssuer(ns, name, p), full(p.Scopes)}
+	return &ProviderAnswer{full(p.Clients), s.providerIssuer(ns, name, p), full(p.Scopes), p.Paths}
 }
 
 // readProvider shows a provider.
@@ -80,9 +83,9 @@ func (s *Store) writeProvider(c *api.Call, q *ProviderRequest) (*api.None, error
 		return nil, err
 	}
 	ns, name := c.Namespace.ID, string(q.Name)
-	return nil, s.change(c, ns, func(tx *store.Tx) error {
-		p, err := load[providerRow](tx, providerKey(ns, name))
-		if err != nil {
+	var p *providerRow
+	err := s.change(c, ns, func(tx *store.Tx) (err error) {
+		if p, err = load[providerRow](tx, providerKey(ns, name)); err != nil {
 			return err
 		}
 		if p == nil {
@@ -101,6 +104,10 @@ func (s *Store) writeProvider(c *api.Call, q *ProviderRequest) (*api.None, error
 		}
 		return tx.PutJSON(providerKey(ns, name), p)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.doubtProvider(c, p.Clients, p.Paths)
 }
 
 func orInvalid(err error, message string) error {
@@ -124,6 +131,11 @@ func (q *ProviderRequest) apply(p *providerRow) (err error) {
 			if n = keyName(n); n != openID && !slices.Contains(p.Scopes, n) {
 				p.Scopes = append(p.Scopes, n)
 			}
+		}
+	}
+	if q.SignInPaths != nil {
+		if p.Paths, err = signInPaths(*q.SignInPaths); err != nil {
+			return err
 		}
 	}
 	if err := checkList("allowed_client_ids", p.Clients); err != nil {

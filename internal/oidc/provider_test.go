@@ -418,3 +418,23 @@ func TestCodeIsRedeemedOnceOfMany(t *testing.T) {
 		}
 	}
 }
+
+// A scope tells by which name somebody has logged in, and what the auth method says of them, by the accessor of
+// the auth method.
+func TestScopesTellOfAliases(t *testing.T) {
+	w := newShop(t)
+	c := w.call("root")
+	c.Mount = api.Mount{Accessor: "auth_door_1", Path: "auth/door/", Type: "door"}
+	who := must(w.ids.Admit(c, &api.Auth{Alias: &api.Alias{Name: "lou@example.com", Metadata: map[string]string{"name": "lou"}}}))(t)
+	w.entity = who.ID
+	w.write("oidc/assignment/staff", `{"entity_ids": %q}`, who.ID)
+	w.write("oidc/scope/profile", `{"template": %q}`, `{"username": {{identity.entity.aliases.auth_door_1.metadata.name}}, "email": {{identity.entity.aliases.auth_door_1.name}}, "other": {{identity.entity.aliases.auth_none_1.name}}}`)
+	access, id := w.granted(w.code())
+	claims := w.verified("oidc/provider/p/.well-known/keys", id)
+	_, info := w.userinfo("p", access)
+	for _, got := range []map[string]any{claims, info} {
+		if got["username"] != "lou" || got["email"] != "lou@example.com" || got["other"] != "" {
+			t.Errorf("the claims are %v", got)
+		}
+	}
+}

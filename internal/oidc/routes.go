@@ -56,6 +56,7 @@ func providerRoutes() []api.Route[*Store] {
 		api.Handle(api.Read, "oidc/provider/{name}/authorize", (*Store).authorize),
 		api.Handle(api.Write, "oidc/provider/{name}/authorize", (*Store).authorize),
 		api.Handle(api.Read, "oidc/provider/{name}/sign-in", (*Store).signIn, api.Public),
+		api.Handle(api.Write, "oidc/provider/{name}/sign-in", (*Store).judgeSignIn, api.Public),
 		api.Handle(api.Write, "oidc/provider/{name}/token", (*Store).exchange, api.Public),
 		api.Handle(api.Read, "oidc/provider/{name}/userinfo", (*Store).userinfo, api.Public, api.Bearer),
 		api.Handle(api.Write, "oidc/provider/{name}/userinfo", (*Store).userinfo, api.Public, api.Bearer),

@@ -166,10 +166,10 @@ func (s *Store) writeAssignment(c *api.Call, q *AssignmentRequest) (*api.None, e
 	if q.Name == allowAll {
 		return nil, api.Errorf(api.Invalid, "modification of assignment %q not allowed", allowAll)
 	}
-	return nil, s.change(c, c.Namespace.ID, func(tx *store.Tx) error {
+	var r *assignmentRow
+	err := s.change(c, c.Namespace.ID, func(tx *store.Tx) (err error) {
 		k := assignmentKey(c.Namespace.ID, string(q.Name))
-		r, err := load[assignmentRow](tx, k)
-		if err != nil {
+		if r, err = load[assignmentRow](tx, k); err != nil {
 			return err
 		}
 		if r == nil {
@@ -185,6 +185,10 @@ func (s *Store) writeAssignment(c *api.Call, q *AssignmentRequest) (*api.None, e
 		}
 		return tx.PutJSON(k, r)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.doubtAssignment(c, r.Entities, r.Groups)
 }
 
 // removeAssignment deletes an assignment. One that a client has stays.

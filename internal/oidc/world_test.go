@@ -64,7 +64,10 @@ func newWorld(t testing.TB) *world {
 		Mount: func(_ context.Context, _, accessor string) (identity.Mount, bool, error) {
 			return identity.Mount{Path: "auth/door/", Type: "door"}, accessor == "auth_door_1", nil
 		}})
-	w.oidc = oidc.New(oidc.Config{Store: w.store, Cache: cache, Now: now, Address: address, Person: w.ids.Person, Lineage: lineage,
+	w.oidc = oidc.New(oidc.Config{Store: w.store, Cache: cache, Now: now, Address: address, Person: w.ids.Person, Grouped: w.ids.Grouped, Lineage: lineage,
+		AuthType: func(_ context.Context, _, path string) (string, error) {
+			return map[string]string{"ldap": "ldap", "old/people": "userpass", "ci": "jwt"}[path], nil
+		},
 		LoggedIn: func(*api.Call) (time.Time, error) { return w.login, nil }})
 	eps := append(must(api.Bind(w.oidc, oidc.Routes()))(t), must(api.Bind(w.ids, identity.Routes()))(t)...)
 	w.router = must(api.NewRouter(eps))(t)

@@ -8,11 +8,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -28,15 +30,35 @@ type Peer struct {
 	Timeout time.Duration // of a request in all; 0: DefaultTimeout
 }
 
-var errCA = errors.New("holds no certificate in PEM")
+var (
+	errCA      = errors.New("holds no certificate in PEM")
+	errForeign = errors.New("must be certificates in PEM, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----, and nothing else")
+	errLong    = fmt.Errorf("the answer is longer than %d bytes", MaxBody)
+)
+
+// CheckCA takes what an operator may give as CAPEM: nothing, or certificates alone. Pool takes what was kept before, and
+// passes over what is no certificate in it.
+func CheckCA(text string) error {
+	blocks := 0
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
+			return errForeign
+		}
+		blocks++
+	}
+	if text != "" && (blocks == 0 || blocks != strings.Count(text, "-----BEGIN ")) { // one that cannot be read is passed over
+		return errForeign
+	}
+	return nil
+}
 
 // Pool is the certificates of a PEM text; nil, for the system's, of an empty one.
-func Pool(pem string) (*x509.CertPool, error) {
-	if pem == "" {
+func Pool(text string) (*x509.CertPool, error) {
+	if text == "" {
 		return nil, nil
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
+	if !pool.AppendCertsFromPEM([]byte(text)) {
 		return nil, errCA
 	}
 	return pool, nil
@@ -89,7 +111,7 @@ func read(resp *http.Response) (_ *Answer, err error) {
 	case err != nil:
 		return nil, err
 	case len(b) > MaxBody:
-		return nil, fmt.Errorf("the answer is longer than %d bytes", MaxBody)
+		return nil, errLong
 	}
 	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: b}, nil
 }

@@ -148,26 +148,32 @@ func (r *Runner) start(ctx context.Context, ns string) error {
 	return nil
 }
 
-// settle settles what becomes of a job's row after its handler has returned.
+// settle settles what becomes of a job's row after its handler has returned. That its namespace was sealed meanwhile is no
+// failure: the row stays as it is claimed, and is due again once the namespace is open.
 func (r *Runner) settle(ctx context.Context, j *Job, err error) {
 	// The row is settled also when the node is shutting down, so that no other
 	// has to wait for the claim's end.
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Claim)
 	defer cancel()
 	if err == nil {
-		if err = j.remove(within, r.Store); err != nil {
+		if err = j.remove(within, r.Store); err != nil && !errors.Is(err, store.ErrSealed) {
 			r.failed(j.Item, fmt.Errorf("schedule: remove: %w", err))
 		}
 		return
 	}
 	again, tries := r.Now(), j.Tries
 	if ctx.Err() == nil {
-		r.failed(j.Item, err)
 		again, tries = again.Add(backoff(tries)), tries+1
 	}
-	err = j.move(within, r.Store, again, row{Data: j.Data, Tries: tries})
-	if err != nil && !errors.Is(err, store.ErrConflict) {
-		r.failed(j.Item, fmt.Errorf("schedule: put back: %w", err))
+	back := j.move(within, r.Store, again, row{Data: j.Data, Tries: tries})
+	if errors.Is(err, store.ErrSealed) && errors.Is(back, store.ErrSealed) {
+		return
+	}
+	if ctx.Err() == nil {
+		r.failed(j.Item, err)
+	}
+	if back != nil && !errors.Is(back, store.ErrConflict) {
+		r.failed(j.Item, fmt.Errorf("schedule: put back: %w", back))
 	}
 }
 

@@ -512,6 +512,13 @@ func (s *sealed) List(ctx context.Context, r store.Range) ([]store.Entry, error)
 	return s.Store.List(ctx, r)
 }
 
+func (s *sealed) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (store.Rev, error) {
+	if s.shut.Load() && strings.HasPrefix(writes[0].Key, "shut/") {
+		return 0, store.ErrSealed
+	}
+	return s.Store.Commit(ctx, checks, writes)
+}
+
 // What is due in a namespace that is sealed waits until it is not; that of others is
 // done, and nobody is told of failures.
 func TestSealedNamespaceWaits(t *testing.T) {
@@ -535,6 +542,38 @@ func TestSealedNamespaceWaits(t *testing.T) {
 		time.Sleep(2 * slumber)
 		if n := ran.Load(); n != 2 {
 			t.Errorf("%d jobs have run once it was unsealed, want 2", n)
+		}
+	})
+}
+
+// A namespace that is sealed while something of it is done is no failure of that, which is done again once it is open.
+// Where what fails lies in another namespace, it is one.
+func TestSealedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sealed{Store: mem.Open()}
+		var ran, told atomic.Int64
+		shut := item(time.Now().Add(time.Minute), "shut")
+		shut.Namespace = "shut"
+		add(t, s, shut, item(time.Now().Add(time.Minute), "elsewhere"))
+		r := runner(s, func(_ context.Context, j *Job) error {
+			if ran.Add(1); !s.shut.Load() && ran.Load() > 2 {
+				return nil
+			}
+			s.shut.Store(true)
+			return store.ErrSealed
+		})
+		r.Failed = func(it Item, err error) {
+			if told.Add(1); it.Namespace == "shut" {
+				t.Errorf("told of %v: %v", it, err)
+			}
+		}
+		stop := start(t, r)
+		defer stop()
+		time.Sleep(90 * time.Second)
+		s.shut.Store(false)
+		time.Sleep(time.Hour)
+		if n := left(t, s); n != 0 || told.Load() == 0 {
+			t.Errorf("%d jobs are left, %d failures told", n, told.Load())
 		}
 	})
 }

@@ -38,6 +38,19 @@ func (h *house) hasAccessor(ctx context.Context, nsID, accessor string) (bool, e
 	return there, err
 }
 
+// authType is the type of the auth method that a namespace has at a path; empty: it has none there.
+func (h *house) authType(ctx context.Context, nsID, path string) (string, error) {
+	table, err := h.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return "", err
+	}
+	e := table.Get("auth/" + path + "/")
+	if e == nil {
+		return "", nil
+	}
+	return e.Type, nil
+}
+
 // loginTypes are the types that auth methods with logins can have.
 func (h *house) loginTypes() []string { return loginTypes(h.Mounts.Engines()) }
 
@@ -98,7 +111,7 @@ func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string,
 // newOIDC signs tokens about who is behind tokens.
 func (s *Server) newOIDC(h *house, cache *store.Cache) *oidc.Store {
 	return oidc.New(oidc.Config{Store: s.barrier, Cache: cache, Now: s.now, Address: s.config.address(),
-		Person: h.Identity.Person, Lineage: h.Namespaces.Lineage,
+		Person: h.Identity.Person, Grouped: h.Identity.Grouped, Lineage: h.Namespaces.Lineage, AuthType: h.authType,
 		LoggedIn: func(c *api.Call) (time.Time, error) {
 			t, err := h.Tokens.Lookup(c, c.Caller.Token.Reveal(), c.Now)
 			if err != nil {

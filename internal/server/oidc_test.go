@@ -144,6 +144,30 @@ func TestSignInPage(t *testing.T) {
 	s.Want(t, 403, "GET", "identity/oidc/provider/default/authorize", "", "", "Accept", "text/html")
 }
 
+// The page is told what it may offer and of whom nobody is known, without a token; and who writes what nobody can use is warned by what is there.
+func TestSignInIsJudgedWithoutAToken(t *testing.T) {
+	s := servertest.Start(t)
+	s.Want(t, 204, "POST", "sys/auth/old/people", servertest.Root, `{"type": "userpass"}`)
+	s.Want(t, 204, "POST", "sys/auth/ci", servertest.Root, `{"type": "approle"}`)
+	s.Want(t, 204, "POST", "identity/oidc/client/app", servertest.Root, `{"redirect_uris": "https://app.example.com/back", "assignments": "allow_all"}`)
+	s.Want(t, 204, "POST", "identity/oidc/provider/people", servertest.Root, `{"allowed_client_ids": "*", "sign_in_paths": "old/people"}`)
+	for _, c := range []struct{ second, why string }{{"nowhere", "no auth method"}, {"ci", "cannot log in by"}} {
+		if a := s.Want(t, 200, "POST", "identity/oidc/provider/people", servertest.Root, `{"sign_in_paths": "old/people,`+c.second+`"}`); !strings.Contains(a.Text(), c.why) {
+			t.Errorf("%s is answered %s", c.second, a.Body)
+		}
+	}
+	s.Want(t, 204, "POST", "identity/oidc/assignment/crew", servertest.Root, mustJSON(t, map[string]string{"group_ids": s.Want(t, 200, "POST", "identity/group", servertest.Root, `{"name": "crew"}`).String("data", "id")}))
+	asks := map[string]string{"client_id": s.Want(t, 200, "GET", "identity/oidc/client/app", servertest.Root, "").String("data", "client_id"), "redirect_uri": "https://app.example.com/back", "response_type": "code", "scope": "openid"}
+	const page = "identity/oidc/provider/people/sign-in"
+	if a := s.Want(t, 200, "POST", page, "", mustJSON(t, asks)); !strings.Contains(a.Text(), `["old/people","ci"]`) || a.String("redirect_uri") != asks["redirect_uri"] {
+		t.Errorf("the page is told %s", a.Body)
+	}
+	asks["redirect_uri"] = "https://evil.example.com/"
+	if a := s.Want(t, 400, "POST", page, "", mustJSON(t, asks)); a.String("error") != "invalid_redirect_uri" || a.String("redirect_uri") != "" {
+		t.Errorf("for an address of somebody else the page is told %s", a.Body)
+	}
+}
+
 // A token that somebody makes of an old login of theirs proves no new one to an application that asks for one.
 func TestLoginIsAsOldAsItIs(t *testing.T) {
 	var later atomic.Int64

@@ -72,6 +72,7 @@ read identity/oidc/.well-known/openid-configuration
 read identity/oidc/provider/{name}/.well-known/keys
 read identity/oidc/provider/{name}/.well-known/openid-configuration
 read identity/oidc/provider/{name}/sign-in
+update identity/oidc/provider/{name}/sign-in
 read identity/oidc/provider/{name}/userinfo
 update identity/oidc/provider/{name}/token
 update identity/oidc/provider/{name}/userinfo

@@ -35,8 +35,14 @@ type Server struct {
 	done <-chan struct{}
 }
 
-// Start starts a server that knows alice, bob and, by another name, carol@example.com.
-func Start() (*Server, error) {
+// Start starts a server that knows alice, bob and, by another name, carol@example.com, and signs its answers.
+func Start() (*Server, error) { return start(signing) }
+
+// StartUnsigned is Start of a server as those before 3.2.5 are unless they are told: its answers have no Message-Authenticator.
+func StartUnsigned() (*Server, error) { return start("") }
+
+// start starts a server with a section for what becomes of its answers.
+func start(answers string) (*Server, error) {
 	bin, err := program()
 	if err != nil {
 		return nil, err
@@ -46,7 +52,7 @@ func Start() (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Dir: dir, Host: "127.0.0.1", log: &process.Log{}}
-	if err := s.create(bin); err != nil {
+	if err := s.create(bin, answers); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
@@ -63,7 +69,7 @@ func program() (string, error) {
 	return "", errors.New("no FreeRADIUS server is installed: install the package freeradius")
 }
 
-// configuration is of radiusd.conf(5): a server for passwords alone, which signs its answers.
+// configuration is of radiusd.conf(5): a server for passwords alone.
 const configuration = `
 prefix = /usr
 name = radiusd
@@ -103,7 +109,12 @@ server default {
 	authenticate {
 		pap
 	}
-	post-auth {
+	ANSWERS
+}
+`
+
+// signing puts a Message-Authenticator into each answer.
+const signing = `post-auth {
 		update reply {
 			&Message-Authenticator := 0x00
 		}
@@ -112,9 +123,7 @@ server default {
 				&Message-Authenticator := 0x00
 			}
 		}
-	}
-}
-`
+	}`
 
 // accounts is of users(5).
 const accounts = `
@@ -126,7 +135,7 @@ dave Cleartext-Password := "PASSWORD"
 	User-Name := "Dave"
 `
 
-func (s *Server) create(bin string) error {
+func (s *Server) create(bin, answers string) error {
 	l, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
@@ -135,17 +144,17 @@ func (s *Server) create(bin string) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	fill := strings.NewReplacer("DIR", s.Dir, "PORT", fmt.Sprint(s.Port), "SECRET", Secret, "PASSWORD", Password)
+	fill := strings.NewReplacer("DIR", s.Dir, "PORT", fmt.Sprint(s.Port), "SECRET", Secret, "PASSWORD", Password, "ANSWERS", answers)
 	for name, text := range map[string]string{"radiusd.conf": configuration, "users": accounts} {
 		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(fill.Replace(text)), 0o600); err != nil {
 			return err
 		}
 	}
-	return s.start(bin)
+	return s.serve(bin)
 }
 
-// start starts the server and waits until it listens.
-func (s *Server) start(bin string) error {
+// serve starts the server and waits until it listens.
+func (s *Server) serve(bin string) error {
 	cmd := exec.Command(bin, "-f", "-l", "stdout", "-n", "radiusd", "-d", s.Dir, "-D", "/usr/share/freeradius")
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	done, err := process.Child(cmd, syscall.SIGKILL, s.log)

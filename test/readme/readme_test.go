@@ -47,7 +47,8 @@ func paste(t *testing.T, dir, commands string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-euxo", "pipefail", "-c", commands)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, file, file
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"))
+	// In containers and of cron there is no locale.
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "HOME="+t.TempDir(), "GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return endGroup(cmd.Process.Pid) }
 	failure := cmd.Run()

@@ -207,7 +207,7 @@ func (conf *config) source() *issuer.Source {
 func configured(c *api.Call) (*config, error) {
 	conf, err := store.LoadJSON[config](c, c.Store, configKey)
 	if err == nil && conf == nil {
-		err = api.Errorf(api.Invalid, "the auth method has not been configured: it does not know whose tokens to take")
+		err = c.Unconfigured("config", "the auth method has not been configured: it does not know whose tokens to take")
 	}
 	return conf, err
 }

@@ -151,7 +151,7 @@ func TestLocation(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	m := open(t)
-	m.Invalid("login", fields{"role": "r", "jwt": "x"}, "has not been configured")
+	m.Invalid("login", fields{"role": "r", "jwt": "x"}, "has not been configured: it does not know whose tokens to take; write its configuration to auth/azure/config")
 	if _, err := m.Do(api.Read, "config", nil); api.KindOf(err) != api.NotFound {
 		t.Errorf("nothing: %v", err)
 	}
@@ -161,6 +161,7 @@ func TestConfig(t *testing.T) {
 	for says, f := range map[string]fields{
 		"tenant_id": good(fields{"tenant_id": "example.com"}), "resource: must": good(fields{"resource": nil}), "environment: must": good(fields{"environment": "AzureGermanCloud"}),
 		"one needs the other": good(fields{"client_id": "x"}), "takes login": good(fields{"custom_endpoint": fields{"x": "https://x"}}), "login must be": good(fields{"custom_endpoint": fields{"login": "http://login.example"}}),
+		"management is not": good(fields{"custom_endpoint": fields{"management": "management.example"}}), "issuer is not": good(fields{"custom_endpoint": fields{"issuer": "https://sts.example/?x=1"}}),
 	} {
 		m.Invalid("config", f, says)
 	}

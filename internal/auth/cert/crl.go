@@ -2,6 +2,7 @@ package cert
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -22,21 +23,22 @@ import (
 // crl is what is known of a revocation list (RFC 5280, section 5). The list itself
 // lies in a row of its own.
 type crl struct {
-	URL        string    `json:"url,omitempty"` // where it is fetched; empty: it was handed in
-	Issuer     []byte    `json:"issuer"`
-	KeyID      []byte    `json:"key_id,omitempty"` // of the issuer's key, where the list says
-	Number     *big.Int  `json:"number,omitempty"`
-	Delta      bool      `json:"delta,omitempty"`
-	Issued     time.Time `json:"issued"`
-	Expires    time.Time `json:"expires,omitzero"`
-	NextFetch  time.Time `json:"next,omitzero"`
-	LastFailed time.Time `json:"failed,omitzero"`
+	URL        string                  `json:"url,omitempty"` // where it is fetched; empty: it was handed in
+	Issuer     []byte                  `json:"issuer"`
+	KeyID      []byte                  `json:"key_id,omitempty"` // of the issuer's key, where the list says
+	Number     *big.Int                `json:"number,omitempty"`
+	Delta      bool                    `json:"delta,omitempty"`
+	Algorithm  x509.SignatureAlgorithm `json:"algorithm"`
+	Issued     time.Time               `json:"issued"`
+	Expires    time.Time               `json:"expires,omitzero"`
+	NextFetch  time.Time               `json:"next,omitzero"`
+	LastFailed time.Time               `json:"failed,omitzero"`
 }
 
 // Bounds of revocation lists.
 const (
 	maxCRL       = 512 << 10        // of one, in bytes
-	maxCRLs      = 100              // of one issuer
+	maxCRLs      = 100              // that one login looks at
 	refetchEvery = time.Hour        // a list is fetched again, or earlier when it expires
 	retryAfter   = 15 * time.Second // a fetch that failed
 	crlSkew      = 5 * time.Minute  // by which an issuer's clock may be ahead
@@ -78,9 +80,13 @@ func (engine) readCRL(c *api.Call, q *CRLName) (*CRL, error) {
 	case row == nil:
 		return nil, api.ErrNotFound()
 	}
-	list, err := loadList(c, string(q.Name))
+	l, err := loadList(c, string(q.Name), row)
 	if err != nil {
 		return nil, err
+	}
+	list, err := x509.ParseRevocationList(l.raw)
+	if err != nil {
+		return nil, fmt.Errorf("cert: %w: a revocation list cannot be read", store.ErrCorrupt)
 	}
 	a := &CRL{Serials: map[string]struct{}{}}
 	for _, e := range list.RevokedCertificateEntries {
@@ -146,21 +152,8 @@ func loadCRL(c *api.Call, r store.Reader, name string) (*crl, error) {
 	return store.LoadJSON[crl](c, r, listPrefix+name)
 }
 
-// loadList reads a list that has been taken in.
-func loadList(c *api.Call, name string) (*x509.RevocationList, error) {
-	e, err := c.Store.Get(c, derPrefix+name)
-	if err != nil {
-		return nil, err
-	}
-	list, err := x509.ParseRevocationList(e.Value)
-	if err != nil {
-		return nil, fmt.Errorf("cert: %w: a revocation list cannot be read", store.ErrCorrupt)
-	}
-	return list, nil
-}
-
 func rowOf(list *x509.RevocationList, from string, now time.Time) *crl {
-	row := &crl{URL: from, Issuer: list.RawIssuer, KeyID: list.AuthorityKeyId, Number: list.Number, Issued: list.ThisUpdate, Expires: list.NextUpdate,
+	row := &crl{URL: from, Issuer: list.RawIssuer, KeyID: list.AuthorityKeyId, Number: list.Number, Algorithm: list.SignatureAlgorithm, Issued: list.ThisUpdate, Expires: list.NextUpdate,
 		Delta: slices.ContainsFunc(list.Extensions, isDelta)}
 	if from != "" {
 		row.NextFetch = now.Add(refetchEvery)
@@ -254,8 +247,8 @@ func direct(value []byte) bool {
 }
 
 // fetchCRL asks for a list.
-func fetchCRL(c *api.Call, from string) ([]byte, error) {
-	a, err := outbound.Peer{}.Do(c, http.MethodGet, from, nil, nil)
+func fetchCRL(ctx context.Context, from string) ([]byte, error) {
+	a, err := outbound.Peer{}.Do(ctx, http.MethodGet, from, nil, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -268,60 +261,61 @@ func fetchCRL(c *api.Call, from string) ([]byte, error) {
 // checkCRLs is nil when no list of a certificate's issuer says that it is revoked, and
 // each list is of this time. The issuer is nil for a certificate that is trusted by
 // itself.
-func checkCRLs(c *api.Call, cert, issuer *x509.Certificate) error {
-	names, err := store.Children(c, c.Store, issuerPrefix+subjectMark(cert.RawIssuer)+"/", "", maxCRLs+1)
+func (d *desk) checkCRLs(cert, issuer *x509.Certificate) error {
+	names, err := store.Children(d.call, d.call.Store, issuerPrefix+subjectMark(cert.RawIssuer)+"/", "", maxCRLs+1)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errInternal, err)
+		return internal(err)
 	}
-	if len(names) > maxCRLs {
-		return fmt.Errorf("%w: its issuer has more than %d lists", errNoStatus, maxCRLs)
+	if d.lists += len(names); d.lists > maxCRLs {
+		return fmt.Errorf("%w: its issuers have more than %d lists", errNoStatus, maxCRLs)
 	}
 	for _, name := range names {
-		if err := checkCRL(c, name, cert, issuer); err != nil {
+		if err := d.checkCRL(name, cert, issuer); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkCRL(c *api.Call, name string, cert, issuer *x509.Certificate) error {
-	row, list, err := current(c, name, issuer)
-	switch {
-	case err != nil || row == nil: // nil: removed since
+func (d *desk) checkCRL(name string, cert, issuer *x509.Certificate) error {
+	row, l, err := d.current(name, issuer)
+	if err != nil || row == nil { // nil: removed since
 		return internal(err)
-	case issuer != nil && list.CheckSignatureFrom(issuer) != nil:
-		if otherKey(list, issuer) {
+	}
+	if issuer != nil && !l.by(issuer) {
+		if l.ofOther(issuer) {
 			return nil
 		}
 		return fmt.Errorf("%w: the list %s is not signed by the issuer", errNoStatus, name)
-	case listed(list, row.Delta, cert.SerialNumber):
+	}
+	revoked, err := l.has(cert.SerialNumber)
+	switch {
+	case err != nil:
+		return internal(err)
+	case revoked:
 		return errRevoked
-	case row.expired(c.Now):
+	case row.expired(d.call.Now):
 		return fmt.Errorf("%w: the list %s is out of date", errNoStatus, name)
 	}
 	return nil
 }
 
 // current is a list as it is now, fetched anew where it is time.
-func current(c *api.Call, name string, issuer *x509.Certificate) (*crl, *x509.RevocationList, error) {
+func (d *desk) current(name string, issuer *x509.Certificate) (*crl, *list, error) {
+	c := d.call
 	row, err := loadCRL(c, c.Store, name)
 	if err != nil || row == nil {
 		return nil, nil, err
 	}
-	list, err := loadList(c, name)
-	if err != nil || row.URL == "" || !due(row, c.Now) || issuer != nil && otherKey(list, issuer) {
-		return row, list, err
+	l, err := loadList(c, name, row)
+	if err != nil || row.URL == "" || !due(row, c.Now) || issuer != nil && l.ofOther(issuer) {
+		return row, l, err
 	}
-	if row, err = refetch(c, name, row, issuer); err != nil || row == nil {
+	if row, err = refetch(d.asking, c, name, row, issuer); err != nil || row == nil {
 		return nil, nil, err
 	}
-	list, err = loadList(c, name)
-	return row, list, err
-}
-
-// otherKey reports whether a list is of another issuer that has the same name.
-func otherKey(list *x509.RevocationList, issuer *x509.Certificate) bool {
-	return len(list.AuthorityKeyId) > 0 && len(issuer.SubjectKeyId) > 0 && !bytes.Equal(list.AuthorityKeyId, issuer.SubjectKeyId)
+	l, err = loadList(c, name, row)
+	return row, l, err
 }
 
 func internal(err error) error {
@@ -329,16 +323,6 @@ func internal(err error) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", errInternal, err)
-}
-
-// removedFromCRL is the reason of an entry in a delta list that takes one back
-// (RFC 5280, section 5.3.1). It counts once the full list no longer holds it.
-const removedFromCRL = 8
-
-func listed(list *x509.RevocationList, delta bool, serial *big.Int) bool {
-	return slices.ContainsFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
-		return e.SerialNumber.Cmp(serial) == 0 && !(delta && e.ReasonCode == removedFromCRL)
-	})
 }
 
 // due reports whether a list is to be fetched now.
@@ -349,9 +333,9 @@ func due(r *crl, now time.Time) bool {
 // refetch fetches a list anew. What cannot be fetched, or is not the successor of what
 // there is, leaves that as it was, and is tried again a little later. Nil: there is
 // no such list any more.
-func refetch(c *api.Call, name string, old *crl, issuer *x509.Certificate) (*crl, error) {
+func refetch(asking context.Context, c *api.Call, name string, old *crl, issuer *x509.Certificate) (*crl, error) {
 	row, list := old, (*x509.RevocationList)(nil)
-	if text, err := fetchCRL(c, old.URL); err == nil {
+	if text, err := fetchCRL(asking, old.URL); err == nil {
 		if l, err := parseCRL(text, c.Now); err == nil && succeeds(l, old) && vouched(l, old.URL, issuer) {
 			row, list = rowOf(l, old.URL, c.Now), l
 		}

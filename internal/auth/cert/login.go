@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
@@ -48,7 +49,8 @@ func (g engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 		}
 	}
 	cause := errTrust
-	d := &desk{call: c, shown: s, chains: map[string]verdict{}}
+	d, end := newDesk(c, s)
+	defer end()
 	for _, name := range names {
 		e, err := load(c, name)
 		switch {
@@ -108,11 +110,39 @@ type verdict struct {
 	err    error
 }
 
-// desk judges one login. What it has found out once it does not ask again.
+// link is a certificate and its issuer, which may be none.
+type link struct{ cert, issuer [sha256.Size]byte }
+
+func linkOf(cert, issuer *x509.Certificate) link {
+	l := link{cert: sha256.Sum256(cert.Raw)}
+	if issuer != nil {
+		l.issuer = sha256.Sum256(issuer.Raw)
+	}
+	return l
+}
+
+// question is what responders are asked about a certificate: whom, and how.
+type question struct {
+	link
+	terms string
+}
+
+// desk judges one login. What it has found out once it does not ask again: many entries trust the same authority, and
+// whom one refuses is judged by the next.
 type desk struct {
 	call   *api.Call
 	shown  *shown
 	chains map[string]verdict // by what is trusted
+	listed map[link]error     // what revocation lists say
+	asked  map[question]error // what responders say
+	lists  int                // that were looked at
+	asking context.Context    // in which lists are fetched anew
+}
+
+// newDesk is a desk for a login, until end is called.
+func newDesk(c *api.Call, s *shown) (d *desk, end func()) {
+	asking, end := context.WithTimeout(c, patience)
+	return &desk{call: c, shown: s, chains: map[string]verdict{}, listed: map[link]error{}, asked: map[question]error{}, asking: asking}, end
 }
 
 // errInternal marks failures that are not the client's: they end the login as they
@@ -154,7 +184,13 @@ func (d *desk) standing(e *entry, chain []*x509.Certificate) error {
 		} else if i > 0 {
 			break // what is trusted is trusted by who wrote the entry
 		}
-		if err := checkCRLs(d.call, cert, issuer); err != nil {
+		on := linkOf(cert, issuer)
+		err, known := d.listed[on]
+		if !known {
+			err = d.checkCRLs(cert, issuer)
+			d.listed[on] = err
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -162,7 +198,29 @@ func (d *desk) standing(e *entry, chain []*x509.Certificate) error {
 	if len(chain) > 1 {
 		issuer = chain[1]
 	}
-	return e.OCSP.check(d.call, chain[0], issuer)
+	return d.ask(&e.OCSP, chain[0], issuer)
+}
+
+// ask is what the responders of an entry say of a certificate.
+func (d *desk) ask(o *ocspTerms, leaf, issuer *x509.Certificate) error {
+	if !o.Enabled {
+		return nil
+	}
+	terms, err := json.Marshal(o)
+	if err != nil {
+		return internal(err)
+	}
+	q := question{linkOf(leaf, issuer), string(terms)}
+	said, known := d.asked[q]
+	switch {
+	case known:
+	case len(d.asked) >= maxAsked:
+		return fmt.Errorf("%w: more entries trust its issuer than responders are asked for; the login can say which is meant", errNoStatus)
+	default:
+		said = o.check(d.call, leaf, issuer)
+		d.asked[q] = said
+	}
+	return said
 }
 
 // admit is the answer to a login that an entry lets in.
@@ -219,7 +277,8 @@ func (engine) renew(c *api.Call, s *api.Session) (*api.Auth, error) {
 	if sha256.Sum256(peer.leaf.Raw) != p.Leaf {
 		return nil, refused(errOther)
 	}
-	d := &desk{call: c, shown: peer, chains: map[string]verdict{}}
+	d, end := newDesk(c, peer)
+	defer end()
 	switch err := d.judge(e); {
 	case errors.Is(err, errInternal):
 		return nil, err

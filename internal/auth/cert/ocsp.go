@@ -35,7 +35,8 @@ type ocspTerms struct {
 const (
 	maxRetries  = 4
 	maxServers  = 8
-	patience    = 20 * time.Second // for all responders together
+	patience    = 20 * time.Second // for all responders together, and for lists that are fetched anew
+	maxAsked    = 8                // different ways to ask in one login, by entries that trust the same
 	askTimeout  = 4 * time.Second
 	ocspSkew    = 5 * time.Minute  // by which a responder's clock may be ahead
 	lastingless = 10 * time.Minute // how long an answer is good that does not say
@@ -54,9 +55,6 @@ var (
 // check is nil when the responders say that the certificate is good or, where the
 // entry says so, when they do not say. The issuer is nil where no chain leads to it.
 func (o *ocspTerms) check(c *api.Call, leaf, issuer *x509.Certificate) error {
-	if !o.Enabled {
-		return nil
-	}
 	err := o.ask(c, leaf, issuer)
 	if err == nil || errors.Is(err, errRevoked) || !o.FailOpen {
 		return err

@@ -243,7 +243,7 @@ func TestRoles(t *testing.T) {
 	if keys := m.Must(api.List, "roles", nil).(*api.Keys); len(keys.Keys) != 2 {
 		t.Errorf("%+v", keys)
 	}
-	for says, f := range map[string]fields{"iam_alias": {"iam_alias": "email"}, "gce_alias": {"gce_alias": "x"}, "takes api": {"custom_endpoint": fields{"x": "y"}}, "api must be": {"custom_endpoint": fields{"api": "http://google.example"}}} {
+	for says, f := range map[string]fields{"iam_alias": {"iam_alias": "email"}, "gce_alias": {"gce_alias": "x"}, "takes api": {"custom_endpoint": fields{"x": "y"}}, "api must be": {"custom_endpoint": fields{"api": "http://google.example"}}, "api is not": {"custom_endpoint": fields{"api": "google.example"}}} {
 		m.Invalid("config", f, says)
 	}
 	m.Must(api.Write, "config", fields{"credentials": "hush-hush"})

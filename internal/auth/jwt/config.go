@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -85,7 +86,7 @@ func configured(c *api.Call) (*config, error) {
 	var cfg config
 	found, err := load(c, c.Store, configRow, &cfg)
 	if err == nil && !found {
-		err = api.Errorf(api.Invalid, "could not load configuration")
+		err = c.Unconfigured("config", "could not load configuration: the auth method has not been configured")
 	}
 	return &cfg, err
 }
@@ -133,10 +134,9 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 		case err == nil:
 			is.Fetched, is.Asked, is.Keys, is.Meta = c.Now, c.Now, keys, meta
 		case !req.SkipJWKSValidation:
-			return nil, &api.Error{Kind: api.Invalid, Message: "the issuer's keys could not be fetched: " + err.Error(),
-				Hint: "skip_jwks_validation takes the configuration nevertheless"}
+			return nil, &api.Error{Kind: api.Invalid, Message: cfg.unfetched(err), Hint: "skip_jwks_validation takes the configuration nevertheless", Err: err}
 		default:
-			c.Warn("the issuer's keys could not be fetched: " + err.Error())
+			c.Warn(cfg.unfetched(err))
 		}
 	}
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
@@ -153,6 +153,19 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 		return put(tx, issuerRow, is)
 	})
 	return nil, err
+}
+
+// unfetched says why the issuer did not give its keys.
+func (cfg *config) unfetched(err error) string {
+	field, why := "jwks_url", outbound.Why(err)
+	if cfg.DiscoveryURL != "" {
+		field = "oidc_discovery_url"
+	}
+	var f jws.Fault
+	if errors.As(err, &f) {
+		why = f.Error()
+	}
+	return field + ": the issuer's keys could not be fetched: " + why
 }
 
 func (q *ConfigRequest) config() *config {
@@ -191,17 +204,20 @@ func (cfg *config) checkSource() error {
 	if sources != 1 {
 		return api.Errorf(api.Invalid, "exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set")
 	}
-	for _, f := range []struct{ name, url, caName, ca string }{
-		{"oidc_discovery_url", cfg.DiscoveryURL, "oidc_discovery_ca_pem", cfg.DiscoveryCA},
-		{"jwks_url", cfg.JWKSURL, "jwks_ca_pem", cfg.JWKSCA},
+	for _, f := range []struct {
+		name, url, caName, ca string
+		check                 func(string) error
+	}{
+		{"oidc_discovery_url", cfg.DiscoveryURL, "oidc_discovery_ca_pem", cfg.DiscoveryCA, outbound.CheckBase},
+		{"jwks_url", cfg.JWKSURL, "jwks_ca_pem", cfg.JWKSCA, outbound.CheckURL},
 	} {
-		if _, err := outbound.Pool(f.ca); err != nil {
+		if err := outbound.CheckCA(f.ca); err != nil {
 			return api.Errorf(api.Invalid, "%s: %v", f.caName, err)
 		}
 		if f.url == "" {
 			continue
 		}
-		if err := outbound.CheckURL(f.url); err != nil {
+		if err := f.check(f.url); err != nil {
 			return api.Errorf(api.Invalid, "%s: %v", f.name, err)
 		}
 	}

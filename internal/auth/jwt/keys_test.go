@@ -186,6 +186,11 @@ func TestConfigurations(t *testing.T) {
 		"jwks_url: must begin":          {"jwks_url": "http://issuer.example/keys"},
 		"jwks_url: is not":              {"jwks_url": "https://u:p@issuer.example/keys"},
 		"jwks_url":                      {"jwks_url": "ftp://issuer.example/keys"},
+		"oidc_discovery_url: is not":    {"oidc_discovery_url": "issuer.example"},
+		"oidc_discovery_url: must":      {"oidc_discovery_url": "http://issuer.example"},
+		"with nothing behind":           {"oidc_discovery_url": "https://issuer.example/?tenant=1"},
+		"oidc_discovery_ca_pem: must":   {"oidc_discovery_url": p.URL, "oidc_discovery_ca_pem": p.CA() + key},
+		"in PEM":                        {"jwt_validation_pubkeys": "key.pub"},
 		"could not be fetched":          {"jwks_url": p.URL + "/nothing", "jwks_ca_pem": p.CA()},
 		"status 302":                    {"jwks_url": p.URL + "/away", "jwks_ca_pem": p.CA()},
 		"certificate":                   {"jwks_url": p.URL + "/keys"},
@@ -205,6 +210,13 @@ func TestConfigurations(t *testing.T) {
 		t.Errorf("a refused configuration is there: %v", err)
 	}
 	s.Refused(api.Write, "login", m{"role": "r", "jwt": "x"}, api.Invalid, "could not load configuration")
+	for path, f := range map[string]m{"login": {"role": "r", "jwt": "x"}, "cel/login": {"role": "r", "jwt": "x"}, "oidc/auth_url": {"role": "r", "redirect_uri": "http://localhost:8250/oidc/callback"}, "oidc/poll": {"state": "x"}} {
+		s.Refused(api.Write, path, f, api.Invalid, "write its configuration to auth/jwt/config")
+	}
+	_, err := s.Do(api.Write, "config", m{"jwks_url": "https://name.invalid/keys"})
+	if api.KindOf(err) != api.Invalid || !strings.HasPrefix(err.Error(), "jwks_url: the issuer's keys could not be fetched: ") || strings.Contains(err.Error(), "name.invalid") {
+		t.Errorf("an issuer that is not there: %v", err)
+	}
 	s.Must(api.Write, "config", oidc(m{"default_role": "R", "namespace_in_state": false}))
 	got := s.Must(api.Read, "config", nil)
 	b, err := json.Marshal(got)

@@ -45,7 +45,7 @@ func (engine) authURL(c *api.Call, req *AuthURLRequest) (*AuthURLAnswer, error) 
 	}
 	switch {
 	case !cfg.isOIDC():
-		return nil, api.Errorf(api.Invalid, "OIDC login is not configured for this mount")
+		return nil, c.Unconfigured("config", "OIDC login is not configured for this mount: it has no oidc_discovery_url or no oidc_client_id")
 	case len(req.ClientNonce.Reveal()) > maxNonce || len(req.RedirectURI) > 4*maxNonce:
 		return nil, api.Errorf(api.Invalid, "client_nonce, redirect_uri: too long")
 	}

@@ -115,11 +115,14 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 }
 
 func (k *cluster) check() error {
-	if _, err := outbound.Pool(k.CA); err != nil || len(k.CA) > maxText {
-		return api.Errorf(api.Invalid, "kubernetes_ca_cert: must be certificates in PEM")
+	if err := outbound.CheckCA(k.CA); err != nil {
+		return api.Errorf(api.Invalid, "kubernetes_ca_cert: %v", err)
+	}
+	if len(k.CA) > maxText {
+		return api.Errorf(api.Invalid, "kubernetes_ca_cert: is longer than %d bytes", maxText)
 	}
 	if len(k.Reviewer) > maxToken || strings.ContainsFunc(k.Reviewer, unprintable) {
-		return api.Errorf(api.Invalid, "token_reviewer_jwt: is not a token")
+		return api.Errorf(api.Invalid, "token_reviewer_jwt: must be one token, of at most %d bytes, with no space in it", maxToken)
 	}
 	if len(k.Keys) > maxKeys {
 		return api.Errorf(api.Invalid, "pem_keys: holds more than %d", maxKeys)
@@ -209,7 +212,7 @@ func connected(c *api.Call) (*cluster, error) {
 	case err != nil:
 		return nil, err
 	case k == nil || k.Host == "":
-		return nil, api.Errorf(api.Invalid, "the auth method has not been configured: it does not know which cluster to ask")
+		return nil, c.Unconfigured("config", "the auth method has not been configured: it does not know which cluster to ask")
 	}
 	return k, k.local(podDir)
 }

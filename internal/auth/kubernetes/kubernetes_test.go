@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authtest"
 )
 
 // furnished is a mount that asks a cluster, with a role for default/web.
@@ -292,6 +293,23 @@ func TestRenew(t *testing.T) {
 	if _, err := m.Engine.Renew(m.Call(), &api.Session{}); err == nil {
 		t.Error("renewed of nothing")
 	}
+}
+
+// What a cluster could not be asked with is refused when it is written, by the field's name and without what was in it.
+func TestConfigurationThatCannotBe(t *testing.T) {
+	m := open(t)
+	for _, c := range []struct{ field, value, says string }{
+		{"kubernetes_host", "http://k8s.example", "must be HOST"}, {"kubernetes_host", "https://", "must be HOST"}, {"kubernetes_host", "https://k8s.example:https", "must be HOST"}, {"kubernetes_host", "k8s.example:99999", "must be HOST"},
+		{"kubernetes_host", "k8s example", "must be HOST"}, {"kubernetes_host", "https://k8s.example/#top", "must be HOST"}, {"kubernetes_host", "https://k8s.example?x", "must be HOST"},
+		{"kubernetes_ca_cert", "ca-file.crt", "in PEM"}, {"kubernetes_ca_cert", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "in PEM"},
+		{"pem_keys", "key-file.pub", "in PEM"}, {"token_reviewer_jwt", "hush hush", "one token"},
+	} {
+		_, err := m.Do(api.Write, "config", authtest.Changed(fields{"kubernetes_host": "https://k8s.example"}, fields{c.field: c.value}))
+		if api.KindOf(err) != api.Invalid || !strings.HasPrefix(err.Error(), c.field+": ") || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "example") || strings.Contains(err.Error(), "-file") || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s of %q: %v", c.field, c.value, err)
+		}
+	}
+	m.Invalid("login", fields{"role": "r", "jwt": "a.b.c"}, "it does not know which cluster to ask; write its configuration to auth/kubernetes/config")
 }
 
 func TestWhatIsKept(t *testing.T) {

@@ -27,6 +27,7 @@ type request struct {
 	secret   []byte
 	packet   []byte // as it is sent
 	unproved bool   // an answer needs no Message-Authenticator
+	unsigned bool   // an answer came that should have had one, and had none
 }
 
 // newRequest makes a request that asks whether a password is an account's. from is the
@@ -98,6 +99,7 @@ func (r *request) proved(answer []byte) bool {
 		clear(value)
 	}
 	if shown == nil {
+		r.unsigned = !r.unproved
 		return r.unproved
 	}
 	return hmac.Equal(shown, seal(b, r.secret))
@@ -107,7 +109,11 @@ func (r *request) proved(answer []byte) bool {
 // of the time that the server may take.
 const resends = 2
 
-var errNoAnswer = errors.New("no answer that the server has proved to be its own")
+// Why there is no answer.
+var (
+	errNoAnswer = errors.New("no answer that the server has proved to be its own")
+	errUnsigned = errors.New("answers without one were passed over; have the server add it, or take them with require_message_authenticator=false")
+)
 
 // ask asks whether a password is an account's; name is what the server calls the
 // account, where it says so.
@@ -135,7 +141,8 @@ func (cfg *config) ask(ctx context.Context, account string, password api.Secret)
 	return string(p.Get(rfc2865.UserName_Type)), true, nil
 }
 
-// exchange sends a request until it is answered, or the time is up.
+// exchange sends a request until it is answered, or the time is up. An answer that is not signed ends nothing, since anybody
+// may have sent it before the server's own.
 func (cfg *config) exchange(ctx context.Context, conn net.Conn, r *request) (*wire.Packet, error) {
 	ctx, done := context.WithTimeout(ctx, cfg.ReadTimeout)
 	defer done()
@@ -150,7 +157,10 @@ func (cfg *config) exchange(ctx context.Context, conn net.Conn, r *request) (*wi
 	buf := make([]byte, wire.MaxPacketLength)
 	for {
 		n, err := conn.Read(buf)
-		if err != nil {
+		switch {
+		case err != nil && r.unsigned:
+			return nil, errors.Join(errUnsigned, err)
+		case err != nil:
 			return nil, errors.Join(errNoAnswer, err)
 		}
 		if p := r.read(buf[:n]); p != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 
 	wire "layeh.com/radius"
@@ -110,6 +111,9 @@ func TestCVE2024_3596_AnswersAreSigned(t *testing.T) {
 			if kind := api.KindOf(err); (err == nil) != (c.kind == authtest.Success) || err != nil && kind != c.kind {
 				t.Errorf("%v, want %v", err, c.kind)
 			}
+			if unsigned := strings.Contains(name, "not signed"); err != nil && strings.Contains(err.Error(), "have no Message-Authenticator") != unsigned {
+				t.Errorf("is told %v", err)
+			}
 		})
 	}
 	unsigned := func(q []byte) [][]byte { return [][]byte{answer(t, q, wire.CodeAccessAccept, 0, nil)} }
@@ -132,6 +136,13 @@ func TestAnswerAmongOthers(t *testing.T) {
 		return [][]byte{{}, {1, 2, 3}, forged, answer(t, q, wire.CodeAccessReject, 1, nil)}
 	})
 	m.refused("alice", "x", api.Invalid)
+	m = answers(t, func(q []byte) [][]byte {
+		forged := answer(t, q, wire.CodeAccessReject, 0, nil)
+		return [][]byte{forged, forged, answer(t, q, wire.CodeAccessAccept, 1, nil)}
+	})
+	if _, err := m.login("alice", "x"); err != nil {
+		t.Errorf("a refusal that is not signed ends a login: %v", err)
+	}
 	requests := make(chan []byte, resends+1)
 	m = answers(t, func(q []byte) [][]byte {
 		if requests <- q; len(requests) == 1 {

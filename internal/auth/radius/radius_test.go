@@ -222,6 +222,31 @@ func TestServerIsAway(t *testing.T) {
 	m.refused("alice", freeradius.Password, api.Unavailable)
 }
 
+// A server that does not sign its answers lets nobody in, and whoever runs things is told what it is; until they say that they
+// can do without.
+func TestServerThatDoesNotSign(t *testing.T) {
+	s, err := freeradius.StartUnsigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	m := asking(t, fmt.Sprintf(`{"port":%d,"read_timeout":"1s"}`, s.Port))
+	for _, password := range []string{freeradius.Password, "wrong"} {
+		if got := m.refused("alice", password, api.Unavailable); !strings.Contains(got, "have no Message-Authenticator") || !strings.Contains(got, "require_message_authenticator=false") {
+			t.Errorf("is told %s", got)
+		}
+	}
+	m.MustText(api.Write, "config", `{"require_message_authenticator":false}`)
+	if _, err := m.login("alice", freeradius.Password); err != nil {
+		t.Error(err)
+	}
+	m.refused("alice", "wrong", api.Invalid)
+}
+
 // An alias that an operator writes has the spelling that logins have.
 func TestSpelling(t *testing.T) {
 	e, err := Engine()

@@ -24,7 +24,8 @@ const oldest = 13
 const held = 3 * time.Second
 
 // session is set on every connection. The planner is left no choice: whatever it believes of the tables, an index is
-// walked in order, so that a page of a List costs what the page holds. Commits wait for the disk, and for synchronous
+// walked in order, so that a page of a List costs what the page holds. Texts are sent as the driver writes them, whatever the
+// database's encoding: keys and values are bytes, and all else is ASCII. Commits wait for the disk, and for synchronous
 // standbys where there are any, whatever the server's default.
 func session(timeout time.Duration) string {
 	set := []string{
@@ -33,7 +34,7 @@ func session(timeout time.Duration) string {
 		fmt.Sprintf("idle_in_transaction_session_timeout=%d", held.Milliseconds()),
 		"plan_cache_mode=force_generic_plan", "enable_seqscan=off", "enable_bitmapscan=off", "enable_sort=off",
 		"enable_hashjoin=off", "enable_mergejoin=off", "enable_incremental_sort=on", "jit=off", "max_parallel_workers_per_gather=0",
-		"client_min_messages=warning",
+		"client_min_messages=warning", "client_encoding='UTF8'", "standard_conforming_strings=on",
 	}
 	return "SET " + strings.Join(set, "; SET ") + `; SELECT set_config('synchronous_commit', 'on', false)
 		WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')`

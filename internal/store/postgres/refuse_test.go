@@ -75,6 +75,25 @@ func TestSessionsAreDurable(t *testing.T) {
 	}
 }
 
+// TestDatabasesOfOtherEncodings: a server that was set up without a locale has a database in SQL_ASCII, and a role or a connection
+// string may ask for another encoding yet.
+func TestDatabasesOfOtherEncodings(t *testing.T) {
+	for _, encoding := range []string{"SQL_ASCII", "LATIN1", "EUC_JP"} {
+		o := options(t.Name())
+		name := "of_" + strings.ToLower(encoding)
+		sql(t, fmt.Sprintf("create database %s template template0 encoding '%s'", name, encoding))
+		sql(t, fmt.Sprintf("alter database %s set standard_conforming_strings = off", name))
+		o.Conn = NewConnString(server.Load().Through(server.Load().Addr, "dbname="+name, "client_encoding="+encoding))
+		s := openTest(t, o)
+		for _, text := range []string{"é\xff'", "日本\x00\\"} {
+			set(t, s, text, text)
+			if e, err := openTest(t, o).Get(t.Context(), text); err != nil || string(e.Value) != text {
+				t.Errorf("%s: %q is %q, %v", encoding, text, e.Value, err)
+			}
+		}
+	}
+}
+
 func TestVersions(t *testing.T) {
 	for text, want := range map[string]int{"9.6.24": 9, "12.3 (Debian 12.3-1)": 12, "13beta1": 13, "15.8": 15, "": 0} {
 		if got := number(text); got != want {
