@@ -33,7 +33,7 @@ func (q *LookupRequest) check() error {
 // lookupEntity finds an entity by its identifier, its name or an alias. It answers
 // nothing where there is none.
 func (s *Store) lookupEntity(c *api.Call, q *LookupRequest) (*EntityAnswer, error) {
-	id, err := s.findEntity(c, q)
+	id, err := s.Find(c, q)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,8 @@ func (s *Store) lookupEntity(c *api.Call, q *LookupRequest) (*EntityAnswer, erro
 	return a, err
 }
 
-func (s *Store) findEntity(c *api.Call, q *LookupRequest) (id string, err error) {
+// Find is the identifier of the entity that a request looks for; empty: there is none.
+func (s *Store) Find(c *api.Call, q *LookupRequest) (id string, err error) {
 	if err := q.check(); err != nil {
 		return "", err
 	}

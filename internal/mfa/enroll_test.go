@@ -120,3 +120,35 @@ func TestRightToASecret(t *testing.T) {
 		t.Errorf("of somebody who is gone: %v", err)
 	}
 }
+
+// An administrator names whom a secret or a right is for by identifier, name or alias.
+func TestWhoIsMeant(t *testing.T) {
+	w := newWorld(t, 1)
+	method, ann := w.method(""), w.person("ann")
+	w.do(api.Write, "entity/id/"+ann, `{"name":"Ann Lee"}`)
+	destroy := func() {
+		w.do(api.Write, "mfa/method/totp/admin-destroy", `{"method_id":"`+method+`","alias_name":"ann","alias_mount_accessor":"door_1"}`)
+	}
+	for _, who := range []string{`"entity_id":"` + ann + `"`, `"entity_name":"Ann Lee"`, `"alias_name":"ann","alias_mount_accessor":"door_1"`} {
+		body := `{"method_id":"` + method + `",` + who + `}`
+		w.do(api.Write, "mfa/method/totp/admin-generate", body)
+		if w.rows("root/mfa/of/"+ann+"/totp/") != 1 {
+			t.Errorf("%s makes no secret", who)
+		}
+		destroy()
+		w.do(api.Write, "mfa/method/totp/admin-register", body)
+		if w.rows("root/mfa/of/"+ann+"/rights") != 1 {
+			t.Errorf("%s gives no right", who)
+		}
+		destroy()
+		if n := w.rows("root/mfa/of/"); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+	}
+	for who, text := range map[string]string{`"entity_name":"bob"`: "entity_id", `"alias_name":"bob","alias_mount_accessor":"door_1"`: "entity_id", `"alias_name":"ann"`: "both",
+		`"entity_name":"Ann Lee","entity_id":"` + ann + `"`: "one of", `"entity_name":"Ann Lee","alias_name":"ann","alias_mount_accessor":"door_1"`: "one of", `"entity_id":""`: "entity_id"} {
+		for _, path := range []string{"admin-generate", "admin-destroy", "admin-register"} {
+			w.refused(api.Write, "mfa/method/totp/"+path, `{"method_id":"`+method+`",`+who+`}`, text)
+		}
+	}
+}

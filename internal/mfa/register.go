@@ -41,8 +41,8 @@ type RegisterRequest struct {
 // AdminRegisterRequest gives somebody the right to register a second factor.
 type AdminRegisterRequest struct {
 	MethodID string       `json:"method_id" audit:"clear"` // Identifier of the method.
-	EntityID string       `json:"entity_id" audit:"clear"` // Identifier of the entity.
 	TTL      api.Duration `json:"ttl" default:"1h"`        // How long the right is good for, up to a day.
+	WhoFields
 }
 
 // RightRequest shows a right to register a second factor.
@@ -181,23 +181,24 @@ func (s *Store) adminRegister(c *api.Call, q *AdminRegisterRequest) (*RightAnswe
 // give gives a right to register a second factor for a method of a type.
 func (s *Store) give(c *api.Call, q *AdminRegisterRequest, kind string) (*RightAnswer, error) {
 	ns, ttl := c.Namespace.ID, q.TTL.Std()
-	switch {
-	case ttl < time.Second || ttl > maxRight:
+	if ttl < time.Second || ttl > maxRight {
 		return nil, api.Errorf(api.Invalid, "ttl: must be from a second to %d hours", int(maxRight.Hours()))
-	case !isID(q.EntityID):
-		return nil, errEntity()
+	}
+	entity, err := q.entity(c, s)
+	if err != nil {
+		return nil, err
 	}
 	m, err := s.find(c, ns, q.MethodID, kind)
 	if err != nil {
 		return nil, err
 	}
-	r := &right{Entity: q.EntityID, Method: m.ID, Expires: c.Now.Add(ttl).UTC()}
+	r := &right{Entity: entity, Method: m.ID, Expires: c.Now.Add(ttl).UTC()}
 	id, hash, err := s.newRight(c, ns)
 	if err != nil {
 		return nil, err
 	}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
-		_, there, err := s.Identity.Named(tx, ns, q.EntityID)
+		_, there, err := s.Identity.Named(tx, ns, entity)
 		switch {
 		case err != nil:
 			return err
@@ -207,7 +208,7 @@ func (s *Store) give(c *api.Call, q *AdminRegisterRequest, kind string) (*RightA
 		if err := tx.PutJSON(rightKey(ns, hash), r); err != nil {
 			return err
 		}
-		return rights(ns, q.EntityID).add(tx, queued{hash, r.Expires}, c.Now)
+		return rights(ns, entity).add(tx, queued{hash, r.Expires}, c.Now)
 	})
 	if err != nil {
 		return nil, err

@@ -115,7 +115,7 @@ type GenerateRequest struct {
 // EntityMethodRequest names an entity and a method.
 type EntityMethodRequest struct {
 	MethodID string `json:"method_id" audit:"clear"` // Identifier of the method.
-	EntityID string `json:"entity_id" audit:"clear"` // Identifier of the entity.
+	WhoFields
 }
 
 // SecretAnswer is a new secret, as authenticator apps take it.
@@ -137,7 +137,11 @@ func (s *Store) generate(c *api.Call, q *GenerateRequest) (*SecretAnswer, error)
 // adminGenerate makes the secret of an entity for a method. It is shown once. Where there is
 // one, it stays, and nothing is shown.
 func (s *Store) adminGenerate(c *api.Call, q *EntityMethodRequest) (*SecretAnswer, error) {
-	return s.makeSecret(c, c.Namespace.ID, q.EntityID, q.MethodID)
+	entity, err := q.entity(c, s)
+	if err != nil {
+		return nil, err
+	}
+	return s.makeSecret(c, c.Namespace.ID, entity, q.MethodID)
 }
 
 // label is what an authenticator calls an entity by; empty for one that there is not.
@@ -153,9 +157,6 @@ func (s *Store) makeSecret(c *api.Call, ns, entity, id string) (*SecretAnswer, e
 	m, err := s.find(c, ns, id, typeTOTP)
 	if err != nil {
 		return nil, err
-	}
-	if !isID(entity) {
-		return nil, errEntity()
 	}
 	var key *otp.Key
 	label, err := s.label(c, ns, entity)
@@ -249,12 +250,13 @@ func (s *Store) adminDestroy(c *api.Call, q *EntityMethodRequest) (*api.None, er
 	if err != nil {
 		return nil, err
 	}
-	if !isID(q.EntityID) {
-		return nil, errEntity()
+	entity, err := q.entity(c, s)
+	if err != nil {
+		return nil, err
 	}
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
-		tx.Delete(factorKey(c.Namespace.ID, q.EntityID, m.ID))
-		return rights(c.Namespace.ID, q.EntityID).clear(tx, c.Now)
+		tx.Delete(factorKey(c.Namespace.ID, entity, m.ID))
+		return rights(c.Namespace.ID, entity).clear(tx, c.Now)
 	})
 	return nil, err
 }
