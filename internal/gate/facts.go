@@ -45,7 +45,7 @@ func (p *passage) weighable() map[string]string {
 
 // facts are what is known of a token, for requests in the call's namespace.
 func (h *House) facts(c *api.Call, t *token.Token, names []string) (*policy.Facts, error) {
-	f := &policy.Facts{AuthTime: t.CreationTime, TokenType: t.Type, DisplayName: t.DisplayName, EntityID: t.EntityID,
+	f := &policy.Facts{AuthTime: t.Begun(), TokenType: t.Type, DisplayName: t.DisplayName, EntityID: t.EntityID,
 		Metadata: t.Meta, Policies: names, Namespace: c.Namespace.Path}
 	e, err := h.Maker(c, t)
 	if err != nil {

@@ -25,7 +25,7 @@ type Facts struct {
 	Source      netip.Addr        // where the request came from
 	AuthMethod  string            // type of the method that issued the token, such as "userpass"
 	AuthMount   string            // where that method is mounted, such as "auth/userpass/"
-	AuthTime    time.Time         // when the token was issued
+	AuthTime    time.Time         // when the token was issued, or the first of those that made it
 	TokenType   string            // "service" or "batch"
 	DisplayName string            // of the token
 	EntityID    string            // of the token; may be empty

@@ -172,7 +172,10 @@ func TestSignInIsJudgedWithoutAToken(t *testing.T) {
 func TestLoginIsAsOldAsItIs(t *testing.T) {
 	var later atomic.Int64
 	s := servertest.StartAt(t, func() time.Time { return time.Now().Add(time.Duration(later.Load())) })
-	s.Want(t, 204, "POST", "sys/policies/acl/makes", servertest.Root, `{"policy": "path \"auth/token/create\" { capabilities = [\"update\"] }"}`)
+	s.Want(t, 204, "POST", "sys/policies/acl/makes", servertest.Root, mustJSON(t, map[string]string{"policy": `path "auth/token/create*" { capabilities = ["update", "sudo"] }
+		path "sys/mounts" { capabilities = ["read"]
+		condition = "auth.age < duration('10m')" }`}))
+	s.Want(t, 204, "POST", "auth/token/roles/apart", servertest.Root, `{"orphan": true}`)
 	s.Want(t, 204, "POST", "sys/auth/userpass", servertest.Root, `{"type": "userpass"}`)
 	s.Want(t, 204, "POST", "auth/userpass/users/ann", servertest.Root, `{"password": "a good password", "token_policies": "makes"}`)
 	s.Want(t, 204, "POST", "identity/oidc/client/app", servertest.Root, `{"redirect_uris": "https://app.example.com/back", "assignments": "allow_all"}`)
@@ -185,6 +188,8 @@ func TestLoginIsAsOldAsItIs(t *testing.T) {
 		return s.Want(t, 200, "POST", "auth/token/create", of, body).String("auth", "client_token")
 	}
 	s.Want(t, 200, "POST", authorize, child(token, "{}"), asks)
+	s.Want(t, 200, "GET", "sys/mounts", child(token, "{}"), "")
+	operators := child(servertest.Root, `{"policies": "makes"}`)
 	later.Store(int64(time.Hour))
 	s.Want(t, 200, "POST", "auth/token/renew-self", token, "")
 	again := child(token, "{}")
@@ -192,7 +197,13 @@ func TestLoginIsAsOldAsItIs(t *testing.T) {
 		if a := s.Do(t, "POST", authorize, old, asks); a.Status != 400 || a.String("error") != "max_age_violation" {
 			t.Errorf("%s, an hour after the login, for max_age 600: %d %s", what, a.Status, a.Body)
 		}
+		s.Want(t, 403, "GET", "sys/mounts", old, "") // a condition sees its age, too
 	}
+	for _, old := range []string{child(token, `{"no_parent": true}`), child(operators, "{}"), operators,
+		s.Want(t, 200, "POST", "auth/token/create/apart", token, "{}").String("auth", "client_token")} {
+		s.Want(t, 403, "GET", "sys/mounts", old, "")
+	}
+	s.Want(t, 200, "GET", "sys/mounts", child(servertest.Root, `{"policies": "makes"}`), "")
 	_, nobodys := ann(t, s, `path "nothing" { capabilities = ["read"] }`)
 	if a := s.Do(t, "POST", authorize, nobodys, asks); a.Status != 400 || a.String("error") != "max_age_violation" {
 		t.Errorf("a token that an operator has made for ann, who has not logged in: %d %s", a.Status, a.Body)

@@ -186,6 +186,9 @@ func (ch *child) token() (*Token, error) {
 		ch.role.shape(t)
 	}
 	ch.setParent(t)
+	if !ch.parent.Root() { // who is root needs no token to look newer
+		t.First = ch.parent.Begun()
+	}
 	if err := ch.setEntity(t); err != nil {
 		return nil, err
 	}

@@ -106,6 +106,7 @@ type Token struct {
 
 	LoginRole string    `json:"login_role,omitempty"` // that the login was by; empty: none
 	Since     time.Time `json:"since,omitzero"`       // of a child: when the login was that it comes from; zero: it comes from none
+	First     time.Time `json:"first,omitzero"`       // of one that another made, which was not root's: what that one's Begun was
 	Reuse     string    `json:"reuse,omitempty"`      // of the row that has its text; empty: none has
 	Quota     string    `json:"quota,omitempty"`      // that counts it: see Counter
 
@@ -122,6 +123,15 @@ func (t *Token) LoggedIn() time.Time {
 		return t.CreationTime
 	}
 	return t.Since
+}
+
+// Begun is when the token was issued or, if another has made it, when that one was: nobody is newer by a token that they make
+// of their own. What a root token makes begins by itself.
+func (t *Token) Begun() time.Time {
+	if t.First.IsZero() {
+		return t.CreationTime
+	}
+	return t.First
 }
 
 // EntityNamespace is the identifier of the namespace that the token's entity is of.
