@@ -15,7 +15,7 @@ import (
 type loginMethod struct {
 	log  func(c *call, cl *client.Client, mount string, args map[string]string) (*client.Secret, error)
 	help string
-	asks []string // fields that a person is asked for, hidden but for the name
+	asks []string // fields that a person is asked for, hidden but for names
 }
 
 // loginMethods lists the methods by the type of their mounts.
@@ -62,7 +62,7 @@ func loginCommand() command {
 		long: "The token is kept in ~/" + tokenFile + ", readable by you alone, or by the program\n" +
 			"that ~/.vault names as token_helper. At a terminal, what is not given is asked for.\n\n" +
 			"Without -method it is the last login again: ~/" + loginFile + " has its method, path,\n" +
-			"namespace, username and role, and never a secret. A token that is given is always taken.",
+			"namespace, username, role and role_id, and never a secret. A token that is given is always taken.",
 		example: `
 			login
 			login -method=userpass username=ann
@@ -108,6 +108,9 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 	}
 	c.asks = !c.flags.nonInteractive
 	last := &lastLogin{Method: l.method, Path: mount, Namespace: cleanPath(cl.Namespace()), Username: args["username"], Role: args["role"]}
+	if args["secret_id"] != "" { // without one, the role_id alone lets in: it is no name then
+		last.RoleID = args["role_id"]
+	}
 	s, err := loginMethods()[l.method].log(c, cl.WithToken(""), mount, args)
 	if need := requirementOf(s); err == nil && need != nil && !c.flags.nonInteractive {
 		s, err = c.secondFactors(cl.WithToken(""), need)
@@ -222,11 +225,7 @@ func (c *call) complement(method string, args map[string]string) error {
 		if _, given := args[field]; given {
 			continue
 		}
-		ask, what := c.askLine, field
-		if field == "username" {
-			ask = c.askName
-		}
-		value, err := ask(what)
+		value, err := c.askField(field)
 		if err != nil {
 			return err
 		}
@@ -235,6 +234,17 @@ func (c *call) complement(method string, args map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// askField asks a person for one field of a login. Names are shown, and a person is by default who the machine says they are.
+func (c *call) askField(field string) (string, error) {
+	switch field {
+	case "username":
+		return c.askName(field, c.getenv("USER"))
+	case "role", "role_id":
+		return c.askName(field, "")
+	}
+	return c.askLine(field)
 }
 
 // withFields is the login of methods that take what they need as fields.

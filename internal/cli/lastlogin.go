@@ -19,6 +19,7 @@ type lastLogin struct {
 	Namespace string `json:"namespace,omitempty"`
 	Username  string `json:"username,omitempty"`
 	Role      string `json:"role,omitempty"`
+	RoleID    string `json:"role_id,omitempty"` // of an AppRole that asks for a secret id, too
 }
 
 // remembers reports whether plain "login" is the last login again: not where the
@@ -44,7 +45,7 @@ func parseLastLogin(raw []byte) *lastLogin {
 	if len(raw) > 4<<10 || json.Unmarshal(raw, &last) != nil {
 		return nil
 	}
-	if _, ok := loginMethods()[last.Method]; !ok || cleanPath(last.Path) == "" || !oneLine(last.Path+last.Namespace+last.Username+last.Role) {
+	if _, ok := loginMethods()[last.Method]; !ok || cleanPath(last.Path) == "" || !oneLine(last.Path+last.Namespace+last.Username+last.Role+last.RoleID) {
 		return nil
 	}
 	return &last
@@ -90,7 +91,7 @@ func (c *call) again(l *loginFlags, cl *client.Client, args map[string]string) (
 		return cl, nil
 	}
 	l.method, l.path = last.Method, cleanPath(last.Path)
-	for name, value := range map[string]string{"username": last.Username, "role": last.Role} {
+	for name, value := range map[string]string{"username": last.Username, "role": last.Role, "role_id": last.RoleID} {
 		if _, given := args[name]; !given && value != "" {
 			args[name] = value
 		}
@@ -100,7 +101,7 @@ func (c *call) again(l *loginFlags, cl *client.Client, args map[string]string) (
 		cl = cl.WithNamespace(last.Namespace)
 		how += " -namespace=" + last.Namespace
 	}
-	for _, name := range []string{"username", "role"} {
+	for _, name := range []string{"username", "role", "role_id"} {
 		if v := args[name]; v != "" {
 			how += " " + name + "=" + v
 		}

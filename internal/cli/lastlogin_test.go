@@ -52,6 +52,22 @@ func TestLastLoginKeepsToItsPlace(t *testing.T) {
 	}
 }
 
+// TestLastLoginOfAppRole: the role's identifier is remembered where it is a name, and never what lets in by itself.
+func TestLastLoginOfAppRole(t *testing.T) {
+	f := newFake(t, map[string]answer{"PUT auth/approle/login": {200, `{"auth":{"client_token":"t","policies":["default"]}}`}})
+	for _, tc := range []struct{ first, again, want string }{
+		{"login -method=approle role_id=r1 secret_id=s1", "login secret_id=s2", `PUT auth/approle/login {"role_id":"r1","secret_id":"s2"}`},
+		{"login -method=approle role_id=r1", "login secret_id=s2", `PUT auth/approle/login {"secret_id":"s2"}`},
+	} {
+		home := t.TempDir()
+		run(t, f, home, tc.first)
+		f.requests = nil
+		if r := run(t, f, home, tc.again); r.code != exitOK || len(f.requests) != 1 || f.requests[0] != tc.want {
+			t.Errorf("after %s: %d, sent %q", tc.first, r.code, f.requests)
+		}
+	}
+}
+
 // TestTokenOfNamespace: shown in no namespace, such a token is not told to be none.
 func TestTokenOfNamespace(t *testing.T) {
 	f := newFake(t, map[string]answer{"GET auth/token/lookup-self": refused(403, "permission denied"), "GET a": refused(403, "permission denied")})

@@ -52,9 +52,8 @@ func (a *app) asksPeople() bool {
 	return ok && term.IsTerminal(int(f.Fd())) && !a.flags.nonInteractive && a.remembers()
 }
 
-// askName asks a person for a name, which is shown; nothing means the name that the machine knows them by.
-func (a *app) askName(what string) (string, error) {
-	usual := a.getenv("USER")
+// askName asks a person for a name, which is shown; nothing means the usual one.
+func (a *app) askName(what, usual string) (string, error) {
 	if usual != "" {
 		what += " [" + usual + "]"
 	}

@@ -151,6 +151,11 @@ func TestPeopleAreAskedForFields(t *testing.T) {
 		if sent := strings.Join(f.requests, "\n"); code != exitOK || !strings.HasPrefix(sent, tc.want) || len(errs.answers) > 0 {
 			t.Errorf("%s %s: exit code %d, asked %q, sent %s", tc.program, tc.line, code, errs.asked, sent)
 		}
+		for _, asked := range errs.asked {
+			if name := strings.HasPrefix(asked, "role") || strings.HasPrefix(asked, "username"); name == strings.Contains(asked, "hidden") {
+				t.Errorf("%s: %q", tc.line, asked)
+			}
+		}
 		if err := tty.Close(); err != nil {
 			t.Error(err)
 		}
