@@ -98,6 +98,16 @@ func TestCommandsOfTheDialect(t *testing.T) {
 	}
 }
 
+// TestLackingCommands: who types a command that there is not is told what there is.
+func TestLackingCommands(t *testing.T) {
+	f := newFake(t, nil)
+	for name, want := range map[string]string{"logout": "token revoke -self", "agent": "programs ask the server themselves", "lgin": "strongroom login?"} {
+		if r := run(t, f, t.TempDir(), name); r.code != exitLocal || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: %d %s", name, r.code, r.stderr)
+		}
+	}
+}
+
 func TestCompletionIsThere(t *testing.T) {
 	f := newFake(t, nil)
 	for _, shell := range []string{"bash", "zsh", "fish"} {

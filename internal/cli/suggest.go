@@ -74,6 +74,8 @@ func lacking(name string) string {
 		return "this version has no such engine: plugin list shows those there are"
 	case "events":
 		return "this version sends no events: monitor shows the log, and an audit device what was asked"
+	case "logout":
+		return "token revoke -self ends the token in force, and forgets it where login has kept it"
 	case "hcp":
 		return "there is no such service: VAULT_ADDR says which server is asked"
 	}
