@@ -82,6 +82,7 @@ func TestSignInPaths(t *testing.T) {
 			t.Errorf("%s: the page is told %v, want %s", given, out, want)
 		}
 	}
+	w.write("oidc/provider/p", `{"sign_in_paths": ["old/people", "ldap"]}`)
 	w.write("oidc/provider/p", `{"issuer": ""}`)
 	if got := fmt.Sprint(w.do(api.Read, "oidc/provider/p", "")["sign_in_paths"]); got != "[old/people ldap]" {
 		t.Errorf("after a change of something else they are %s", got)
