@@ -23,6 +23,8 @@ read sys/mfa/passkey
 update sys/mfa/passkey/challenge
 update sys/mfa/passkey/finish
 update sys/mfa/passkey/register
+update sys/mfa/totp/finish
+update sys/mfa/totp/register
 update auth/cert/login
 update auth/gcp/login
 update auth/kubernetes/login
