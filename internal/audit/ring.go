@@ -103,7 +103,10 @@ func (r *ring) adopt(root *os.Root, name string, size uint64) error {
 	if found && (r.size == size || r.head != r.tail) {
 		return nil
 	}
-	return r.make(root, name, size)
+	if err := r.make(root, name, size); err != nil { // there is nothing in it, and its space is others'
+		return errors.Join(err, root.Remove(name))
+	}
+	return nil
 }
 
 // load reads the newer header. found: there is one; a file without is not yet a

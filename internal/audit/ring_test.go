@@ -33,6 +33,23 @@ func all(t testing.TB, r *ring) []string {
 	return out
 }
 
+// A spool for which there is no room takes none and leaves nothing.
+func TestRingWithoutRoom(t *testing.T) {
+	dir := t.TempDir()
+	var before, after syscall.Statfs_t
+	must(t, syscall.Statfs(dir, &before))
+	if _, err := openRing(dir, "s/spool", 1<<50); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a petabyte: %v", err)
+	}
+	must(t, syscall.Statfs(dir, &after))
+	if left, err := os.ReadDir(filepath.Join(dir, "s")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	if after.Bavail < before.Bavail/2 {
+		t.Errorf("%d blocks were free, and %d are", before.Bavail, after.Bavail)
+	}
+}
+
 // A ring is a queue of batches, whatever was put, released and opened again.
 func TestRingIsAQueue(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

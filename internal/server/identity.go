@@ -28,8 +28,18 @@ func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 
 // newMFA keeps the second factors of logins.
 func (s *Server) newMFA(h *house, cache *store.Cache) *mfa.Store {
-	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: keys{s.barrier}.TokenHash, Types: h.loginTypes,
+	return mfa.New(mfa.Config{Store: s.barrier, Cache: cache, Identity: h.Identity, Lineage: h.Namespaces.Lineage, Hash: s.hashOfStrangers, Types: h.loginTypes,
 		Accessor: h.hasAccessor})
+}
+
+// hashOfStrangers is the hash of what somebody shows without a token. Where a namespace is not, or is sealed, nothing can be right,
+// and they are told what is told of what is wrong.
+func (s *Server) hashOfStrangers(ctx context.Context, nsID, text string) (string, error) {
+	hash, err := keys{s.barrier}.TokenHash(ctx, nsID, text)
+	if errors.Is(err, barrier.ErrNoNamespace) || errors.Is(err, barrier.ErrNamespaceSealed) {
+		err = api.Deny(err)
+	}
+	return hash, err
 }
 
 // hasAccessor reports whether an auth method of a namespace has an accessor.

@@ -161,6 +161,31 @@ func TestCVE_2023_0665_EveryRouteAsks(t *testing.T) {
 	}
 }
 
+// Who needs no token is told no more of a namespace that is not there, or is sealed, than of one where nothing is right.
+func TestStrangersLearnOfNoNamespace(t *testing.T) {
+	s := furnished(t)
+	s.Want(t, 200, "POST", "sys/namespaces/open", servertest.Root, "")
+	s.Want(t, 200, "POST", "sys/namespaces/closed", servertest.Root, `{"seal":"seal \"shamir\" {\n  shares = 1\n  threshold = 1\n}"}`)
+	s.Want(t, 204, "POST", "sys/namespaces/closed/seal", servertest.Root, "")
+	for name, e := range surface(t) {
+		_, path, _ := strings.Cut(name, " ")
+		if !strings.HasPrefix(path, "sys/mfa/") || !e.Has(api.Public) || e.Op != api.Write {
+			continue
+		}
+		const wrong = `{"registration_id":"e5fae6ae-0000-4000-8000-000000000000","mfa_request_id":"e5fae6ae-0000-4000-8000-000000000000","method_id":"e5fae6ae-0000-4000-8000-000000000000",
+			"passcode":"123456","mfa_payload":{"e5fae6ae-0000-4000-8000-000000000000":["123456"]},"credential":{}}`
+		open := s.Do(t, methods[e.Op], path, "", wrong, "X-Vault-Namespace", "open")
+		if open.Status >= 500 {
+			t.Errorf("%s: %d %s", name, open.Status, open.Body)
+		}
+		for _, ns := range []string{"nosuch", "closed"} {
+			if a := s.Do(t, methods[e.Op], path, "", wrong, "X-Vault-Namespace", ns); a.Status != open.Status || a.Text() != open.Text() {
+				t.Errorf("%s in %s: %d %s, and in one that is open %d %s", name, ns, a.Status, a.Body, open.Status, open.Body)
+			}
+		}
+	}
+}
+
 func TestCVE_2021_27668_UnauthenticatedListIsWhole(t *testing.T) {
 	have := surface(t)
 	for name, e := range have {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -90,14 +91,25 @@ func answerOf(resp *http.Response) (*Answer, error) {
 	return &Answer{resp.StatusCode, resp.Header, body}, err
 }
 
-// Want is Do that fails the test unless the status is one of those wanted.
+// requestID is what an answer names its request by.
+var requestID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// Want is Do that fails the test unless the status is the one wanted, and shows what the server has logged of a request whose answer does not say why.
 func (s *Server) Want(t testing.TB, status int, method, path, token, body string, headers ...string) *Answer {
 	t.Helper()
 	a := s.Do(t, method, path, token, body, headers...)
-	if a.Status != status {
-		t.Fatalf("%s %s: status %d, want %d: %s", method, path, a.Status, status, a.Body)
+	if a.Status == status {
+		return a
 	}
-	return a
+	if id := requestID.Find(a.Body); a.Status == http.StatusInternalServerError && id != nil {
+		for line := range bytes.Lines(s.Log.Bytes()) {
+			if bytes.Contains(line, id) {
+				t.Logf("%s", line)
+			}
+		}
+	}
+	t.Fatalf("%s %s: status %d, want %d: %s", method, path, a.Status, status, a.Body)
+	return nil
 }
 
 // Raw sends bytes as they are on a connection of their own and reads one
