@@ -184,21 +184,28 @@ func (b *Barrier) ChangeNamespace(ctx context.Context, slot, change store.Entry,
 // SealNamespace takes a namespace's key, and with it those of the namespaces below that
 // take it, away from all nodes: this one at once, others as soon as they see the commit.
 // Sealing twice is no error. Copies of the store made before hold the key still, wrapped
-// by the key ring.
-func (b *Barrier) SealNamespace(ctx context.Context, id string) error {
+// by the key ring. ordered is asked once the rows are read, and nothing is written when
+// it says no, nor when they have changed since it was asked: an order that was withdrawn
+// meanwhile takes no key away.
+func (b *Barrier) SealNamespace(ctx context.Context, id string, ordered func() (bool, error)) error {
+	return again(func() error { return b.sealNamespace(ctx, id, ordered) })
+}
+
+// again tries the sealing or unsealing of a namespace whose rows others change, as another
+// node that finishes the same.
+func again(try func() error) error {
 	var err error
-	for range sealAttempts { // another node may be finishing the same
-		if err = b.sealNamespace(ctx, id); !errors.Is(err, store.ErrConflict) {
+	for range sealAttempts {
+		if err = try(); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
 	return err
 }
 
-// sealAttempts is how often the sealing of a namespace is tried whose rows others change.
 const sealAttempts = 10
 
-func (b *Barrier) sealNamespace(ctx context.Context, id string) error {
+func (b *Barrier) sealNamespace(ctx context.Context, id string, ordered func() (bool, error)) error {
 	s, err := b.currentFor(id)
 	if err != nil {
 		return err
@@ -214,6 +221,9 @@ func (b *Barrier) sealNamespace(ctx context.Context, id string) error {
 	case !row.Exists() || string(row.Value) == dropped:
 		return fmt.Errorf("%w: %q", ErrNoNamespace, id)
 	}
+	if yes, err := ordered(); err != nil || !yes {
+		return err
+	}
 	_, err = s.phys.Commit(ctx, []store.Check{{Key: slot.Key, Rev: slot.Rev}, {Key: row.Key, Rev: row.Rev}},
 		[]store.Write{{Key: row.Key, Value: []byte(sealedMark)}})
 	if err != nil {
@@ -226,6 +236,10 @@ func (b *Barrier) sealNamespace(ctx context.Context, id string) error {
 // UnsealNamespace puts a sealed namespace's key back: open makes the seed of the row at
 // NamespaceSlotKey, and it is wiped afterwards. It does nothing when the namespace is open.
 func (b *Barrier) UnsealNamespace(ctx context.Context, id string, open func(slot store.Entry) (seed []byte, err error)) error {
+	return again(func() error { return b.unsealNamespace(ctx, id, open) })
+}
+
+func (b *Barrier) unsealNamespace(ctx context.Context, id string, open func(slot store.Entry) (seed []byte, err error)) error {
 	s, err := b.currentFor(id)
 	if err != nil {
 		return err

@@ -37,6 +37,25 @@ func tenants(t testing.TB, phys store.Store) (*Barrier, holders) {
 	return b, h
 }
 
+func ordered() (bool, error) { return true, nil }
+
+// Somebody who carries an order out late takes no key away that was put back since.
+func TestWithdrawnOrderSealsNothing(t *testing.T) {
+	b, h := tenants(t, mem.Open())
+	asked := 0
+	must(t, b.SealNamespace(t.Context(), "top", func() (bool, error) {
+		if asked++; asked == 1 { // it is carried out by another node, and withdrawn, before this one goes on
+			must(t, b.SealNamespace(t.Context(), "top", ordered))
+			must(t, b.UnsealNamespace(t.Context(), "top", h.open))
+			return true, nil
+		}
+		return false, nil
+	}))
+	if want(t, b, "top/a", "top"); asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 func TestSealNamespace(t *testing.T) {
 	phys := mem.Open()
 	b, h := tenants(t, phys)
@@ -46,8 +65,8 @@ func TestSealNamespace(t *testing.T) {
 	feed, err := other.Watch(t.Context(), rev)
 	must(t, err)
 	want(t, other, "low/a", "low") // it knows the keys
-	must(t, b.SealNamespace(t.Context(), "top"))
-	must(t, b.SealNamespace(t.Context(), "top")) // which writes nothing
+	must(t, b.SealNamespace(t.Context(), "top", ordered))
+	must(t, b.SealNamespace(t.Context(), "top", ordered)) // which writes nothing
 	seen(t, feed)
 	third := unsealed(t, phys) // it has never known them
 	for i, n := range []*Barrier{b, other, third} {
@@ -85,7 +104,7 @@ func seen(t testing.TB, f store.Feed) {
 func TestSealedNamespaceTakesItsHolders(t *testing.T) {
 	b, h := tenants(t, mem.Open())
 	wantErr(t, b.ShareNamespace(t.Context(), "top", h.wrap), ErrShared)
-	must(t, b.SealNamespace(t.Context(), "top"))
+	must(t, b.SealNamespace(t.Context(), "top", ordered))
 	if row := raw(t, b.phys, namespaceKey("top")); string(row) != sealedMark {
 		t.Errorf("the key row of a sealed namespace holds %q", row)
 	}
@@ -97,14 +116,14 @@ func TestSealedNamespaceTakesItsHolders(t *testing.T) {
 		t.Errorf("a dropped namespace keeps its slot: %v", err)
 	}
 	wantErr(t, b.UnsealNamespace(t.Context(), "top", h.open), ErrNotSealable)
-	wantErr(t, b.SealNamespace(t.Context(), "beside"), ErrNotSealable)
+	wantErr(t, b.SealNamespace(t.Context(), "beside", ordered), ErrNotSealable)
 }
 
 // A rotation and its rewrap pass a sealed namespace over, and one after it was
 // unsealed brings it under the newest epoch.
 func TestRewrapPassesSealedNamespaces(t *testing.T) {
 	b, h := tenants(t, mem.Open())
-	must(t, b.SealNamespace(t.Context(), "top"))
+	must(t, b.SealNamespace(t.Context(), "top", ordered))
 	must(t, b.Rotate(t.Context()))
 	must(t, b.Rewrap(t.Context(), nil))
 	must(t, b.UnsealNamespace(t.Context(), "top", h.open))

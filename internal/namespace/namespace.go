@@ -55,6 +55,8 @@ type Namespace struct {
 
 	Sealable  bool   `json:"sealable,omitempty"`  // people hold shares of its key
 	Sealed    bool   `json:"sealed,omitempty"`    // its key is gone, or going, from all nodes
+	Order     string `json:"order,omitempty"`     // names the last order to seal it
+	Done      string `json:"done,omitempty"`      // the last order by which its key went
 	Above     string `json:"above,omitempty"`     // the namespace whose key its own takes; empty: none
 	Abandoned bool   `json:"abandoned,omitempty"` // deleted while it was sealed: what it has lent cannot be taken back
 	LockKey   []byte `json:"lock_key,omitempty"`  // SHA-256 of what unlocks it; none: it is not locked

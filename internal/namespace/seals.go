@@ -31,8 +31,8 @@ type Seals interface {
 	Submit(ctx context.Context, id string, key api.Secret) (*SealStatus, error)
 	// Reset forgets the shares that were handed in.
 	Reset(id string)
-	// Seal takes the namespace's key away from all nodes; it can be repeated.
-	Seal(ctx context.Context, id string) error
+	// Seal takes the namespace's key away from all nodes, unless ordered says no once the key was looked at; it can be repeated.
+	Seal(ctx context.Context, id string, ordered func() (bool, error)) error
 }
 
 // SealStatus is whether a namespace is sealed, and how many unseal keys it has and needs.
@@ -218,7 +218,7 @@ func (r *Registry) seal(c *api.Call, q *NameRequest) (*api.None, error) {
 		if !now.Live() || now.ID != n.ID {
 			return api.ErrNotFound()
 		}
-		now.Sealed = true
+		now.Sealed, now.Order = true, newID()
 		return errors.Join(put(tx, now), r.hooks.SealLater(tx, n.ID))
 	})
 	if err != nil {
@@ -227,15 +227,40 @@ func (r *Registry) seal(c *api.Call, q *NameRequest) (*api.None, error) {
 	return nil, r.FinishSeal(c, n.ID)
 }
 
-// FinishSeal takes the key of a namespace away that is marked as sealed. It can be
-// repeated after a kill at any point.
+// FinishSeal carries an order out to seal a namespace: its key is taken away. It can be repeated after a kill at any point,
+// and does nothing once the order was carried out: it must not seal what was unsealed since.
 func (r *Registry) FinishSeal(ctx context.Context, id string) error {
+	return r.carryOut(ctx, id, func(n *Namespace) bool { return n.Done != n.Order })
+}
+
+// carryOut takes the key of a namespace away that is marked as sealed and is due, and notes that.
+func (r *Registry) carryOut(ctx context.Context, id string, due func(*Namespace) bool) error {
 	n, err := loadByID(ctx, r.store, id)
-	if err != nil || n == nil || !n.Sealed || !n.Live() {
+	if err != nil || n == nil || !n.ordered(due) {
 		return err
 	}
-	return r.hooks.Seals.Seal(ctx, id)
+	order := n.Order
+	same := func(now *Namespace) bool { return now != nil && now.Order == order && now.ordered(due) }
+	err = r.hooks.Seals.Seal(ctx, id, func() (bool, error) {
+		now, err := loadByID(ctx, r.store, id)
+		return same(now), err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = store.Update(ctx, r.store, func(tx *store.Tx) error {
+		now, err := rowOf(tx, n.rowKey())
+		if err != nil || !same(now) || now.Done == order {
+			return err
+		}
+		now.Done = order
+		return put(tx, now)
+	})
+	return err
 }
+
+// ordered reports whether a namespace is marked as sealed, and its key is due to go.
+func (n *Namespace) ordered(due func(*Namespace) bool) bool { return n.Sealed && n.Live() && due(n) }
 
 // unseal takes one unseal key of a namespace. With the last that is needed it is open on all nodes.
 func (r *Registry) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
@@ -249,8 +274,8 @@ func (r *Registry) unseal(c *api.Call, q *UnsealRequest) (*SealStatus, error) {
 	case q.Key.Empty():
 		return nil, api.Errorf(api.Invalid, "key: missing: an unseal key of the namespace, or 'reset'")
 	}
-	if n.Sealed { // a kill may have come between the mark and the key's end
-		if err := r.FinishSeal(c, n.ID); err != nil {
+	if n.Sealed { // a kill may have come between the mark and the key's end, or between the key's return and the mark's end
+		if err := r.carryOut(c, n.ID, func(*Namespace) bool { return true }); err != nil {
 			return nil, err
 		}
 	}

@@ -58,8 +58,8 @@ func (t *Tenants) Submit(ctx context.Context, id string, key api.Secret) (*names
 func (t *Tenants) Reset(id string) { t.Keys.Reset(id) }
 
 // Seal implements namespace.Seals.
-func (t *Tenants) Seal(ctx context.Context, id string) error {
-	return tenantError(t.Keys.Seal(ctx, id))
+func (t *Tenants) Seal(ctx context.Context, id string, ordered func() (bool, error)) error {
+	return tenantError(t.Keys.Seal(ctx, id, ordered))
 }
 
 func answered(st seal.TenantStatus, err error) (*namespace.SealStatus, error) {

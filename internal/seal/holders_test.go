@@ -113,7 +113,7 @@ func TestChangesRace(t *testing.T) {
 	if err != nil || !done {
 		t.Fatalf("%v %v", done, err)
 	}
-	must(t, ts.Seal(t.Context(), "team"))
+	must(t, ts.Seal(t.Context(), "team", always))
 	_, err = ts.Submit(t.Context(), "team", shares[0].Hex())
 	wantErr(t, err, ErrUnknownSet)
 	for _, s := range made {

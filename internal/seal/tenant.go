@@ -100,13 +100,14 @@ func (t *Tenants) status(id string, row *slotRow, sealed bool) (TenantStatus, er
 	return st, err
 }
 
-// Seal seals a namespace on all nodes. Shares for one that is sealed already stay.
-func (t *Tenants) Seal(ctx context.Context, id string) error {
+// Seal seals a namespace on all nodes, unless ordered says that it is not to be any more: see barrier.SealNamespace. Shares
+// for one that is sealed already stay.
+func (t *Tenants) Seal(ctx context.Context, id string, ordered func() (bool, error)) error {
 	if _, sealed, err := t.barrier.NamespaceSlot(ctx, id); err != nil || sealed {
 		return err
 	}
 	t.forget(id)
-	return t.barrier.SealNamespace(ctx, id)
+	return t.barrier.SealNamespace(ctx, id, ordered)
 }
 
 // Reset forgets the shares handed in for a namespace.

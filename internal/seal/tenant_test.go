@@ -14,6 +14,8 @@ import (
 var threeOfFive = SlotSpec{Kind: KindShamir, Shares: 5, Threshold: 3}
 
 // tenant is a node with a namespace that can be sealed, and its shares.
+func always() (bool, error) { return true, nil }
+
 func tenant(t testing.TB, phys store.Store) (*node, *Tenants, []Share) {
 	n := newNode(t, phys, keyDir(t))
 	n.init(t, fileSpec)
@@ -33,7 +35,7 @@ func TestTenantUnseals(t *testing.T) {
 	if err != nil || st.Sealed || st.Progress != 0 || st.Shares != 5 || st.Threshold != 3 {
 		t.Errorf("a share for an open namespace is answered %+v, %v", st, err)
 	}
-	must(t, ts.Seal(t.Context(), "team"))
+	must(t, ts.Seal(t.Context(), "team", always))
 	_, err = n.b.Get(t.Context(), "team/a")
 	wantErr(t, err, store.ErrSealed)
 	for i, s := range []Share{shares[4], shares[4], shares[1]} {
@@ -58,7 +60,7 @@ func TestTenantRefusesOtherShares(t *testing.T) {
 	must(t, n.b.AddNamespace(t.Context(), "other"))
 	others, err := ts.Share(t.Context(), "other", threeOfFive)
 	must(t, err)
-	must(t, ts.Seal(t.Context(), "team"))
+	must(t, ts.Seal(t.Context(), "team", always))
 	bad := shares[1]
 	bad.y[3] ^= 1
 	for _, c := range []struct {
@@ -80,7 +82,7 @@ func TestTenantSharesOnce(t *testing.T) {
 	_, ts, shares := tenant(t, mem.Open())
 	_, err := ts.Share(t.Context(), "team", threeOfFive)
 	wantErr(t, err, barrier.ErrShared)
-	must(t, ts.Seal(t.Context(), "team"))
+	must(t, ts.Seal(t.Context(), "team", always))
 	_, err = ts.Share(t.Context(), "team", threeOfFive)
 	wantErr(t, err, barrier.ErrNamespaceSealed)
 	for _, s := range shares[:3] {
@@ -97,14 +99,14 @@ func TestTenantForgets(t *testing.T) {
 	n, _, shares := tenant(t, mem.Open())
 	now := testClock()
 	ts := NewTenants(n.b, func() time.Time { return now })
-	must(t, ts.Seal(t.Context(), "team"))
+	must(t, ts.Seal(t.Context(), "team", always))
 	for name, forget := range map[string]func(){
 		"reset": func() { ts.Reset("team") },
 		"later": func() { now = now.Add(attemptLife) },
 	} {
 		st, err := ts.Submit(t.Context(), "team", shares[0].Base64())
 		must(t, err)
-		must(t, ts.Seal(t.Context(), "team"))
+		must(t, ts.Seal(t.Context(), "team", always))
 		if again, err := ts.Status(t.Context(), "team"); err != nil || again != st {
 			t.Errorf("%s: sealed twice, %+v, %v", name, again, err)
 		}
@@ -130,7 +132,7 @@ func TestTenantsKeepNobodyOut(t *testing.T) {
 		must(t, err)
 		_, _, _, err = ts.HandIn(t.Context(), id, c.Nonce, false, few[0].Hex())
 		must(t, err)
-		must(t, ts.Seal(t.Context(), id))
+		must(t, ts.Seal(t.Context(), id, always))
 		_, err = ts.Submit(t.Context(), id, few[0].Hex())
 		must(t, err)
 	}
@@ -138,7 +140,7 @@ func TestTenantsKeepNobodyOut(t *testing.T) {
 	must(t, err)
 	_, _, _, err = ts.HandIn(t.Context(), "team", c.Nonce, false, shares[0].Hex())
 	must(t, err)
-	must(t, ts.Seal(t.Context(), "team"))
+	must(t, ts.Seal(t.Context(), "team", always))
 	_, err = ts.Submit(t.Context(), "team", shares[0].Hex())
 	must(t, err)
 }
