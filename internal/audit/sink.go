@@ -219,7 +219,10 @@ func (s *Sink) Path() string { return s.path }
 
 // unavailable is the answer to a request that cannot be written down.
 func (s *Sink) unavailable(err error) *api.Error {
-	name, hint := strconv.Quote(s.path), "requests are refused until it can be, or until another audit sink works"
+	name, hint := strconv.Quote(s.path), "requests are refused until it can be, or until another audit device works"
+	if s.delivery == required {
+		hint = "requests are refused until it can be: it is a required one"
+	}
 	if s.home != "" {
 		name += " of the namespace " + s.home
 		hint += "; who has sudo there removes it with: strongroom audit disable -namespace=" + strings.TrimSuffix(s.home, "/") + " " + s.path
@@ -234,7 +237,7 @@ func (s *Sink) unavailable(err error) *api.Error {
 	}
 	return &api.Error{
 		Kind:    api.Unavailable,
-		Message: fmt.Sprintf("audit sink %s cannot be written: %s", name, cause(err)),
+		Message: fmt.Sprintf("audit device %s cannot be written: %s", name, cause(err)),
 		Hint:    hint,
 		Err:     err,
 

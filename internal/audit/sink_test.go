@@ -125,7 +125,7 @@ func TestFullDiskLeavesWholeLinesAndHeals(t *testing.T) {
 	limited(t, ballast+uint64(2*line+line/2), func() {
 		must(t, b.LogRequest(t.Context(), moment, e, nil))
 		err := b.LogRequest(t.Context(), moment, e, nil)
-		if api.KindOf(err) != api.Unavailable || !strings.HasPrefix(err.Error(), `audit sink "file/" cannot be written: `+syscall.EFBIG.Error()) {
+		if api.KindOf(err) != api.Unavailable || !strings.HasPrefix(err.Error(), `audit device "file/" cannot be written: `+syscall.EFBIG.Error()) {
 			t.Error(err)
 		}
 		three := bytes.Repeat(e.lines[0], 3)
@@ -213,7 +213,7 @@ func TestFullFilesystemHeals(t *testing.T) {
 			ok++
 			continue
 		}
-		if !strings.HasPrefix(err.Error(), `audit sink "file/" cannot be written: no space left on device`) {
+		if !strings.HasPrefix(err.Error(), `audit device "file/" cannot be written: no space left on device`) {
 			t.Fatal(err)
 		}
 		full = true

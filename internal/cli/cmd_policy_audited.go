@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/policy"
@@ -118,6 +119,7 @@ func (a *audited) unjudged(program string) *explained {
 	out.Explanation = policy.Explanation{Operation: a.Request.Operation, Path: a.path(), Allowed: a.Error == "",
 		Reason: "no token was shown, and the endpoint needs none"}
 	_, login := loginAt(a.Request.Path)
+	login = login || strings.HasPrefix(a.Request.Path, "sys/mfa/") // second factors, and rights to register them
 	denied := a.Error == "permission denied" && !login
 	switch {
 	case denied && a.Auth.ClientToken != "":
