@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // listed is how many secrets there are to read and to list.
@@ -115,6 +116,17 @@ func (wl workload) teach(server, bare *target) error {
 	return err
 }
 
+// write writes what will be read. A peer may not be ready at once for what is versioned.
+func (t *target) write(path string) (err error) {
+	for range 50 {
+		if _, err = t.call("POST", path, payload); err == nil || !strings.Contains(err.Error(), "Upgrading") {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
 // prepare mounts an engine, writes what will be read, and exchanges the token for one that is not root.
 func (t *target) prepare() error {
 	if t.bare {
@@ -124,7 +136,7 @@ func (t *target) prepare() error {
 		return err
 	}
 	for i := range listed {
-		if _, err := t.call("POST", secretPath(i), payload); err != nil {
+		if err := t.write(secretPath(i)); err != nil {
 			return err
 		}
 	}
