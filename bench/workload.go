@@ -122,7 +122,7 @@ func (t *target) write(path string) (err error) {
 		if _, err = t.call("POST", path, payload); err == nil || !strings.Contains(err.Error(), "Upgrading") {
 			return err
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 	return err
 }
