@@ -307,7 +307,7 @@ func TestFullSpoolRefusesAndHeals(t *testing.T) {
 	c := newCollector(t)
 	c.stop()
 	options := spoolOptions(t.TempDir(), c.addr)
-	options["spool_size"] = "1MiB"
+	options["spool_size"], options["deadline"] = "1MiB", "10s" // of a busy disk; a full spool refuses at once
 	s := openSocket(t, options)
 	b := NewBroker()
 	b.Replace([]*Sink{s}, nil)
