@@ -213,8 +213,8 @@ func TestAMountThatIsDroppedWaits(t *testing.T) {
 	before := lender.Live()
 	to.Want(t, 204, "DELETE", "sys/mounts/lend", m.root, "")
 	later := func() { // the schedule of a server that was unsealed looks at the clock
-		ahead.Add(int64(20 * time.Minute)) // more than the schedule ever waits
 		to.Want(t, 204, "PUT", "sys/seal", m.root, "")
+		ahead.Add(int64(20 * time.Minute)) // more than the schedule ever waits, and than anything is claimed that the seal cut short
 		m.unseal(t, to)
 	}
 	for range stubborn + 3 {
