@@ -24,7 +24,7 @@ func TestReadsBack(t *testing.T) {
 			{"gcp", "config", `{"iam_metadata":["role"],"gce_metadata":["zone"]}`, `{"iam_metadata":["role"],"gce_metadata":["zone"],"custom_endpoint":null}`},
 			{"gcp", "config", `{"custom_endpoint":{"api":"https://a.example"}}`, `{"custom_endpoint":{"api":"https://a.example"}}`},
 			{"azure", "config", `{"tenant_id":"11111111-2222-3333-4444-555555555555","resource":"r","max_retries":4,"retry_delay":"5","max_retry_delay":70}`,
-				`{"resource":"r","max_retries":4,"retry_delay":5,"max_retry_delay":70}`},
+				`{"resource":"r","max_retries":4,"retry_delay":5000000000,"max_retry_delay":70000000000}`},
 		} {
 			mount := unique(s.method)
 			ok(t, c.sys.EnableAuthWithOptions(mount, &vault.EnableAuthOptions{Type: s.method}))

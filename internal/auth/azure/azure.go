@@ -76,15 +76,15 @@ type config struct {
 
 // retries are kept for clients: Azure is asked once at each login.
 type retries struct {
-	Most  int          `json:"max_retries"`
-	Delay api.Duration `json:"retry_delay"`
-	Limit api.Duration `json:"max_retry_delay"`
+	Most  int           `json:"max_retries"`
+	Delay time.Duration `json:"retry_delay"` // read in nanoseconds, as in Vault
+	Limit time.Duration `json:"max_retry_delay"`
 }
 
 // retries are what clients have written or, where they have not, would find in Vault.
 func (conf *config) retries() *retries {
 	if conf.Retries == nil {
-		return &retries{Most: 3, Delay: api.Duration(4 * time.Second), Limit: api.Duration(time.Minute)}
+		return &retries{Most: 3, Delay: 4 * time.Second, Limit: time.Minute}
 	}
 	return conf.Retries
 }
@@ -151,8 +151,8 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		api.Set(&conf.Endpoints, q.Endpoints)
 		conf.Retries = conf.retries()
 		api.Set(&conf.Retries.Most, q.Retries)
-		api.Set(&conf.Retries.Delay, q.Delay)
-		api.Set(&conf.Retries.Limit, q.Limit)
+		api.Set((*api.Duration)(&conf.Retries.Delay), q.Delay)
+		api.Set((*api.Duration)(&conf.Retries.Limit), q.Limit)
 		conf.Tenant = strings.ToLower(conf.Tenant)
 		switch {
 		case q.Secret != nil:
