@@ -125,22 +125,17 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 	return nil, nil
 }
 
-func take[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
 // apply changes the settings as asked and returns Invalid, naming the field, for what
 // cannot be.
 func (q *ConfigRequest) apply(cfg *config) error {
-	take(&cfg.Host, q.Host)
-	take(&cfg.Port, q.Port)
-	take(&cfg.secret, q.Secret)
-	take(&cfg.NASPort, q.NASPort)
-	take(&cfg.NASID, q.NASIdentifier)
-	take((*api.Duration)(&cfg.DialTimeout), q.DialTimeout)
-	take((*api.Duration)(&cfg.ReadTimeout), q.ReadTimeout)
+	before := *cfg
+	api.Set(&cfg.Host, q.Host)
+	api.Set(&cfg.Port, q.Port)
+	api.Set(&cfg.secret, q.Secret)
+	api.Set(&cfg.NASPort, q.NASPort)
+	api.Set(&cfg.NASID, q.NASIdentifier)
+	api.Set((*api.Duration)(&cfg.DialTimeout), q.DialTimeout)
+	api.Set((*api.Duration)(&cfg.ReadTimeout), q.ReadTimeout)
 	if q.RequireMessageAuthenticator != nil {
 		cfg.Unproved = !*q.RequireMessageAuthenticator
 	}
@@ -153,7 +148,19 @@ func (q *ConfigRequest) apply(cfg *config) error {
 	if err := q.TokenFields.Apply(&cfg.Token); err != nil {
 		return err
 	}
-	return cfg.check()
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	return q.checkPeer(&before, cfg)
+}
+
+// checkPeer keeps what is made with the stored secret from being sent to somebody else, who could guess the secret from it:
+// whoever changes who is asked must know it.
+func (q *ConfigRequest) checkPeer(before, cfg *config) error {
+	if q.Secret != nil || before.Host == cfg.Host && before.Port == cfg.Port {
+		return nil
+	}
+	return &api.Error{Kind: api.Invalid, Message: "secret: must be given again with another host or port", Hint: "passwords that are hidden by the stored secret would go to whoever is asked then"}
 }
 
 // maxHost bounds a host's name, in bytes (RFC 1035).

@@ -83,9 +83,12 @@ func enter(c *api.Call, name string, password api.Secret) (*api.Auth, error) {
 		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server's answers have no Message-Authenticator, without which anybody in between can forge them", Err: err,
 			Hint: "have the server add one (FreeRADIUS does so from 3.2.5 on, an older one with: update reply { &Message-Authenticator := 0x00 } in post-auth and in its Post-Auth-Type REJECT), " +
 				"or, where nobody can be in between, write require_message_authenticator=false to the configuration of the method"}
+	case errors.Is(err, errNobody):
+		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: nothing listens at the host and port of the configuration", Err: err,
+			Hint: "see that the server runs there, and takes requests over UDP"}
 	case err != nil:
 		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server does not answer", Err: err,
-			Hint: "see that it can be reached, and has the same secret"}
+			Hint: "see that it can be reached, knows this server as a client, and has the same secret"}
 	case !ok:
 		return nil, errWrong()
 	}
