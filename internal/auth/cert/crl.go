@@ -115,8 +115,11 @@ func (engine) putCRL(c *api.Call, q *PutCRL) (*api.None, error) {
 			return nil, api.Errorf(api.Invalid, "url: must begin with http:// or https://")
 		}
 		var err error
+		if err = outbound.JudgeURL(c, "url", q.URL); err != nil {
+			return nil, err
+		}
 		if text, err = fetchCRL(c, q.URL); err != nil {
-			return nil, &api.Error{Kind: api.Invalid, Message: "url: the list could not be fetched", Hint: "the server must reach it, and it must be a revocation list in DER or PEM", Err: err}
+			return nil, unfetched(err)
 		}
 	}
 	list, err := parseCRL(text, c.Now)
@@ -138,6 +141,19 @@ func (engine) putCRL(c *api.Call, q *PutCRL) (*api.None, error) {
 		c.Warn("the list is out of date: until there is a newer one, no certificate of its issuer is let in")
 	}
 	return nil, err
+}
+
+// unfetched says why a list could not be fetched.
+func unfetched(err error) error {
+	if f := outbound.Forbidden(err); f != nil {
+		return f
+	}
+	why := outbound.Why(err)
+	var status badStatus
+	if errors.As(err, &status) {
+		why = status.Error()
+	}
+	return &api.Error{Kind: api.Invalid, Message: "url: the list could not be fetched: " + why, Hint: "the server must reach it, and it must be a revocation list in DER or PEM", Err: err}
 }
 
 // deleteCRL removes a revocation list.
@@ -246,6 +262,12 @@ func direct(value []byte) bool {
 	return err == nil && len(rest) == 0 && !scope.Indirect
 }
 
+// badStatus is that of an answer that is no list.
+type badStatus int
+
+// Error names it.
+func (s badStatus) Error() string { return fmt.Sprintf("it is answered with status %d", int(s)) }
+
 // fetchCRL asks for a list.
 func fetchCRL(ctx context.Context, from string) ([]byte, error) {
 	a, err := outbound.Peer{}.Do(ctx, http.MethodGet, from, nil, nil)
@@ -253,7 +275,7 @@ func fetchCRL(ctx context.Context, from string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case a.Status != http.StatusOK:
-		return nil, fmt.Errorf("answered with status %d", a.Status)
+		return nil, badStatus(a.Status)
 	}
 	return a.Body, nil
 }

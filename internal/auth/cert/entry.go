@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -115,6 +116,11 @@ func (engine) putCert(c *api.Call, q *PutCert) (*api.None, error) {
 		before := e.Certificate
 		if err := q.apply(&e); err != nil {
 			return err
+		}
+		for _, s := range e.OCSP.Servers {
+			if err := outbound.JudgeURL(c, "ocsp_servers_override", s); err != nil {
+				return err
+			}
 		}
 		if found && before != e.Certificate {
 			if err := untrust(tx, name, before); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // Login is a login with a signed token.
@@ -122,7 +123,7 @@ func (conf *Config) signedBy(c *api.Call, raw, account string) (jws.Claims, erro
 	a, err := issuer.Ask(c, "", issuer.Question{Method: http.MethodGet, Target: conf.api() + "/service_accounts/v1/jwk/" + url.PathEscape(account)})
 	switch {
 	case err != nil:
-		return nil, &api.Error{Kind: api.Unavailable, Message: "Google could not be asked for the account's keys", Hint: "the server must reach www.googleapis.com, or what custom_endpoint names", Err: err}
+		return nil, outbound.Away(err, "Google could not be asked for the account's keys", "the server must reach www.googleapis.com, or what custom_endpoint names")
 	case a.Status >= 500 || a.Status == http.StatusTooManyRequests:
 		return nil, &api.Error{Kind: api.Unavailable, Message: "Google did not answer for the account's keys", Err: fmt.Errorf("status %d", a.Status)}
 	case a.Status != http.StatusOK:

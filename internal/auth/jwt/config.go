@@ -127,10 +127,15 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 	if err := cfg.check(req); err != nil {
 		return nil, err
 	}
+	if err := cfg.judge(c); err != nil {
+		return nil, err
+	}
 	is := &issuer.Known{Of: cfg.ID}
 	if len(cfg.PublicKeys) == 0 {
 		keys, meta, err := cfg.source().Fetch(c)
 		switch {
+		case outbound.Forbidden(err) != nil:
+			return nil, outbound.Forbidden(err)
 		case err == nil:
 			is.Fetched, is.Asked, is.Keys, is.Meta = c.Now, c.Now, keys, meta
 		case !req.SkipJWKSValidation:
@@ -191,6 +196,19 @@ func (cfg *config) check(q *ConfigRequest) error {
 		return err
 	}
 	return cfg.checkProvider()
+}
+
+// judge refuses an issuer that may not be reached.
+func (cfg *config) judge(c *api.Call) error {
+	for field, text := range map[string]string{"oidc_discovery_url": cfg.DiscoveryURL, "jwks_url": cfg.JWKSURL} {
+		if text == "" {
+			continue
+		}
+		if err := outbound.JudgeURL(c, field, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkSource wants exactly one place that keys come from.

@@ -106,6 +106,9 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 	if err != nil {
 		return nil, api.Errorf(api.Invalid, "kubernetes_host: %v", err)
 	}
+	if err := outbound.JudgeURL(c, "kubernetes_host", host); err != nil {
+		return nil, err
+	}
 	k := &cluster{Host: host, CA: q.CA, Reviewer: strings.TrimSpace(q.Reviewer.Reveal()), Keys: q.Keys, NoLocal: q.NoLocal, Annotations: q.Annotations, Issuer: q.Issuer, NoIssuer: q.NoIssuer}
 	if err := k.check(); err != nil {
 		return nil, err

@@ -182,6 +182,11 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 		if err := q.apply(cfg); err != nil {
 			return err
 		}
+		for _, u := range cfg.servers() {
+			if err := outbound.Judge(c, "url", hostPort(u)); err != nil {
+				return err
+			}
+		}
 		b, err := encode(&configRow{*cfg, cfg.bindPass.Reveal(), cfg.clientKey.Reveal()})
 		tx.Put(keyConfig, b)
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -111,6 +112,9 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 		if err := q.apply(cfg); err != nil {
 			return err
 		}
+		if err := outbound.Judge(c, "host, port", cfg.address()); err != nil {
+			return err
+		}
 		return put(tx, keyConfig, &configRow{*cfg, cfg.secret.Reveal()})
 	})
 	if err != nil {
@@ -162,6 +166,9 @@ func (q *ConfigRequest) checkPeer(before, cfg *config) error {
 	}
 	return &api.Error{Kind: api.Invalid, Message: "secret: must be given again with another host or port", Hint: "passwords that are hidden by the stored secret would go to whoever is asked then"}
 }
+
+// address is where the server listens.
+func (cfg *config) address() string { return net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)) }
 
 // maxHost bounds a host's name, in bytes (RFC 1035).
 const maxHost = 254

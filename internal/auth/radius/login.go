@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // maxPassword is how long a password may be, in bytes (RFC 2865, section 5.2).
@@ -87,8 +88,7 @@ func enter(c *api.Call, name string, password api.Secret) (*api.Auth, error) {
 		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: nothing listens at the host and port of the configuration", Err: err,
 			Hint: "see that the server runs there, and takes requests over UDP"}
 	case err != nil:
-		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server does not answer", Err: err,
-			Hint: "see that it can be reached, knows this server as a client, and has the same secret"}
+		return nil, outbound.Away(err, "radius: the server does not answer", "see that it can be reached, knows this server as a client, and has the same secret")
 	case !ok:
 		return nil, errWrong()
 	}

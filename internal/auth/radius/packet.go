@@ -7,7 +7,6 @@ import (
 	"crypto/md5"
 	"errors"
 	"net"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"layeh.com/radius/rfc2865"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // Attributes that are not in RFC 2865.
@@ -122,8 +122,7 @@ var (
 func (cfg *config) ask(ctx context.Context, account string, password api.Secret) (name string, ok bool, err error) {
 	dialing, done := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer done()
-	dialer := &net.Dialer{}
-	conn, err := dialer.DialContext(dialing, "udp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
+	conn, err := outbound.Dial(dialing, "udp", cfg.address())
 	if err != nil {
 		return "", false, err
 	}
