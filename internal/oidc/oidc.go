@@ -165,21 +165,6 @@ func checkList(field string, list []string) error {
 	return nil
 }
 
-// set changes what is given.
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
-// full is a list that the wire shows as empty rather than null.
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
-}
-
 // someone is an entity of a namespace or one above it, that may still act; nil: there is none.
 func (s *Store) someone(ctx context.Context, nsID, entityID string) (*identity.Person, error) {
 	line, err := s.Lineage(ctx, nsID)

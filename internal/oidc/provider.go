@@ -56,7 +56,7 @@ func (s *Store) provider(c *api.Call, name string) (*providerRow, error) {
 }
 
 func (s *Store) showProvider(ns api.Namespace, name string, p *providerRow) *ProviderAnswer {
-	return &ProviderAnswer{full(p.Clients), s.providerIssuer(ns, name, p), full(p.Scopes), p.Paths}
+	return &ProviderAnswer{api.Full(p.Clients), s.providerIssuer(ns, name, p), api.Full(p.Scopes), p.Paths}
 }
 
 // readProvider shows a provider.
@@ -124,7 +124,7 @@ func (q *ProviderRequest) apply(p *providerRow) (err error) {
 			return err
 		}
 	}
-	set(&p.Clients, q.AllowedClientIDs)
+	api.Set(&p.Clients, q.AllowedClientIDs)
 	if q.ScopesSupported != nil {
 		p.Scopes = nil
 		for _, n := range *q.ScopesSupported {
