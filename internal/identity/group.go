@@ -239,7 +239,7 @@ func (s *Store) showGroup(c *api.Call, id string) (*GroupAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	a := &GroupAnswer{CreationTime: at(g.Created), ID: g.ID, LastUpdateTime: at(g.Updated), MemberEntityIDs: []string{}, Metadata: g.Metadata,
-		ModifyIndex: g.Index, Name: g.Name, NamespaceID: k.namespace, Policies: full(g.Policies), Type: g.Type}
+		ModifyIndex: g.Index, Name: g.Name, NamespaceID: k.namespace, Policies: api.Full(g.Policies), Type: g.Type}
 	members, err := s.members(c, k)
 	if err != nil {
 		return nil, err

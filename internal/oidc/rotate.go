@@ -107,7 +107,7 @@ func (s *Store) rotateKey(c *api.Call, q *RotateRequest) (*api.None, error) {
 			return api.ErrNotFound()
 		}
 		verify := k.Verify
-		set((*api.Duration)(&verify), q.VerificationTTL)
+		api.Set((*api.Duration)(&verify), q.VerificationTTL)
 		return s.turn(tx, ns, name, k, verify, fresh, c.Now)
 	})
 }

@@ -54,7 +54,7 @@ func mountOf(t *mount.Table, what token.Counted) *mount.Entry {
 
 func errFull(what token.Counted) error {
 	return &api.Error{Kind: api.TooMany, Message: fmt.Sprintf("request path %q: lease count quota exceeded", token.Conceal(what.Path)),
-		Hint: "too many leases or tokens live: revoke some, wait for some to end, or raise max_leases of the quota"}
+		Hint: "too many leases or tokens live: revoke some, wait for some to end, or raise max_leases of the quota", RetryAfter: api.Stays}
 }
 
 // Admit implements token.Counter.

@@ -120,7 +120,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.barrier = barrier.New(s.phys, now)
 	s.tenants = &operator.Tenants{Keys: seal.NewTenants(s.barrier, now), Now: now}
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
-	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
+	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: program(), Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
 		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, Program: program(), ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
 		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready, Held: s.held, Warning: s.warning}
@@ -407,7 +407,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	h.Alone = s.config.alone()
-	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, Version, s.now()))); err != nil {
+	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, programVersion(), s.now()))); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
 	if err := errors.Join(s.mark(), h.start(s)); err != nil {
