@@ -100,7 +100,7 @@ const (
 // putConfig says which cluster is asked.
 func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 	if q.Host == "" {
-		return nil, api.Errorf(api.Invalid, "missing kubernetes_host")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing kubernetes_host", Hint: "send the address of the cluster's API, such as https://10.0.0.1:6443; in the cluster https://kubernetes.default.svc"}
 	}
 	host, err := apiURL(q.Host)
 	if err != nil {
