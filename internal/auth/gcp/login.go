@@ -21,8 +21,8 @@ import (
 
 // Login is a login with a signed token.
 type Login struct {
-	Role api.Name   `json:"role" api:"required"` // The role to log in by.
-	JWT  api.Secret `json:"jwt" api:"required"`  // The token: signed by a service account, or by Google for an instance. Its aud ends in vault/ROLE.
+	Role api.Name   `json:"role"` // The role to log in by.
+	JWT  api.Secret `json:"jwt"`  // The token: signed by a service account, or by Google for an instance. Its aud ends in vault/ROLE.
 }
 
 // LoginRole is the role that is named.
@@ -66,6 +66,9 @@ var (
 
 // login makes a token for a service account or an instance.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	if err := authrole.Complete(q.Role, q.JWT, "send a signed token as jwt: one that the service account has signed, or that Google has for the instance"); err != nil {
+		return nil, err
+	}
 	conf, err := configured(c)
 	if err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
 	return &ConfigAnswer{
 		DialTimeout: api.Duration(cfg.DialTimeout), Host: cfg.Host, NASIdentifier: cfg.NASID, NASPort: cfg.NASPort, Port: cfg.Port,
 		ReadTimeout: api.Duration(cfg.ReadTimeout), RequireMessageAuthenticator: !cfg.Unproved,
-		UnregisteredUserPolicies: append([]string{}, cfg.Unregistered...), TokenAnswer: cfg.Token.Answer(),
+		UnregisteredUserPolicies: api.Full(cfg.Unregistered), TokenAnswer: cfg.Token.Answer(),
 	}, nil
 }
 

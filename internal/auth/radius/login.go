@@ -116,7 +116,7 @@ func admit(c *api.Call, cfg *config, name, called string) (*api.Auth, error) {
 	auth := cfg.Token.Auth()
 	auth.TokenPolicies = append(auth.TokenPolicies, u.Policies...)
 	auth.Renewable = false
-	auth.DisplayName = strings.ReplaceAll(strings.TrimPrefix(c.Mount.Path, "auth/"), "/", "-") + name
+	auth.DisplayName = c.DisplayName(name)
 	auth.Metadata = map[string]string{"username": name, "policies": strings.Join(u.Policies, ",")}
 	auth.Alias = &api.Alias{Name: name}
 	return auth, nil
