@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/test/postgres"
 	"github.com/strongroom/strongroom/test/proxy"
@@ -303,6 +306,40 @@ func hung(t *testing.T, s *Store, stop, goOn func()) {
 				t.Fatalf("%s after it is over: %v", name, err)
 			}
 		}
+	}
+}
+
+// TestStuckInTheMidst: a node's machine is lost, or the node stopped, when a part of its commit is at the server, which then waits for
+// the rest. The others go on within two of their timeouts, and what was under way is not committed.
+func TestStuckInTheMidst(t *testing.T) {
+	o := options(t.Name())
+	o.Timeout = time.Second
+	s := openTest(t, o)
+	c, err := s.connect(t.Context())
+	must(t, err)
+	defer s.hang(c)
+	front := c.PgConn().Frontend()
+	for _, query := range []string{beginWrite, s.sql.head, "UPDATE " + pgx.Identifier{o.Schema}.Sanitize() + ".head SET revision = revision + 1000"} {
+		front.Send(&pgproto3.Parse{Query: query})
+		front.Send(&pgproto3.Bind{})
+		front.Send(&pgproto3.Execute{})
+	}
+	must(t, front.Flush()) // and no Sync
+	holds := func() bool {
+		return sql(t, "SELECT count(*)::text FROM pg_locks WHERE mode = 'RowShareLock' AND relation = '"+o.Schema+".head'::regclass AND granted") == "1"
+	}
+	until(t, "the head row is locked", holds)
+	began := time.Now()
+	for err = errors.New("held"); err != nil; {
+		if _, err = s.Commit(t.Context(), nil, []store.Write{{Key: "k"}}); err != nil && !errors.Is(err, store.ErrUnreachable) {
+			t.Errorf("a commit behind the lock: %v", err)
+		}
+		if time.Since(began) > held+5*o.Timeout {
+			t.Fatalf("the lock is held for ever: %v", err)
+		}
+	}
+	if rev, err := s.Sync(t.Context()); err != nil || rev >= 1000 {
+		t.Errorf("after it: revision %d, %v", rev, err)
 	}
 }
 
