@@ -72,10 +72,14 @@ func (l *load) write(w int, s *Store) {
 		if errors.Is(err, store.ErrConflict) {
 			l.t.Errorf("writer %d has a conflict with itself at %d", w, rev)
 		}
+		told := err
 		for err != nil && l.running() { // the outcome is unknown: it reads again
 			var e store.Entry
 			e, err = s.Get(context.Background(), a)
 			rev = e.Rev
+			if err == nil && string(e.Value) == string(value) && !errors.Is(told, store.ErrUnknown) {
+				l.t.Errorf("writer %d was told that nothing was written, and it was: %v", w, told)
+			}
 		}
 	}
 }
@@ -190,6 +194,35 @@ func wantFeedWhole(t *testing.T, feed store.Feed, s *Store, l *load) {
 	}
 	if seen != len(l.revs) {
 		t.Errorf("the feed has %d of %d acknowledged commits", seen, len(l.revs))
+	}
+}
+
+// TestUnknownIsToldSo: a commit that the server has and does not answer in time is not told as one that was not made, and here it is made.
+// One that the server refuses before it commits is.
+func TestUnknownIsToldSo(t *testing.T) {
+	o := options(t.Name())
+	o.Timeout = time.Second
+	s := openTest(t, o)
+	set(t, s, "k", "v")
+	trigger := func(timing, body string) {
+		sql(t, fmt.Sprintf(`create or replace function %[1]s.act() returns trigger language plpgsql as $$ begin %[3]s; return null; end $$;
+			create constraint trigger acts after insert on %[1]s.entries deferrable initially %[2]s for each row execute function %[1]s.act()`, o.Schema, timing, body))
+	}
+	there := func(key string) bool {
+		e, err := s.Get(t.Context(), key)
+		return err == nil && e.Exists()
+	}
+	trigger("deferred", "perform pg_sleep(2)") // in the midst of COMMIT
+	_, err := s.Commit(t.Context(), nil, []store.Write{{Key: "slow"}})
+	if !errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrUnreachable) {
+		t.Errorf("a commit without an answer is told as %v", err)
+	}
+	until(t, "the commit is made", func() bool { return there("slow") })
+	sql(t, fmt.Sprintf("drop trigger acts on %s.entries", o.Schema))
+	trigger("immediate", "raise exception 'no' using errcode = '57P03'") // before COMMIT
+	_, err = s.Commit(t.Context(), nil, []store.Write{{Key: "refused"}})
+	if !errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrUnknown) || there("refused") {
+		t.Errorf("a commit that was refused is told as %v", err)
 	}
 }
 

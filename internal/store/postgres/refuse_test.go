@@ -177,6 +177,7 @@ func TestPasswordsStayHidden(t *testing.T) {
 		"no server":      "postgres://u:" + postgres.Password + "@127.0.0.1:1/postgres",
 		"no host":        "postgres://u:" + postgres.Password + "@no-such-host.invalid/postgres",
 		"no database":    server.Load().Through(addr, "dbname=none"),
+		"quoted by it":   server.Load().Through(addr, "dbname="+postgres.Password),
 		"words":          "host=127.0.0.1 port=1 password=" + postgres.Password,
 		"broken URL":     "postgres://u:" + postgres.Password + "@[::1/x?=%zz",
 		"broken words":   "password='" + postgres.Password,
