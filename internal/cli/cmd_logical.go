@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,41 @@ func runRead(c *call, cl *client.Client) error {
 	if s == nil {
 		return absent(path)
 	}
+	if path == lockedPath && s.WrapInfo == nil {
+		return c.show(s, secretFields(s), func() error { return c.locked(s) })
+	}
 	return c.secret(s)
+}
+
+// lockedPath answers with lists within lists, of which a table has a row for each account.
+const lockedPath = "sys/locked-users"
+
+func (c *call) locked(s *client.Secret) error {
+	c.warn(s)
+	var answer struct {
+		Namespaces []struct {
+			Path   string `json:"namespace_path"`
+			Mounts []struct {
+				Accessor string   `json:"mount_accessor"`
+				Accounts []string `json:"alias_identifiers"`
+			} `json:"mount_accessors"`
+		} `json:"by_namespace"`
+	}
+	if err := s.Decode(&answer); err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, ns := range answer.Namespaces {
+		for _, m := range ns.Mounts {
+			for _, account := range m.Accounts {
+				rows = append(rows, []string{account, m.Accessor, cmp.Or(ns.Path, "[root]")})
+			}
+		}
+	}
+	if len(answer.Namespaces) == 0 {
+		return c.println("No account is locked.")
+	}
+	return c.table([]string{"Account", "Mount Accessor", "Namespace"}, rows)
 }
 
 func (c *call) readRaw(cl *client.Client, path string, q url.Values) error {

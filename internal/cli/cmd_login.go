@@ -107,7 +107,7 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 		return nil, nil, err
 	}
 	c.asks = !c.flags.nonInteractive
-	last := &lastLogin{Method: l.method, Path: mount, Namespace: cleanPath(cl.Namespace()), Username: args["username"], Role: args["role"]}
+	last := &lastLogin{Method: l.method, Path: mount, Namespace: realNamespace(cl.Namespace()), Username: args["username"], Role: args["role"]}
 	if args["secret_id"] != "" { // without one, the role_id alone lets in: it is no name then
 		last.RoleID = args["role_id"]
 	}

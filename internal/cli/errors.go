@@ -208,7 +208,7 @@ func (a *app) apiHint(err *client.Error) string {
 // ofNamespaceHint is for a token of a namespace, told by its last part, that is shown in none.
 func (a *app) ofNamespaceHint() string {
 	cfg, err := a.config()
-	if err != nil || cfg.Namespace != "" || !tokenOfNamespace(a.token().Reveal()) {
+	if err != nil || realNamespace(cfg.Namespace) != "" || !tokenOfNamespace(a.token().Reveal()) {
 		return ""
 	}
 	return "the token is of a namespace: give -namespace, or set STRONGROOM_NAMESPACE; else "

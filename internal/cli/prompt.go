@@ -52,6 +52,19 @@ func (a *app) asksPeople() bool {
 	return ok && term.IsTerminal(int(f.Fd())) && !a.flags.nonInteractive && a.remembers()
 }
 
+// agreed has a person at a terminal type the name of what nothing brings back. Programs, and who says so beforehand, are not asked.
+func (a *app) agreed(yes bool, name, what string) error {
+	if yes || !a.asksPeople() || a.flags.outputCurl || a.flags.outputPolicy {
+		return nil
+	}
+	fmt.Fprintln(a.stderr, what)
+	typed, err := a.askName("Type its name to go on", "")
+	if err == nil && cleanPath(typed) != cleanPath(name) {
+		return &exit{exitLocal, "Nothing was changed: that is not its name", "-dry-run shows what would go, -yes does not ask"}
+	}
+	return err
+}
+
 // askName asks a person for a name, which is shown; nothing means the usual one.
 func (a *app) askName(what, usual string) (string, error) {
 	if usual != "" {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/strongroom/strongroom/client"
@@ -23,6 +25,8 @@ func remedies() []remedy {
 		{"no matching mount", "nothing is mounted there: see PROGRAM secrets list and PROGRAM auth list"},
 		{"path is already in use", "give another -path, or change what is there with tune"},
 		{"plugin not found in the catalog", "see PROGRAM plugin list for the types there are"},
+		{"must be an object of texts", "write NAME=KEY=VALUE for each, or give all data as a JSON object in @FILE or -"},
+		{"must be an object", "give all data as a JSON object in @FILE or -"},
 		{"no data provided", "give KEY=VALUE, @FILE or -"},
 		{"check-and-set parameter", "somebody has written meanwhile: read it again, and give the current version in -cas"},
 		{"namespace not found", "see PROGRAM namespace list, and check -namespace and STRONGROOM_NAMESPACE"},
@@ -45,6 +49,12 @@ func (a *app) remedy(err *client.Error) string {
 		if mentions(err.Messages, r.says) {
 			return strings.ReplaceAll(r.do, "PROGRAM", a.name)
 		}
+	}
+	switch {
+	case err.Status == http.StatusMethodNotAllowed:
+		return fmt.Sprintf("this is not done at that path: %s path-help %s shows what is", a.name, err.Path)
+	case err.Status == http.StatusNotFound && len(err.Messages) == 0 && len(err.Warnings()) == 0:
+		return fmt.Sprintf("nothing of that name is there: check its spelling, and -namespace; %s path-help %s shows what the path is for", a.name, err.Path)
 	}
 	return ""
 }

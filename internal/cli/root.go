@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/internal/spelling"
 )
 
 // commands lists what the program can do.
@@ -47,7 +49,7 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exit{exitLocal, "Error: " + flagError(err), fmt.Sprintf("see %s --help", cmd.CommandPath())}
+		return &exit{exitLocal, "Error: " + flagError(err), flagHint(cmd, err)}
 	})
 	a.flags.register(root.PersistentFlags(), a.guise.worded)
 	for _, c := range commands() {
@@ -72,6 +74,27 @@ func flagError(err error) string {
 		want = "a smaller number"
 	}
 	return fmt.Sprintf("-%s=%s: want %s", value.GetFlag().Name, value.GetValue(), want)
+}
+
+// flagHint names the flag of a command that was probably meant by one that it has not.
+func flagHint(cmd *cobra.Command, err error) string {
+	see := fmt.Sprintf("see %s --help", cmd.CommandPath())
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return see
+	}
+	flags := map[string]string{} // by names as spelling compares them
+	for _, set := range []*pflag.FlagSet{cmd.Flags(), cmd.InheritedFlags()} {
+		set.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				flags[strings.ReplaceAll(f.Name, "-", "_")] = f.Name
+			}
+		})
+	}
+	if meant := spelling.Meant(unknown.GetSpecifiedName(), sortedKeys(flags)); meant != "" {
+		return fmt.Sprintf("did you mean -%s? %s", flags[meant], see)
+	}
+	return see + ", and " + cmd.Root().Name() + " options"
 }
 
 // usageTemplate leaves the flags that every command takes to the options command.

@@ -278,12 +278,6 @@ func (m *Mounts) readAuthTune(c *api.Call, r *PathRequest) (*Tuned, error) {
 	return m.readTune(c, authPath(r.Path))
 }
 
-func set[T any](dst *T, v *T) {
-	if v != nil {
-		*dst = *v
-	}
-}
-
 func setList[T any](dst *[]T, v []T) {
 	if v != nil {
 		*dst = v
@@ -309,10 +303,10 @@ func setTTL(dst *api.Duration, field string, v *string) error {
 
 // apply overwrites the settings that are given.
 func (f *TuneFields) apply(c *api.Call, k *Config) error {
-	set(&k.ForceNoCache, f.ForceNoCache)
-	set(&k.FilterLists, f.FilterLists)
-	set(&k.TokenType, f.TokenType)
-	set(&k.ListingVisibility, f.ListingVisibility)
+	api.Set(&k.ForceNoCache, f.ForceNoCache)
+	api.Set(&k.FilterLists, f.FilterLists)
+	api.Set(&k.TokenType, f.TokenType)
+	api.Set(&k.ListingVisibility, f.ListingVisibility)
 	setList(&k.AuditNonHMACRequestKeys, f.AuditNonHMACRequestKeys)
 	setList(&k.AuditNonHMACResponseKeys, f.AuditNonHMACResponseKeys)
 	setList(&k.PassthroughRequestHeaders, f.PassthroughRequestHeaders)
@@ -344,7 +338,7 @@ func (m *Mounts) tune(c *api.Call, path string, r *TuneRequest) (*api.None, erro
 		if err := r.apply(c, &e.Config); err != nil {
 			return err
 		}
-		set(&e.Description, r.Description)
+		api.Set(&e.Description, r.Description)
 		if e.Builtin {
 			return m.checkConfig(&e.Config)
 		}

@@ -125,6 +125,11 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if err := conf.check(); err != nil {
 			return err
 		}
+		if conf.Endpoint != "" {
+			if err := outbound.JudgeURL(c, "sts_endpoint", conf.Endpoint); err != nil {
+				return err
+			}
+		}
 		return tx.PutJSON(configKey, &conf)
 	})
 	return nil, err

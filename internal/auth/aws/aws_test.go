@@ -281,6 +281,9 @@ func TestWhatIsKept(t *testing.T) {
 			t.Errorf("config, %s: %v", name, err)
 		}
 	}
+	for _, field := range []string{"bound_account_id", "bound_region", "bound_ami_id", "bound_vpc_id", "bound_subnet_id", "bound_iam_role_arn", "bound_iam_instance_profile_arn", "bound_ec2_instance_id", "role_tag"} {
+		m.Invalid("role/web", fields{"bound_iam_principal_arn": webRole, field: "x"}, field+": is not supported")
+	}
 	for name, f := range map[string]fields{"nobody": {}, "ec2": {"bound_iam_principal_arn": webRole, "auth_type": "ec2"}, "unique": {"bound_iam_principal_arn": webRole, "resolve_aws_unique_ids": true},
 		"inferred": {"bound_iam_principal_arn": webRole, "inferred_entity_type": "ec2_instance"}, "root": {"bound_iam_principal_arn": webRole, "policies": "root"}} {
 		if _, err := m.Do(api.Write, "role/x", f); api.KindOf(err) != api.Invalid {

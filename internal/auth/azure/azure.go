@@ -165,6 +165,11 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if err := conf.check(); err != nil {
 			return err
 		}
+		for name, own := range conf.Endpoints {
+			if err := outbound.JudgeURL(c, "custom_endpoint: "+name, own); err != nil {
+				return err
+			}
+		}
 		return tx.PutJSON(configKey, &conf)
 	})
 	return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -117,6 +118,11 @@ func (engine) putCert(c *api.Call, q *PutCert) (*api.None, error) {
 		if err := q.apply(&e); err != nil {
 			return err
 		}
+		for _, s := range e.OCSP.Servers {
+			if err := outbound.JudgeURL(c, "ocsp_servers_override", s); err != nil {
+				return err
+			}
+		}
 		if found && before != e.Certificate {
 			if err := untrust(tx, name, before); err != nil {
 				return err
@@ -163,10 +169,10 @@ func (engine) deleteCert(c *api.Call, q *CertName) (*api.None, error) {
 
 // apply changes an entry as asked.
 func (q *PutCert) apply(e *entry) error {
-	set(&e.Certificate, q.Certificate)
-	set(&e.DisplayName, q.DisplayName)
+	api.Set(&e.Certificate, q.Certificate)
+	api.Set(&e.DisplayName, q.DisplayName)
 	if e.Certificate == "" {
-		return api.Errorf(api.Invalid, "missing certificate")
+		return &api.Error{Kind: api.Invalid, Message: "missing certificate", Hint: "send the authority's certificate in PEM, or those of single clients: certificate=@ca.pem"}
 	}
 	if len(e.DisplayName) > maxItem {
 		return api.Errorf(api.Invalid, "display_name: is longer than %d bytes", maxItem)
@@ -201,7 +207,7 @@ func (q *PutCert) applyRules(e *entry) error {
 		if err := bounded(f.name, f.src); err != nil {
 			return err
 		}
-		set(f.dst, f.src)
+		api.Set(f.dst, f.src)
 	}
 	for _, rule := range e.Rules.Extensions {
 		if _, _, _, ok := extensionRule(rule); !ok {
@@ -232,12 +238,12 @@ func bounded(name string, list *[]string) error {
 }
 
 func (q *PutCert) applyOCSP(o *ocspTerms) error {
-	set(&o.Enabled, q.OCSPEnabled)
-	set(&o.Responders, q.OCSPCACertificates)
-	set(&o.FailOpen, q.OCSPFailOpen)
-	set(&o.All, q.OCSPQueryAllServers)
-	set(&o.Retries, q.OCSPMaxRetries)
-	set((*api.Duration)(&o.MaxAge), q.OCSPThisUpdateMaxAge)
+	api.Set(&o.Enabled, q.OCSPEnabled)
+	api.Set(&o.Responders, q.OCSPCACertificates)
+	api.Set(&o.FailOpen, q.OCSPFailOpen)
+	api.Set(&o.All, q.OCSPQueryAllServers)
+	api.Set(&o.Retries, q.OCSPMaxRetries)
+	api.Set((*api.Duration)(&o.MaxAge), q.OCSPThisUpdateMaxAge)
 	if o.Responders != "" {
 		if _, err := parsePEM(o.Responders); err != nil {
 			return api.Errorf(api.Invalid, "ocsp_ca_certificates: %v", err)

@@ -137,6 +137,11 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if err := conf.usual().check(); err != nil {
 			return err
 		}
+		if own := conf.Endpoints["api"]; own != "" { // the others are never asked
+			if err := outbound.JudgeURL(c, "custom_endpoint: api", own); err != nil {
+				return err
+			}
+		}
 		return tx.PutJSON(configKey, &conf)
 	})
 	return nil, err
