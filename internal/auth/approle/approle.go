@@ -9,7 +9,6 @@ package approle
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -75,8 +74,7 @@ type role struct {
 }
 
 func loadRole(ctx context.Context, r store.Reader, name string) (*role, error) {
-	e, err := r.Get(ctx, rolePrefix+name)
-	return decodeRole(e, err)
+	return store.LoadJSON[role](ctx, r, rolePrefix+name)
 }
 
 // decodeRole is nil for a role that is not there.
@@ -94,12 +92,6 @@ func named(c *api.Call, name api.Name) (*role, error) {
 		err = api.ErrNotFound()
 	}
 	return r, err
-}
-
-func (r *role) write(tx *store.Tx) error {
-	b, err := json.Marshal(r)
-	tx.Put(rolePrefix+r.Name, b)
-	return err
 }
 
 // check refuses a role that would let everybody in, and what no role can have.
@@ -182,7 +174,7 @@ func change(c *api.Call, name api.Name, create bool, do func(tx *store.Tx, r *ro
 		if err := r.check(); err != nil {
 			return err
 		}
-		return r.write(tx)
+		return tx.PutJSON(rolePrefix+r.Name, r)
 	})
 	return err
 }

@@ -118,11 +118,7 @@ type RoleAnswer struct {
 
 // roleOf is a role; nil when there is none.
 func roleOf(ctx context.Context, s store.Reader, name string) (*role, error) {
-	var r role
-	if found, err := load(ctx, s, rolePrefix+name, &r); err != nil || !found {
-		return nil, err
-	}
-	return &r, nil
+	return store.LoadJSON[role](ctx, s, rolePrefix+name)
 }
 
 // readRole shows a role.
@@ -153,13 +149,13 @@ func (engine) writeRole(c *api.Call, req *RoleRequest) (*api.None, error) {
 	}
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		r := &role{Type: typeOIDC, ClaimsType: exactMatch, Callback: byClient}
-		if _, err := take(tx, rolePrefix+string(req.Name), r); err != nil {
+		if _, err := tx.LoadJSON(rolePrefix+string(req.Name), r); err != nil {
 			return err
 		}
 		if err := req.apply(r); err != nil {
 			return err
 		}
-		return put(tx, rolePrefix+string(req.Name), r)
+		return tx.PutJSON(rolePrefix+string(req.Name), r)
 	})
 	return nil, err
 }

@@ -52,8 +52,7 @@ type user struct {
 }
 
 func load(ctx context.Context, r store.Reader, name string) (*user, error) {
-	e, err := r.Get(ctx, userPrefix+name)
-	return decode(e, err)
+	return store.LoadJSON[user](ctx, r, userPrefix+name)
 }
 
 // decode is nil for a user that is not there.
@@ -83,9 +82,7 @@ func change(c *api.Call, name string, create bool, do func(*user) error) error {
 		if err := do(u); err != nil {
 			return err
 		}
-		b, err := json.Marshal(u)
-		tx.Put(userPrefix+name, b)
-		return err
+		return tx.PutJSON(userPrefix+name, u)
 	})
 	return err
 }
@@ -342,9 +339,7 @@ func rehash(c *api.Call, name string, u *user, password api.Secret) error {
 			return err
 		}
 		now.Hash = hash
-		b, err := json.Marshal(now)
-		tx.Put(userPrefix+name, b)
-		return err
+		return tx.PutJSON(userPrefix+name, now)
 	})
 	return err
 }
