@@ -97,7 +97,7 @@ func (r *role) insert(c *api.Call, s *secret, text api.Secret) error {
 			return err
 		}
 		if now == nil || now.ID != r.ID {
-			return api.ErrNotFound()
+			return errNoRole()
 		}
 		e, err = tx.Get(r.secretKey(hash))
 		if err != nil {
