@@ -14,7 +14,7 @@ func pluginCommands() command {
 	const why, remedy = "plugins are no programs of their own here: engines and auth methods are built in",
 		"plugin list shows those there are; secrets enable and auth enable use them"
 	return command{
-		use: "plugin", short: "Show which engines and auth methods there are",
+		use: "plugin", short: "Show which engines and auth methods there are", example: "plugin list\nplugin info secret kv",
 		subs: append([]command{pluginList(), pluginInfo()}, in("plugin",
 			refusal("register", "Refused: nothing is added to what is built in", why, remedy),
 			refusal("deregister", "Refused: nothing is taken from what is built in", why, remedy),

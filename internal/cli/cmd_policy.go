@@ -15,7 +15,8 @@ import (
 func policyCommands() command {
 	return command{
 		use: "policy", short: "Work with policies",
-		subs: []command{policyList(), policyRead(), policyWrite(), policyDelete(), policyFmt(), policyTest(), policyExplain()},
+		example: "policy write ci ci.hcl\npolicy test cases.yaml\npolicy explain read secret/data/db",
+		subs:    []command{policyList(), policyRead(), policyWrite(), policyDelete(), policyFmt(), policyTest(), policyExplain()},
 	}
 }
 

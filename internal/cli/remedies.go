@@ -30,6 +30,7 @@ func remedies() []remedy {
 		{"no data provided", "give KEY=VALUE, @FILE or -"},
 		{"check-and-set parameter", "somebody has written meanwhile: read it again, and give the current version in -cas"},
 		{"namespace not found", "see PROGRAM namespace list, and check -namespace and STRONGROOM_NAMESPACE"},
+		{"this server unseals itself", "the keys that people hold are its recovery keys: -target=recovery is about those"},
 		{"already initialized", "its keys were shown when that was done: PROGRAM operator unseal takes them"},
 		{"wrapping token is not valid", "it was used, has ended or is misspelt: ask for another; if you did not use it, somebody else may have read what was in it"},
 		{"lease not found", noLease},
