@@ -360,7 +360,7 @@ func (k mountKind) wouldDisable(c *call, cl *client.Client, path string) error {
 	}
 	m, ok := s.Data[path].(map[string]any)
 	if !ok {
-		return absent(client.JoinPath(k.prefix, path))
+		return &exit{exitServer, fmt.Sprintf("There is no %s at %s", k.what, path), fmt.Sprintf("check the path's spelling: %s list shows those there are", k.family)}
 	}
 	what := fmt.Sprintf("the %v %s at %s", m["type"], k.what, path)
 	if m["type"] != "kv" {
@@ -457,7 +457,7 @@ func authHelp() command {
 			}
 			method, ok := loginMethods()[auths[mountPath(typ)].Type]
 			if !ok {
-				return usagef("no method this program can log in with is at %s", mountPath(typ))
+				return &exit{exitLocal, "Error: no method this program can log in with is at " + mountPath(typ), "auth list shows what is enabled"}
 			}
 			return c.help(c.name + " " + method.help)
 		}),

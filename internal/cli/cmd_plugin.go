@@ -128,7 +128,7 @@ func pluginInfo() command {
 			path := client.JoinPath(catalogPath, kind, c.args[1])
 			s, err := cl.Read(c.ctx, path, query(data))
 			if err != nil {
-				return notThere(err, "reading", path)
+				return notNamed(err, "reading", "plugin", kind+"/"+c.args[1])
 			}
 			return c.data(s)
 		}),

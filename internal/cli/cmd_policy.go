@@ -44,6 +44,10 @@ func policyRead() command {
 			if err != nil {
 				return notNamed(err, "reading", "policy", name)
 			}
+			if f, err := c.format(); rules == "" && err == nil && f == formatTable && c.flags.field == "" {
+				_, err := fmt.Fprintf(c.stderr, "The policy %s has no text.\n", name)
+				return err
+			}
 			v := map[string]any{"policy": rules}
 			return c.show(v, v, func() error { return c.println(strings.TrimSpace(rules)) })
 		}),

@@ -12,7 +12,9 @@ func TestRevokeDryRun(t *testing.T) {
 	for i := range mostLeases + 1 {
 		many = append(many, fmt.Sprintf("%q", fmt.Sprint("l", i)))
 	}
-	list := func(path string) string { return fmt.Sprintf("GET sys/leases/lookup/%s?limit=%d&list=true", path, mostLeases+1) }
+	list := func(path string) string {
+		return fmt.Sprintf("GET sys/leases/lookup/%s?limit=%d&list=true", path, mostLeases+1)
+	}
 	f := newFake(t, map[string]answer{
 		list("db/creds"):         data(`{"keys":["app/","gone/","top"]}`),
 		list("db/creds/app"):     data(`{"keys":["one","two"]}`),
