@@ -85,6 +85,17 @@ func Delete[E any, Q Named](_ E, c *api.Call, q *Q) (*api.None, error) {
 	return nil, err
 }
 
+// Complete refuses a login that lacks its role or its token, with what to send: for the token, in the method's words.
+func Complete(role api.Name, token api.Secret, hint string) error {
+	switch {
+	case role == "":
+		return &api.Error{Kind: api.Invalid, Message: "missing role", Hint: "send the name of the role to log in by as role"}
+	case token.Empty():
+		return &api.Error{Kind: api.Invalid, Message: "missing jwt", Hint: hint}
+	}
+	return nil
+}
+
 // kept is what a token keeps of its login.
 type kept[W any] struct {
 	Role api.Name `json:"role"`

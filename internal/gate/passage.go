@@ -459,6 +459,9 @@ func (p *passage) dispatch() (err error) {
 	}
 	p.acted = true
 	p.trace.Reset() // a use of the token that was counted is not what was asked for
+	if p.house != nil {
+		p.call.Context = p.house.confined(&p.call)
+	}
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/password"
 	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
@@ -59,6 +60,7 @@ type Server struct {
 
 	profiler  profile.Profiler
 	passwords *password.Hasher // of all auth methods together, so that its bound holds
+	reach     *outbound.Bound  // what auth methods of namespaces below the root may reach
 
 	mu    sync.Mutex            // held while the house changes
 	house atomic.Pointer[house] // nil while sealed
@@ -96,6 +98,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	log = logs.Logger("core")
 	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1), passwords: password.New(password.Slots())}
 	var err error
+	if s.reach, err = c.reach(); err != nil {
+		return nil, err
+	}
 	if s.store, err = c.openStore(ctx, logs.Logger("storage")); err != nil {
 		return nil, err
 	}

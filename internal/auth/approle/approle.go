@@ -279,10 +279,10 @@ func (q *Write) apply(r *role) error {
 		}
 		r.Local = *q.LocalSecretIDs
 	}
-	set(&r.BindSecretID, q.BindSecretID)
-	set(&r.BoundCIDRs, q.SecretIDBoundCIDRs)
-	set(&r.NumUses, q.SecretIDNumUses)
-	set((*api.Duration)(&r.TTL), q.SecretIDTTL)
+	api.Set(&r.BindSecretID, q.BindSecretID)
+	api.Set(&r.BoundCIDRs, q.SecretIDBoundCIDRs)
+	api.Set(&r.NumUses, q.SecretIDNumUses)
+	api.Set((*api.Duration)(&r.TTL), q.SecretIDTTL)
 	for old, given := range map[string]bool{"policies": q.TokenPolicies != nil, "period": q.TokenPeriod != nil, "bound_cidr_list": q.SecretIDBoundCIDRs != nil} {
 		if given {
 			r.note(old, slices.Contains(q.Aliases, old))
@@ -297,12 +297,6 @@ func (r *role) note(old string, byOld bool) {
 	if byOld {
 		r.Old = append(r.Old, old)
 		slices.Sort(r.Old)
-	}
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
 	}
 }
 
@@ -356,7 +350,7 @@ type WriteRoleID struct {
 // writeRoleID gives a role another id. Logins by the old one end.
 func (engine) writeRoleID(c *api.Call, q *WriteRoleID) (*api.None, error) {
 	if q.RoleID == "" {
-		return nil, api.Errorf(api.Invalid, "missing role_id")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing role_id", Hint: "send the new id as role_id"}
 	}
 	return nil, change(c, q.RoleName, false, func(tx *store.Tx, r *role) error { return r.claim(tx, q.RoleID) })
 }

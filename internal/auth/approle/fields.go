@@ -63,7 +63,7 @@ func patch(c *api.Call, name api.Name, w *Write) (*api.None, error) {
 
 func missing[T any](field string, v *T) error {
 	if v == nil {
-		return api.Errorf(api.Invalid, "missing %s", field)
+		return &api.Error{Kind: api.Invalid, Message: "missing " + field, Hint: "send the value as " + field + "; a DELETE sets it back"}
 	}
 	return nil
 }

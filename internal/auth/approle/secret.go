@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -168,7 +169,7 @@ func (r *role) destroy(c *api.Call, hash string) error {
 
 // Terms are what may be asked of a new secret id.
 type Terms struct {
-	Metadata        string        `json:"metadata"`          // A JSON object of texts, for the metadata of tokens.
+	Metadata        string        `json:"metadata"`          // A JSON object of texts, or NAME=VALUE with commas between, for the metadata of tokens.
 	CIDRList        []string      `json:"cidr_list"`         // Addresses that logins with it may come from; among the role's.
 	TokenBoundCIDRs []string      `json:"token_bound_cidrs"` // Addresses of its tokens; among the role's.
 	NumUses         *int          `json:"num_uses"`          // How many logins it is good for; as the role says when absent.
@@ -181,7 +182,7 @@ func newSecret(c *api.Call, r *role, t *Terms) (*secret, error) {
 	if t.NumUses != nil {
 		s.Uses = *t.NumUses
 	}
-	set((*api.Duration)(&s.TTL), t.TTL)
+	api.Set((*api.Duration)(&s.TTL), t.TTL)
 	s.Limited = s.Uses > 0
 	switch {
 	case s.Uses < 0 || s.TTL < 0:
@@ -215,19 +216,33 @@ func errorsOf(errs ...error) error {
 	return nil
 }
 
-// parseMetadata reads a JSON object of texts.
+// parseMetadata reads a JSON object of texts, or texts as NAME=VALUE with commas between.
 func parseMetadata(text string) (map[string]string, error) {
-	if text == "" {
+	if text = strings.TrimSpace(text); text == "" {
 		return nil, nil
 	}
 	if len(text) > maxMetadata {
 		return nil, api.Errorf(api.Invalid, "metadata: longer than %d bytes", maxMetadata)
 	}
-	var out map[string]string
-	if err := json.Unmarshal([]byte(text), &out); err != nil {
-		return nil, api.Errorf(api.Invalid, "metadata: must be a JSON object of texts, as text")
+	out := map[string]string{}
+	if strings.HasPrefix(text, "{") {
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			return nil, errMetadata()
+		}
+		return out, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, found := strings.Cut(part, "=")
+		if name = strings.TrimSpace(name); !found || name == "" {
+			return nil, errMetadata()
+		}
+		out[name] = strings.TrimSpace(value)
 	}
 	return out, nil
+}
+
+func errMetadata() error {
+	return &api.Error{Kind: api.Invalid, Message: "metadata: must be a JSON object of texts, as text", Hint: `such as {"team":"web"}, or team=web,stage=prod`}
 }
 
 // within refuses ranges of addresses that do not lie in the role's, where it has some.

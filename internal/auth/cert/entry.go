@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -91,7 +93,7 @@ func (engine) readCert(c *api.Call, q *CertName) (*Cert, error) {
 		return nil, api.ErrNotFound()
 	}
 	r, o := &e.Rules, &e.OCSP
-	return &Cert{Certificate: e.Certificate, DisplayName: e.DisplayName, Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
+	return &Cert{Certificate: e.Certificate, DisplayName: cmp.Or(e.DisplayName, string(q.Name)), Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
 		URISANs: r.URIs, Units: r.Units, RequiredExtensions: r.Extensions, MetadataExtensions: e.Metadata, OCSPEnabled: o.Enabled,
 		OCSPCACertificates: o.Responders, OCSPServersOverride: o.Servers, OCSPFailOpen: o.FailOpen, OCSPQueryAllServers: o.All,
 		OCSPMaxRetries: o.Retries, OCSPThisUpdateMaxAge: api.Duration(o.MaxAge), TokenAnswer: e.Token.Answer()}, nil
@@ -115,6 +117,11 @@ func (engine) putCert(c *api.Call, q *PutCert) (*api.None, error) {
 		before := e.Certificate
 		if err := q.apply(&e); err != nil {
 			return err
+		}
+		for _, s := range e.OCSP.Servers {
+			if err := outbound.JudgeURL(c, "ocsp_servers_override", s); err != nil {
+				return err
+			}
 		}
 		if found && before != e.Certificate {
 			if err := untrust(tx, name, before); err != nil {
@@ -162,10 +169,10 @@ func (engine) deleteCert(c *api.Call, q *CertName) (*api.None, error) {
 
 // apply changes an entry as asked.
 func (q *PutCert) apply(e *entry) error {
-	set(&e.Certificate, q.Certificate)
-	set(&e.DisplayName, q.DisplayName)
+	api.Set(&e.Certificate, q.Certificate)
+	api.Set(&e.DisplayName, q.DisplayName)
 	if e.Certificate == "" {
-		return api.Errorf(api.Invalid, "missing certificate")
+		return &api.Error{Kind: api.Invalid, Message: "missing certificate", Hint: "send the authority's certificate in PEM, or those of single clients: certificate=@ca.pem"}
 	}
 	if len(e.DisplayName) > maxItem {
 		return api.Errorf(api.Invalid, "display_name: is longer than %d bytes", maxItem)
@@ -200,7 +207,7 @@ func (q *PutCert) applyRules(e *entry) error {
 		if err := bounded(f.name, f.src); err != nil {
 			return err
 		}
-		set(f.dst, f.src)
+		api.Set(f.dst, f.src)
 	}
 	for _, rule := range e.Rules.Extensions {
 		if _, _, _, ok := extensionRule(rule); !ok {
@@ -231,12 +238,12 @@ func bounded(name string, list *[]string) error {
 }
 
 func (q *PutCert) applyOCSP(o *ocspTerms) error {
-	set(&o.Enabled, q.OCSPEnabled)
-	set(&o.Responders, q.OCSPCACertificates)
-	set(&o.FailOpen, q.OCSPFailOpen)
-	set(&o.All, q.OCSPQueryAllServers)
-	set(&o.Retries, q.OCSPMaxRetries)
-	set((*api.Duration)(&o.MaxAge), q.OCSPThisUpdateMaxAge)
+	api.Set(&o.Enabled, q.OCSPEnabled)
+	api.Set(&o.Responders, q.OCSPCACertificates)
+	api.Set(&o.FailOpen, q.OCSPFailOpen)
+	api.Set(&o.All, q.OCSPQueryAllServers)
+	api.Set(&o.Retries, q.OCSPMaxRetries)
+	api.Set((*api.Duration)(&o.MaxAge), q.OCSPThisUpdateMaxAge)
 	if o.Responders != "" {
 		if _, err := parsePEM(o.Responders); err != nil {
 			return api.Errorf(api.Invalid, "ocsp_ca_certificates: %v", err)

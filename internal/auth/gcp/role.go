@@ -147,7 +147,7 @@ func (r *role) check() error {
 	case wild && len(r.Projects) == 0:
 		return api.Errorf(api.Invalid, "bound_projects: is needed with bound_service_accounts *, which is anybody at Google otherwise")
 	case r.Type == typeIAM && len(r.Accounts) == 0:
-		return api.Errorf(api.Invalid, "missing bound_service_accounts")
+		return &api.Error{Kind: api.Invalid, Message: "missing bound_service_accounts", Hint: "send the emails of service accounts that are let in; * with bound_projects is any of those projects"}
 	case r.Type == typeGCE && len(r.Accounts) == 0 && len(r.Projects) == 0:
 		return api.Errorf(api.Invalid, "bound_projects or bound_service_accounts is needed: the role would let in anybody's instances")
 	case r.Type == typeIAM && (len(r.Zones) > 0 || len(r.Regions) > 0):

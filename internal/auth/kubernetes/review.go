@@ -163,7 +163,7 @@ func (k *cluster) ask(ctx context.Context, method, path, bearer string, body []b
 	a, err := outbound.Peer{CAPEM: k.CA}.Do(ctx, method, k.Host+path, header, body)
 	switch {
 	case err != nil:
-		return &api.Error{Kind: api.Unavailable, Message: "the cluster's API could not be asked", Hint: "the server must reach kubernetes_host, with a certificate of kubernetes_ca_cert", Err: err}
+		return outbound.Away(err, "the cluster's API could not be asked", "the server must reach kubernetes_host, with a certificate of kubernetes_ca_cert")
 	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.Status == http.StatusNotFound:
 		return fmt.Errorf("the cluster's API answered with status %d", a.Status)
 	case a.Status != http.StatusOK && a.Status != http.StatusCreated:

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // maxPassword is how long a password may be, in bytes (RFC 2865, section 5.2).
@@ -83,9 +84,11 @@ func enter(c *api.Call, name string, password api.Secret) (*api.Auth, error) {
 		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server's answers have no Message-Authenticator, without which anybody in between can forge them", Err: err,
 			Hint: "have the server add one (FreeRADIUS does so from 3.2.5 on, an older one with: update reply { &Message-Authenticator := 0x00 } in post-auth and in its Post-Auth-Type REJECT), " +
 				"or, where nobody can be in between, write require_message_authenticator=false to the configuration of the method"}
+	case errors.Is(err, errNobody):
+		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: nothing listens at the host and port of the configuration", Err: err,
+			Hint: "see that the server runs there, and takes requests over UDP"}
 	case err != nil:
-		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server does not answer", Err: err,
-			Hint: "see that it can be reached, and has the same secret"}
+		return nil, outbound.Away(err, "radius: the server does not answer", "see that it can be reached, knows this server as a client, and has the same secret")
 	case !ok:
 		return nil, errWrong()
 	}
@@ -113,7 +116,7 @@ func admit(c *api.Call, cfg *config, name, called string) (*api.Auth, error) {
 	auth := cfg.Token.Auth()
 	auth.TokenPolicies = append(auth.TokenPolicies, u.Policies...)
 	auth.Renewable = false
-	auth.DisplayName = strings.ReplaceAll(strings.TrimPrefix(c.Mount.Path, "auth/"), "/", "-") + name
+	auth.DisplayName = c.DisplayName(name)
 	auth.Metadata = map[string]string{"username": name, "policies": strings.Join(u.Policies, ",")}
 	auth.Alias = &api.Alias{Name: name}
 	return auth, nil

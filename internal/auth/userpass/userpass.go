@@ -181,11 +181,15 @@ func (engine) write(c *api.Call, r *Write) (*api.None, error) {
 		case hash != "":
 			u.Hash = hash
 		case u.Hash == "":
-			return api.Errorf(api.Invalid, "missing password")
+			return errNoPassword()
 		}
 		u.note(&r.TokenFields, r.Aliases)
 		return r.TokenFields.Apply(&u.Terms)
 	})
+}
+
+func errNoPassword() error {
+	return &api.Error{Kind: api.Invalid, Message: "missing password", Hint: "send it as password"}
 }
 
 func given(s *api.Secret) api.Secret {
@@ -231,7 +235,7 @@ type SetPassword struct {
 func (engine) setPassword(c *api.Call, r *SetPassword) (*api.None, error) {
 	hash, err := hashed(c, r.Password, r.PasswordHash)
 	if err == nil && hash == "" {
-		err = api.Errorf(api.Invalid, "missing password")
+		err = errNoPassword()
 	}
 	if err != nil {
 		return nil, err
@@ -255,7 +259,7 @@ type SetPolicies struct {
 func (engine) setPolicies(c *api.Call, r *SetPolicies) (*api.None, error) {
 	f := api.TokenFields{TokenPolicies: r.TokenPolicies}
 	if f.TokenPolicies == nil {
-		return nil, api.Errorf(api.Invalid, "missing token_policies")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing token_policies", Hint: "send the policies as token_policies, comma-separated or as a list; an empty one takes them all away"}
 	}
 	return nil, change(c, string(r.Username), false, func(u *user) error {
 		u.note(&f, r.Aliases)
@@ -287,7 +291,7 @@ var (
 // after the same work.
 func (engine) login(c *api.Call, r *Login) (*api.Auth, error) {
 	if r.Password.Empty() {
-		return nil, api.Errorf(api.Invalid, "missing password")
+		return nil, errNoPassword()
 	}
 	name := string(r.Username)
 	if len(name) > maxName {
