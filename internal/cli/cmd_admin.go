@@ -13,7 +13,8 @@ import (
 func auditCommands() command {
 	return command{
 		use: "audit", short: "Enable, list and disable audit devices",
-		subs: []command{auditList(), auditEnable(), auditDisable()},
+		example: "audit enable file file_path=/var/log/strongroom/audit.log\naudit list -detailed",
+		subs:    []command{auditList(), auditEnable(), auditDisable()},
 	}
 }
 

@@ -18,14 +18,14 @@ const (
 
 func mfaCommands() command {
 	return command{
-		use: "mfa", short: "Manage your second factors",
+		use: "mfa", short: "Manage your second factors", example: "mfa totp add -method-id=app\nmfa passkey list -method-id=keys",
 		subs: []command{{
-			use: "passkey", short: "Register, list and remove your passkeys",
+			use: "passkey", short: "Register, list and remove your passkeys", example: "mfa passkey add -method-id=keys phone\nmfa passkey list -method-id=keys",
 			long: "A passkey proves your logins after the password: a phone, a security key, or the\n" +
 				"computer itself. It is made and shown in a browser on this machine, at a page of the server.",
 			subs: []command{passkeyAdd(), passkeyList(), passkeyRemove()},
 		}, {
-			use: "totp", short: "Register an authenticator app",
+			use: "totp", short: "Register an authenticator app", example: "mfa totp add -method-id=app",
 			long: "An authenticator app shows passcodes that prove your logins after the password.",
 			subs: []command{totpAdd()},
 		}},

@@ -12,6 +12,7 @@ import (
 func namespaceCommands() command {
 	return command{
 		use: "namespace", short: "Create, list, change, seal, lock and delete namespaces",
+		example: "namespace create team\nnamespace list\n# another command, in a namespace\n-namespace=team secrets list",
 		subs: []command{
 			namespaceNames("list", "List the namespaces right below the one in force", false),
 			namespaceNames("scan", "List all namespaces below the one in force", true),

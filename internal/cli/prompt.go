@@ -8,17 +8,36 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/term"
 )
 
-// input is standard input for data, or nil with -non-interactive.
+// input is standard input for data, or nil with -non-interactive. A person at a terminal is told that it is read.
 func (a *app) input() io.Reader {
-	if a.flags.nonInteractive {
+	switch {
+	case a.flags.nonInteractive:
 		return nil
+	case a.asksPeople():
+		return &cued{from: a.stdin, cue: func() {
+			fmt.Fprintln(a.stderr, "Reading what you type, which is shown. End it with Enter and Ctrl-D.")
+		}}
 	}
 	return a.stdin
+}
+
+// cued calls its cue before it is first read.
+type cued struct {
+	from io.Reader
+	once sync.Once
+	cue  func()
+}
+
+// Read implements io.Reader.
+func (c *cued) Read(b []byte) (int, error) {
+	c.once.Do(c.cue)
+	return c.from.Read(b)
 }
 
 // askSecret reads one line that is not empty. On a terminal it asks for it and shows no echo.

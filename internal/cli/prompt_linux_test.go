@@ -159,6 +159,27 @@ func TestDeletionIsAgreedTo(t *testing.T) {
 	}
 }
 
+// TestTypedDataIsAnnounced: a person whose terminal is read is told so, once; for vault's scripts nothing is said.
+func TestTypedDataIsAnnounced(t *testing.T) {
+	for program, want := range map[string]int{"strongroom": 1, "vault": 0} {
+		f := newFake(t, map[string]answer{"PUT a": {204, ""}})
+		keys, tty := pty(t)
+		if _, err := keys.WriteString("one\ntwo\n\x04"); err != nil {
+			t.Fatal(err)
+		}
+		env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_ADDR": f.URL, "STRONGROOM_TOKEN": "t"}
+		var errs bytes.Buffer
+		code := Main([]string{program, "write", "a", "x=-", "y=z"}, tty, io.Discard, &errs, func(k string) string { return env[k] })
+		sent := strings.Join(f.requests, "\n")
+		if code != exitOK || sent != `PUT a {"x":"one\ntwo\n","y":"z"}` || strings.Count(errs.String(), "Ctrl-D") != want {
+			t.Errorf("%s: exit code %d, sent %s: %s", program, code, sent, errs.String())
+		}
+		if err := tty.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPeopleAreAskedForFields: at a terminal, what a login cannot do without is asked for; for vault's scripts it is not.
 func TestPeopleAreAskedForFields(t *testing.T) {
 	entry := answer{200, `{"auth":{"client_token":"t","policies":["default"]}}`}

@@ -35,6 +35,7 @@ func (a *app) root() *cobra.Command {
 		Use:           a.name,
 		Short:         "Keep and manage secrets",
 		Long:          "Strongroom keeps secrets and manages them: who may use them, who did, and how they change.",
+		Example:       rootExample(a.name),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       versionText(a.name),
@@ -56,6 +57,18 @@ func (a *app) root() *cobra.Command {
 		root.AddCommand(c.cobra(a))
 	}
 	return root
+}
+
+// rootExample is how somebody begins.
+func rootExample(program string) string {
+	return command{example: `
+		# a server to try things with, which ends with its secrets; then, in another terminal
+		dev -root-token=root
+		login root
+		kv put secret/db user=app password=@password.txt
+		kv get -field=password secret/db
+		# a server that keeps them
+		server -data=data`}.examples(program)
 }
 
 // flagError words a flag's refusal for people; that of a number or a switch would

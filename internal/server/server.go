@@ -345,7 +345,7 @@ Root token: %s
 It is shown this once. Keep it safe, and make lesser tokens for daily work.
 The key that unseals the store lies in %s.
 Whoever has both that directory and the data can read everything: back them up
-apart, or add unseal keys that people hold (sys/key-slots).
+apart, or add unseal keys that people hold: strongroom operator key-slot add shamir
 
 `, token, s.config.slotDir())
 	return err
