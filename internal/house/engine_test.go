@@ -37,6 +37,28 @@ func checkMemory(s *source) []string {
 	return out
 }
 
+// checkNamed finds handlers that are no functions by name: what a closure has caught lives as long as the route.
+func checkNamed(s *source) []string {
+	if !served(s) {
+		return nil
+	}
+	var out []string
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || types.ExprString(call.Fun) != "api.Handle" && types.ExprString(call.Fun) != "api.Upsert" {
+			return true
+		}
+		for _, arg := range call.Args {
+			switch arg.(type) {
+			case *ast.FuncLit, *ast.CallExpr:
+				out = append(out, s.at(arg.Pos(), "a handler is a function by name: what a closure has caught would outlive the request"))
+			}
+		}
+		return true
+	})
+	return out
+}
+
 // checkHandlers finds handlers whose type has fields, in which something could be kept.
 func checkHandlers(pkg []*source) []string {
 	all := structs(pkg)
@@ -107,6 +129,10 @@ func engineRules() []rule {
 			at(head + "import \"sync\"\nvar _ sync.Mutex\n"), at(head + "import \"sync/atomic\"\nvar _ atomic.Int64\n"),
 			at(head + "func f() { go f() }\n"), {"internal/auth/x/x.go": head + "func f() { go f() }\n"},
 		}, files{"internal/engine/x/x.go": head + "func f() { f() }\n", "internal/gate/x.go": head + "func f() { go f() }\n"}},
+		{"handlers of engines are functions by name", each(checkNamed), []files{
+			at(head + "func routes() any { n := 0; return api.Handle(api.Read, \"n\", func(e x, c *api.Call, q *api.None) (*api.None, error) { n++; return nil, nil }) }\n"),
+			at(head + "func routes() any { return api.Upsert(\"n\", counted(), x.exists) }\n"),
+		}, files{"internal/engine/x/x.go": head + "func routes() any { return api.Handle(api.Read, \"n\", x.read, api.Public|api.Sealed) }\n"}},
 		{"handlers of engines have nowhere to keep anything", checkHandlers, []files{
 			at(head + "type x struct{ seen map[string]int }\n" + handler), at(head + "type x map[string]int\n" + handler),
 		}, at(head + "type x struct{}\n" + handler)},

@@ -130,7 +130,7 @@ func (s *Store) meant(tx *store.Tx, nsID string, q *EntityRequest, folded bool) 
 			return nil, err
 		}
 		if e == nil {
-			return nil, api.Errorf(api.Invalid, "id: invalid entity id")
+			return nil, &api.Error{Kind: api.Invalid, Message: "id: invalid entity id", Hint: "find it with identity/lookup/entity, or list identity/entity/id; without an id a new entity is made"}
 		}
 	}
 	if q.Name == "" {

@@ -139,7 +139,7 @@ func (s *Store) groupMeant(tx *store.Tx, nsID string, q *GroupRequest, folded bo
 			return nil, err
 		}
 		if g == nil {
-			return nil, api.Errorf(api.Invalid, "id: invalid group id")
+			return nil, &api.Error{Kind: api.Invalid, Message: "id: invalid group id", Hint: "find it with identity/lookup/group, or list identity/group/id; without an id a new group is made"}
 		}
 	}
 	if q.Name != "" {

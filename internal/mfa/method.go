@@ -157,7 +157,7 @@ func (s *Store) changeMethod(c *api.Call, id, kind string, apply func(*Method) e
 		case err != nil:
 			return err
 		case m == nil:
-			return api.ErrNotFound()
+			return &api.Error{Kind: api.NotFound, Message: "method_id: no method of this namespace and type has it", Hint: "see identity/mfa/method"}
 		}
 		old := m.Name
 		if err := apply(m); err != nil {

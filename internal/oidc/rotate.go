@@ -104,7 +104,7 @@ func (s *Store) rotateKey(c *api.Call, q *RotateRequest) (*api.None, error) {
 			return err
 		}
 		if k == nil {
-			return api.ErrNotFound()
+			return &api.Error{Kind: api.NotFound, Message: "name: there is no such key", Hint: "see identity/oidc/key"}
 		}
 		verify := k.Verify
 		api.Set((*api.Duration)(&verify), q.VerificationTTL)

@@ -238,7 +238,10 @@ func (s *Store) writeRate(c *api.Call, q *RateRequest) (*api.None, error) {
 		}
 		return put(tx, ratePrefix+string(q.Name), r)
 	})
-	return nil, err
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.doubt(c, p)
 }
 
 func (s *Store) placeOf(c *api.Call, f *PlaceFields) (*place, error) {

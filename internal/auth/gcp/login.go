@@ -213,14 +213,15 @@ func isFor(audience, role string) bool {
 func (r *role) admit(c *api.Call, conf *Config, name api.Name, who *caller) (*api.Auth, error) {
 	auth := r.Token.Auth()
 	auth.Metadata = map[string]string{"role": string(name), "service_account_email": who.Email, "service_account_id": who.ID, "project_id": who.Project}
-	auth.Alias = &api.Alias{Name: who.Email, Metadata: auth.Metadata}
-	shown, by := who.Email, conf.IAMAlias
+	auth.Alias = &api.Alias{Name: who.Email}
+	shown, by, told := who.Email, conf.IAMAlias, conf.IAMMetadata
 	if r.Type == typeGCE {
 		i := who.Instance
 		auth.Metadata["project_id"], auth.Metadata["project_number"], auth.Metadata["zone"] = i.Project, i.Number, i.Zone
 		auth.Metadata["instance_id"], auth.Metadata["instance_name"], auth.Metadata["instance_creation_timestamp"] = i.ID, i.Name, i.Created
-		auth.Alias.Name, shown, by = who.ID, i.Name, conf.GCEAlias
+		auth.Alias.Name, shown, by, told = who.ID, i.Name, conf.GCEAlias, conf.GCEMetadata
 	}
+	auth.Alias.Metadata = authrole.Metadata(told, auth.Metadata)
 	switch by {
 	case byRole:
 		auth.Alias.Name = r.ID

@@ -158,7 +158,7 @@ func renderError(resp *gate.Response) (int, []byte) {
 	if e.Kind == api.NotFound && (resp.ErrData != nil || (len(resp.Warnings) > 0 && e.Message == "")) {
 		return status, envelope(resp, resp.ErrData)
 	}
-	if e.Kind == api.Unsupported || e.Kind == api.NotFound && e.Message == "" {
+	if e.Kind == api.Unsupported && e.Hint == "" || e.Kind == api.NotFound && e.Message == "" {
 		return status, errorBody()
 	}
 	return status, errorBody(e.Error())
