@@ -44,7 +44,7 @@ const (
 	maxForm       = 256
 	maxPassword   = 4 << 10 // in bytes
 	maxBcryptCost = 14
-	maxRounds     = 10_000_000
+	maxRounds     = 2_000_000 // of PBKDF2: about as long as bcrypt of cost 14, which is within a second or so
 )
 
 // maxSlots bounds Slots, on machines with many processors.

@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -96,10 +97,7 @@ func (engine) readCert(c *api.Call, q *CertName) (*Cert, error) {
 		return nil, api.ErrNotFound()
 	}
 	r, o := &e.Rules, &e.OCSP
-	if e.DisplayName == "" {
-		e.DisplayName = string(q.Name)
-	}
-	return &Cert{Certificate: e.Certificate, DisplayName: e.DisplayName, Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
+	return &Cert{Certificate: e.Certificate, DisplayName: cmp.Or(e.DisplayName, string(q.Name)), Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
 		URISANs: r.URIs, Units: r.Units, RequiredExtensions: r.Extensions, MetadataExtensions: e.Metadata, OCSPEnabled: o.Enabled,
 		OCSPCACertificates: o.Responders, OCSPServersOverride: o.Servers, OCSPFailOpen: o.FailOpen, OCSPQueryAllServers: o.All,
 		OCSPMaxRetries: o.Retries, OCSPThisUpdateMaxAge: api.Duration(o.MaxAge), TokenAnswer: e.Token.Answer(), OldAnswer: e.Old.Answer(e.Token.Answer())}, nil

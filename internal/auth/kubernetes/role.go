@@ -100,7 +100,7 @@ func (q *PutRole) apply(_ *store.Tx, r *role) error {
 	case len(r.Names) == 0:
 		return &api.Error{Kind: api.Invalid, Message: "missing bound_service_account_names", Hint: "send the names of service accounts, or patterns for them; * is any"}
 	case len(r.Namespaces) == 0 && r.Selector == "":
-		return api.Errorf(api.Invalid, "bound_service_account_namespaces, a list of names or patterns, or bound_service_account_namespace_selector is needed")
+		return &api.Error{Kind: api.Invalid, Message: "bound_service_account_namespaces or bound_service_account_namespace_selector is needed", Hint: "send the names of namespaces, or patterns for them; * is any"}
 	case r.AliasSource != byUID && r.AliasSource != byName:
 		return api.Errorf(api.Invalid, "alias_name_source: must be %s or %s", byUID, byName)
 	case len(r.Audience) > maxItem:
