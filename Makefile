@@ -22,6 +22,9 @@ RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal
         ./internal/logging/... ./internal/profile/... ./internal/settings/... ./internal/identity/... ./internal/lockout/... ./internal/quota/... \
         ./internal/mfa/... ./internal/oidc/... ./internal/auth/approle/...
 
+# Packages at once. Those that start servers wait more than they work, and two of them would leave two cores idle.
+ABREAST = -p=4
+
 # What is tested over the stores that nodes share, in make test and in make engines.
 SERVED  = ./test/compat ./internal/server
 ENGINED = $(SERVED) ./test/script ./test/blackbox
@@ -46,7 +49,7 @@ vet:
 	$(GO) vet ./...
 
 unit:
-	$(GO) test -count=1 -timeout 15m $$($(GO) list ./... | grep -v /test/chaos)
+	$(GO) test $(ABREAST) -count=1 -timeout 15m $$($(GO) list ./... | grep -v /test/chaos)
 
 # faults is the short form of chaos. It counts what a fleet answers in a while, and so has the machine to itself.
 faults:
@@ -65,7 +68,7 @@ engines: tools
 	done
 
 race:
-	CGO_ENABLED=1 $(GO) test -race -count=1 -short -timeout 15m $(RACED)
+	CGO_ENABLED=1 $(GO) test -race $(ABREAST) -count=1 -short -timeout 15m $(RACED)
 
 # smoke is the short form of fuzz.
 smoke:

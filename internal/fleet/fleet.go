@@ -90,11 +90,11 @@ type Fleet struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 
-	kicked  chan struct{}
-	once    sync.Once
-	mu      sync.Mutex
-	damaged map[string]sighting // the nodes' rows that cannot be read, by their keys
-	known   atomic.Bool         // this life of the node has told of itself
+	kicked    chan struct{}
+	once      sync.Once
+	mu        sync.Mutex
+	sightings map[string]sighting // of the nodes' rows, by their keys
+	known     atomic.Bool         // this life of the node has told of itself
 }
 
 // Join makes the node known, provided that it can read what is stored. When it

@@ -164,6 +164,27 @@ func TestFormatGate(t *testing.T) {
 	})
 }
 
+// TestAWrongClockIsNoDeath has an old node, whose clock is five minutes behind, live beside a new one: it is shown as lost, and the store
+// keeps its format until it has really ended.
+func TestAWrongClockIsNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := mem.New(mem.Options{})
+		old, fresh := newNode(data, "old", 1), newNode(data, "fresh", 2)
+		old.Now = func() time.Time { return time.Now().Add(-5 * time.Minute) }
+		old.run(t)
+		fresh.run(t)
+		time.Sleep(10 * lostAfter)
+		fresh.wantFormat(t, 1)
+		if old.gone != nil {
+			t.Errorf("the living node was told to end: %v", old.gone)
+		}
+		old.kill()
+		time.Sleep(lostAfter + 2*beatEvery)
+		fresh.wantFormat(t, 2)
+		fresh.end()
+	})
+}
+
 // TestTooOldIsRefusedUntouched starts a version that is too old for the store, and
 // one that has moved on too far.
 func TestTooOldIsRefusedUntouched(t *testing.T) {

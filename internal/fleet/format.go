@@ -92,7 +92,7 @@ func (f *Fleet) raise(ctx context.Context) error {
 		if err != nil || v.Format == f.Newest {
 			return err
 		}
-		members, err := f.all(tx.Context())
+		members, err := f.living(tx.Context())
 		if err != nil {
 			return fmt.Errorf("the store stays in format %d: %w", v.Format, err)
 		}
@@ -108,13 +108,11 @@ func (f *Fleet) raise(ctx context.Context) error {
 	return err
 }
 
-// reach is the newest format that all living members read.
-func (f *Fleet) reach(members []Member) int {
+// reach is the newest format that all of the members read.
+func (f *Fleet) reach(living []Member) int {
 	newest := f.Newest
-	for i := range members {
-		if !members[i].Lost(f.Now()) {
-			newest = min(newest, members[i].Format)
-		}
+	for i := range living {
+		newest = min(newest, living[i].Format)
 	}
 	return newest
 }

@@ -69,8 +69,8 @@ func (f *Fleet) follows(n, m *Member) bool {
 	return m.Name != "" && m.Name == n.Name && m.Address == n.Address && m.Seen.Before(n.Started) && n.Seen.Sub(m.Seen) > silence
 }
 
-// sighting is when this node first saw a damaged row of a node, and at which revision. A
-// living node writes its row anew within a beat, whatever is there.
+// sighting is when this node first saw a node's row at a revision. A living node writes its row anew within a beat, whatever is
+// there and whatever its clock says.
 type sighting struct {
 	rev   store.Rev
 	since time.Time
@@ -91,43 +91,55 @@ func (f *Fleet) rows(ctx context.Context) (members []Member, es, damaged []store
 		}
 		members, es = append(members, m), append(es, e)
 	}
-	f.note(damaged)
+	news := f.note(all)
+	for _, e := range damaged {
+		if slices.Contains(news, e.Key) {
+			f.Log.Warn("a node's row cannot be read; a living node writes it anew within ten seconds", slog.String("key", e.Key))
+		}
+	}
 	return members, es, damaged, nil
 }
 
-// note remembers since when rows are damaged.
-func (f *Fleet) note(damaged []store.Entry) {
+// note remembers since when rows are as they are. It returns the keys of those that were not so before.
+func (f *Fleet) note(all []store.Entry) (news []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, before := f.Now(), f.damaged
-	f.damaged = make(map[string]sighting, len(damaged))
-	for _, e := range damaged {
+	now, before := f.Now(), f.sightings
+	f.sightings = make(map[string]sighting, len(all))
+	for _, e := range all {
 		if was, ok := before[e.Key]; ok && was.rev == e.Rev {
-			f.damaged[e.Key] = was
+			f.sightings[e.Key] = was
 			continue
 		}
-		f.damaged[e.Key] = sighting{e.Rev, now}
-		f.Log.Warn("a node's row cannot be read; a living node writes it anew within ten seconds", slog.String("key", e.Key))
+		f.sightings[e.Key] = sighting{e.Rev, now}
+		news = append(news, e.Key)
 	}
+	return news
 }
 
-// silentFor is for how long a damaged row is known to have been left as it is.
+// silentFor is for how long a row is known to have been left as it is.
 func (f *Fleet) silentFor(e store.Entry) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	was, ok := f.damaged[e.Key]
+	was, ok := f.sightings[e.Key]
 	if !ok || was.rev != e.Rev {
 		return 0
 	}
 	return f.Now().Sub(was.since)
 }
 
-// all are the members for a decision that rests on every living one. A damaged row may be of
-// a living node, until it has been left alone for as long as a lost one.
-func (f *Fleet) all(ctx context.Context) ([]Member, error) {
-	members, _, damaged, err := f.rows(ctx)
+// living are the members for a decision that rests on every living one. One is dead when it was not heard of for long enough by its own
+// clock, which may be wrong, and by this node's watch too. A damaged row may be of a living node, until it has been left alone for as long.
+func (f *Fleet) living(ctx context.Context) ([]Member, error) {
+	members, es, damaged, err := f.rows(ctx)
 	if err != nil {
 		return nil, err
+	}
+	var out []Member
+	for i := range members {
+		if !members[i].Lost(f.Now()) || f.silentFor(es[i]) <= lostAfter {
+			out = append(out, members[i])
+		}
 	}
 	var keys []string
 	for _, e := range damaged {
@@ -138,5 +150,5 @@ func (f *Fleet) all(ctx context.Context) ([]Member, error) {
 	if len(keys) > 0 {
 		return nil, fmt.Errorf("%w: %s, which may be of a living node: it counts no more once it was left alone for %v", store.ErrCorrupt, strings.Join(keys, ", "), lostAfter)
 	}
-	return members, nil
+	return out, nil
 }

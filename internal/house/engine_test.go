@@ -37,6 +37,28 @@ func checkMemory(s *source) []string {
 	return out
 }
 
+// checkNamed finds handlers that are no functions by name: what a closure has caught lives as long as the route.
+func checkNamed(s *source) []string {
+	if !served(s) {
+		return nil
+	}
+	var out []string
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || types.ExprString(call.Fun) != "api.Handle" && types.ExprString(call.Fun) != "api.Upsert" {
+			return true
+		}
+		for _, arg := range call.Args {
+			switch arg.(type) {
+			case *ast.FuncLit, *ast.CallExpr:
+				out = append(out, s.at(arg.Pos(), "a handler is a function by name: what a closure has caught would outlive the request"))
+			}
+		}
+		return true
+	})
+	return out
+}
+
 // checkHandlers finds handlers whose type has fields, in which something could be kept.
 func checkHandlers(pkg []*source) []string {
 	all := structs(pkg)
@@ -72,15 +94,45 @@ func handles(f *ast.FuncDecl) bool {
 	return request && types.ExprString(p[0].Type) == "*api.Call" && r != nil && len(r.List) == 2 && types.ExprString(r.List[1].Type) == "error"
 }
 
+// checkReach finds what would connect to others past the bound that the operator sets for namespaces.
+func checkReach(s *source) []string {
+	if s.test() || !strings.HasPrefix(s.dir(), "internal/auth/") && s.dir() != "internal/issuer" {
+		return nil
+	}
+	var out []string
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(connecting(), types.ExprString(sel)) {
+			out = append(out, s.at(n.Pos(), "%s: auth methods reach others through internal/outbound alone", types.ExprString(sel)))
+		}
+		return true
+	})
+	return out
+}
+
+// connecting is what connects to others, or asks about them.
+func connecting() []string {
+	return []string{"net.Dial", "net.DialTimeout", "net.DialTCP", "net.DialUDP", "net.DialIP", "net.DialUnix", "net.Dialer", "net.Resolver", "net.LookupHost", "net.LookupIP", "net.LookupAddr",
+		"net.ResolveTCPAddr", "net.ResolveUDPAddr", "tls.Dial", "tls.DialWithDialer", "tls.Dialer", "http.Client", "http.DefaultClient", "http.Transport", "http.DefaultTransport", "http.Get", "http.Head",
+		"http.Post", "http.PostForm", "ldap.Dial", "ldap.DialTLS", "ldap.DialURL", "wire.Client", "wire.Exchange"}
+}
+
 func engineRules() []rule {
 	const head = "// Package x is x.\npackage x\n"
 	const handler = "func (e *x) read(c *api.Call, q *api.None) (*api.None, error) { return nil, nil }\n"
 	at := func(text string) files { return files{"internal/engine/x/x.go": text} }
 	return []rule{
+		{"auth methods reach others within the bound", each(checkReach), []files{
+			{"internal/auth/x/x.go": head + "import \"net\"\nvar d = net.Dialer{}\n"},
+			{"internal/issuer/x.go": head + "import \"net/http\"\nfunc f() { _, _ = http.Get(\"\") }\n"},
+		}, files{"internal/auth/x/x.go": head + "import \"net\"\nvar a net.Addr\n", "internal/outbound/x.go": head + "import \"net\"\nvar d = net.Dialer{}\n"}},
 		{"engines share no memory between requests", each(checkMemory), []files{
 			at(head + "import \"sync\"\nvar _ sync.Mutex\n"), at(head + "import \"sync/atomic\"\nvar _ atomic.Int64\n"),
 			at(head + "func f() { go f() }\n"), {"internal/auth/x/x.go": head + "func f() { go f() }\n"},
 		}, files{"internal/engine/x/x.go": head + "func f() { f() }\n", "internal/gate/x.go": head + "func f() { go f() }\n"}},
+		{"handlers of engines are functions by name", each(checkNamed), []files{
+			at(head + "func routes() any { n := 0; return api.Handle(api.Read, \"n\", func(e x, c *api.Call, q *api.None) (*api.None, error) { n++; return nil, nil }) }\n"),
+			at(head + "func routes() any { return api.Upsert(\"n\", counted(), x.exists) }\n"),
+		}, files{"internal/engine/x/x.go": head + "func routes() any { return api.Handle(api.Read, \"n\", x.read, api.Public|api.Sealed) }\n"}},
 		{"handlers of engines have nowhere to keep anything", checkHandlers, []files{
 			at(head + "type x struct{ seen map[string]int }\n" + handler), at(head + "type x map[string]int\n" + handler),
 		}, at(head + "type x struct{}\n" + handler)},

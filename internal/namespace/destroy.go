@@ -59,19 +59,5 @@ func DeletePrefix(ctx context.Context, s store.Store, prefix string) error {
 	if !deletable(prefix) {
 		return fmt.Errorf("namespace: %q is too little to delete all that begins with it", prefix)
 	}
-	r := store.Prefix(prefix)
-	r.Limit, r.KeysOnly = store.MaxWrites, true
-	for {
-		es, err := s.List(ctx, r)
-		if err != nil || len(es) == 0 {
-			return err
-		}
-		ws := make([]store.Write, len(es))
-		for i, e := range es {
-			ws[i] = store.Write{Key: e.Key, Delete: true}
-		}
-		if _, err := s.Commit(ctx, nil, ws); err != nil {
-			return err
-		}
-	}
+	return store.Erase(ctx, s, prefix)
 }

@@ -59,7 +59,7 @@ func errFull(what token.Counted) error {
 	if what.Unknown || strings.HasPrefix(what.Path, "auth/") && !strings.HasPrefix(what.Path, "auth/token/") {
 		hint = "too many tokens of such logins live: try again when some have ended, and use a token that you have for as long as it lives; who runs the server can make room"
 	}
-	return &api.Error{Kind: api.TooMany, Message: fmt.Sprintf("request path %q: lease count quota exceeded", token.Conceal(what.Path)), Hint: hint}
+	return &api.Error{Kind: api.TooMany, Message: fmt.Sprintf("request path %q: lease count quota exceeded", token.Conceal(what.Path)), Hint: hint, RetryAfter: api.Stays}
 }
 
 // Admit implements token.Counter.

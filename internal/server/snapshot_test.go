@@ -152,16 +152,9 @@ func TestWhatExpiredMeanwhileIsEnded(t *testing.T) {
 	m.unseal(t, to)
 	to.Want(t, 403, "GET", "kv/data/a1", m.token, "")
 	to.Want(t, 200, "GET", "kv/data/a1", m.root, "")
-	gone := false
-	for range 500 {
-		if gone = to.Do(t, "PUT", "sys/leases/lookup", m.root, `{"lease_id":"`+short.String("lease_id")+`"}`).Status == 400; gone {
-			break
-		}
-		<-time.After(20 * time.Millisecond)
-	}
-	if !gone {
-		t.Error("a lease that expired meanwhile is still there")
-	}
+	soon(t, "a lease that expired meanwhile to be gone", func() bool {
+		return to.Do(t, "PUT", "sys/leases/lookup", m.root, `{"lease_id":"`+short.String("lease_id")+`"}`).Status == 400
+	})
 	to.Want(t, 200, "PUT", "sys/leases/lookup", m.root, `{"lease_id":"`+m.lease+`"}`)
 }
 
@@ -276,13 +269,7 @@ func (failingReader) Read([]byte) (int, error) { return 0, errGone }
 
 func awaitLog(t *testing.T, s *servertest.Server, text string) {
 	t.Helper()
-	for range 500 {
-		if strings.Contains(string(s.Log.Bytes()), text) {
-			return
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	t.Fatalf("the log never said %q", text)
+	soon(t, "the log to say "+text, func() bool { return strings.Contains(string(s.Log.Bytes()), text) })
 }
 
 // TestAForgedSnapshotDoesNotOpen restores one that somebody without keys has made.

@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/strongroom/strongroom/test/process"
 )
@@ -22,17 +20,13 @@ const (
 	Password = "canary-c71f03be" // of everybody
 )
 
-const readyWithin = 30 * time.Second
-
 // Server is a FreeRADIUS server.
 type Server struct {
+	*process.Private
+
 	Dir  string // Dir holds its configuration.
 	Host string
 	Port int // Port is of UDP.
-
-	cmd  *exec.Cmd
-	log  *process.Log
-	done <-chan struct{}
 }
 
 // Start starts a server that knows alice, bob and, by another name, carol@example.com, and signs its answers.
@@ -43,30 +37,19 @@ func StartUnsigned() (*Server, error) { return start("") }
 
 // start starts a server with a section for what becomes of its answers.
 func start(answers string) (*Server, error) {
-	bin, err := program()
-	if err != nil {
-		return nil, err
+	bin, ok := process.Find("freeradius", "radiusd")
+	if !ok {
+		return nil, errors.New("no FreeRADIUS server is installed: install the package freeradius")
 	}
 	dir, err := os.MkdirTemp("", "freeradius")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, Host: "127.0.0.1", log: &process.Log{}}
+	s := &Server{Dir: dir, Host: "127.0.0.1"}
 	if err := s.create(bin, answers); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
-}
-
-func program() (string, error) {
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
-		for _, name := range []string{"freeradius", "radiusd"} {
-			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-				return path, nil
-			}
-		}
-	}
-	return "", errors.New("no FreeRADIUS server is installed: install the package freeradius")
 }
 
 // configuration is of radiusd.conf(5): a server for passwords alone.
@@ -154,41 +137,11 @@ func (s *Server) create(bin, answers string) error {
 }
 
 // serve starts the server and waits until it listens.
-func (s *Server) serve(bin string) error {
+func (s *Server) serve(bin string) (err error) {
 	cmd := exec.Command(bin, "-f", "-l", "stdout", "-n", "radiusd", "-d", s.Dir, "-D", "/usr/share/freeradius")
-	cmd.Stdout, cmd.Stderr = s.log, s.log
-	done, err := process.Child(cmd, syscall.SIGKILL, s.log)
-	if err != nil {
-		return fmt.Errorf("starting freeradius: %w", err)
-	}
-	s.cmd, s.done = cmd, done
-	deadline := time.After(readyWithin)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !strings.Contains(s.log.String(), "Ready to process requests") {
-		select {
-		case <-s.done:
-			return fmt.Errorf("freeradius has ended:\n%s", s.log)
-		case <-deadline:
-			return errors.Join(fmt.Errorf("freeradius is not ready:\n%s", s.log), s.Kill())
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-// Kill ends the server and waits for it.
-func (s *Server) Kill() error {
-	err := s.cmd.Process.Kill()
-	<-s.done
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
+	s.Private, err = process.Serve(cmd, func(log string) bool { return strings.Contains(log, "Ready to process requests") })
 	return err
 }
 
 // Remove ends the server and removes its configuration.
 func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }
-
-// Output is what the server has logged so far.
-func (s *Server) Output() string { return s.log.String() }

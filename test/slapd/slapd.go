@@ -19,7 +19,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/strongroom/strongroom/test/process"
@@ -36,13 +35,13 @@ const (
 	Password = "canary-0b6e71da"  // of everybody
 )
 
-const readyWithin = 30 * time.Second
-
 //go:embed people.ldif
 var people string
 
 // Server is an OpenLDAP server and its directory.
 type Server struct {
+	*process.Private // the process, which Restart replaces
+
 	Dir       string // Dir holds the configuration and the data.
 	URL       string // URL is ldap://host:port.
 	SecureURL string // SecureURL is ldaps://host:port.
@@ -50,9 +49,6 @@ type Server struct {
 	Cert, Key string // Cert and Key are a client's certificate of the same origin and its key, in PEM.
 
 	addr string
-	cmd  *exec.Cmd
-	log  *process.Log
-	done <-chan struct{}
 }
 
 // Start makes a directory and starts its server, with further lines of configuration.
@@ -65,7 +61,7 @@ func Start(settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, log: &process.Log{}}
+	s := &Server{Dir: dir}
 	if err := s.create(bin, settings); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -73,12 +69,11 @@ func Start(settings ...string) (*Server, error) {
 }
 
 func program() (string, error) {
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
-		if path, err := exec.LookPath(filepath.Join(dir, "slapd")); err == nil {
-			return path, nil
-		}
+	bin, ok := process.Find("slapd")
+	if !ok {
+		return "", errors.New("no OpenLDAP server is installed: install the package slapd")
 	}
-	return "", errors.New("no OpenLDAP server is installed: install the package slapd")
+	return bin, nil
 }
 
 func (s *Server) create(bin string, settings []string) error {
@@ -142,29 +137,13 @@ dynlist-attrset groupOfURLs memberURL member+memberOf@groupOfNames*
 func (s *Server) path(name string) string { return filepath.Join(s.Dir, name) }
 
 // start starts the server on the data it has.
-func (s *Server) start(bin string) error {
+func (s *Server) start(bin string) (err error) {
 	cmd := exec.Command(bin, "-d", "0", "-h", s.URL+"/ "+s.SecureURL+"/", "-f", s.path("slapd.conf"))
-	cmd.Stdout, cmd.Stderr = s.log, s.log
-	done, err := process.Child(cmd, syscall.SIGKILL, s.log)
-	if err != nil {
-		return fmt.Errorf("starting slapd: %w", err)
-	}
-	s.cmd, s.done = cmd, done
-	deadline := time.After(readyWithin)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if c, err := net.Dial("tcp", s.addr); err == nil {
-			return c.Close()
-		}
-		select {
-		case <-s.done:
-			return fmt.Errorf("slapd has ended:\n%s", s.log)
-		case <-deadline:
-			return errors.Join(fmt.Errorf("slapd does not answer:\n%s", s.log), s.Kill())
-		case <-tick.C:
-		}
-	}
+	s.Private, err = process.Serve(cmd, func(string) bool {
+		c, err := net.Dial("tcp", s.addr)
+		return err == nil && c.Close() == nil
+	})
+	return err
 }
 
 // Restart starts the server, which must not run, on the data it has.
@@ -176,21 +155,8 @@ func (s *Server) Restart() error {
 	return s.start(bin)
 }
 
-// Kill ends the server and waits for it.
-func (s *Server) Kill() error {
-	err := s.cmd.Process.Kill()
-	<-s.done
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
-
 // Remove ends the server and removes its data.
 func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }
-
-// Output is what the server has logged so far.
-func (s *Server) Output() string { return s.log.String() }
 
 // certify makes an authority, the server's certificate and a client's.
 func (s *Server) certify() error {

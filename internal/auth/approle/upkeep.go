@@ -68,28 +68,10 @@ func eraseDue(ctx context.Context, s store.Store, notes []store.Entry, now time.
 // eraseRole erases the secret ids of a removed role. It may be repeated.
 func eraseRole(ctx context.Context, s store.Store, id string) error {
 	for _, prefix := range []string{secretPrefix, accessorPrefix} {
-		if err := erasePrefix(ctx, s, prefix+id+"/"); err != nil {
+		if err := store.Erase(ctx, s, prefix+id+"/"); err != nil {
 			return fmt.Errorf("approle: erasing a removed role's secret ids: %w", err)
 		}
 	}
 	_, err := s.Commit(ctx, nil, []store.Write{{Key: gonePrefix + id, Delete: true}})
 	return err
-}
-
-func erasePrefix(ctx context.Context, s store.Store, prefix string) error {
-	r := store.Prefix(prefix)
-	r.Limit, r.KeysOnly = store.MaxWrites, true
-	for {
-		es, err := s.List(ctx, r)
-		if err != nil || len(es) == 0 {
-			return err
-		}
-		ws := make([]store.Write, len(es))
-		for i, e := range es {
-			ws[i] = store.Write{Key: e.Key, Delete: true}
-		}
-		if _, err := s.Commit(ctx, nil, ws); err != nil {
-			return err
-		}
-	}
 }

@@ -119,7 +119,7 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 // clients know it.
 func stays(err error) bool {
 	var e *api.Error
-	return errors.As(err, &e) && e.Kind == api.Unavailable && e.RetryAfter == api.Stays
+	return errors.As(err, &e) && e.RetryAfter == api.Stays
 }
 
 // retryAfter is when to try again, in whole seconds: one at least.

@@ -20,7 +20,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, made func(context.
 	if err := out.conn.Flush(); err != nil {
 		return
 	}
-	if err := made(r.Context(), out); err != nil && r.Context().Err() == nil {
+	if err := made(r.Context(), out); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }

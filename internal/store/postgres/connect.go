@@ -26,12 +26,14 @@ const held = 3 * time.Second
 // session is set on every connection. The planner is left no choice: whatever it believes of the tables, an index is
 // walked in order, so that a page of a List costs what the page holds. Texts are sent as the driver writes them, whatever the
 // database's encoding: keys and values are bytes, and all else is ASCII. Commits wait for the disk, and for synchronous
-// standbys where there are any, whatever the server's default.
+// standbys where there are any, whatever the server's default. The server notices within eleven seconds that a node's machine is
+// lost, rather than after hours, for which it would keep the node's connections and the old rows that a view of it sees.
 func session(timeout time.Duration) string {
 	set := []string{
 		"default_transaction_isolation='read committed'", "default_transaction_read_only=off", "default_transaction_deferrable=off",
 		fmt.Sprintf("lock_timeout=%d", timeout.Milliseconds()), "statement_timeout=0",
 		fmt.Sprintf("idle_in_transaction_session_timeout=%d", held.Milliseconds()),
+		"tcp_keepalives_idle=5", "tcp_keepalives_interval=2", "tcp_keepalives_count=3", "tcp_user_timeout=11000",
 		"plan_cache_mode=force_generic_plan", "enable_seqscan=off", "enable_bitmapscan=off", "enable_sort=off",
 		"enable_hashjoin=off", "enable_mergejoin=off", "enable_incremental_sort=on", "jit=off", "max_parallel_workers_per_gather=0",
 		"client_min_messages=warning", "client_encoding='UTF8'", "standard_conforming_strings=on",

@@ -32,6 +32,7 @@ const (
 	codeBadPassword   = "28P01"
 	codeNotAuthorized = "28000"
 	codeNoDatabase    = "3D000"
+	codeNoLock        = "55P03"
 )
 
 // unfit is a reason not to use a server.
@@ -162,7 +163,7 @@ func passing(err error) bool {
 		return false
 	}
 	switch theirs.Code {
-	case "25P03", "55P03", "53300", "0A000", "26000": // idle too long, lock not had, too many connections, a plan or a statement that is gone
+	case "25P03", codeNoLock, "53300", "0A000", "26000": // idle too long, lock not had, too many connections, a plan or a statement that is gone
 		return true
 	}
 	return theirs.Severity == "FATAL"

@@ -106,6 +106,36 @@ func TestFailoverThatLoses(t *testing.T) {
 	refusesTheOld(t, a, b, one)
 }
 
+// TestFailoverThatANewNodeHides has a node that knows nothing of what was lost be the first on the promoted standby, and commit more than
+// that was: by its revision alone the store does not look older than what the other node has seen of it.
+func TestFailoverThatANewNodeHides(t *testing.T) {
+	a, b, o := pair(t)
+	seldom := o
+	seldom.Poll = time.Hour // it looks when it is asked
+	old := remember(t, openTest(t, seldom))
+	kept := set(t, old, "k", "kept")
+	until(t, "the standby has caught up", func() bool {
+		out, err := b.SQL("select revision from strongroom.head")
+		return err == nil && out == fmt.Sprint(kept)
+	})
+	must(t, b.Kill())
+	set(t, old, "k", "lost")
+	if got := old.fresh(t, "k"); got != "lost" {
+		t.Fatalf("before the fail-over the node answers %q", got)
+	}
+	must(t, a.Kill())
+	must(t, b.Restart())
+	must(t, b.Promote())
+	next := openTest(t, o)
+	for range 5 {
+		set(t, next, "else", "v")
+	}
+	until(t, "the old node answers again", func() bool { return old.fresh(t, "k") != "" })
+	if got := old.fresh(t, "k"); got != "kept" {
+		t.Errorf("the old node answers %q, which was lost", got)
+	}
+}
+
 // wantCompacted wants a feed from before the fail-over to say that it has missed something.
 func wantCompacted(t *testing.T, feed store.Feed) {
 	t.Helper()

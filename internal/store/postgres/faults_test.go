@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/test/postgres"
 	"github.com/strongroom/strongroom/test/proxy"
@@ -69,10 +72,14 @@ func (l *load) write(w int, s *Store) {
 		if errors.Is(err, store.ErrConflict) {
 			l.t.Errorf("writer %d has a conflict with itself at %d", w, rev)
 		}
+		told := err
 		for err != nil && l.running() { // the outcome is unknown: it reads again
 			var e store.Entry
 			e, err = s.Get(context.Background(), a)
 			rev = e.Rev
+			if err == nil && string(e.Value) == string(value) && !errors.Is(told, store.ErrUnknown) {
+				l.t.Errorf("writer %d was told that nothing was written, and it was: %v", w, told)
+			}
 		}
 	}
 }
@@ -190,6 +197,35 @@ func wantFeedWhole(t *testing.T, feed store.Feed, s *Store, l *load) {
 	}
 }
 
+// TestUnknownIsToldSo: a commit that the server has and does not answer in time is not told as one that was not made, and here it is made.
+// One that the server refuses before it commits is.
+func TestUnknownIsToldSo(t *testing.T) {
+	o := options(t.Name())
+	o.Timeout = time.Second
+	s := openTest(t, o)
+	set(t, s, "k", "v")
+	trigger := func(timing, body string) {
+		sql(t, fmt.Sprintf(`create or replace function %[1]s.act() returns trigger language plpgsql as $$ begin %[3]s; return null; end $$;
+			create constraint trigger acts after insert on %[1]s.entries deferrable initially %[2]s for each row execute function %[1]s.act()`, o.Schema, timing, body))
+	}
+	there := func(key string) bool {
+		e, err := s.Get(t.Context(), key)
+		return err == nil && e.Exists()
+	}
+	trigger("deferred", "perform pg_sleep(2)") // in the midst of COMMIT
+	_, err := s.Commit(t.Context(), nil, []store.Write{{Key: "slow"}})
+	if !errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrUnreachable) {
+		t.Errorf("a commit without an answer is told as %v", err)
+	}
+	until(t, "the commit is made", func() bool { return there("slow") })
+	sql(t, fmt.Sprintf("drop trigger acts on %s.entries", o.Schema))
+	trigger("immediate", "raise exception 'no' using errcode = '57P03'") // before COMMIT
+	_, err = s.Commit(t.Context(), nil, []store.Write{{Key: "refused"}})
+	if !errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrUnknown) || there("refused") {
+		t.Errorf("a commit that was refused is told as %v", err)
+	}
+}
+
 // TestIdleRestart: a restart that nobody noticed costs nobody an error.
 func TestIdleRestart(t *testing.T) {
 	srv := private(t)
@@ -303,6 +339,40 @@ func hung(t *testing.T, s *Store, stop, goOn func()) {
 				t.Fatalf("%s after it is over: %v", name, err)
 			}
 		}
+	}
+}
+
+// TestStuckInTheMidst: a node's machine is lost, or the node stopped, when a part of its commit is at the server, which then waits for
+// the rest. The others go on within two of their timeouts, and what was under way is not committed.
+func TestStuckInTheMidst(t *testing.T) {
+	o := options(t.Name())
+	o.Timeout = time.Second
+	s := openTest(t, o)
+	c, err := s.connect(t.Context())
+	must(t, err)
+	defer s.hang(c)
+	front := c.PgConn().Frontend()
+	for _, query := range []string{beginWrite, s.sql.head, "UPDATE " + pgx.Identifier{o.Schema}.Sanitize() + ".head SET revision = revision + 1000"} {
+		front.Send(&pgproto3.Parse{Query: query})
+		front.Send(&pgproto3.Bind{})
+		front.Send(&pgproto3.Execute{})
+	}
+	must(t, front.Flush()) // and no Sync
+	holds := func() bool {
+		return sql(t, "SELECT count(*)::text FROM pg_locks WHERE mode = 'RowShareLock' AND relation = '"+o.Schema+".head'::regclass AND granted") == "1"
+	}
+	until(t, "the head row is locked", holds)
+	began := time.Now()
+	for err = errors.New("held"); err != nil; {
+		if _, err = s.Commit(t.Context(), nil, []store.Write{{Key: "k"}}); err != nil && !errors.Is(err, store.ErrUnreachable) {
+			t.Errorf("a commit behind the lock: %v", err)
+		}
+		if time.Since(began) > held+5*o.Timeout {
+			t.Fatalf("the lock is held for ever: %v", err)
+		}
+	}
+	if rev, err := s.Sync(t.Context()); err != nil || rev >= 1000 {
+		t.Errorf("after it: revision %d, %v", rev, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type committer struct {
 	*Store
 	conn *pgx.Conn
+	late bool // the last group waited for the head row until its time was over
 }
 
 // group is the commits of one transaction.
@@ -70,8 +71,10 @@ func (c *committer) try(ctx context.Context, g *group) error {
 		}
 		c.conn = conn
 	}
+	c.release(ctx)
 	_, seen := c.tail.at()
 	st, err := c.begin(ctx, g)
+	c.late = late(err)
 	if err == nil && st.revision < int64(seen) {
 		err = errRewound
 	}
@@ -94,6 +97,26 @@ func (c *committer) try(ctx context.Context, g *group) error {
 }
 
 func (c *committer) usable() bool { return c.conn != nil && c.current(c.conn.PgConn()) }
+
+// late reports whether an error says that time is over.
+func late(err error) bool {
+	return err != nil && (codeOf(err) == codeNoLock || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err))
+}
+
+// release ends the sessions that hold the head row and wait for the rest of what a node was sending when it was stopped, or its
+// machine lost: the server knows no limit for that but TCP's own, which is hours. What they were to commit is not committed.
+func (c *committer) release(ctx context.Context) {
+	if !c.late {
+		return
+	}
+	tag, err := c.conn.Exec(ctx, c.sql.release, pgx.QueryExecModeExec, max(held, c.options.Timeout).Milliseconds())
+	switch {
+	case err != nil:
+		c.options.Logger.Warn("a node that has stopped in the midst of a commit may hold up all others", "error", c.explain("ending its session", err).Error())
+	case tag.RowsAffected() > 0:
+		c.options.Logger.Warn("a node that had stopped in the midst of a commit held up all others: its session was ended", "sessions", tag.RowsAffected())
+	}
+}
 
 // rollback makes the connection fit for another try, or gives it up.
 func (c *committer) rollback(ctx context.Context) {

@@ -137,6 +137,51 @@ func TestOneWinsOfTwoNodes(t *testing.T) {
 	}
 }
 
+// TestManyCommitsAreOneTransaction: what waits while one transaction is at the server is the next, however many commits that are. Each
+// is judged by itself and has a revision of its own.
+func TestManyCommitsAreOneTransaction(t *testing.T) {
+	o := options(t.Name())
+	s := openTest(t, o)
+	before := set(t, s, "k", "v")
+	c, err := s.connect(t.Context())
+	must(t, err)
+	defer s.hang(c)
+	for _, text := range []string{"begin", s.sql.head} { // so that commits wait
+		_, err = c.Exec(t.Context(), text)
+		must(t, err)
+	}
+	const commits = 60
+	var made, refused atomic.Int64
+	var wg sync.WaitGroup
+	for i := range commits {
+		wg.Go(func() {
+			key := fmt.Sprint(before, "/", i/2) // of two that want to be the first, one is
+			switch _, err := s.Commit(context.Background(), []store.Check{{Key: key}}, []store.Write{{Key: key}}); {
+			case err == nil:
+				made.Add(1)
+			case errors.Is(err, store.ErrConflict):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	until(t, "all but those of the first transaction wait", func() bool { return len(s.queue) >= commits/2 })
+	_, err = c.Exec(t.Context(), "commit")
+	must(t, err)
+	wg.Wait()
+	if made.Load() != commits/2 || refused.Load() != commits/2 {
+		t.Errorf("%d were made and %d refused of %d pairs", made.Load(), refused.Load(), commits/2)
+	}
+	// A transaction leaves one row in the change log.
+	if rows := sql(t, fmt.Sprintf("select count(*) from %s.changes where first > %d", o.Schema, before)); rows != "1" && rows != "2" {
+		t.Errorf("%d commits that waited were %s transactions", commits, rows)
+	}
+	if rev, err := s.Sync(t.Context()); err != nil || rev != before+commits/2 {
+		t.Errorf("after them the store is at %d, %v", rev, err)
+	}
+}
+
 // TestHintsWakeFeeds: a feed reports another node's commit though no request asks for it and polls are an hour apart.
 func TestHintsWakeFeeds(t *testing.T) {
 	o := options(t.Name())

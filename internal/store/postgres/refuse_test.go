@@ -75,6 +75,20 @@ func TestSessionsAreDurable(t *testing.T) {
 	}
 }
 
+// TestLostMachinesAreNoticed: the server is told to find out soon that a node's machine is gone.
+func TestLostMachinesAreNoticed(t *testing.T) {
+	s := openTest(t, options(t.Name()))
+	c, err := s.connect(t.Context())
+	must(t, err)
+	defer s.hang(c)
+	var probes string
+	must(t, c.QueryRow(t.Context(), "SELECT concat_ws(' ', current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), "+
+		"current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'))").Scan(&probes))
+	if probes != "5 2 3 11000" {
+		t.Errorf("the server probes by %s", probes)
+	}
+}
+
 // TestDatabasesOfOtherEncodings: a server that was set up without a locale has a database in SQL_ASCII, and a role or a connection
 // string may ask for another encoding yet.
 func TestDatabasesOfOtherEncodings(t *testing.T) {
@@ -163,6 +177,7 @@ func TestPasswordsStayHidden(t *testing.T) {
 		"no server":      "postgres://u:" + postgres.Password + "@127.0.0.1:1/postgres",
 		"no host":        "postgres://u:" + postgres.Password + "@no-such-host.invalid/postgres",
 		"no database":    server.Load().Through(addr, "dbname=none"),
+		"quoted by it":   server.Load().Through(addr, "dbname="+postgres.Password),
 		"words":          "host=127.0.0.1 port=1 password=" + postgres.Password,
 		"broken URL":     "postgres://u:" + postgres.Password + "@[::1/x?=%zz",
 		"broken words":   "password='" + postgres.Password,

@@ -34,6 +34,7 @@ func split(text string) key {
 // statements is the SQL for one schema.
 type statements struct {
 	create, read, adopt, rewind string
+	release                     string
 	head, sync, older, revs     string
 	put, remove, log, trim      string
 	get, list, listFrom         string
@@ -57,7 +58,8 @@ func newStatements(schema string) statements {
 		adopt:  leap + "(SELECT " + identity + " AS origin, revision AS base, " + jump + " AS jump FROM " + q + ".head) x WHERE h.origin <> x.origin",
 		rewind: leap + "(SELECT origin, greatest(revision, $2::bigint) AS base, " + jump + " AS jump FROM " + q + ".head) x " +
 			"WHERE h.epoch = $1 AND h.revision < $2",
-		head: "SELECT format, epoch, revision, floor, current_setting('fsync') || current_setting('full_page_writes') || current_setting('synchronous_commit') FROM " + q + ".head FOR UPDATE",
+		release: fmt.Sprintf(release, q),
+		head:    "SELECT format, epoch, revision, floor, current_setting('fsync') || current_setting('full_page_writes') || current_setting('synchronous_commit') FROM " + q + ".head FOR UPDATE",
 		sync: "SELECT h.format, h.epoch, h.revision, h.floor, c.first, c.keys FROM " + q + ".head h LEFT JOIN LATERAL " +
 			"(SELECT first, keys FROM " + q + ".changes WHERE last > $1 AND $1 >= h.floor ORDER BY last LIMIT 256) c ON true",
 		older: "SELECT h.floor, c.first, c.keys FROM " + q + ".head h LEFT JOIN LATERAL " +
@@ -74,6 +76,13 @@ func newStatements(schema string) statements {
 		listFrom: list + "ORDER BY front, rest LIMIT $4",
 	}
 }
+
+// release ends the sessions that have locked the head row and, for so many milliseconds, have waited for their client in the midst
+// of what it asks. Who waits for the lock waits for no client, and an idle session is ended by the server: see held.
+const release = `SELECT pg_terminate_backend(pid) FROM (SELECT DISTINCT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+	WHERE l.relation = '%[1]s.head'::regclass AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+	AND l.mode = 'RowShareLock' AND a.state = 'active' AND a.wait_event IN ('ClientRead', 'ClientWrite')
+	AND a.state_change < clock_timestamp() - $1::bigint * interval '1 millisecond') stuck`
 
 // channel is where commits are announced.
 func channel(schema string) string { return schema + "_commits" }
