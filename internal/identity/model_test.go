@@ -124,6 +124,15 @@ func (m *model) drop(entity string) {
 	}
 }
 
+// quit takes an entity out of the groups of a mount by which it is known no more.
+func (m *model) quit(entity, accessor string) {
+	for _, g := range m.groups {
+		if g.accessor == accessor {
+			delete(g.entities, entity)
+		}
+	}
+}
+
 // policies are an entity's, by namespace.
 func (m *model) policies(entity string) map[string][]string {
 	out := map[string][]string{"root": slices.Clone(m.entities[entity].policies)}
@@ -304,14 +313,21 @@ func (c *compared) writeAlias() {
 	has := c.of(to, accessor)
 	taken = taken && (has == "" || has == id)
 	made := c.ask(taken, "root", "entity-alias", body)
-	if taken {
-		c.aliases[made["id"].(string)] = &mAlias{accessor, name, to}
+	if !taken {
+		return
 	}
+	if old := c.aliases[id]; old != nil && (old.entity != to || old.accessor != accessor) {
+		c.quit(old.entity, old.accessor)
+	}
+	c.aliases[made["id"].(string)] = &mAlias{accessor, name, to}
 }
 
 func (c *compared) removeAlias() {
 	id := some(c, c.aliases, "alias")
 	c.remove("root", "entity-alias/id/"+id)
+	if a := c.aliases[id]; a != nil {
+		c.quit(a.entity, a.accessor)
+	}
 	delete(c.aliases, id)
 }
 

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,20 +92,41 @@ func TestMergeKeepsTheGroupsOfTheAliasThatStays(t *testing.T) {
 	}
 }
 
-// between is a store that runs something once, between a list of rows and what is done with it.
+// between is a store that runs something once: between a list of rows and what is done with it, or before a commit that
+// writes such a row.
 type between struct {
 	store.Store
 	prefix string
 	run    func()
+	writes bool
+}
+
+func (b *between) Commit(ctx context.Context, checks []store.Check, ws []store.Write) (store.Rev, error) {
+	hit := func(w store.Write) bool { return strings.HasPrefix(w.Key, b.prefix) }
+	if run := b.run; run != nil && b.writes && slices.ContainsFunc(ws, hit) {
+		b.run = nil
+		run()
+	}
+	return b.Store.Commit(ctx, checks, ws)
 }
 
 func (b *between) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
 	es, err := b.Store.List(ctx, r)
-	if run := b.run; run != nil && strings.HasPrefix(r.Start, b.prefix) {
+	if run := b.run; run != nil && !b.writes && strings.HasPrefix(r.Start, b.prefix) {
 		b.run = nil
 		run()
 	}
 	return es, err
+}
+
+// gated is a world whose store can be made to run something in between.
+func gated(t *testing.T) (*world, *between) {
+	w := newWorld(t)
+	gate := &between{Store: w.store}
+	w.store = gate
+	w.ids = w.node()
+	w.router = w.routes(w.ids)
+	return w, gate
 }
 
 // A group that is changed while one of its members is merged has who it is said to have: whoever was taken out stays out, and
@@ -114,11 +136,7 @@ func TestMergeWhileGroupsChange(t *testing.T) {
 		meanwhile string // members of the group, written after the memberships were listed
 		want      []string
 	}{"taken out": {`[]`, []string{"other"}}, "put in": {`["ann"]`, []string{"g", "other"}}} {
-		w := newWorld(t)
-		gate := &between{Store: w.store}
-		w.store = gate
-		w.ids = w.node()
-		w.router = w.routes(w.ids)
+		w, gate := gated(t)
 		ann, bob, _, _ := w.two()
 		w.do(api.Write, "entity/id/"+bob, `{"policies":[]}`)
 		w.write("group", `{"policies":"other","member_entity_ids":`+list(ann)+`}`)
@@ -135,11 +153,7 @@ func TestMergeWhileGroupsChange(t *testing.T) {
 
 // Nor does a change of a group that has looked at its members before the merge leave one in it that it would have taken out.
 func TestGroupChangesWhileMerged(t *testing.T) {
-	w := newWorld(t)
-	gate := &between{Store: w.store}
-	w.store = gate
-	w.ids = w.node()
-	w.router = w.routes(w.ids)
+	w, gate := gated(t)
 	ann, bob, _, _ := w.two()
 	g := w.write("group", `{"policies":"g","member_entity_ids":`+list(ann)+`}`)
 	gate.prefix, gate.run = "root/identity/member/"+g, func() { w.do(api.Write, "entity/merge", mergeOf(bob, ann)) }

@@ -93,7 +93,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	h.Identity, h.Policies.Accessor = s.newIdentity(h, cache), h.hasAccessor
 	h.MFA = s.newMFA(h, cache)
 	h.oidc = s.newOIDC(h, cache)
-	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives
+	h.Tokens.Renewal, h.Tokens.Entity, h.Tokens.IdentityPolicies, h.Tokens.Lives, h.Tokens.Nobodys = h.renewLogin, h.entityOf, h.identityPolicies, h.tokenLives, h.entityGone
 	h.Wrapping = wrapping.New(s.barrier, h.Tokens, s.config.address(), h.Namespaces.Refusal)
 	h.Settings = settings.New(s.barrier, cache, h.damaged)
 	h.devices = audit.NewDevices(store.Sub(s.barrier, namespace.RootID+"/"),

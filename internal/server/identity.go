@@ -109,6 +109,18 @@ func (h *house) tokenLives(ctx context.Context, t *token.Token) error {
 	return h.Identity.Lives(ctx, t.EntityNamespace(), t.EntityID, until)
 }
 
+// entityGone reports whether the entity of a token is no more. Of one in a namespace that is sealed it is not known.
+func (h *house) entityGone(ctx context.Context, t *token.Token) (bool, error) {
+	if _, err := h.Cache.Fresh(ctx); err != nil {
+		return false, err
+	}
+	who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
+	if errors.Is(err, store.ErrSealed) {
+		return false, nil
+	}
+	return err == nil && who == nil, err
+}
+
 // identityPolicies are the names that a token has by its entity.
 func (h *house) identityPolicies(ctx context.Context, t *token.Token) ([]string, error) {
 	who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)

@@ -198,6 +198,39 @@ func TestTidy(t *testing.T) {
 	})
 }
 
+// Tidying ends the tokens of entities that are no more, those in the namespace that is tidied, and no others.
+func TestTidyEndsTokensOfNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := map[string]bool{"gone": true}
+		f := newFixture(t, func(c *Config) {
+			c.Now = time.Now
+			c.Nobodys = func(_ context.Context, t *Token) (bool, error) {
+				if t.EntityID == "" {
+					return false, errors.New("asked about a token of no entity")
+				}
+				return gone[t.EntityNamespace()+"/"+t.EntityID] || t.EntityNamespace() == RootNamespace && gone[t.EntityID], nil
+			}
+		})
+		f.now = time.Now()
+		of := func(ns, entity string) string {
+			return f.issue(Spec{Namespace: ns, Path: "auth/m/login", MountID: "m", Now: f.now, Auth: api.Auth{TokenPolicies: []string{"p"}, TTL: 900 * time.Hour, EntityID: entity}})
+		}
+		gones, theirs, nobodys, elsewhere := of(RootNamespace, "gone"), of(RootNamespace, "there"), of(RootNamespace, ""), of("ns1", "gone")
+		child := f.child(gones, `{"policies":["p"]}`)
+		f.mustBe(child, true)
+		if _, _, err := f.write(f.root, "tidy", ""); err != nil {
+			t.Fatal(err)
+		}
+		f.run(f.s.Jobs(), time.Minute)
+		for _, tok := range []string{gones, child} {
+			f.mustBe(tok, false)
+		}
+		for _, tok := range []string{theirs, nobodys, elsewhere, f.root} {
+			f.mustBe(tok, true)
+		}
+	})
+}
+
 func TestGlobsDoNotMeanRoot(t *testing.T) {
 	r := &Role{AllowedPoliciesGlob: []string{"*", "r*", "root"}}
 	if r.allows("root", true) || !r.allows("roots", true) {

@@ -14,7 +14,8 @@ import (
 const kindTidy = "token-tidy"
 
 // Tidy has the schedule go through the namespace's rows and put right what
-// meddling with the store or a restored part of it may have left behind.
+// meddling with the store or a restored part of it may have left behind. Tokens of entities that
+// were deleted are revoked, with what they lease.
 func (s *Store) Tidy(c *api.Call, _ *api.None) (*api.None, error) {
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
 		return schedule.Add(tx, schedule.Item{Namespace: c.Namespace.ID, At: c.Now, Kind: kindTidy, ID: "rows"})
@@ -97,8 +98,21 @@ func (s *Store) tidyAccessor(ctx context.Context, ns string, e store.Entry) erro
 func (s *Store) tidyToken(ctx context.Context, ns string, e store.Entry) error {
 	k := rowKey{ns, e.Key[len(rowKey{ns, ""}.String()):]}
 	t, err := decodeToken(k, e.Value)
-	if err != nil || t.Alive(s.Now()) {
+	if err != nil {
 		return err
 	}
+	if t.Alive(s.Now()) {
+		if gone, err := s.nobodys(ctx, t); err != nil || !gone {
+			return err
+		}
+	}
 	return s.revoke(ctx, k, false)
+}
+
+// nobodys reports whether a token is of an entity that is no more: it is refused everywhere, but what it leases lives on.
+func (s *Store) nobodys(ctx context.Context, t *Token) (bool, error) {
+	if s.Nobodys == nil || t.EntityID == "" {
+		return false, nil
+	}
+	return s.Nobodys(ctx, t)
 }

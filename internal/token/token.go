@@ -227,6 +227,8 @@ type Config struct {
 	// Lives is told, before a token of an entity is made and after it is renewed, until when
 	// the token lives; optional.
 	Lives func(ctx context.Context, t *Token) error
+	// Nobodys reports whether the entity of a token is no more; optional: none is.
+	Nobodys func(ctx context.Context, t *Token) (bool, error)
 	// IdentityPolicies are the names, beside the token's own, that its entity and the entity's
 	// groups give it in its namespace; optional: none.
 	IdentityPolicies func(ctx context.Context, t *Token) ([]string, error)
