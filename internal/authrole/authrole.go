@@ -28,14 +28,6 @@ type ByName struct {
 // RoleName implements Named.
 func (q ByName) RoleName() api.Name { return q.Name }
 
-// OldFields are parameters of api.TokenFields by the names that they had in older versions of Vault. A request embeds both.
-type OldFields struct {
-	Policies *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
-	TTL      *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
-	MaxTTL   *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                 // Old name of token_max_ttl.
-	Period   *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
-}
-
 // Load is a role's row, an R as JSON; nil when there is no such role.
 func Load[R any](c *api.Call, name api.Name) (*R, error) {
 	return store.LoadJSON[R](c, c.Store, prefix+string(name))

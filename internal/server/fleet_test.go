@@ -335,6 +335,56 @@ func TestHealthReads(t *testing.T) {
 	}
 }
 
+// lagging is a store whose feeds tell nothing for a while, as those of a node that does not keep up.
+type lagging struct {
+	store.Engine
+	late atomic.Pointer[chan struct{}] // closed when feeds go on; nil: they do
+}
+
+// Watch implements store.Store.
+func (l *lagging) Watch(ctx context.Context, after store.Rev) (store.Feed, error) {
+	f, err := l.Engine.Watch(ctx, after)
+	return &laggingFeed{f, l}, err
+}
+
+type laggingFeed struct {
+	store.Feed
+	of *lagging
+}
+
+// Next implements store.Feed.
+func (f *laggingFeed) Next(ctx context.Context) (store.Change, error) {
+	c, err := f.Feed.Next(ctx)
+	if late := f.of.late.Load(); late != nil {
+		select {
+		case <-*late:
+		case <-ctx.Done():
+			return c, ctx.Err()
+		}
+	}
+	return c, err
+}
+
+// TestHealthOfANodeBehind has health tell of a node that reaches the store, and does not learn what others have written.
+func TestHealthOfANodeBehind(t *testing.T) {
+	st := &lagging{Engine: mem.Open()}
+	s := servertest.Start(t, func(c *server.Config) {
+		c.Shared = &server.Shared{Engine: func(*slog.Logger) (store.Engine, error) { return st, nil }}
+	})
+	s.Want(t, 200, "GET", "sys/health", "", "")
+	late := make(chan struct{})
+	st.late.Store(&late)
+	if _, err := st.Commit(t.Context(), nil, []store.Write{{Key: "of/another/node"}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.Want(t, 474, "GET", "sys/health", "", ""); !strings.Contains(a.Text(), "does not keep up") {
+		t.Errorf("health of a node that is behind: %s", a.Body)
+	}
+	st.late.Store(nil)
+	close(late)
+	s.Want(t, 200, "GET", "sys/health", "", "")
+}
+
 // ringless is a store whose key ring cannot be read for a while.
 type ringless struct {
 	store.Engine

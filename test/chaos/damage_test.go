@@ -128,7 +128,7 @@ func (f *fleet) furnished(t *testing.T) []probe {
 		must(t, newHolder(c, token).call("PUT", "cubbyhole/s", fmt.Sprintf(`{"n":%d}`, n), nil))
 		add("cubbyhole", "cubbyhole/s", []string{token}, n, "data", "n")
 	}
-	return append(all, f.hidden(t, c))
+	return append(append(all, f.hidden(t, c)), f.people(t, c)...)
 }
 
 // hidden is a secret that one policy allows and another denies: damage must not let it through.
@@ -211,7 +211,8 @@ func mounts(kind string) bool { return strings.HasPrefix(kind, mountRows) }
 
 // besides are those of the silent that damaged rows of mounts do not account for.
 func besides(silent []string, damaged []row) []string {
-	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden", "cubbyhole/": "cubbyhole"}
+	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden group", "cubbyhole/": "cubbyhole", "auth/approle/": appRole + " secret id",
+		"auth/userpass/": user + " password wrong password disabled login"}
 	excused := ""
 	for _, r := range damaged {
 		excused += " " + of[strings.TrimPrefix(r.key, mountRows+"at/")]

@@ -393,3 +393,22 @@ func TestWhatIsMissing(t *testing.T) {
 		t.Errorf("a login without a secret id: %s (%v)", got, kind)
 	}
 }
+
+// What is not there can be deleted; who would do something else with it is told.
+func TestRoleThatIsNotThere(t *testing.T) {
+	d := open(t)
+	for _, field := range []string{"policies", "bound-cidr-list", "secret-id-bound-cidrs", "token-bound-cidrs", "bind-secret-id", "secret-id-num-uses", "secret-id-ttl", "token-num-uses", "token-ttl", "token-max-ttl", "period"} {
+		if got, kind := d.Text(api.Delete, "role/none/"+field, ""); kind != authtest.Success {
+			t.Errorf("%s: %s (%v)", field, got, kind)
+		}
+	}
+	for path, body := range map[string]string{"policies": `{"token_policies":"a"}`, "role-id": `{"role_id":"a"}`, "secret-id": `{}`, "custom-secret-id": `{"secret_id":"a"}`, "secret-id/lookup": `{"secret_id":"a"}`,
+		"secret-id/destroy": `{"secret_id":"a"}`, "secret-id-accessor/destroy": `{"secret_id_accessor":"a"}`} {
+		if got, kind := d.Text(api.Write, "role/none/"+path, body); kind != api.NotFound || !strings.Contains(got, "the role does not exist") {
+			t.Errorf("%s: %s (%v)", path, got, kind)
+		}
+	}
+	if got := d.MustText(api.List, "role", ""); got != `{"keys":[]}` {
+		t.Errorf("there is %s", got)
+	}
+}

@@ -70,8 +70,7 @@ func (r *role) dueKey(at time.Time, hash string) string {
 func stamp(t time.Time) string { return t.UTC().Format("20060102150405") }
 
 func loadSecret(ctx context.Context, s store.Reader, key string) (*secret, error) {
-	e, err := s.Get(ctx, key)
-	return decodeSecret(e, err)
+	return store.LoadJSON[secret](ctx, s, key)
 }
 
 // decodeSecret is nil for one that is not there.
@@ -80,12 +79,6 @@ func decodeSecret(e store.Entry, err error) (*secret, error) {
 		return nil, err
 	}
 	return store.DecodeJSON[secret](e)
-}
-
-func put(tx *store.Tx, key string, v any) error {
-	b, err := json.Marshal(v)
-	tx.Put(key, b)
-	return err
 }
 
 // insert writes a new secret id, unless the role has been removed meanwhile or has it.
@@ -104,7 +97,7 @@ func (r *role) insert(c *api.Call, s *secret, text api.Secret) error {
 			return err
 		}
 		if now == nil || now.ID != r.ID {
-			return api.ErrNotFound()
+			return errNoRole()
 		}
 		e, err = tx.Get(r.secretKey(hash))
 		if err != nil {
@@ -116,10 +109,10 @@ func (r *role) insert(c *api.Call, s *secret, text api.Secret) error {
 		if !s.Expires.IsZero() {
 			tx.Put(r.dueKey(s.Expires, hash), []byte{})
 		}
-		if err := put(tx, r.accessorKey(s.At), accessorRow{s.Accessor, hash}); err != nil {
+		if err := tx.PutJSON(r.accessorKey(s.At), accessorRow{s.Accessor, hash}); err != nil {
 			return err
 		}
-		return put(tx, r.secretKey(hash), s)
+		return tx.PutJSON(r.secretKey(hash), s)
 	})
 	return err
 }
@@ -139,7 +132,7 @@ func (r *role) spend(c *api.Call, hash string) (spent bool, err error) {
 			return nil
 		}
 		s.Uses, s.Updated = s.Uses-1, c.Now
-		return put(tx, r.secretKey(hash), s)
+		return tx.PutJSON(r.secretKey(hash), s)
 	})
 	return spent && err == nil, err
 }

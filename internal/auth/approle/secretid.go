@@ -72,7 +72,7 @@ func (engine) keep(c *api.Call, q *Custom) (*Issued, error) {
 }
 
 func issue(c *api.Call, name api.Name, t *Terms, text api.Secret) (*secret, error) {
-	r, err := named(c, name)
+	r, err := mustBe(c, name)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (q *BySecret) role(c *api.Call) (*role, error) {
 	if q.SecretID.Empty() {
 		return nil, errNoSecretID()
 	}
-	return named(c, q.RoleName)
+	return mustBe(c, q.RoleName)
 }
 
 // destroy removes a secret id.
@@ -223,7 +223,7 @@ func (q *ByAccessor) find(c *api.Call) (*role, string, error) {
 	if q.SecretIDAccessor.Empty() {
 		return nil, "", &api.Error{Kind: api.Invalid, Message: "missing secret_id_accessor", Hint: "send the secret id's accessor as secret_id_accessor: a list of role/NAME/secret-id has those of the role"}
 	}
-	r, err := named(c, q.RoleName)
+	r, err := mustBe(c, q.RoleName)
 	if err != nil {
 		return nil, "", err
 	}

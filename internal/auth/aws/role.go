@@ -15,6 +15,7 @@ type role struct {
 	ID         string         `json:"id"`
 	Principals []string       `json:"principals"`
 	Token      api.TokenTerms `json:"token"`
+	Old        authrole.Old   `json:"old,omitempty"`
 }
 
 // ByRole is the part of a request that names a role.
@@ -53,6 +54,7 @@ type Role struct {
 	UniqueIDs  bool     `json:"resolve_aws_unique_ids"`
 	Inferred   string   `json:"inferred_entity_type"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 // readRole answers a role.
@@ -61,7 +63,7 @@ func (engine) readRole(c *api.Call, q *ByRole) (*Role, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Role{AuthType: "iam", Principals: r.Principals, ID: r.ID, TokenAnswer: r.Token.Answer()}, nil
+	return &Role{AuthType: "iam", Principals: r.Principals, ID: r.ID, TokenAnswer: r.Token.Answer(), OldAnswer: r.Old.Answer(r.Token.Answer())}, nil
 }
 
 // putRole creates or changes a role.
@@ -86,6 +88,7 @@ func (q *PutRole) apply(_ *store.Tx, r *role) error {
 	if len(r.Principals) == 0 {
 		return &api.Error{Kind: api.Invalid, Message: "missing bound_iam_principal_arn", Hint: "send the ARNs of IAM users and roles that are let in, such as arn:aws:iam::123456789012:role/web"}
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&r.Token)
 }
 

@@ -1,7 +1,6 @@
 package cert
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -21,6 +21,7 @@ type entry struct {
 	Metadata    []string       `json:"metadata,omitempty"` // extensions that go into a login's metadata
 	OCSP        ocspTerms      `json:"ocsp"`
 	Token       api.TokenTerms `json:"token"`
+	Old         authrole.Old   `json:"old,omitempty"`
 }
 
 // CertName names an entry.
@@ -55,6 +56,7 @@ type PutCert struct {
 	Period               *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
 	BoundCIDRs           *[]string     `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`         // Old name of token_bound_cidrs.
 	api.TokenFields
+	Aliases []string `json:"-" api:"aliases"`
 }
 
 // Cert is an entry as it is read.
@@ -77,6 +79,7 @@ type Cert struct {
 	OCSPMaxRetries       int          `json:"ocsp_max_retries"`
 	OCSPThisUpdateMaxAge api.Duration `json:"ocsp_this_update_max_age"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 func load(c *api.Call, name string) (*entry, error) {
@@ -93,10 +96,13 @@ func (engine) readCert(c *api.Call, q *CertName) (*Cert, error) {
 		return nil, api.ErrNotFound()
 	}
 	r, o := &e.Rules, &e.OCSP
-	return &Cert{Certificate: e.Certificate, DisplayName: cmp.Or(e.DisplayName, string(q.Name)), Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
+	if e.DisplayName == "" {
+		e.DisplayName = string(q.Name)
+	}
+	return &Cert{Certificate: e.Certificate, DisplayName: e.DisplayName, Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
 		URISANs: r.URIs, Units: r.Units, RequiredExtensions: r.Extensions, MetadataExtensions: e.Metadata, OCSPEnabled: o.Enabled,
 		OCSPCACertificates: o.Responders, OCSPServersOverride: o.Servers, OCSPFailOpen: o.FailOpen, OCSPQueryAllServers: o.All,
-		OCSPMaxRetries: o.Retries, OCSPThisUpdateMaxAge: api.Duration(o.MaxAge), TokenAnswer: e.Token.Answer()}, nil
+		OCSPMaxRetries: o.Retries, OCSPThisUpdateMaxAge: api.Duration(o.MaxAge), TokenAnswer: e.Token.Answer(), OldAnswer: e.Old.Answer(e.Token.Answer())}, nil
 }
 
 // listCerts names the entries.
@@ -183,6 +189,7 @@ func (q *PutCert) apply(e *entry) error {
 	if err := q.applyOCSP(&e.OCSP); err != nil {
 		return err
 	}
+	e.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&e.Token)
 }
 

@@ -48,11 +48,7 @@ type CELRoleAnswer struct {
 }
 
 func celRoleOf(ctx context.Context, s store.Reader, name string) (*celRole, error) {
-	var r celRole
-	if found, err := load(ctx, s, celPrefix+name, &r); err != nil || !found {
-		return nil, err
-	}
-	return &r, nil
+	return store.LoadJSON[celRole](ctx, s, celPrefix+name)
 }
 
 func (r *celRole) answer(name api.Name) (*CELRoleAnswer, error) {
@@ -94,7 +90,7 @@ func (engine) changeCELRole(c *api.Call, req *CELRoleRequest, patch bool) (*CELR
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		r = celRole{}
 		if patch {
-			found, err := take(tx, celPrefix+string(req.Name), &r)
+			found, err := tx.LoadJSON(celPrefix+string(req.Name), &r)
 			if err == nil && !found {
 				err = api.ErrNotFound()
 			}
@@ -105,7 +101,7 @@ func (engine) changeCELRole(c *api.Call, req *CELRoleRequest, patch bool) (*CELR
 		if err := req.apply(&r); err != nil {
 			return err
 		}
-		return put(tx, celPrefix+string(req.Name), &r)
+		return tx.PutJSON(celPrefix+string(req.Name), &r)
 	})
 	if err != nil {
 		return nil, err

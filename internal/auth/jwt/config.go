@@ -84,30 +84,28 @@ type ConfigAnswer struct {
 
 // configured is the configuration; Invalid when there is none.
 func configured(c *api.Call) (*config, error) {
-	var cfg config
-	found, err := load(c, c.Store, configRow, &cfg)
-	if err == nil && !found {
+	cfg, err := store.LoadJSON[config](c, c.Store, configRow)
+	if err == nil && cfg == nil {
 		err = c.Unconfigured("config", "could not load configuration: the auth method has not been configured")
 	}
-	return &cfg, err
+	return cfg, err
 }
 
 // readConfig shows the configuration.
 func (engine) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
-	var cfg config
-	found, err := load(c, c.Store, configRow, &cfg)
+	cfg, err := store.LoadJSON[config](c, c.Store, configRow)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if cfg == nil {
 		return nil, api.ErrNotFound()
 	}
-	var is issuer.Known
-	if _, err := load(c, c.Store, issuerRow, &is); err != nil {
+	is, err := store.LoadJSON[issuer.Known](c, c.Store, issuerRow)
+	if err != nil {
 		return nil, err
 	}
 	status := "valid"
-	if len(cfg.PublicKeys) == 0 && !cfg.source().Usable(&is, c.Now) {
+	if len(cfg.PublicKeys) == 0 && (is == nil || !cfg.source().Usable(is, c.Now)) {
 		status = "invalid"
 		c.Warn("the issuer's keys are not known, or too old: they are fetched at the next login")
 	}
@@ -147,16 +145,16 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 	}
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		var old config
-		found, err := take(tx, configRow, &old)
+		found, err := tx.LoadJSON(configRow, &old)
 		if err != nil {
 			return err
 		}
 		cfg.InState = !found || old.InState
 		api.Set(&cfg.InState, req.NamespaceInState)
-		if err := put(tx, configRow, cfg); err != nil {
+		if err := tx.PutJSON(configRow, cfg); err != nil {
 			return err
 		}
-		return put(tx, issuerRow, is)
+		return tx.PutJSON(issuerRow, is)
 	})
 	return nil, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // LoginRequest logs in with a token.
@@ -26,9 +27,11 @@ func (q *LoginRequest) LoginRole(c *api.Call) (string, error) {
 	if q.Role != "" {
 		return string(q.Role), nil
 	}
-	var cfg config
-	_, err := load(c, c.Store, configRow, &cfg)
-	return cfg.DefaultRole, err
+	cfg, err := store.LoadJSON[config](c, c.Store, configRow)
+	if err != nil || cfg == nil {
+		return "", err
+	}
+	return cfg.DefaultRole, nil
 }
 
 // person is who a token speaks of, in terms of a role.

@@ -4,8 +4,6 @@
 package kubernetes
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/authrole"
+	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -134,8 +133,11 @@ func (k *cluster) check() error {
 		return api.Errorf(api.Invalid, "issuer: is longer than %d bytes", maxItem)
 	}
 	for _, text := range k.Keys {
-		if _, err := publicKey(text); err != nil {
-			return api.Errorf(api.Invalid, "pem_keys: %v", err)
+		if len(text) > maxText {
+			return api.Errorf(api.Invalid, "pem_keys: one is longer than %d bytes", maxText)
+		}
+		if _, err := jws.ParsePEM(text); err != nil {
+			return api.Errorf(api.Invalid, "pem_keys: one %v", err)
 		}
 	}
 	return nil
@@ -156,31 +158,6 @@ func apiURL(host string) (string, error) {
 	}
 	return strings.TrimRight(host, "/"), nil
 }
-
-// publicKey reads a public key, or that of a certificate.
-func publicKey(text string) (any, error) {
-	block, rest := pem.Decode([]byte(text))
-	if block == nil || strings.TrimSpace(string(rest)) != "" || len(text) > maxText {
-		return nil, errKey
-	}
-	if block.Type == "CERTIFICATE" {
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, errKey
-		}
-		return cert.PublicKey, nil
-	}
-	if key, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, errKey
-	}
-	return key, nil
-}
-
-var errKey = errors.New("each must be a public key or a certificate in PEM")
 
 // podDir is where a pod finds its service account's token and the cluster's
 // authority.

@@ -4,6 +4,9 @@ import (
 	"crypto/fips140"
 	"errors"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/outbound"
@@ -49,6 +52,8 @@ func check(name string, password api.Secret) error {
 	switch {
 	case name == "" || len(name) > maxName:
 		return api.Errorf(api.Invalid, "username: is missing, or longer than %d bytes", maxName)
+	case strings.Contains(name, "  "), !norm.NFKC.IsNormalString(name), strings.ContainsFunc(name, unseen):
+		return api.Errorf(api.Invalid, "username: has two spaces together, or a character that is not seen, or stands for another")
 	case strings.TrimSpace(text) == "" || strings.Contains(text, "\x00"):
 		return api.Errorf(api.Invalid, "password: is empty, or holds a NUL")
 	case len(text) > maxPassword:
@@ -57,6 +62,12 @@ func check(name string, password api.Secret) error {
 		return api.Errorf(api.Invalid, "RADIUS rests on MD5, which a server that keeps to FIPS 140-3 does not use")
 	}
 	return nil
+}
+
+// unseen reports whether a character is one that directories behind a server pass over, or take for an ASCII letter: a name with it
+// would be somebody else here, and the same there.
+func unseen(r rune) bool {
+	return r > unicode.MaxASCII && unicode.ToUpper(r) <= unicode.MaxASCII || unicode.Is(unicode.Variation_Selector, r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
 // enter asks the server. Names are asked for in their canonical spelling, so that two

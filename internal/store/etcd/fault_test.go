@@ -8,12 +8,18 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -39,6 +45,41 @@ func TestTwoNodes(t *testing.T) {
 		wantErr(t, "a stale check", err, store.ErrConflict)
 		_, err = b.Commit(t.Context(), []store.Check{{Key: "k", Rev: rev - 1}}, nil)
 		wantErr(t, "a stale check without writes", err, store.ErrConflict)
+	}
+}
+
+// TestUnknownIsToldSo: a transaction whose answer is lost is not told as one that was not made, and here it is made. One that etcd refuses
+// for what it asks is.
+func TestUnknownIsToldSo(t *testing.T) {
+	endpoint, _ := server(t, nil)
+	var answer atomic.Pointer[status.Status] // of a transaction, in place of its own; nil: its own
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			err := invoke(ctx, method, req, reply, cc, opts...)
+			if lost := answer.Load(); lost != nil && strings.HasSuffix(method, "/Txn") {
+				return lost.Err()
+			}
+			return err
+		})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(t.Context(), client, client.Close, Options{Prefix: under(t.Name())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	for code, unknown := range map[codes.Code]bool{
+		codes.Unavailable: true, codes.DeadlineExceeded: true, codes.Canceled: true, codes.Unknown: true, codes.Internal: true, codes.ResourceExhausted: true, codes.InvalidArgument: false,
+	} {
+		answer.Store(status.New(code, "the answer is lost"))
+		_, err := s.Commit(t.Context(), nil, []store.Write{{Key: code.String()}})
+		if err == nil || errors.Is(err, store.ErrUnknown) != unknown || errors.Is(err, store.ErrUnreachable) {
+			t.Errorf("a commit that is answered with %v is told as %v", code, err)
+		}
+		if e, err := s.Get(t.Context(), code.String()); err != nil || !e.Exists() {
+			t.Errorf("the control: %v, %v", e.Rev, err)
+		}
 	}
 }
 
