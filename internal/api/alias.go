@@ -137,6 +137,19 @@ func (f *Field) source(body Body) (raw jsontext.Value, name string) {
 		return raw, f.Name
 	case f.Default != "":
 		return quote(f.Default), f.Name
+	case raw == nil || f.Required:
+		return nil, f.Name
 	}
-	return nil, f.Name
+	return f.none(), f.Name
+}
+
+// none is what a null stands for: the empty list or map, which typed clients write so, and for any other field nothing.
+func (f *Field) none() jsontext.Value {
+	switch f.Kind {
+	case KindStrings, KindInts:
+		return jsontext.Value("[]")
+	case KindPairs:
+		return jsontext.Value("{}")
+	}
+	return nil
 }

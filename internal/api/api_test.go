@@ -156,6 +156,35 @@ func TestDecodeDefaultsAndNull(t *testing.T) {
 	}
 }
 
+// Typed clients write a list or map that they empty as null: it must not stay as it was.
+func TestDecodeNullEmptiesLists(t *testing.T) {
+	type lists struct {
+		Names  *[]string          `json:"names"`
+		More   []string           `json:"more"`
+		Ports  *[]int             `json:"ports"`
+		Labels *map[string]string `json:"labels"`
+		Old    *[]string          `json:"old" api:"alias=names"`
+		On     *bool              `json:"on"`
+		Absent *[]string          `json:"absent"`
+	}
+	eps, err := Bind(engine{}, []Route[engine]{Handle(Write, "x", func(engine, *Call, *lists) (*None, error) { return nil, nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]*lists{
+		`{"names":null,"more":null,"ports":null,"labels":null,"on":null}`: {Names: &[]string{}, More: []string{}, Ports: &[]int{}, Labels: &map[string]string{}},
+		`{"names":null,"old":["a"]}`:                                      {Names: &[]string{"a"}, Old: &[]string{"a"}},
+	} {
+		b, err := ParseBody([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if req, _, err := eps[0].Decode(&Match{Endpoint: eps[0]}, b); err != nil || !reflect.DeepEqual(req, want) {
+			t.Errorf("%s: %+v, %v", text, req, err)
+		}
+	}
+}
+
 // A merge patch must tell an explicit null from an absent member.
 func TestDecodeTellsNullFromAbsent(t *testing.T) {
 	type patch struct {

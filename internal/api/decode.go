@@ -22,7 +22,8 @@ type decoder func(raw jsontext.Value, dst reflect.Value) error
 // Decode makes the endpoint's typed request from path parameters and a body,
 // with the leniency that clients of this wire expect: numbers and booleans as
 // texts, texts as numbers, comma lists, durations in several spellings. Absent
-// and null members get the declared default; a []string field tagged
+// and null members get the declared default; where there is none, a list or map that is
+// null is an empty one, and everything else that is null is absent. A []string field tagged
 // api:"nulls" gets the names of members that are an explicit null, where a merge
 // patch must tell them from absent ones. A field tagged api:"alias=NAME" is another
 // name of the field NAME: where NAME is absent, null or a blank text, NAME gets

@@ -23,6 +23,7 @@ func TestReadsBack(t *testing.T) {
 				`{"iam_alias":"role_id","iam_metadata":[],"ec2_alias":"role_id","ec2_metadata":[]}`},
 			{"gcp", "config", `{"iam_metadata":["role"],"gce_metadata":["zone"]}`, `{"iam_metadata":["role"],"gce_metadata":["zone"],"custom_endpoint":null}`},
 			{"gcp", "config", `{"custom_endpoint":{"api":"https://a.example"}}`, `{"custom_endpoint":{"api":"https://a.example"}}`},
+			{"azure", "config", `{"tenant_id":"11111111-2222-3333-4444-555555555555","resource":"r","client_id":"","environment":""}`, `{"environment":"","max_retries":3,"retry_delay":4000000000}`},
 			{"azure", "config", `{"tenant_id":"11111111-2222-3333-4444-555555555555","resource":"r","max_retries":4,"retry_delay":"5","max_retry_delay":70}`,
 				`{"resource":"r","max_retries":4,"retry_delay":5000000000,"max_retry_delay":70000000000}`},
 		} {
@@ -53,5 +54,28 @@ func TestWrappedSecretID(t *testing.T) {
 		equal(t, "accessor of what is wrapped", known.Data["secret_id_accessor"], accessor)
 		wrapped := must(c.logical.Unwrap(at(a.body, "wrap_info.token").(string)))(t)
 		equal(t, "accessor in what is wrapped", wrapped.Data["secret_id_accessor"], accessor)
+	})
+}
+
+// TestNullEmpties empties lists as typed clients do, among them Terraform's provider: rights that were taken away must go.
+func TestNullEmpties(t *testing.T) {
+	eachClient(t, func(t *testing.T, c *client) {
+		mount := unique("userpass")
+		ok(t, c.sys.EnableAuthWithOptions(mount, &vault.EnableAuthOptions{Type: "userpass"}))
+		user := "auth/" + mount + "/users/ann"
+		must(c.logical.Write(user, map[string]any{"password": "battery-staple", "token_policies": "ops", "token_bound_cidrs": "10.0.0.0/8", "token_ttl": 60}))(t)
+		must(c.logical.Write(user, map[string]any{"token_policies": nil, "token_bound_cidrs": nil, "token_ttl": nil}))(t)
+		read := must(c.logical.Read(user))(t).Data
+		equal(t, "policies", read["token_policies"], []any{})
+		equal(t, "addresses", read["token_bound_cidrs"], []any{})
+		equal(t, "lifetime", read["token_ttl"], any(60))
+
+		path := c.mounted(t, "kv", nil)
+		tune := "sys/mounts/" + path + "/tune"
+		must(c.logical.Write(tune, map[string]any{"passthrough_request_headers": "X-A", "default_lease_ttl": "60"}))(t)
+		must(c.logical.Write(tune, map[string]any{"passthrough_request_headers": nil, "default_lease_ttl": nil}))(t)
+		read = must(c.logical.Read(tune))(t).Data
+		equal(t, "headers", read["passthrough_request_headers"], nil)
+		equal(t, "lease", read["default_lease_ttl"], any(60))
 	})
 }

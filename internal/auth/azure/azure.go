@@ -4,6 +4,7 @@
 package azure
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -93,7 +94,7 @@ func (conf *config) retries() *retries {
 type PutConfig struct {
 	Tenant    *string            `json:"tenant_id" audit:"clear"`       // The tenant's identifier, a UUID.
 	Resource  *string            `json:"resource" audit:"clear"`        // What tokens must be for: their aud.
-	Cloud     *string            `json:"environment"`                   // AzurePublicCloud (at first), AzureUSGovernmentCloud or AzureChinaCloud.
+	Cloud     *string            `json:"environment"`                   // AzurePublicCloud (the usual, where it is empty), AzureUSGovernmentCloud or AzureChinaCloud.
 	ClientID  *string            `json:"client_id" audit:"clear"`       // Client that asks the Resource Manager where machines stand; needed for bound_locations alone.
 	Secret    *api.Secret        `json:"client_secret"`                 // Its secret, which is given anew when it would go elsewhere.
 	Endpoints *map[string]string `json:"custom_endpoint" audit:"clear"` // For private clouds: login, issuer and management, URLs with https in place of the environment's.
@@ -138,7 +139,7 @@ func (engine) deleteConfig(c *api.Call, _ *api.None) (*api.None, error) {
 func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 	version := api.NewUUID()
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
-		conf := config{Cloud: usualCloud}
+		var conf config
 		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
 			return err
 		}
@@ -177,7 +178,7 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 
 // sameClient reports whether the secret goes where it went, for the same client.
 func (conf *config) sameClient(before *config) bool {
-	return conf.ClientID == before.ClientID && conf.Tenant == before.Tenant && conf.Cloud == before.Cloud && maps.Equal(conf.Endpoints, before.Endpoints)
+	return conf.ClientID == before.ClientID && conf.Tenant == before.Tenant && conf.cloud() == before.cloud() && maps.Equal(conf.Endpoints, before.Endpoints)
 }
 
 // Bounds of what is kept.
@@ -195,7 +196,7 @@ func (conf *config) check() error {
 		return api.Errorf(api.Invalid, "tenant_id: must be the tenant's identifier, a UUID")
 	case conf.Resource == "" || len(conf.Resource) > maxItem:
 		return api.Errorf(api.Invalid, "resource: must be what tokens are for")
-	case !slices.Contains(names, conf.Cloud):
+	case !slices.Contains(names, conf.cloud()):
 		return api.Errorf(api.Invalid, "environment: must be of %s", strings.Join(names, ", "))
 	case (conf.ClientID == "") != (conf.Secret == ""):
 		return api.Errorf(api.Invalid, "client_id and client_secret: one needs the other")
@@ -213,12 +214,15 @@ func (conf *config) check() error {
 	return nil
 }
 
+// cloud is the environment, the usual one where none was named. It is read as it was written.
+func (conf *config) cloud() string { return cmp.Or(conf.Cloud, usualCloud) }
+
 // place is the address of something in the cloud: the configuration's own, or the environment's.
 func (conf *config) place(name string) string {
 	if own := conf.Endpoints[name]; own != "" {
 		return strings.TrimRight(own, "/")
 	}
-	in := clouds()[conf.Cloud]
+	in := clouds()[conf.cloud()]
 	return map[string]string{"login": in.login, "issuer": in.issuer, "management": in.management}[name]
 }
 

@@ -59,7 +59,7 @@ type ConfigRequest struct {
 	ProviderConfig             map[string]any `json:"provider_config"`                  // What is special about the provider: provider is azure, ibmisam or secureauth.
 	OverrideAllowedServerNames []string       `json:"override_allowed_server_names"`    // Not supported: a certificate is for the host that is asked.
 	NamespaceInState           *bool          `json:"namespace_in_state"`               // Keep the namespace in the state rather than in the redirect URI; true at first.
-	JWKSPairs                  any            `json:"jwks_pairs"`                       // Not supported: a mount has one issuer.
+	JWKSPairs                  []any          `json:"jwks_pairs"`                       // Not supported: a mount has one issuer.
 	SkipJWKSValidation         bool           `json:"skip_jwks_validation"`             // Take the configuration though the issuer does not answer.
 }
 
@@ -183,7 +183,7 @@ func (cfg *config) check(q *ConfigRequest) error {
 	if len(q.OverrideAllowedServerNames) > 0 {
 		return api.Errorf(api.Invalid, "override_allowed_server_names: is not supported, a certificate is for the host that is asked")
 	}
-	if q.JWKSPairs != nil {
+	if len(q.JWKSPairs) > 0 {
 		return &api.Error{Kind: api.Invalid, Message: "jwks_pairs: is not supported, a mount has one issuer", Hint: "give one as jwks_url and jwks_ca_pem, and enable the method at another path for each other"}
 	}
 	if err := cfg.checkSource(); err != nil {
