@@ -52,6 +52,22 @@ func TestLastLoginKeepsToItsPlace(t *testing.T) {
 	}
 }
 
+// TestRootIsNoNamespace: the root namespace may be named, and later commands need not name it.
+func TestRootIsNoNamespace(t *testing.T) {
+	f := newFake(t, map[string]answer{"PUT auth/userpass/login/ann": {200, `{"auth":{"client_token":"t","policies":["default"]}}`}, "GET a": refused(403, "permission denied")})
+	home := t.TempDir()
+	r := run(t, f, home, "login -namespace=root -method=userpass username=ann password=x")
+	if r.code != exitOK || strings.Contains(r.stdout, "in the namespace") {
+		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	if r = run(t, f, home, "login password=x"); r.code != exitOK || strings.Contains(r.stderr, "-namespace") {
+		t.Errorf("again: exit code %d: %s", r.code, r.stderr)
+	}
+	if r = run(t, f, home, "STRONGROOM_TOKEN=srs_a.team read -namespace=root a"); !strings.Contains(r.stderr, "the token is of a namespace: give -namespace") {
+		t.Errorf("a token of another namespace: %s", r.stderr)
+	}
+}
+
 // TestLastLoginOfAppRole: the role's identifier is remembered where it is a name, and never what lets in by itself.
 func TestLastLoginOfAppRole(t *testing.T) {
 	f := newFake(t, map[string]answer{"PUT auth/approle/login": {200, `{"auth":{"client_token":"t","policies":["default"]}}`}})

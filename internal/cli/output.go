@@ -23,9 +23,9 @@ const (
 
 // format is the output format in force.
 func (a *app) format() (string, error) {
-	name := a.flags.format
+	name, source := a.flags.format, "-format"
 	if name == "" {
-		name = client.LookupEnv(a.getenv, "FORMAT")
+		name, source = client.LookupEnv(a.getenv, "FORMAT"), a.guise.prefixes[0]+"FORMAT"
 	}
 	switch strings.ToLower(name) {
 	case "", formatTable, "pretty":
@@ -37,7 +37,7 @@ func (a *app) format() (string, error) {
 	case formatRaw:
 		return formatRaw, nil
 	}
-	return "", usagef("-format=%s: want table, json, yaml or raw", name)
+	return "", usagef("%s=%s: want table, json, yaml or raw", source, name)
 }
 
 // show prints v as JSON or YAML, or calls table for people. With -field, it

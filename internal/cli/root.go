@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 // rootExample is how somebody begins.
 func rootExample(program string) string {
 	return command{example: `
-		# a server to try things with, which ends with its secrets; then, in another terminal
+		# a server to try things with; then, in another terminal, with the address that it prints
 		dev -root-token=root
 		login root
 		kv put secret/db user=app password=@password.txt
