@@ -121,17 +121,22 @@ func TestWhatIsRetried(t *testing.T) {
 }
 
 // TestWhatStays has servers that are not able say so: where waiting helps it is waited, and
-// where it does not the answer is passed on at once.
+// where it does not the answer is passed on at once. A rate that is exceeded passes by itself.
 func TestWhatStays(t *testing.T) {
 	for _, tc := range []struct {
-		name, body, after string
-		attempts          int32
+		name        string
+		status      int
+		body, after string
+		attempts    int32
 	}{
-		{"sealed", `{"errors":["Vault is sealed"]}`, "", 1},
-		{"starting", `{"errors":["this node does not serve yet"]}`, "1", 3},
-		{"a proxy's page", `<html>Service Unavailable</html>`, "", 3},
-		{"a proxy's JSON", `{"message":"no backend"}`, "", 3},
-		{"no reason", `{"errors":[]}`, "", 3},
+		{"sealed", 503, `{"errors":["Vault is sealed"]}`, "", 1},
+		{"starting", 503, `{"errors":["this node does not serve yet"]}`, "1", 3},
+		{"a proxy's page", 503, `<html>Service Unavailable</html>`, "", 3},
+		{"a proxy's JSON", 503, `{"message":"no backend"}`, "", 3},
+		{"no reason", 503, `{"errors":[]}`, "", 3},
+		{"as many leases as there may be", 429, `{"errors":["request path \"a\": lease count quota exceeded"]}`, "", 1},
+		{"leases, of which some will end", 429, `{"errors":["request path \"a\": lease count quota exceeded"]}`, "1", 3},
+		{"too often", 429, `{"errors":["request path \"a\": rate limit quota exceeded"]}`, "", 3},
 	} {
 		var attempts atomic.Int32
 		c, waits := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -139,10 +144,11 @@ func TestWhatStays(t *testing.T) {
 			if tc.after != "" {
 				w.Header().Set("Retry-After", tc.after)
 			}
-			reply(w, 503, tc.body)
+			reply(w, tc.status, tc.body)
 		}, nil)
 		err := read(t.Context(), c)
-		if n := attempts.Load(); !errors.Is(err, ErrUnavailable) || n != tc.attempts || len(*waits) != int(n)-1 {
+		var answered *Error
+		if n := attempts.Load(); !errors.As(err, &answered) || answered.Status != tc.status || n != tc.attempts || len(*waits) != int(n)-1 {
 			t.Errorf("%s: %v after %d attempts, want %d", tc.name, err, n, tc.attempts)
 		}
 	}

@@ -28,8 +28,8 @@
 // A request is sent again, after a pause that honours Retry-After, when the
 // connection was refused or the answer is 429: then nothing was done. Only requests
 // that change nothing (GET, HEAD) are sent again after a broken connection or a 5xx
-// answer; not after a 503 that says why and has no Retry-After, as a sealed server's: by
-// waiting it does not change. Where there are several addresses, the next one is tried at once, by the same rules, and
+// answer; not after a 503 that says why and has no Retry-After, as a sealed server's, nor after
+// such a 429 of a quota of leases: by waiting these do not change. Where there are several addresses, the next one is tried at once, by the same rules, and
 // also after any failure to connect. A redirect is followed only to the very same
 // scheme and host. Answers over a size limit are refused. The token is printed
 // by no verb of package fmt and by no marshaller: see [Token].

@@ -120,15 +120,19 @@ func worthAgain(method string, resp *Response, err error) bool {
 }
 
 // stays reports whether an answer says that the server is not able, why, and not when it
-// would be: that is for somebody to mend. Another address may still do it.
+// would be: that is for somebody to mend. Another address may still do it. So it is with as
+// many leases as there may be, which answers as a rate does that a moment's wait is enough for.
 func stays(resp *Response) bool {
-	if resp == nil || resp.Status != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "" {
+	if resp == nil || resp.Status != http.StatusServiceUnavailable && !limited(resp) || resp.Header.Get("Retry-After") != "" {
 		return false
 	}
 	var body struct {
 		Errors []any `json:"errors"`
 	}
-	return json.Unmarshal(resp.Body, &body) == nil && len(body.Errors) > 0
+	if json.Unmarshal(resp.Body, &body) != nil || len(body.Errors) == 0 {
+		return false
+	}
+	return !limited(resp) || strings.Contains(fmt.Sprint(body.Errors[0]), "lease count quota exceeded")
 }
 
 // ended is what an attempt ended in, be it an answer; nil when it succeeded.

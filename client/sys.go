@@ -49,7 +49,7 @@ type SealStatus struct {
 	Shares       int      `json:"n"`
 	Progress     int      `json:"progress"` // shares given so far
 	Nonce        string   `json:"nonce"`
-	Version      string   `json:"version"`
+	Version      string   `json:"version"` // of the API
 	BuildDate    string   `json:"build_date"`
 	CommitDate   string   `json:"commit_date"`
 	Migration    bool     `json:"migration"`
@@ -62,6 +62,17 @@ type SealStatus struct {
 	Warning      string   `json:"warning,omitempty"` // the node cannot reach its store: the rest is what it knows without
 	// DamagedKeySlots are rows of key slots by which a sealed server cannot be unsealed.
 	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
+	// ProgramVersion is the version of the server's program, with the commit; empty where it is not told.
+	ProgramVersion string `json:"program_version,omitempty"`
+	// KeySlots are the ways to unseal, of which Threshold and Shares are one's.
+	KeySlots []KeySlot `json:"key_slots,omitempty"`
+}
+
+// KeySlot is one way to unseal, which needs none of the others.
+type KeySlot struct {
+	Kind      string `json:"kind"`
+	Shares    int    `json:"secret_shares,omitempty"` // 0 where no people hold any
+	Threshold int    `json:"secret_threshold,omitempty"`
 }
 
 // SealStatus asks whether the node is sealed; no token is needed.

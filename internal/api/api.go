@@ -280,7 +280,7 @@ type WrapInfo struct {
 	TTL             time.Duration
 	CreationTime    time.Time
 	CreationPath    string // of the request whose answer is kept
-	WrappedAccessor string // of the token that the answer holds; empty: it holds none
+	WrappedAccessor string // of the token or AppRole secret id that the answer holds; empty: it holds neither
 }
 
 // LoginPolicies are names that an auth method attaches; the root policy is

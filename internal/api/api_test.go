@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -234,6 +235,35 @@ func TestATextIsNoObject(t *testing.T) {
 		_, _, err = m.Endpoint.Decode(&m, b)
 		if (want == 0) != (err == nil) || want != 0 && KindOf(err) != want {
 			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// TestPairsAsText: texts by name are taken as people write them on a command line, and held to the limits of a body.
+func TestPairsAsText(t *testing.T) {
+	m, err := router(t).Match(Write, "keys/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := strings.Repeat(`{\"a\":`, 100) + "1" + strings.Repeat("}", 100)
+	wide := `{\"a\":1` + strings.Repeat(`,\"b\":[0,0,0,0,0,0,0,0,0,0]`, MaxValues/10) + "}"
+	for meta, want := range map[string]map[string]string{
+		`"{\"a\":\"b\",\"c\":1}"`: {"a": "b", "c": "1"}, `" {\"a\":\"b=c,d\"} "`: {"a": "b=c,d"}, `"a=b,c=d"`: {"a": "b", "c": "d"}, `["a=b"]`: {"a": "b"}, `{"a":"b"}`: {"a": "b"},
+		`"{\"a\":{\"b\":1}}"`: nil, `"{\"a\":1,\"a\":2}"`: nil, `"{\"a\":1}x"`: nil, `"{a=b"`: {"{a": "b"}, `"[1]"`: nil, `"` + deep + `"`: nil, `"` + wide + `"`: nil,
+	} {
+		b, err := ParseBody([]byte(`{"key":"k","meta":` + meta + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := m.Endpoint.Decode(&m, b)
+		if want == nil {
+			if KindOf(err) != Invalid {
+				t.Errorf("%.40s: %v", meta, err)
+			}
+			continue
+		}
+		if err != nil || !maps.Equal(got.(*putKey).Meta, want) {
+			t.Errorf("%s: %+v, %v", meta, got, err)
 		}
 	}
 }

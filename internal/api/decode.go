@@ -396,8 +396,14 @@ func decodeInts(raw jsontext.Value, dst reflect.Value) error {
 	return nil
 }
 
+// decodePairs also takes an object that was written as a text, as command lines do: ParseBody holds it to the same limits.
 func decodePairs(raw jsontext.Value, dst reflect.Value) error {
 	out := map[string]string{}
+	if s, err := text(raw); err == nil {
+		if object := jsontext.Value(strings.TrimSpace(s)); object.Kind() == '{' && object.IsValid() {
+			raw = object
+		}
+	}
 	if raw.Kind() != '{' {
 		items, err := elements(raw)
 		if err != nil {

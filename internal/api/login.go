@@ -194,7 +194,8 @@ func (t *TokenTerms) check() error {
 const MaxListed = 128
 
 // policyNames gives the names of policies that a role attaches their one spelling,
-// sorted and each once. It refuses the root policy, in any spelling.
+// each once, in the order in which they were given: what a client wrote it reads back.
+// It refuses the root policy, in any spelling.
 func policyNames(field string, names []string) ([]string, error) {
 	out := make([]string, 0, len(names))
 	for _, n := range names {
@@ -209,11 +210,12 @@ func policyNames(field string, names []string) ([]string, error) {
 		case looksLikeRoot(c):
 			return nil, &Error{Kind: Invalid, Message: field + ": the root policy cannot be attached by an auth method", Hint: "name a policy that says what may be done"}
 		}
-		out = append(out, c)
-	}
-	slices.Sort(out)
-	if out = slices.Compact(out); len(out) > MaxListed {
-		return nil, Errorf(Invalid, "%s: more than %d", field, MaxListed)
+		if !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+		if len(out) > MaxListed {
+			return nil, Errorf(Invalid, "%s: more than %d", field, MaxListed)
+		}
 	}
 	return out, nil
 }

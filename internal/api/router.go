@@ -108,9 +108,25 @@ func (r *Router) Match(op Op, path string) (Match, error) {
 		return m, m.canonicalise(trimmed, path)
 	}
 	if found {
-		return m, &Error{Kind: Unsupported, Message: "unsupported operation"}
+		return m, &Error{Kind: Unsupported, Message: "unsupported operation", Hint: r.takes(trimmed)}
 	}
 	return m, &Error{Kind: NotFound, Message: "unsupported path"}
+}
+
+// takes says which operations a path has, by the names that the command line has for them; empty: none that is documented.
+func (r *Router) takes(path string) string {
+	var names []string
+	for op := Read; op <= Scan; op++ {
+		var m Match
+		found := false
+		if r.root.match(op, path, path == "", &m, &found) && !m.Endpoint.Has(Hidden) {
+			names = append(names, op.String())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "this path takes " + strings.Replace(strings.Join(names, ", "), Write.String(), "write", 1)
 }
 
 // match walks the tree; done says that the whole path is consumed.

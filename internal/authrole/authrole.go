@@ -28,14 +28,6 @@ type ByName struct {
 // RoleName implements Named.
 func (q ByName) RoleName() api.Name { return q.Name }
 
-// OldFields are parameters of api.TokenFields by the names that they had in older versions of Vault. A request embeds both.
-type OldFields struct {
-	Policies *[]string     `json:"policies" api:"deprecated,alias=token_policies" audit:"clear"` // Old name of token_policies.
-	TTL      *api.Duration `json:"ttl" api:"deprecated,alias=token_ttl"`                         // Old name of token_ttl.
-	MaxTTL   *api.Duration `json:"max_ttl" api:"deprecated,alias=token_max_ttl"`                 // Old name of token_max_ttl.
-	Period   *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
-}
-
 // Load is a role's row, an R as JSON; nil when there is no such role.
 func Load[R any](c *api.Call, name api.Name) (*R, error) {
 	return store.LoadJSON[R](c, c.Store, prefix+string(name))
@@ -83,6 +75,17 @@ func List[E any](_ E, c *api.Call, _ *api.None) (*api.Keys, error) {
 func Delete[E any, Q Named](_ E, c *api.Call, q *Q) (*api.None, error) {
 	_, err := c.Store.Commit(c, nil, []store.Write{{Key: prefix + string((*q).RoleName()), Delete: true}})
 	return nil, err
+}
+
+// Complete refuses a login that lacks its role or its token, with what to send: for the token, in the method's words.
+func Complete(role api.Name, token api.Secret, hint string) error {
+	switch {
+	case role == "":
+		return &api.Error{Kind: api.Invalid, Message: "missing role", Hint: "send the name of the role to log in by as role"}
+	case token.Empty():
+		return &api.Error{Kind: api.Invalid, Message: "missing jwt", Hint: hint}
+	}
+	return nil
 }
 
 // kept is what a token keeps of its login.

@@ -2,6 +2,7 @@ package authrole
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -89,6 +90,21 @@ func TestRecall(t *testing.T) {
 	for _, text := range []string{"", "{}", "x", `{"who":{"Name":"ann"}}`} {
 		if _, _, err := Recall[row, ByName](c, &api.Session{Private: []byte(text)}); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("of %q: %v", text, err)
+		}
+	}
+}
+
+// What a login lacks is told with what to send.
+func TestComplete(t *testing.T) {
+	token := api.NewSecret("x")
+	for _, c := range []struct {
+		role  api.Name
+		token api.Secret
+		says  string
+	}{{"", token, "missing role; send the name"}, {"", api.Secret{}, "missing role"}, {"r", api.Secret{}, "missing jwt; send a token"}, {"r", token, ""}} {
+		err := Complete(c.role, c.token, "send a token")
+		if (err == nil) != (c.says == "") || err != nil && (api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%q: %v", c.says, err)
 		}
 	}
 }

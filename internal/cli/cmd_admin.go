@@ -13,7 +13,8 @@ import (
 func auditCommands() command {
 	return command{
 		use: "audit", short: "Enable, list and disable audit devices",
-		subs: []command{auditList(), auditEnable(), auditDisable()},
+		example: "audit enable file file_path=/var/log/strongroom/audit.log\naudit list -detailed",
+		subs:    []command{auditList(), auditEnable(), auditDisable()},
 	}
 }
 
@@ -164,15 +165,22 @@ func namespacePatch() command {
 
 func namespaceDelete() command {
 	var dry dryRun
+	var yes bool
 	return command{
 		use: "delete PATH", short: "Delete a namespace and all it holds", args: exactly(1), complete: completeNamespace,
-		long:    "The server goes on deleting in the background.",
-		example: "namespace delete -dry-run team\nnamespace delete team",
-		flags:   dry.flag,
+		long:    "What was lent in it is taken back, its key destroyed and its data removed, in the\nbackground. At a terminal its name is asked for first.",
+		example: "namespace delete -dry-run team\nnamespace delete team\nnamespace delete -yes team",
+		flags: func(f *pflag.FlagSet) {
+			dry.flag(f)
+			yesFlag(f, &yes)
+		},
 		run: connected(func(c *call, cl *client.Client) error {
 			path := mountPath(c.args[0])
 			if dry.on {
 				return wouldDeleteNamespace(c, cl, path)
+			}
+			if err := c.agreed(yes, path, fmt.Sprintf("The namespace %s and all that is in it will be gone for good.", path)); err != nil {
+				return err
 			}
 			if err := cl.Sys().DeleteNamespace(c.ctx, path[:len(path)-1]); err != nil {
 				return failed(err, "deleting namespace %s", path)

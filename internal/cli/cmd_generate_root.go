@@ -128,7 +128,8 @@ func (c *call) generateOTP(cl *client.Client) error {
 	for i := range pad {
 		pad[i] = otpDigits[pad[i]%64]
 	}
-	return c.println(string(pad))
+	v := map[string]any{"otp": string(pad), "otp_length": length}
+	return c.show(v, v, func() error { return c.println(string(pad)) })
 }
 
 // decodeRoot decodes a token; no server is asked.

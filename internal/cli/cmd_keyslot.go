@@ -63,7 +63,7 @@ func slotAdd() command {
 			"-key-threshold there are 5, of which 3 unseal.",
 		example: "operator key-slot add -key-shares=5 -key-threshold=3 -name=board shamir\noperator key-slot add file",
 		flags: func(f *pflag.FlagSet) {
-			f.StringVar(&name, "name", "", "what people call the slot")
+			f.StringVar(&name, "name", "", "`name` by which people know the slot")
 			f.IntVarP(&shares, "key-shares", "n", 0, "`number` of key shares to make")
 			f.IntVarP(&threshold, "key-threshold", "t", 0, "`number` of shares that unseal")
 		},

@@ -15,6 +15,7 @@ import (
 func kvCommands() command {
 	return command{
 		use: "kv", short: "Work with key/value secrets",
+		example: "kv put secret/db user=app password=@password.txt\nkv get -field=password secret/db\nkv list secret",
 		long: "The same commands serve both versions of the engine; the version is looked up.\n" +
 			"A path is MOUNT/PATH, or PATH with -mount=MOUNT.",
 		subs: []command{

@@ -29,7 +29,7 @@ func kvPatch() command {
 		flags: func(f *pflag.FlagSet) {
 			at.flags(f)
 			cas.flag(f)
-			f.StringVar(&method, "method", "", "`how`: patch, rw (read, then write), or empty for the first that works")
+			f.StringVar(&method, "method", "", "`method`: patch, rw (read, then write), or empty for the first that works")
 			f.StringSliceVar(&remove, "remove-data", nil, "`key` to remove; may be repeated")
 		},
 		check: func(c *call) (err error) {
@@ -169,6 +169,7 @@ func kvRollback() command {
 func kvMetadata() command {
 	return command{
 		use: "metadata", short: "Work with what is known about a secret",
+		example: "kv metadata get secret/db\nkv metadata put -max-versions=5 secret/db",
 		subs: []command{
 			kvMetadataGet(),
 			kvMetadataSet("put", "Set a secret's metadata", (*client.Client).Write),

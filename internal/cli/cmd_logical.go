@@ -2,10 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -57,7 +57,41 @@ func runRead(c *call, cl *client.Client) error {
 	if s == nil {
 		return absent(path)
 	}
+	if path == lockedPath && s.WrapInfo == nil {
+		return c.show(s, secretFields(s), func() error { return c.locked(s) })
+	}
 	return c.secret(s)
+}
+
+// lockedPath answers with lists within lists, of which a table has a row for each account.
+const lockedPath = "sys/locked-users"
+
+func (c *call) locked(s *client.Secret) error {
+	c.warn(s)
+	var answer struct {
+		Namespaces []struct {
+			Path   string `json:"namespace_path"`
+			Mounts []struct {
+				Accessor string   `json:"mount_accessor"`
+				Accounts []string `json:"alias_identifiers"`
+			} `json:"mount_accessors"`
+		} `json:"by_namespace"`
+	}
+	if err := s.Decode(&answer); err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, ns := range answer.Namespaces {
+		for _, m := range ns.Mounts {
+			for _, account := range m.Accounts {
+				rows = append(rows, []string{account, m.Accessor, cmp.Or(ns.Path, "[root]")})
+			}
+		}
+	}
+	if len(answer.Namespaces) == 0 {
+		return c.println("No account is locked.")
+	}
+	return c.table([]string{"Account", "Mount Accessor", "Namespace"}, rows)
 }
 
 func (c *call) readRaw(cl *client.Client, path string, q url.Values) error {
@@ -325,11 +359,14 @@ func pathHelpCommand() command {
 			if err != nil {
 				return failed(err, "getting help")
 			}
-			return c.show(map[string]any{"help": text}, map[string]any{"help": text}, func() error {
-				return c.println(text)
-			})
+			return c.help(text)
 		}),
 	}
+}
+
+func (c *call) help(text string) error {
+	v := map[string]any{"help": text}
+	return c.show(v, v, func() error { return c.println(text) })
 }
 
 func printCommands() command {
@@ -350,72 +387,5 @@ func printCommands() command {
 				return c.println(t.Reveal())
 			},
 		}},
-	}
-}
-
-func leaseCommands() command {
-	return command{
-		use: "lease", short: "Look up, renew and end leases",
-		subs: []command{leaseLookup(), leaseRenew(), leaseRevoke()},
-	}
-}
-
-func leaseLookup() command {
-	return command{
-		use: "lookup LEASE_ID", short: "Tell about a lease", example: "lease lookup database/creds/app/h8N…",
-		args: exactly(1),
-		run: connected(func(c *call, cl *client.Client) error {
-			s, err := cl.Write(c.ctx, "sys/leases/lookup", map[string]any{"lease_id": c.args[0]})
-			if err != nil {
-				return failed(err, "looking up the lease")
-			}
-			return c.secret(s)
-		}),
-	}
-}
-
-func leaseRenew() command {
-	var increment ttl
-	return command{
-		use: "renew LEASE_ID", short: "Make a lease last longer", example: "lease renew -increment=1h database/creds/app/h8N…",
-		args:  exactly(1),
-		flags: func(f *pflag.FlagSet) { f.Var(&increment, "increment", "how much longer to ask for") },
-		run: connected(func(c *call, cl *client.Client) error {
-			s, err := cl.Sys().RenewLease(c.ctx, c.args[0], increment.text)
-			if err != nil {
-				return failed(err, "renewing the lease")
-			}
-			return c.secret(s)
-		}),
-	}
-}
-
-func leaseRevoke() command {
-	var prefix, force, sync bool
-	return command{
-		use: "revoke LEASE_ID", short: "End a lease, or all below a prefix",
-		example: "lease revoke database/creds/app/h8N…\nlease revoke -prefix database/creds/app",
-		args:    exactly(1),
-		flags: func(f *pflag.FlagSet) {
-			f.BoolVar(&prefix, "prefix", false, "end all leases whose id begins so")
-			f.BoolVar(&force, "force", false, "forget the leases even if what they stand for cannot be removed; needs -prefix")
-			f.BoolVar(&sync, "sync", false, "wait until it is done")
-		},
-		run: connected(func(c *call, cl *client.Client) error {
-			path, body := "sys/leases/revoke", map[string]any{"lease_id": c.args[0], "sync": sync}
-			switch {
-			case force && !prefix:
-				return usagef("-force needs -prefix")
-			case force:
-				path, body = client.JoinPath("sys/leases/revoke-force", c.args[0]), nil
-			case prefix:
-				path, body = client.JoinPath("sys/leases/revoke-prefix", c.args[0]), map[string]any{"sync": sync}
-			}
-			_, err := cl.Do(c.ctx, client.Request{Method: http.MethodPut, Path: path, Body: body})
-			if err != nil {
-				return failed(err, "ending the lease")
-			}
-			return c.say("Success! Ended (or is ending): %s", c.args[0])
-		}),
 	}
 }

@@ -60,7 +60,7 @@ func loginCommand() command {
 	return command{
 		use: "login [TOKEN | KEY=VALUE...]", short: "Get a token and keep it for later commands", args: atLeast(0),
 		long: "The token is kept in ~/" + tokenFile + ", readable by you alone, or by the program\n" +
-			"that ~/.vault names as token_helper. At a terminal, what is not given is asked for.\n\n" +
+			"that ~/.strongroom or ~/.vault names as token_helper. At a terminal, what is not given is asked for.\n\n" +
 			"Without -method it is the last login again: ~/" + loginFile + " has its method, path,\n" +
 			"namespace, username, role and role_id, and never a secret. A token that is given is always taken.",
 		example: `
@@ -107,7 +107,7 @@ func (c *call) login(cl *client.Client, l loginFlags) (*client.Secret, *lastLogi
 		return nil, nil, err
 	}
 	c.asks = !c.flags.nonInteractive
-	last := &lastLogin{Method: l.method, Path: mount, Namespace: cleanPath(cl.Namespace()), Username: args["username"], Role: args["role"]}
+	last := &lastLogin{Method: l.method, Path: mount, Namespace: realNamespace(cl.Namespace()), Username: args["username"], Role: args["role"]}
 	if args["secret_id"] != "" { // without one, the role_id alone lets in: it is no name then
 		last.RoleID = args["role_id"]
 	}

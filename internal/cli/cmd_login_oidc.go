@@ -173,11 +173,7 @@ func (p *providerLogin) listen(ctx context.Context, b *begun, done chan<- outcom
 	state := stateOf(b.AuthURL)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/oidc/callback", func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-		h := w.Header()
-		h.Set("Content-Type", "text/plain; charset=utf-8")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		answerInText(w, r, 1<<20)
 		if r.FormValue("state") != state {
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprintln(w, "This is not the login that waits here.")

@@ -21,8 +21,14 @@ func totpAdd() command {
 		long: "The secret is shown once, at a terminal as a QR code, too, and is yours when you have typed a\n" +
 			"passcode of it. With -registration-id no token is needed: an administrator has it from\n" +
 			totpMethods + "/admin-register, and it is good once.",
-		example: "mfa totp add -method-id=8f3c…\n# without a token, by a right that an administrator gave\nmfa totp add -registration-id=77d1…",
-		flags:   e.flags("totp", "an app"), check: e.check,
+		example: "mfa totp add -method-id=app\n# without a token, by a right that an administrator gave\nmfa totp add -registration-id=77d1…",
+		flags:   e.flags("totp", "an app"),
+		check: func(c *call) error {
+			if c.flags.nonInteractive { // before a secret is shown that nobody confirms
+				return usagef("a passcode of the new secret is needed, and -non-interactive forbids asking: programs use %s/register and finish, or sys/mfa/totp/register and finish", totpMethods)
+			}
+			return e.check(c)
+		},
 		run: connected(func(c *call, cl *client.Client) error {
 			r, err := e.registration(c, cl, totpMethods, "sys/mfa/totp")
 			if err != nil {
@@ -35,9 +41,6 @@ func totpAdd() command {
 
 // totp registers an authenticator app.
 func (r *registration) totp() error {
-	if r.flags.nonInteractive { // before a secret is shown that nobody confirms
-		return usagef("a passcode of the new secret is needed, and -non-interactive forbids asking: programs use %s and %s", r.begin, r.finish)
-	}
 	s, err := r.cl.Write(r.ctx, r.begin, r.body)
 	if err != nil {
 		return failed(err, "beginning to register an app")

@@ -61,7 +61,8 @@ func (k mountKind) one() string {
 func (k mountKind) commands(short string) command {
 	return command{
 		use: k.family, short: short,
-		subs: []command{k.list(), k.enable(), k.disable(), k.tune(), k.move()},
+		example: fmt.Sprintf("%[1]s enable %[2]s\n%[1]s list -detailed\n%[1]s tune -max-lease-ttl=24h %[2]s", k.family, k.examples.typ),
+		subs:    []command{k.list(), k.enable(), k.disable(), k.tune(), k.move()},
 	}
 }
 
@@ -206,7 +207,7 @@ func (m *mountFlags) tuning(f *pflag.FlagSet, k mountKind) {
 	f.Var(&m.maxTTL, "max-lease-ttl", "longest lifetime of leases and tokens; negative means the system's")
 	f.StringSliceVar(&m.requestKeys, "audit-non-hmac-request-keys", nil, "`field` of requests to write to the audit log as it is; may be repeated")
 	f.StringSliceVar(&m.answerKeys, "audit-non-hmac-response-keys", nil, "the same for `field`s of answers")
-	f.StringVar(&m.visibility, "listing-visibility", "", "`unauth` shows the mount to anyone, hidden does not")
+	f.StringVar(&m.visibility, "listing-visibility", "", "`who` sees the mount in lists: unauth is anyone, hidden only who may ask for all")
 	f.StringSliceVar(&m.requestHeaders, "passthrough-request-headers", nil, "`header` of requests to hand on; may be repeated")
 	f.StringSliceVar(&m.headers, "allowed-response-headers", nil, "`header` that answers may set; may be repeated")
 	f.Var(&m.options, "options", "`key=value` option of the mount; may be repeated")
@@ -359,7 +360,7 @@ func (k mountKind) wouldDisable(c *call, cl *client.Client, path string) error {
 	}
 	m, ok := s.Data[path].(map[string]any)
 	if !ok {
-		return absent(client.JoinPath(k.prefix, path))
+		return &exit{exitServer, fmt.Sprintf("There is no %s at %s", k.what, path), fmt.Sprintf("check the path's spelling: %s list shows those there are", k.family)}
 	}
 	what := fmt.Sprintf("the %v %s at %s", m["type"], k.what, path)
 	if m["type"] != "kv" {
@@ -448,7 +449,7 @@ func authHelp() command {
 		run: connected(func(c *call, cl *client.Client) error {
 			typ := cleanPath(c.args[0])
 			if method, ok := loginMethods()[typ]; ok {
-				return c.println(c.name + " " + method.help)
+				return c.help(c.name + " " + method.help)
 			}
 			auths, err := cl.Sys().Auths(c.ctx)
 			if err != nil {
@@ -456,9 +457,9 @@ func authHelp() command {
 			}
 			method, ok := loginMethods()[auths[mountPath(typ)].Type]
 			if !ok {
-				return usagef("no method this program can log in with is at %s", mountPath(typ))
+				return &exit{exitLocal, "Error: no method this program can log in with is at " + mountPath(typ), "auth list shows what is enabled"}
 			}
-			return c.println(c.name + " " + method.help)
+			return c.help(c.name + " " + method.help)
 		}),
 	}
 }

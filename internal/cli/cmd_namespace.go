@@ -12,6 +12,7 @@ import (
 func namespaceCommands() command {
 	return command{
 		use: "namespace", short: "Create, list, change, seal, lock and delete namespaces",
+		example: "namespace create team\nnamespace list\n# another command, in a namespace\n-namespace=team secrets list",
 		subs: []command{
 			namespaceNames("list", "List the namespaces right below the one in force", false),
 			namespaceNames("scan", "List all namespaces below the one in force", true),
@@ -197,21 +198,28 @@ func (c *call) shareArg() (string, error) {
 }
 
 func namespaceDeleteSealed() command {
-	var force bool
+	var force, yes bool
 	return command{
 		use: "delete-sealed PATH", short: "Give up a sealed namespace whose keys are lost", args: exactly(1), complete: completeNamespace,
-		long:    "Everything in it is destroyed. What it has lent, such as users of databases, is not\ntaken back: unseal and delete it instead where that is possible.",
+		long:    "Everything in it is destroyed. What it has lent, such as users of databases, is not\ntaken back: unseal and delete it instead where that is possible. At a terminal its name\nis asked for first.",
 		example: "namespace delete-sealed team",
-		flags:   func(f *pflag.FlagSet) { f.BoolVar(&force, "force", false, "also delete the namespaces below it") },
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&force, "force", false, "also delete the namespaces below it")
+			yesFlag(f, &yes)
+		},
 		run: connected(func(c *call, cl *client.Client) error {
+			path := mountPath(c.args[0])
+			if err := c.agreed(yes, path, fmt.Sprintf("The sealed namespace %s and all that is in it will be gone for good.", path)); err != nil {
+				return err
+			}
 			query := url.Values{}
 			if force {
 				query.Set("force", "true")
 			}
 			if _, err := cl.Delete(c.ctx, ofNamespace(c, "delete-sealed"), query); err != nil {
-				return failed(err, "deleting namespace %s", mountPath(c.args[0]))
+				return failed(err, "deleting namespace %s", path)
 			}
-			return c.say("Success! Deleting namespace: %s", mountPath(c.args[0]))
+			return c.say("Success! Deleting namespace: %s", path)
 		}),
 	}
 }

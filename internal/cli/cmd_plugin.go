@@ -14,7 +14,7 @@ func pluginCommands() command {
 	const why, remedy = "plugins are no programs of their own here: engines and auth methods are built in",
 		"plugin list shows those there are; secrets enable and auth enable use them"
 	return command{
-		use: "plugin", short: "Show which engines and auth methods there are",
+		use: "plugin", short: "Show which engines and auth methods there are", example: "plugin list\nplugin info secret kv",
 		subs: append([]command{pluginList(), pluginInfo()}, in("plugin",
 			refusal("register", "Refused: nothing is added to what is built in", why, remedy),
 			refusal("deregister", "Refused: nothing is taken from what is built in", why, remedy),
@@ -128,7 +128,7 @@ func pluginInfo() command {
 			path := client.JoinPath(catalogPath, kind, c.args[1])
 			s, err := cl.Read(c.ctx, path, query(data))
 			if err != nil {
-				return notThere(err, "reading", path)
+				return notNamed(err, "reading", "plugin", kind+"/"+c.args[1])
 			}
 			return c.data(s)
 		}),

@@ -15,7 +15,8 @@ import (
 func policyCommands() command {
 	return command{
 		use: "policy", short: "Work with policies",
-		subs: []command{policyList(), policyRead(), policyWrite(), policyDelete(), policyFmt(), policyTest(), policyExplain()},
+		example: "policy write ci ci.hcl\npolicy test cases.yaml\npolicy explain read secret/data/db",
+		subs:    []command{policyList(), policyRead(), policyWrite(), policyDelete(), policyFmt(), policyTest(), policyExplain()},
 	}
 }
 
@@ -42,6 +43,10 @@ func policyRead() command {
 			rules, err := cl.Sys().Policy(c.ctx, name)
 			if err != nil {
 				return notNamed(err, "reading", "policy", name)
+			}
+			if f, err := c.format(); rules == "" && err == nil && f == formatTable && c.flags.field == "" {
+				_, err := fmt.Fprintf(c.stderr, "The policy %s has no text.\n", name)
+				return err
 			}
 			v := map[string]any{"policy": rules}
 			return c.show(v, v, func() error { return c.println(strings.TrimSpace(rules)) })

@@ -44,7 +44,7 @@ func (x *explainFlags) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&x.policies, "policy", nil, "`name` of a policy that is meant; may be repeated")
 	f.StringVar(&x.source, "source", "", "the `address` that the request comes from")
 	f.StringVar(&x.at, "at", "", "the `time` at which it comes, as 2026-01-05T09:00:00Z")
-	f.StringVar(&x.wrapTTL, "explain-wrap-ttl", "", "for how `long` its answer is to be wrapped")
+	f.StringVar(&x.wrapTTL, "explain-wrap-ttl", "", "`duration` for which its answer is to be wrapped")
 	f.Var(&x.headers, "explain-header", "a `name=value` header of the request; may be repeated")
 }
 

@@ -13,7 +13,8 @@ import (
 func tokenCommands() command {
 	return command{
 		use: "token", short: "Make, look up, renew and revoke tokens",
-		subs: []command{tokenCreate(), tokenLookup(), tokenRenew(), tokenRevoke(), tokenCapabilities()},
+		example: "token create -policy=ci -ttl=1h\ntoken lookup\ntoken revoke -self",
+		subs:    []command{tokenCreate(), tokenLookup(), tokenRenew(), tokenRevoke(), tokenCapabilities()},
 	}
 }
 
@@ -193,7 +194,7 @@ func tokenRevoke() command {
 		flags: func(f *pflag.FlagSet) {
 			t.flag(f)
 			f.BoolVar(&self, "self", false, "end the token in force")
-			f.StringVar(&mode, "mode", "", "`orphan` leaves its children alive; path ends all tokens made at the path given")
+			f.StringVar(&mode, "mode", "", "`mode`: orphan leaves its children alive, path ends all tokens made at the path given")
 		},
 		run: connected(func(c *call, cl *client.Client) error {
 			path, body, err := revokeRequest(c, t, self, mode)

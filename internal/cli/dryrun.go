@@ -17,6 +17,9 @@ func (d *dryRun) flag(f *pflag.FlagSet) {
 	f.BoolVar(&d.on, "dry-run", false, "show what would go, and change nothing")
 }
 
+// yesFlag is for commands that ask people before what nothing brings back.
+func yesFlag(f *pflag.FlagSet, yes *bool) { f.BoolVar(yes, "yes", false, "do not ask") }
+
 // would shows what a command would do: as data for programs, and in a sentence for people.
 func (c *call) would(data map[string]any, format string, args ...any) error {
 	return c.show(data, data, func() error { return c.println(fmt.Sprintf("Would "+format, args...) + " Nothing was changed.") })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -177,7 +178,11 @@ func (a *app) hint(err error) string {
 }
 
 func (a *app) apiHint(err *client.Error) string {
+	_, login := loginAt(err.Path)
 	switch {
+	case mentions(err.Messages, "bad token"):
+	case login && mentions(err.Messages, "invalid username or password", "invalid role or secret id"):
+		return "check what you logged in with, -path and -namespace; who fails too often is locked out for a while" + a.explainHint(err.RequestID)
 	case errors.Is(err, client.ErrForbidden):
 		if hint := a.loginHint(err.Path); hint != "" {
 			return hint + a.explainHint(err.RequestID)
@@ -208,7 +213,7 @@ func (a *app) apiHint(err *client.Error) string {
 // ofNamespaceHint is for a token of a namespace, told by its last part, that is shown in none.
 func (a *app) ofNamespaceHint() string {
 	cfg, err := a.config()
-	if err != nil || cfg.Namespace != "" || !tokenOfNamespace(a.token().Reveal()) {
+	if err != nil || realNamespace(cfg.Namespace) != "" || !tokenOfNamespace(a.token().Reveal()) {
 		return ""
 	}
 	return "the token is of a namespace: give -namespace, or set STRONGROOM_NAMESPACE; else "
@@ -274,13 +279,17 @@ func (a *app) explainHint(requestID string) string {
 }
 
 // mentions looks into the server's words only to choose a hint, never to decide.
-func mentions(messages []string, word string) bool {
-	return strings.Contains(strings.ToLower(strings.Join(messages, "\n")), strings.ToLower(word))
+func mentions(messages []string, words ...string) bool {
+	said := strings.ToLower(strings.Join(messages, "\n"))
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(said, strings.ToLower(word)) })
 }
 
 func (a *app) transportHint(err error) string {
 	var transport *client.TransportError
-	if !errors.As(err, &transport) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "a program listens there already, perhaps another server: end it, or give another address"
+	case !errors.As(err, &transport):
 		return ""
 	}
 	var dns *net.DNSError

@@ -62,6 +62,41 @@ func TestQuotaHints(t *testing.T) {
 	}
 }
 
+// TestHintsAfterRefusals: words that are refused come with what to do.
+func TestHintsAfterRefusals(t *testing.T) {
+	f := newFake(t, map[string]answer{
+		"PUT auth/userpass/login/ann":      refused(400, "invalid username or password"),
+		"PUT auth/approle/login":           refused(400, "invalid role or secret ID"),
+		"PUT auth/token/lookup":            refused(403, "bad token"),
+		"DELETE sys/key-slots/x":           refused(404, "no key slot has this id"),
+		"PUT sys/init":                     refused(400, "secret_threshold: must be between 1 and secret_shares"),
+		"GET sys/rekey/init":               refused(400, "this server unseals itself: the keys that people hold are its recovery keys"),
+		"GET sys/policies/acl/root":        data(`{"name":"root","policy":""}`),
+		"GET sys/auth":                     data(`{"token/":{"type":"token"}}`),
+		"GET sys/mounts":                   data(`{}`),
+		"GET sys/internal/ui/mounts/a":     refused(403, "permission denied"),
+		"GET sys/plugins/catalog/secret/x": {404, `{"errors":[]}`},
+	})
+	for line, want := range map[string]string{
+		"login -method=userpass username=ann password=x": "locked out for a while",
+		"login -method=approle role_id=x secret_id=y":    "hint: check what you logged in with, -path and -namespace",
+		"token lookup x":              "hint: the token asked about has ended, or is misspelt",
+		"operator key-slot remove x":  "hint: strongroom operator key-slot list",
+		"operator init -key-shares=1": "hint: -key-threshold is how many of the -key-shares",
+		"operator rekey -status":      "hint: the keys that people hold are its recovery keys: -target=recovery",
+		"policy read root":            "The policy root has no text.",
+		"auth help x":                 "hint: auth list shows",
+		"secrets disable -dry-run x":  "There is no secrets engine at x/\nhint: check the path's spelling: secrets list",
+		"plugin info secret x":        "There is no plugin secret/x\nhint: check the name's spelling: plugin list",
+		"kv put secret/a =x":          "Error: data: a value has no name before its =",
+	} {
+		r := run(t, f, t.TempDir(), line)
+		if !strings.Contains(r.stderr, want) || (r.code == exitOK) != (line == "policy read root") {
+			t.Errorf("%s: exit code %d: %s%s", line, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
 func TestTokenFiles(t *testing.T) {
 	home := t.TempDir()
 	env := map[string]string{"HOME": home}

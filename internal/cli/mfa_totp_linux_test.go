@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,35 @@ import (
 
 const otpauth = "otpauth://totp/Acme:ann?algorithm=SHA1&digits=6&issuer=Acme&period=30&secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
+// methodID has the form of identifiers.
+const methodID = "8f3c0000-0000-4000-8000-000000000001"
+
+// TestMethodByName: a method is found by its name, whatever its case, where the token may list them.
+func TestMethodByName(t *testing.T) {
+	const list = "GET identity/mfa/method/webauthn?list=true"
+	methods := data(`{"keys":["a"],"key_info":{"a":{"name":""},"` + methodID + `":{"name":"Keys"}}}`)
+	listed := "GET identity/mfa/method/webauthn/" + methodID + "/passkey?list=true"
+	for _, tc := range []struct {
+		given  string
+		answer answer
+		asked  []string
+		stderr string
+		code   int
+	}{
+		{"keys", methods, []string{list, listed}, "", exitOK},
+		{methodID, methods, []string{listed}, "", exitOK},
+		{"other", methods, []string{list}, "no method is called other here", exitServer},
+		{"keys", refused(403, "permission denied"), []string{list}, "give its identifier", exitServer},
+		{"keys", answer{404, `{"errors":[]}`}, []string{list}, "no method is called keys here", exitServer},
+	} {
+		f := newFake(t, map[string]answer{list: tc.answer, listed: data(`{"keys":[],"key_info":{}}`)})
+		r := run(t, f, t.TempDir(), "mfa passkey list -method-id="+tc.given)
+		if r.code != tc.code || !slices.Equal(f.requests, tc.asked) || !strings.Contains(r.stderr, tc.stderr) {
+			t.Errorf("%s: exit code %d, asked %q: %s%s", tc.given, r.code, f.requests, r.stdout, r.stderr)
+		}
+	}
+}
+
 // TestTOTPAdd shows a secret and asks for a passcode of it, with a token or by a right without one.
 func TestTOTPAdd(t *testing.T) {
 	for _, tc := range []struct {
@@ -20,9 +50,9 @@ func TestTOTPAdd(t *testing.T) {
 		answers    []string
 		code       int
 	}{
-		{"-method-id=m", `t identity/mfa/method/totp/register {"method_id":"m"}`, []string{"222222"}, exitOK},
+		{"-method-id=" + methodID, `t identity/mfa/method/totp/register {"method_id":"` + methodID + `"}`, []string{"222222"}, exitOK},
 		{"-registration-id=r", ` sys/mfa/totp/register {"registration_id":"r"}`, []string{"111111", "222222"}, exitOK},
-		{"-method-id=m", `t identity/mfa/method/totp/register {"method_id":"m"}`, []string{"1", "2", "3"}, exitServer},
+		{"-method-id=" + methodID, `t identity/mfa/method/totp/register {"method_id":"` + methodID + `"}`, []string{"1", "2", "3"}, exitServer},
 	} {
 		var sent []string
 		f := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -34,7 +34,7 @@ func nodeAnswers() map[string]answer {
 		"DELETE sys/storage/members/8e9e05c52164694d":        {204, ""},
 		"GET sys/key-slots?list=true":                        data(`{"keys":["s1","s2"],"key_info":{"s1":{"kind":"shamir","name":"board","secret_shares":5,"secret_threshold":3},"s2":{"kind":"file","name":""}}}`),
 		"PUT sys/key-slots":                                  data(`{"id":"s3","keys_base64":["a","b"]}`),
-		"GET sys/locked-users":                               data(`{"total":1,"by_namespace":[{"namespace_id":"root","counts":1}]}`),
+		"GET sys/locked-users":                               data(`{"total":2,"by_namespace":[{"namespace_id":"root","namespace_path":"","counts":2,"mount_accessors":[{"mount_accessor":"auth_userpass_1a","counts":2,"alias_identifiers":["ann","bob"]}]}]}`),
 		"PUT auth/corp/login/ann":                            refused(403, "permission denied"),
 		"PUT sys/seal":                                       data(`{"unconfirmed":["n2","n3"],"unconfirmed_nodes":[{"id":"n2","hostname":"two","api_address":"http://two:8200","last_seen":"2026-01-02T03:01:05Z"}]}`),
 		"PUT sys/step-down":                                  refused(404, "unsupported path"),

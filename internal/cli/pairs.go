@@ -66,6 +66,8 @@ func (p *pairs) add(arg string) error {
 	switch {
 	case arg == "":
 		return nil
+	case isPair && key == "":
+		return errors.New("a value has no name before its =")
 	case isPair:
 		return p.set(key, value)
 	case arg == "-":

@@ -108,11 +108,7 @@ func (w *passkeyWait) handler() http.Handler {
 		http.Redirect(out, r, w.page, http.StatusFound)
 	})
 	mux.HandleFunc("POST /passkey", func(out http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(out, r.Body, 64<<10)
-		h := out.Header()
-		h.Set("Content-Type", "text/plain; charset=utf-8")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		answerInText(out, r, 64<<10)
 		if subtle.ConstantTimeCompare([]byte(r.PostFormValue("state")), []byte(w.state)) != 1 {
 			out.WriteHeader(http.StatusBadRequest)
 			fmt.Fprintln(out, "This is not what is waited for here.")

@@ -8,17 +8,36 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/term"
 )
 
-// input is standard input for data, or nil with -non-interactive.
+// input is standard input for data, or nil with -non-interactive. A person at a terminal is told that it is read.
 func (a *app) input() io.Reader {
-	if a.flags.nonInteractive {
+	switch {
+	case a.flags.nonInteractive:
 		return nil
+	case a.asksPeople():
+		return &cued{from: a.stdin, cue: func() {
+			fmt.Fprintln(a.stderr, "Reading what you type, which is shown. End it with Enter and Ctrl-D.")
+		}}
 	}
 	return a.stdin
+}
+
+// cued calls its cue before it is first read.
+type cued struct {
+	from io.Reader
+	once sync.Once
+	cue  func()
+}
+
+// Read implements io.Reader.
+func (c *cued) Read(b []byte) (int, error) {
+	c.once.Do(c.cue)
+	return c.from.Read(b)
 }
 
 // askSecret reads one line that is not empty. On a terminal it asks for it and shows no echo.
@@ -50,6 +69,19 @@ func (a *app) askLine(what string) (string, error) {
 func (a *app) asksPeople() bool {
 	f, ok := a.stdin.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && !a.flags.nonInteractive && a.remembers()
+}
+
+// agreed has a person at a terminal type the name of what nothing brings back. Programs, and who says so beforehand, are not asked.
+func (a *app) agreed(yes bool, name, what string) error {
+	if yes || !a.asksPeople() || a.flags.outputCurl || a.flags.outputPolicy {
+		return nil
+	}
+	fmt.Fprintln(a.stderr, what)
+	typed, err := a.askName("Type its name to go on", "")
+	if err == nil && cleanPath(typed) != cleanPath(name) {
+		return &exit{exitLocal, "Nothing was changed: that is not its name", "-dry-run shows what would go, -yes does not ask"}
+	}
+	return err
 }
 
 // askName asks a person for a name, which is shown; nothing means the usual one.

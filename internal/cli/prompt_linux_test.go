@@ -125,6 +125,61 @@ func (a *answering) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// TestDeletionIsAgreedTo: at a terminal a namespace goes once its name is typed; who says -yes, and vault's scripts, are not asked.
+func TestDeletionIsAgreedTo(t *testing.T) {
+	for _, tc := range []struct {
+		line, answer string
+		asked        int
+		sent         string
+		code         int
+	}{
+		{"strongroom namespace delete team", "team", 1, "DELETE sys/namespaces/team", exitOK},
+		{"strongroom namespace delete team/", "team/", 1, "DELETE sys/namespaces/team", exitOK},
+		{"strongroom namespace delete team", "yes", 1, "", exitLocal},
+		{"strongroom namespace delete team", "", 1, "", exitLocal},
+		{"strongroom namespace delete -yes team", "", 0, "DELETE sys/namespaces/team", exitOK},
+		{"strongroom namespace delete -non-interactive team", "", 0, "DELETE sys/namespaces/team", exitOK},
+		{"strongroom namespace delete -output-curl-string team", "", 0, "", exitOK},
+		{"vault namespace delete team", "", 0, "DELETE sys/namespaces/team", exitOK},
+		{"strongroom namespace delete-sealed team", "other", 1, "", exitLocal},
+		{"strongroom namespace delete-sealed team", "team", 1, "DELETE sys/namespaces/team/delete-sealed", exitOK},
+		{"strongroom namespace delete-sealed -yes team", "", 0, "DELETE sys/namespaces/team/delete-sealed", exitOK},
+	} {
+		f := newFake(t, map[string]answer{"DELETE sys/namespaces/team": {204, ""}, "DELETE sys/namespaces/team/delete-sealed": {204, ""}})
+		keys, tty := pty(t)
+		env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_ADDR": f.URL, "STRONGROOM_TOKEN": "t"}
+		errs := &answering{keys: keys, answers: []string{tc.answer}}
+		code := Main(strings.Fields(tc.line), tty, io.Discard, errs, func(k string) string { return env[k] })
+		if sent := strings.Join(f.requests, "\n"); code != tc.code || len(errs.asked) != tc.asked || sent != tc.sent {
+			t.Errorf("%s, answered %q: exit code %d, asked %q, sent %q", tc.line, tc.answer, code, errs.asked, sent)
+		}
+		if err := tty.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestTypedDataIsAnnounced: a person whose terminal is read is told so, once; for vault's scripts nothing is said.
+func TestTypedDataIsAnnounced(t *testing.T) {
+	for program, want := range map[string]int{"strongroom": 1, "vault": 0} {
+		f := newFake(t, map[string]answer{"PUT a": {204, ""}})
+		keys, tty := pty(t)
+		if _, err := keys.WriteString("one\ntwo\n\x04"); err != nil {
+			t.Fatal(err)
+		}
+		env := map[string]string{"HOME": t.TempDir(), "STRONGROOM_ADDR": f.URL, "STRONGROOM_TOKEN": "t"}
+		var errs bytes.Buffer
+		code := Main([]string{program, "write", "a", "x=-", "y=z"}, tty, io.Discard, &errs, func(k string) string { return env[k] })
+		sent := strings.Join(f.requests, "\n")
+		if code != exitOK || sent != `PUT a {"x":"one\ntwo\n","y":"z"}` || strings.Count(errs.String(), "Ctrl-D") != want {
+			t.Errorf("%s: exit code %d, sent %s: %s", program, code, sent, errs.String())
+		}
+		if err := tty.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPeopleAreAskedForFields: at a terminal, what a login cannot do without is asked for; for vault's scripts it is not.
 func TestPeopleAreAskedForFields(t *testing.T) {
 	entry := answer{200, `{"auth":{"client_token":"t","policies":["default"]}}`}

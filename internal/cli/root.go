@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/strongroom/strongroom/internal/spelling"
 )
 
 // commands lists what the program can do.
@@ -33,6 +35,7 @@ func (a *app) root() *cobra.Command {
 		Use:           a.name,
 		Short:         "Keep and manage secrets",
 		Long:          "Strongroom keeps secrets and manages them: who may use them, who did, and how they change.",
+		Example:       rootExample(a.name),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       versionText(a.name),
@@ -47,13 +50,25 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exit{exitLocal, "Error: " + flagError(err), fmt.Sprintf("see %s --help", cmd.CommandPath())}
+		return &exit{exitLocal, "Error: " + flagError(err), flagHint(cmd, err)}
 	})
 	a.flags.register(root.PersistentFlags(), a.guise.worded)
 	for _, c := range commands() {
 		root.AddCommand(c.cobra(a))
 	}
 	return root
+}
+
+// rootExample is how somebody begins.
+func rootExample(program string) string {
+	return command{example: `
+		# a server to try things with, which ends with its secrets; then, in another terminal
+		dev -root-token=root
+		login root
+		kv put secret/db user=app password=@password.txt
+		kv get -field=password secret/db
+		# a server that keeps them
+		server -data=data`}.examples(program)
 }
 
 // flagError words a flag's refusal for people; that of a number or a switch would
@@ -72,6 +87,27 @@ func flagError(err error) string {
 		want = "a smaller number"
 	}
 	return fmt.Sprintf("-%s=%s: want %s", value.GetFlag().Name, value.GetValue(), want)
+}
+
+// flagHint names the flag of a command that was probably meant by one that it has not.
+func flagHint(cmd *cobra.Command, err error) string {
+	see := fmt.Sprintf("see %s --help", cmd.CommandPath())
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return see
+	}
+	flags := map[string]string{} // by names as spelling compares them
+	for _, set := range []*pflag.FlagSet{cmd.Flags(), cmd.InheritedFlags()} {
+		set.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				flags[strings.ReplaceAll(f.Name, "-", "_")] = f.Name
+			}
+		})
+	}
+	if meant := spelling.Meant(unknown.GetSpecifiedName(), sortedKeys(flags)); meant != "" {
+		return fmt.Sprintf("did you mean -%s? %s", flags[meant], see)
+	}
+	return see + ", and " + cmd.Root().Name() + " options"
 }
 
 // usageTemplate leaves the flags that every command takes to the options command.

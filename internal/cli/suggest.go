@@ -76,6 +76,10 @@ func lacking(name string) string {
 		return "this version sends no events: monitor shows the log, and an audit device what was asked"
 	case "logout":
 		return "token revoke -self ends the token in force, and forgets it where login has kept it"
+	case "quota", "quotas":
+		return "write sys/quotas/rate-limit/NAME and sys/quotas/lease-count/NAME set one; list shows them, and path-help what they take"
+	case "identity", "entity", "group":
+		return "read, write and list do it: list identity/entity/name, list identity/group/name; path-help shows what a path takes"
 	case "hcp":
 		return "there is no such service: VAULT_ADDR says which server is asked"
 	}

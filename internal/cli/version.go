@@ -13,8 +13,12 @@ const dialectVersion = "1.17.0"
 
 func versionCommand() command {
 	return command{
-		use: "version", short: "Show the program's version", example: "version",
-		run: func(c *call) error { return c.println(versionText(c.name)) },
+		use: "version", short: "Show the program's version", example: "version\nversion -format=json",
+		run: func(c *call) error {
+			version, revision := buildVersion()
+			v := map[string]any{"version": version, "revision": revision, "api_version": dialectVersion}
+			return c.show(v, v, func() error { return c.println(versionText(c.name)) })
+		},
 	}
 }
 

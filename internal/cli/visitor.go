@@ -47,6 +47,15 @@ func (v *visitors) admit(next http.Handler) http.Handler {
 	})
 }
 
+// answerInText readies an answer to a browser that nothing is made of but text, and bounds what it brings, in bytes.
+func answerInText(w http.ResponseWriter, r *http.Request, most int64) {
+	r.Body = http.MaxBytesReader(w, r.Body, most)
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
 func (v *visitors) may(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {

@@ -80,6 +80,7 @@ func (p *passage) askAgain(e *mount.Entry, login *api.Auth) error {
 	}
 	call := p.call
 	call.Mount, call.Path, call.Store = e.API(), "", store.Sub(p.house.Data, e.Prefix(p.ns.ID))
+	call.Context = p.house.confined(&call)
 	said, err := renew(&call, &api.Session{Private: login.Private, Metadata: login.Metadata, Policies: sortedNames(login, true), Issued: login.Entrance.At})
 	switch k := api.KindOf(err); {
 	case err != nil && (k == api.Invalid || k == api.NotFound || k == api.Denied || k == api.Conflict):

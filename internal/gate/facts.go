@@ -20,7 +20,7 @@ func (p *passage) gather() (err error) {
 	if !p.acl.Conditional() {
 		return nil
 	}
-	p.facts, err = p.house.facts(&p.call, p.token, p.stands.names())
+	p.facts, err = p.house.facts(&p.call, p.token, p.stands.names(), p.stands.entity())
 	if err != nil {
 		return err
 	}
@@ -43,9 +43,10 @@ func (p *passage) weighable() map[string]string {
 	return out
 }
 
-// facts are what is known of a token, for requests in the call's namespace.
-func (h *House) facts(c *api.Call, t *token.Token, names []string) (*policy.Facts, error) {
-	f := &policy.Facts{AuthTime: t.Begun(), TokenType: t.Type, DisplayName: t.DisplayName, EntityID: t.EntityID,
+// facts are what is known of a token, for requests in the call's namespace. The entity is the one behind it by now: by a
+// merge it may be another than it was made for.
+func (h *House) facts(c *api.Call, t *token.Token, names []string, entity string) (*policy.Facts, error) {
+	f := &policy.Facts{AuthTime: t.Begun(), TokenType: t.Type, DisplayName: t.DisplayName, EntityID: entity,
 		Metadata: t.Meta, Policies: names, Namespace: c.Namespace.Path}
 	e, err := h.Maker(c, t)
 	if err != nil {
@@ -87,7 +88,7 @@ func (h *House) ownFacts(c *api.Call, acl *policy.ACL) (*policy.Facts, error) {
 	if err != nil { // its last use is under way: it may do nothing more
 		return &policy.Facts{}, nil
 	}
-	f, err := h.facts(c, t, c.Caller.Policies)
+	f, err := h.facts(c, t, c.Caller.Policies, c.Caller.EntityID)
 	if f != nil {
 		f.Source = c.Remote
 	}

@@ -141,12 +141,23 @@ type House struct {
 	// CatchUp makes what this node holds open, its audit devices, what the store says,
 	// as of no earlier than the cache's last Fresh.
 	CatchUp func(context.Context) error
+	// Confine is the context in which a namespace's auth methods ask others: within what the operator
+	// lets it reach. Nil: anything.
+	Confine func(ctx context.Context, namespaceID string) context.Context
 	// ConditionHeaders are the headers of a request that conditions of policies
 	// may weigh. Clients choose what stands in them.
 	ConditionHeaders []string
 	// Help describes, as JSON, what answers on a path pattern of a mount; with no
 	// pattern, what there is in it.
 	Help func(m *mount.Entry, pattern string) ([]byte, error)
+}
+
+// confined is the context in which what answers a call, of its namespace, asks others.
+func (h *House) confined(c *api.Call) context.Context {
+	if h.Confine == nil {
+		return c.Context
+	}
+	return h.Confine(c.Context, c.Namespace.ID)
 }
 
 // Open lets requests into a house; nil closes the gate.

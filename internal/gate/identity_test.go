@@ -97,6 +97,25 @@ func TestTemplatedPolicies(t *testing.T) {
 	want(t, r, "denied") // it may not ask
 }
 
+// Who has become another is the other to conditions too, by the tokens that they had before.
+func TestConditionsKnowWhoSomebodyHasBecome(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TokenPolicies: []string{"mine"}, TTL: time.Hour, Alias: &api.Alias{Name: "ann"}})
+	a := f.do(api.Write, "auth/lobby/login", "").Auth
+	bob := f.makes("", "identity/entity", `{"name":"bob"}`)
+	f.policy(namespace.RootID, "mine", fmt.Sprintf("path \"probe/thing/*\" {\n capabilities = [\"read\"]\n condition = \"token.entity_id != '%s'\"\n}\npath \"sys/capabilities-self\" { capabilities = [\"update\"] }", bob))
+	tok := a.ClientToken.Reveal()
+	want(t, f.do(api.Read, "probe/thing/a", tok), "")
+	want(t, f.ask("", api.Write, "identity/entity/merge", f.root, `{"from_entity_ids":["`+a.EntityID+`"],"to_entity_id":"`+bob+`"}`), "")
+	want(t, f.do(api.Read, "probe/thing/a", tok), "denied")
+	for path, body := range map[string]string{"sys/capabilities-self": `{"path":"probe/thing/a"}`, "sys/capabilities": `{"path":"probe/thing/a","token":"` + tok + `"}`} {
+		asks := map[string]string{"sys/capabilities-self": tok, "sys/capabilities": f.root}[path]
+		if r := f.ask("", api.Write, path, asks, body); r.Err != nil || !strings.Contains(string(r.Data), `"probe/thing/a":["deny"]`) {
+			t.Errorf("%s: %v %s", path, r.Err, r.Data)
+		}
+	}
+}
+
 // GHSA-59w7-v8rr-pr4p at the gate: no name that somebody is given reaches beyond itself.
 func TestGHSA_59w7_v8rr_pr4p_Names(t *testing.T) {
 	f := newFixture(t)

@@ -120,7 +120,16 @@ func (p *passage) shut() bool {
 // wrapping token is never a caller; trying costs it nothing.
 func (p *passage) barred(t *token.Token, owner *namespace.Namespace) bool {
 	return owner == nil || owner.Deleting || t.Wrapping() || !t.AllowedFrom(p.call.Remote) ||
-		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path)
+		p.ns != nil && !strings.HasPrefix(p.ns.Path, owner.Path) && !p.returns(owner)
+}
+
+// returns reports whether a request that is about its token alone goes on in the
+// token's namespace, though one above was asked: clients look up, renew and end the
+// token of a login without naming the login's namespace. One beside is refused, as one
+// that does not exist is.
+func (p *passage) returns(owner *namespace.Namespace) bool {
+	return p.lost == nil && p.mount != nil && p.mount.Path == "auth/token/" && p.match.Endpoint.Has(api.Self) &&
+		p.ns.ID != owner.ID && strings.HasPrefix(owner.Path, p.ns.Path)
 }
 
 // identify finds the token's owner, and asks the rate limits before a use of the
@@ -173,8 +182,12 @@ func (p *passage) owner() error {
 	if p.barred(t, owner) {
 		return api.ErrDenied()
 	}
-	if sealed, _, err := p.house.Namespaces.Closed(&p.call, owner); err != nil || sealed != nil {
+	sealed, locked, err := p.house.Namespaces.Closed(&p.call, owner)
+	if err != nil || sealed != nil {
 		return p.closedBy(sealed, err)
+	}
+	if p.ns != nil && p.returns(owner) {
+		p.ns, p.locked, p.resp.Namespace, p.call.Namespace = owner, locked, owner.Path, owner.API()
 	}
 	stands, err := p.house.standing(&p.call, t)
 	if err != nil {
@@ -459,6 +472,9 @@ func (p *passage) dispatch() (err error) {
 	}
 	p.acted = true
 	p.trace.Reset() // a use of the token that was counted is not what was asked for
+	if p.house != nil {
+		p.call.Context = p.house.confined(&p.call)
+	}
 	p.result, err = p.match.Endpoint.Invoke(&p.call, p.req)
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func (h *House) capabilitiesOf(c *api.Call, t *token.Token, paths []string, refu
 	if err != nil {
 		return nil, err
 	}
-	return h.capabilitiesWith(c, owner.API(), s.acl, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t, s.names()) })
+	return h.capabilitiesWith(c, owner.API(), s.acl, paths, func(c *api.Call, _ *policy.ACL) (*policy.Facts, error) { return h.facts(c, t, s.names(), s.entity()) })
 }
 
 // capabilitiesWith answers for policies and what is known of who has them. Where

@@ -24,6 +24,14 @@ type standing struct {
 // names are the policies in force in the token's own namespace.
 func (s *standing) names() []string { return s.parts[0].Names }
 
+// entity is the identifier of who is behind the token by now; empty: nobody is.
+func (s *standing) entity() string {
+	if s.who == nil {
+		return ""
+	}
+	return s.who.ID
+}
+
 // standing is what a token may do at this moment. A token whose entity is gone or
 // disabled, or whose auth method is, may do nothing.
 func (h *House) standing(ctx context.Context, t *token.Token) (*standing, error) {

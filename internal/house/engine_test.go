@@ -94,11 +94,37 @@ func handles(f *ast.FuncDecl) bool {
 	return request && types.ExprString(p[0].Type) == "*api.Call" && r != nil && len(r.List) == 2 && types.ExprString(r.List[1].Type) == "error"
 }
 
+// checkReach finds what would connect to others past the bound that the operator sets for namespaces.
+func checkReach(s *source) []string {
+	if s.test() || !strings.HasPrefix(s.dir(), "internal/auth/") && s.dir() != "internal/issuer" {
+		return nil
+	}
+	var out []string
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(connecting(), types.ExprString(sel)) {
+			out = append(out, s.at(n.Pos(), "%s: auth methods reach others through internal/outbound alone", types.ExprString(sel)))
+		}
+		return true
+	})
+	return out
+}
+
+// connecting is what connects to others, or asks about them.
+func connecting() []string {
+	return []string{"net.Dial", "net.DialTimeout", "net.DialTCP", "net.DialUDP", "net.DialIP", "net.DialUnix", "net.Dialer", "net.Resolver", "net.LookupHost", "net.LookupIP", "net.LookupAddr",
+		"net.ResolveTCPAddr", "net.ResolveUDPAddr", "tls.Dial", "tls.DialWithDialer", "tls.Dialer", "http.Client", "http.DefaultClient", "http.Transport", "http.DefaultTransport", "http.Get", "http.Head",
+		"http.Post", "http.PostForm", "ldap.Dial", "ldap.DialTLS", "ldap.DialURL", "wire.Client", "wire.Exchange"}
+}
+
 func engineRules() []rule {
 	const head = "// Package x is x.\npackage x\n"
 	const handler = "func (e *x) read(c *api.Call, q *api.None) (*api.None, error) { return nil, nil }\n"
 	at := func(text string) files { return files{"internal/engine/x/x.go": text} }
 	return []rule{
+		{"auth methods reach others within the bound", each(checkReach), []files{
+			{"internal/auth/x/x.go": head + "import \"net\"\nvar d = net.Dialer{}\n"},
+			{"internal/issuer/x.go": head + "import \"net/http\"\nfunc f() { _, _ = http.Get(\"\") }\n"},
+		}, files{"internal/auth/x/x.go": head + "import \"net\"\nvar a net.Addr\n", "internal/outbound/x.go": head + "import \"net\"\nvar d = net.Dialer{}\n"}},
 		{"engines share no memory between requests", each(checkMemory), []files{
 			at(head + "import \"sync\"\nvar _ sync.Mutex\n"), at(head + "import \"sync/atomic\"\nvar _ atomic.Int64\n"),
 			at(head + "func f() { go f() }\n"), {"internal/auth/x/x.go": head + "func f() { go f() }\n"},

@@ -49,7 +49,7 @@ func program() map[string][]string {
 		"internal/authtest":           {"internal/api", "internal/store/mem"}, // for tests alone
 		"internal/issuer":             {"internal/api", "internal/jws", "internal/outbound", "internal/store"},
 		"internal/jws":                {"internal/api"}, // pure
-		"internal/outbound":           {},
+		"internal/outbound":           {"internal/api"},
 		"internal/lockout":            {"internal/api", "internal/store"},
 		"internal/password":           {"internal/api"},
 		"internal/gate":               {"internal/api", "internal/audit", "internal/identity", "internal/lease", "internal/mfa", "internal/mount", "internal/namespace", "internal/policies", "internal/policy", "internal/quota", "internal/schedule", "internal/settings", "internal/store", "internal/token", "internal/wrapping"},

@@ -47,6 +47,9 @@ func (s *Store) Renewed(c *api.Call, entityID string, groupAliases []string) err
 	case p == nil || p.Disabled:
 		return api.ErrDenied()
 	}
+	if p.aliasOf(c.Mount.Accessor) == nil { // it was taken away: what is said is about somebody else
+		groupAliases = nil
+	}
 	_, err = s.refresh(c, p, groupAliases)
 	return err
 }

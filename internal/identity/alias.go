@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -103,6 +104,7 @@ func (s *Store) changeAlias(c *api.Call, q *AliasRequest) (*AliasMade, error) {
 	}
 	var made *AliasMade
 	var left *Entity
+	var was aliasRow // where the entity that had it has it no more
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
 		a, err := s.aliasMeant(tx, c.Namespace.ID, q)
 		if err != nil {
@@ -121,18 +123,24 @@ func (s *Store) changeAlias(c *api.Call, q *AliasRequest) (*AliasMade, error) {
 		if err := ch.run(); err != nil {
 			return err
 		}
-		made, left = &AliasMade{CanonicalID: ch.is.EntityID, ID: ch.is.ID}, ch.left
+		made, left, was = &AliasMade{CanonicalID: ch.is.EntityID, ID: ch.is.ID}, ch.left, aliasRow{}
+		if ch.is.EntityID != ch.was.EntityID || ch.is.Accessor != ch.was.Accessor {
+			was = ch.was
+		}
 		return nil
 	})
 	if err == nil && left != nil {
 		warnLeft(c, left)
+	}
+	if err == nil && was.ID != "" {
+		err = s.quit(context.WithoutCancel(c), key{c.Namespace.ID, was.EntityID}, was.Accessor, "")
 	}
 	return made, err
 }
 
 // warnLeft tells from whom an alias was taken, and what did not come along.
 func warnLeft(c *api.Call, e *Entity) {
-	stays := "its policies, groups and second factors stay with it"
+	stays := "its policies, internal groups and second factors stay with it"
 	if len(e.Aliases) == 0 {
 		stays += ", and nobody logs in as it any more"
 	}
@@ -295,16 +303,20 @@ func (ch *aliasChange) join() error {
 }
 
 // removeAlias deletes an alias; one that is not there is as good as deleted. Who logs in
-// by its name from then on is somebody new.
+// by its name from then on is somebody new, and its entity is out of the external groups that it was in by it.
 func (s *Store) removeAlias(c *api.Call, q *IDRequest) (*api.None, error) {
-	return nil, s.dropAlias(c, string(q.ID), false)
+	a, err := s.dropAlias(c, string(q.ID), false)
+	if err == nil && a != nil {
+		err = s.quit(context.WithoutCancel(c), key{c.Namespace.ID, a.EntityID}, a.Accessor, "")
+	}
+	return nil, err
 }
 
-// dropAlias deletes an alias. met leaves an entity that a login has made as it is
-// otherwise, so that it is reaped in its time.
-func (s *Store) dropAlias(c *api.Call, id string, met bool) error {
-	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
-		a, err := aliasBy(tx.Get, c.Namespace.ID, id)
+// dropAlias deletes an alias, and answers what it was; nil: there was none. met leaves an entity that a login has made as
+// it is otherwise, so that it is reaped in its time.
+func (s *Store) dropAlias(c *api.Call, id string, met bool) (a *aliasRow, err error) {
+	_, err = store.Update(c, s.Store, func(tx *store.Tx) (err error) {
+		a, err = aliasBy(tx.Get, c.Namespace.ID, id)
 		if err != nil || a == nil {
 			return err
 		}
@@ -313,7 +325,7 @@ func (s *Store) dropAlias(c *api.Call, id string, met bool) error {
 		ch := &aliasChange{tx: tx, call: c, store: s, was: *a, is: aliasRow{Updated: c.Now.UTC(), Met: met}}
 		return ch.leave()
 	})
-	return err
+	return a, err
 }
 
 // aliasInfo is what a list of entities or aliases shows of an alias.

@@ -65,6 +65,7 @@ type walk struct {
 	store  *Store
 	reader store.Reader
 	home   string         // namespace of the person
+	who    *Entity        // the person; nil: a group
 	own    int            // groups of it
 	others int            // groups of others
 	found  map[string]int // groups, by namespace
@@ -77,8 +78,9 @@ func newWalk(s *Store, r store.Reader, home string) *walk {
 }
 
 // groups are the groups that an entity is in, and those that they are in.
-func (w *walk) groups(ctx context.Context, entity key) ([]membership, error) {
-	found, err := w.links(ctx, entity, true)
+func (w *walk) groups(ctx context.Context, e *Entity) ([]membership, error) {
+	w.who = e
+	found, err := w.links(ctx, key{w.home, e.ID}, true)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +173,15 @@ func (w *walk) read(ctx context.Context, member key, rows []store.Entry, entity 
 		if err = w.store.passable(err, &w.sealed); err != nil {
 			return nil, err
 		}
-		if by := string(e.Value); g != nil && (!entity || by == g.stamp()) {
+		if by := string(e.Value); g != nil && (!entity || by == g.stamp() && w.who.known(g)) {
 			out = append(out, membership{namespace: ns, group: g, direct: entity, by: by})
 		}
 	}
 	return out, nil
+}
+
+// known reports whether somebody says of the entity that it is in a group: for an external one that is the auth method by
+// whose alias it is known. An alias that was taken away says nothing more.
+func (e *Entity) known(g *Group) bool {
+	return g.Type != external || g.Alias != nil && e.aliasOf(g.Alias.Accessor) != nil
 }

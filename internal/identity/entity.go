@@ -130,7 +130,7 @@ func (s *Store) meant(tx *store.Tx, nsID string, q *EntityRequest, folded bool) 
 			return nil, err
 		}
 		if e == nil {
-			return nil, api.Errorf(api.Invalid, "id: invalid entity id")
+			return nil, &api.Error{Kind: api.Invalid, Message: "id: invalid entity id", Hint: "find it with identity/lookup/entity, or list identity/entity/id; without an id a new entity is made"}
 		}
 	}
 	if q.Name == "" {
@@ -269,7 +269,7 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	a := &EntityAnswer{CreationTime: at(p.Created), Disabled: p.Disabled, ID: p.ID, LastUpdateTime: at(p.Updated), MergedEntityIDs: p.Merged,
-		Metadata: p.Metadata, MFASecrets: map[string]Factor{}, Name: p.Name, NamespaceID: c.Namespace.ID, Policies: full(p.Entity.Policies),
+		Metadata: p.Metadata, MFASecrets: map[string]Factor{}, Name: p.Name, NamespaceID: c.Namespace.ID, Policies: api.Full(p.Entity.Policies),
 		Aliases: []*AliasAnswer{}, DirectGroupIDs: []string{}, InheritedGroupIDs: []string{}, GroupIDs: []string{}}
 	for _, m := range p.groups {
 		a.GroupIDs = append(a.GroupIDs, m.group.ID)
@@ -295,10 +295,3 @@ func (s *Store) showEntity(c *api.Call, id string) (*EntityAnswer, error) {
 }
 
 func at(t time.Time) api.Time { return api.Time{Time: t} }
-
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
-}

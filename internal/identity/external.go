@@ -47,6 +47,35 @@ func (s *Store) refresh(c *api.Call, p *Person, names []string) (*Person, error)
 	return p, err
 }
 
+// quit takes an entity out of the external groups of a mount: nobody says any more that it is in them. Those stay that
+// are among the memberships with a prefix, where one is given.
+func (s *Store) quit(ctx context.Context, k key, accessor, unless string) error {
+	rows, err := s.Store.List(ctx, keysOnly(k.in()+k.namespace+"/"))
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		l := linkAt(k, row.Key)
+		_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
+			g, err := get[Group](tx.Get, l.group.group())
+			if err != nil || g == nil || g.Type != external || g.Alias == nil || g.Alias.Accessor != accessor {
+				return err
+			}
+			if unless != "" {
+				if other, err := tx.Get(unless + row.Key[len(k.in()):]); err != nil || other.Exists() {
+					return err
+				}
+			}
+			l.remove(tx)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // enrolment is what is to become of a person's external groups of one mount.
 type enrolment struct {
 	store  *Store

@@ -139,7 +139,7 @@ func (s *Store) groupMeant(tx *store.Tx, nsID string, q *GroupRequest, folded bo
 			return nil, err
 		}
 		if g == nil {
-			return nil, api.Errorf(api.Invalid, "id: invalid group id")
+			return nil, &api.Error{Kind: api.Invalid, Message: "id: invalid group id", Hint: "find it with identity/lookup/group, or list identity/group/id; without an id a new group is made"}
 		}
 	}
 	if q.Name != "" {
@@ -239,7 +239,7 @@ func (s *Store) showGroup(c *api.Call, id string) (*GroupAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	a := &GroupAnswer{CreationTime: at(g.Created), ID: g.ID, LastUpdateTime: at(g.Updated), MemberEntityIDs: []string{}, Metadata: g.Metadata,
-		ModifyIndex: g.Index, Name: g.Name, NamespaceID: k.namespace, Policies: full(g.Policies), Type: g.Type}
+		ModifyIndex: g.Index, Name: g.Name, NamespaceID: k.namespace, Policies: api.Full(g.Policies), Type: g.Type}
 	members, err := s.members(c, k)
 	if err != nil {
 		return nil, err

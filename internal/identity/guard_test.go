@@ -110,7 +110,7 @@ func crowdIn(t *testing.T, in map[string]int) (found map[string]int, p *Person, 
 		}
 	}
 	w := newWalk(&Store{}, s, "home")
-	groups, err := w.groups(t.Context(), ann)
+	groups, err := w.groups(t.Context(), &Entity{ID: ann.id})
 	found = map[string]int{}
 	for _, m := range groups {
 		found[m.namespace]++

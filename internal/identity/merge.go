@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -135,13 +136,15 @@ func (m *merge) join(to, from *Entity) (dropped []AliasRef, err error) {
 }
 
 // one merges one entity. The memberships come first, so that there is no moment at which
-// a group's policies, what they deny among it, are not in force.
+// a group's policies, what they deny among it, are not in force. What it is put into meanwhile
+// follows as its rows are cleared away.
 func (m *merge) one(c *api.Call, id string) error {
 	from, ctx := key{m.ns, id}, context.WithoutCancel(c)
 	if err := m.bring(ctx, from); err != nil {
 		return err
 	}
 	left := &remains{Kind: ofEntity}
+	var replaced []AliasRef // of the entity that stays
 	_, err := store.Update(ctx, m.store.Store, func(tx *store.Tx) error {
 		to, err := m.entity(tx.Get, m.to, "to_entity_id: entity id to merge to is invalid")
 		if err != nil {
@@ -158,10 +161,16 @@ func (m *merge) one(c *api.Call, id string) error {
 		if err != nil {
 			return err
 		}
+		replaced = slices.DeleteFunc(dropped, func(a AliasRef) bool { return slices.Contains(e.Aliases, a) })
 		return later(tx, from, left, m.now)
 	})
 	if err != nil {
 		return err
+	}
+	for _, a := range replaced {
+		if err := m.store.quit(ctx, key{m.ns, m.to}, a.Accessor, from.in()); err != nil {
+			return err
+		}
 	}
 	return m.store.clear(ctx, from, left, m.now)
 }
@@ -197,18 +206,35 @@ func (m *merge) write(tx *store.Tx, to, from *Entity, dropped []AliasRef) error 
 	return put(tx, key{m.ns, to.ID}.entity(), to)
 }
 
+// perBequest is how many memberships one commit gives to another entity: with each it writes the group's row.
+const perBequest = 3
+
 // bring makes the entity that stays a member of the groups of one that is merged.
 func (m *merge) bring(ctx context.Context, from key) error {
-	rows, err := m.store.Store.List(ctx, store.Prefix(from.in()))
+	rows, err := m.store.Store.List(ctx, keysOnly(from.in()))
 	if err != nil {
 		return err
 	}
-	for part := range slices.Chunk(rows, perCommit) {
+	for part := range slices.Chunk(rows, perBequest) {
 		_, err := store.Update(ctx, m.store.Store, func(tx *store.Tx) error {
-			if _, err := m.entity(tx.Get, m.to, "to_entity_id: entity id to merge to is invalid"); err != nil {
+			to, err := m.entity(tx.Get, m.to, "to_entity_id: entity id to merge to is invalid")
+			if err != nil {
 				return err
 			}
-			return m.copy(tx, from, part)
+			e, err := m.entity(tx.Get, from.id, "from_entity_ids: entity id to merge from is invalid")
+			if err != nil {
+				return err
+			}
+			comes := func(accessor string) bool {
+				a, clash := e.aliasOf(accessor), to.aliasOf(accessor)
+				return a != nil && (clash == nil || slices.Contains(m.keep, a.ID))
+			}
+			for _, row := range part {
+				if err := m.store.bequeath(tx, linkAt(from, row.Key), key{m.ns, m.to}, comes); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			return err
@@ -217,26 +243,62 @@ func (m *merge) bring(ctx context.Context, from key) error {
 	return nil
 }
 
-// copy gives memberships to the entity that stays.
-func (m *merge) copy(tx *store.Tx, from key, rows []store.Entry) error {
-	for _, row := range rows {
-		ns, id, _ := strings.Cut(row.Key[len(from.in()):], "/")
-		g, err := get[Group](tx.Get, key{ns, id}.group())
-		if m.store.gone(err) || err == nil && g == nil {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		mine := link{group: key{ns, id}, member: key{m.ns, m.to}, kind: ofEntity}
-		_, at := mine.rows()
-		have, err := tx.Get(at)
-		if err != nil {
-			return err
-		}
-		if current := string(row.Value) == g.stamp(); current && string(have.Value) != g.stamp() || current && !have.Exists() {
-			mine.put(tx, g.stamp())
-		}
+// linkAt is the membership of an entity whose row, on the entity's side, has a key.
+func linkAt(member key, at string) link {
+	ns, id, _ := strings.Cut(at[len(member.in()):], "/")
+	return link{group: key{ns, id}, member: member, kind: ofEntity}
+}
+
+// bequeath gives another entity a membership that is there and counts. One by an auth method's word it gives only
+// where the alias of that mount comes along. The group's row is written, so that who changes the members of
+// a group at the same moment sees this one.
+func (s *Store) bequeath(tx *store.Tx, l link, heir key, comes func(accessor string) bool) error {
+	_, at := l.rows()
+	row, err := tx.Get(at)
+	if err != nil || !row.Exists() {
+		return err
 	}
-	return nil
+	g, err := get[Group](tx.Get, l.group.group())
+	switch {
+	case s.gone(err):
+		return nil
+	case err != nil || g == nil || string(row.Value) != g.stamp():
+		return err
+	case g.Type == external && (g.Alias == nil || !comes(g.Alias.Accessor)):
+		return nil
+	}
+	mine := link{group: l.group, member: heir, kind: ofEntity}
+	_, at = mine.rows()
+	have, err := tx.Get(at)
+	if err != nil || have.Exists() && string(have.Value) == g.stamp() {
+		return err
+	}
+	mine.put(tx, g.stamp())
+	return put(tx, l.group.group(), g)
+}
+
+// inherited gives a membership that an entity came to while it was merged to the one that it has become.
+func (s *Store) inherited(tx *store.Tx, l link) error {
+	if l.kind != ofEntity {
+		return nil
+	}
+	was, err := get[Entity](tx.Get, l.member.entity())
+	if err != nil || was == nil || was.Into == "" {
+		return err
+	}
+	e, err := follow(tx.Get, l.member)
+	if err != nil || e == nil {
+		return err
+	}
+	var failed error
+	err = s.bequeath(tx, l, key{l.member.namespace, e.ID}, func(accessor string) bool {
+		ref := e.aliasOf(accessor)
+		if ref == nil {
+			return false
+		}
+		a, err := get[aliasRow](tx.Get, aliasKey(l.member.namespace, ref.Accessor, ref.Name))
+		failed = err
+		return err == nil && a != nil && slices.Contains(a.From, l.member.id)
+	})
+	return errors.Join(err, failed)
 }

@@ -31,7 +31,7 @@ func (s *Store) mountGone(ctx context.Context, job *schedule.Job) error {
 	c := &api.Call{Context: ctx, Namespace: api.Namespace{ID: job.Namespace}, Now: s.Now()}
 	var failed error
 	_, err := each(ctx, s.Store, area(job.Namespace, "alias")+job.ID+"/", "", func(_ store.Entry, a *aliasRow) bool {
-		failed = s.dropAlias(c, a.ID, true)
+		_, failed = s.dropAlias(c, a.ID, true)
 		return failed == nil
 	})
 	if err = errors.Join(err, failed); err != nil {

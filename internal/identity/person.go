@@ -67,7 +67,7 @@ func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person,
 		}
 	}
 	in := newWalk(s, r, k.namespace)
-	if p.groups, err = in.groups(ctx, key{k.namespace, e.ID}); err != nil {
+	if p.groups, err = in.groups(ctx, e); err != nil {
 		return nil, err
 	}
 	p.crowd, p.sealed = in.crowd, in.sealed

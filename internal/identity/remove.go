@@ -237,6 +237,9 @@ func (s *Store) eachPage(ctx context.Context, prefix string, parse func(rest str
 // gone before where its namespace has.
 func (s *Store) unlink(ctx context.Context, key string, l link) error {
 	_, err := store.Update(ctx, s.Store, func(tx *store.Tx) error {
+		if err := s.inherited(tx, l); err != nil {
+			return err
+		}
 		l.remove(tx)
 		return nil
 	})

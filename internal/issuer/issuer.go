@@ -142,6 +142,17 @@ func ErrAsking() *api.Error {
 	return &api.Error{Kind: api.Unavailable, Message: "the issuer's keys are not known yet, or could not be fetched", Hint: "try again in a few seconds"}
 }
 
+// errAway is ErrAsking with why, for the log, or Forbidden. What is wrong with an issuer's answer is nothing that is wrong with a
+// token.
+func errAway(why error) *api.Error {
+	if f := outbound.Forbidden(why); f != nil {
+		return f
+	}
+	e := ErrAsking()
+	e.Err = errors.New("the issuer was asked: " + why.Error())
+	return e
+}
+
 // Current is what is known of the issuer; it is fetched when it is too old, or was never fetched.
 func (s *Source) Current(c *api.Call) (*Known, error) {
 	k, err := store.LoadJSON[Known](c, c.Store, s.Row)
@@ -154,7 +165,7 @@ func (s *Source) Current(c *api.Call) (*Known, error) {
 	if k.Of == s.ID && near(k.Fetched, c.Now, Fresh) {
 		return k, nil
 	}
-	newer, err := s.refresh(c)
+	newer, away, err := s.refresh(c)
 	switch {
 	case err != nil:
 		return nil, err
@@ -163,7 +174,7 @@ func (s *Source) Current(c *api.Call) (*Known, error) {
 	case s.Usable(k, c.Now):
 		return k, nil // it could not be fetched, or another is at it
 	}
-	return nil, ErrAsking()
+	return nil, away
 }
 
 // Usable reports whether something is known by the source that can be used still.
@@ -179,8 +190,8 @@ func near(then, now time.Time, span time.Duration) bool {
 }
 
 // refresh fetches the issuer's keys, unless it was asked a moment ago: then, and when the issuer does not
-// answer, there is no issuer and no error. Of all nodes one asks.
-func (s *Source) refresh(c *api.Call) (*Known, error) {
+// answer, there is no issuer and no error, and away is for who has no other keys. Of all nodes one asks.
+func (s *Source) refresh(c *api.Call) (newer *Known, away, failed error) {
 	mine := false
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		var k Known
@@ -197,12 +208,12 @@ func (s *Source) refresh(c *api.Call) (*Known, error) {
 		return tx.PutJSON(s.Row, &k)
 	})
 	if err != nil || !mine {
-		return nil, err
+		return nil, ErrAsking(), err
 	}
 	ctx := context.WithoutCancel(c) // nobody else asks for a while: this goes on though who asked goes away
 	keys, meta, err := s.Fetch(ctx)
-	if err != nil {
-		return nil, nil // what is known is used while it may be
+	if err != nil { // what is known is used while it may be
+		return nil, errAway(err), nil
 	}
 	k := &Known{Of: s.ID, Fetched: c.Now, Asked: c.Now, Keys: keys, Meta: meta}
 	_, err = store.Update(ctx, c.Store, func(tx *store.Tx) error {
@@ -211,7 +222,7 @@ func (s *Source) refresh(c *api.Call) (*Known, error) {
 		}
 		return tx.PutJSON(s.Row, k)
 	})
-	return k, err
+	return k, nil, err
 }
 
 // Read verifies a token's signature by the issuer's keys, and answers what it says. A key that is not
@@ -230,7 +241,7 @@ func (s *Source) Read(c *api.Call, raw string, allowed []string) (jws.Claims, er
 	if err == nil || !errors.Is(err, jws.ErrSignature) || len(jws.Candidates(k.Keys, h.Kid)) > 0 && h.Kid != "" {
 		return said, err
 	}
-	newer, err := s.refresh(c)
+	newer, _, err := s.refresh(c)
 	switch {
 	case err != nil:
 		return nil, err

@@ -148,6 +148,11 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := open(t)
 			change(n)
+			var told *api.Error
+			_, err := n.source.Read(n.call(), n.token(0, "one"), []string{"RS256"})
+			if !errors.As(err, &told) || told.Message != ErrAsking().Message || told.Err == nil || strings.Contains(told.Err.Error(), n.issuer.URL) {
+				t.Errorf("%v: want that it could not be asked, and why for the log", err)
+			}
 			n.reads(name, n.token(0, "one"), ErrAsking())
 			if _, _, err := n.source.Fetch(t.Context()); err == nil || strings.Contains(err.Error(), n.issuer.URL) {
 				t.Errorf("is fetched, or tells the address: %v", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -366,4 +367,56 @@ func FuzzRow(f *testing.F) {
 			t.Error("no room")
 		}
 	})
+}
+
+// However many accounts are locked, an answer names no more than a thousand of them, counts all, and says how to go on.
+func TestLockedAccountsComeInPages(t *testing.T) {
+	w := newWorld(t, 1)
+	const many = 2 * maxListed / 3
+	for i := range many {
+		for _, m := range []string{"m1", "m2"} {
+			c := w.call()
+			c.Mount = api.Mount{ID: m}
+			a := &attempt{store: w.nodes[0], call: c, settings: w.settings, account: fmt.Sprintf("user%04d", i)}
+			a.key = fmt.Sprintf("root/m/%s/lockout/%03x", m, i)
+			if _, err := a.change(func(a *attempt, r *row) bool { a.count(r); r.Entries[0].Failures = w.settings.Threshold; return true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask := func(q LockedRequest) (*LockedAnswer, [][]string, string) {
+		c := w.call()
+		a, err := w.nodes[0].Locked(c, &q)
+		if err != nil || a.Total != many*max(1, len(a.ByNamespace[0].MountAccessors)) || a.ByNamespace[0].Counts != a.Total {
+			t.Fatalf("%+v: %+v, %v", q, a, err)
+		}
+		var names [][]string
+		for _, m := range a.ByNamespace[0].MountAccessors {
+			if m.Counts != many {
+				t.Errorf("%+v: %d of a mount", q, m.Counts)
+			}
+			names = append(names, m.AliasIdentifiers)
+		}
+		return a, names, strings.Join(c.Warnings(), "\n")
+	}
+	if _, names, warned := ask(LockedRequest{}); len(names[0]) != many || len(names[1]) != maxListed-many || warned == "" {
+		t.Errorf("%d and %d are named, and warned of %q", len(names[0]), len(names[1]), warned)
+	}
+	if _, names, warned := ask(LockedRequest{MountAccessor: "userpass_2"}); len(names[0]) != many || warned != "" {
+		t.Errorf("of one mount %d are named, and warned of %q", len(names[0]), warned)
+	}
+	var all []string
+	for after := ""; ; {
+		_, names, warned := ask(LockedRequest{MountAccessor: "userpass_2", After: after, Limit: 100})
+		all = append(all, names[0]...)
+		if after = all[len(all)-1]; warned == "" {
+			break
+		}
+	}
+	if len(all) != many || !slices.IsSorted(all) || len(slices.Compact(all)) != many {
+		t.Errorf("page by page %d are named", len(all))
+	}
+	if _, names, _ := ask(LockedRequest{MountAccessor: "userpass_2", After: "z"}); names[0] == nil || len(names[0]) != 0 {
+		t.Errorf("behind the last: %v", names)
+	}
 }

@@ -16,12 +16,17 @@ func Routes() []api.Route[*Store] {
 	}
 }
 
+// maxListed is how many accounts one answer names.
+const maxListed = 1000
+
 // LockedRequest asks which accounts are locked.
 type LockedRequest struct {
 	MountAccessor string `json:"mount_accessor"` // Of this auth method alone.
+	After         string `json:"after"`          // Name those of an auth method that come behind this account.
+	Limit         int    `json:"limit"`          // Name at most so many; 0, or more than 1000: 1000.
 }
 
-// LockedAnswer is the locked accounts.
+// LockedAnswer is the locked accounts. All are counted, also those that are not named.
 type LockedAnswer struct {
 	ByNamespace []LockedNamespace `json:"by_namespace"`
 	Total       int               `json:"total"`
@@ -42,11 +47,16 @@ type LockedMount struct {
 	AliasIdentifiers []string `json:"alias_identifiers"`
 }
 
-// Locked lists the accounts of the namespace that are locked for wrong credentials.
+// Locked tells how many accounts of the namespace are locked for wrong credentials, and names them: a thousand at most, and those
+// behind them where it is asked for.
 func (s *Store) Locked(c *api.Call, req *LockedRequest) (*LockedAnswer, error) {
 	mounts, err := s.Mounts(c)
 	if err != nil {
 		return nil, err
+	}
+	room, cut := req.Limit, false
+	if room <= 0 || room > maxListed {
+		room = maxListed
 	}
 	ns := LockedNamespace{NamespaceID: c.Namespace.ID, NamespacePath: c.Namespace.Path, MountAccessors: []LockedMount{}}
 	for _, m := range mounts {
@@ -57,10 +67,22 @@ func (s *Store) Locked(c *api.Call, req *LockedRequest) (*LockedAnswer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(names) > 0 {
-			ns.Counts += len(names)
-			ns.MountAccessors = append(ns.MountAccessors, LockedMount{MountAccessor: m.Accessor, Counts: len(names), AliasIdentifiers: names})
+		if len(names) == 0 {
+			continue
 		}
+		at := LockedMount{MountAccessor: m.Accessor, Counts: len(names)}
+		behind := 0
+		if req.After != "" {
+			behind, _ = slices.BinarySearch(names, req.After+"\x00")
+		}
+		at.AliasIdentifiers = names[behind:min(len(names), behind+room)]
+		room -= len(at.AliasIdentifiers)
+		cut = cut || behind+len(at.AliasIdentifiers) < len(names)
+		ns.Counts += at.Counts
+		ns.MountAccessors = append(ns.MountAccessors, at)
+	}
+	if cut {
+		c.Warn("more accounts are locked than are named here: those behind the last of an auth method are named with its mount_accessor and after")
 	}
 	answer := &LockedAnswer{ByNamespace: []LockedNamespace{}, Total: ns.Counts}
 	if ns.Counts > 0 {

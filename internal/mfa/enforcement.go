@@ -256,13 +256,6 @@ type EnforcementAnswer struct {
 	NamespacePath string   `json:"namespace_path" audit:"clear"`
 }
 
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
-}
-
 // readEnforcement describes an enforcement.
 func (s *Store) readEnforcement(c *api.Call, q *EnforcementNameRequest) (*EnforcementAnswer, error) {
 	e, err := store.LoadJSON[Enforcement](c, s.Store, enforcementKey(c.Namespace.ID, string(q.Name)))
@@ -276,7 +269,7 @@ func (s *Store) readEnforcement(c *api.Call, q *EnforcementNameRequest) (*Enforc
 }
 
 func (e *Enforcement) answer(ns api.Namespace) *EnforcementAnswer {
-	return &EnforcementAnswer{Accessors: full(e.Accessors), Types: full(e.Types), ID: e.ID, Entities: full(e.Entities), Groups: full(e.Groups),
+	return &EnforcementAnswer{Accessors: api.Full(e.Accessors), Types: api.Full(e.Types), ID: e.ID, Entities: api.Full(e.Entities), Groups: api.Full(e.Groups),
 		Methods: e.Methods, Name: e.Name, NamespaceID: ns.ID, NamespacePath: ns.Path}
 }
 

@@ -152,3 +152,30 @@ func TestWhoIsMeant(t *testing.T) {
 		}
 	}
 }
+
+// A right by which nothing can be registered is given with a warning.
+func TestRightForWhoHasAll(t *testing.T) {
+	k := newKeyring(t, 1, `,"max_passkeys":1`)
+	app := k.world.method("")
+	give := func(kind, method string) string {
+		c := k.call("root")
+		must(k.try(k.nodes[0], c, api.Write, "mfa/method/"+kind+"/admin-register", `{"method_id":"`+method+`","entity_id":"`+k.entity+`"}`))(t)
+		return strings.Join(c.Warnings(), "\n")
+	}
+	for kind, method := range map[string]string{"totp": app, "webauthn": k.method} {
+		if warned := give(kind, method); warned != "" {
+			t.Errorf("%s: for somebody who has none: warned of %q", kind, warned)
+		}
+	}
+	k.secret(app, k.entity)
+	k.registered(k.entity)
+	for kind, method := range map[string]string{"totp": app, "webauthn": k.method} {
+		if warned := give(kind, method); !strings.Contains(warned, "identity/mfa/method/"+kind+"/admin-destroy") {
+			t.Errorf("%s: warned of %q", kind, warned)
+		}
+	}
+	k.do(api.Write, "mfa/method/totp/admin-destroy", `{"method_id":"`+app+`","entity_id":"`+k.entity+`"}`)
+	if warned := give("totp", app); warned != "" {
+		t.Errorf("once the secret is removed: warned of %q", warned)
+	}
+}

@@ -67,23 +67,17 @@ type TOTPFields struct {
 	Attempts   *int          `json:"max_validation_attempts"`   // Wrong passcodes that an entity may show in a period, on all nodes together; 5.
 }
 
-func take[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
 // apply changes a method as asked, and refuses what no method can be.
 func (f *TOTPFields) apply(m *Method) error {
 	t := &m.TOTP
-	take(&m.Name, f.MethodName)
-	take(&t.Issuer, f.Issuer)
-	take((*api.Duration)(&t.Period), f.Period)
-	take(&t.KeySize, f.KeySize)
-	take(&t.QRSize, f.QRSize)
-	take(&t.Digits, f.Digits)
-	take(&t.Skew, f.Skew)
-	take(&t.Attempts, f.Attempts)
+	api.Set(&m.Name, f.MethodName)
+	api.Set(&t.Issuer, f.Issuer)
+	api.Set((*api.Duration)(&t.Period), f.Period)
+	api.Set(&t.KeySize, f.KeySize)
+	api.Set(&t.QRSize, f.QRSize)
+	api.Set(&t.Digits, f.Digits)
+	api.Set(&t.Skew, f.Skew)
+	api.Set(&t.Attempts, f.Attempts)
 	if f.Algorithm != nil {
 		t.Algorithm = strings.ToUpper(*f.Algorithm)
 	}
@@ -163,7 +157,7 @@ func (s *Store) changeMethod(c *api.Call, id, kind string, apply func(*Method) e
 		case err != nil:
 			return err
 		case m == nil:
-			return api.ErrNotFound()
+			return &api.Error{Kind: api.NotFound, Message: "method_id: no method of this namespace and type has it", Hint: "see identity/mfa/method"}
 		}
 		old := m.Name
 		if err := apply(m); err != nil {

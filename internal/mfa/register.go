@@ -197,6 +197,7 @@ func (s *Store) give(c *api.Call, q *AdminRegisterRequest, kind string) (*RightA
 	if err != nil {
 		return nil, err
 	}
+	full := false
 	_, err = store.Update(c, s.Store, func(tx *store.Tx) error {
 		_, there, err := s.Identity.Named(tx, ns, entity)
 		switch {
@@ -204,6 +205,9 @@ func (s *Store) give(c *api.Call, q *AdminRegisterRequest, kind string) (*RightA
 			return err
 		case !there:
 			return errEntity()
+		}
+		if full, err = takesNone(tx, ns, entity, m); err != nil {
+			return err
 		}
 		if err := tx.PutJSON(rightKey(ns, hash), r); err != nil {
 			return err
@@ -213,7 +217,21 @@ func (s *Store) give(c *api.Call, q *AdminRegisterRequest, kind string) (*RightA
 	if err != nil {
 		return nil, err
 	}
+	if full {
+		c.Warn("the entity has all that it may have for this method, and nothing is registered by the right while it has: remove that with identity/mfa/method/" + kind + "/admin-destroy, which ends this right too, and give another")
+	}
 	return &RightAnswer{ID: api.Disclosed(id), Expires: api.Time{Time: r.Expires}}, nil
+}
+
+// takesNone reports whether an entity has as much for a method as it may have.
+func takesNone(tx *store.Tx, ns, entity string, m *Method) (bool, error) {
+	if m.Type == typeTOTP {
+		old, err := tx.Get(factorKey(ns, entity, m.ID))
+		return old.Exists(), err
+	}
+	var p passkeys
+	_, err := tx.LoadJSON(passkeysKey(ns, entity, m.ID), &p)
+	return len(p.Keys) >= m.WebAuthn.Most, err
 }
 
 // registerByRight begins to register a passkey by a right that an administrator gave. It needs no token. It

@@ -55,12 +55,12 @@ func (f *WebAuthnFields) apply(m *Method) error {
 	if f.PartyID != nil && v.PartyID != "" && *f.PartyID != v.PartyID {
 		return &api.Error{Kind: api.Invalid, Message: "relying_party_id: cannot be changed: the passkeys that are there are bound to it", Hint: "make another method"}
 	}
-	take(&m.Name, f.MethodName)
-	take(&v.PartyID, f.PartyID)
-	take(&v.PartyName, f.PartyName)
-	take(&v.Verification, f.Verification)
-	take(&v.Most, f.Most)
-	take(&v.Attempts, f.Attempts)
+	api.Set(&m.Name, f.MethodName)
+	api.Set(&v.PartyID, f.PartyID)
+	api.Set(&v.PartyName, f.PartyName)
+	api.Set(&v.Verification, f.Verification)
+	api.Set(&v.Most, f.Most)
+	api.Set(&v.Attempts, f.Attempts)
 	if v.PartyName == "" {
 		v.PartyName = v.PartyID
 	}

@@ -192,7 +192,7 @@ func TestSecretEndpointsLeaveAuthAlone(t *testing.T) {
 	}{
 		{api.Write, "mounts/auth/more", `{"type":"userpass"}`, api.Invalid},
 		{api.Delete, "mounts/auth/users", ``, api.Invalid},
-		{api.Read, "mounts/auth/users", ``, api.Invalid},
+		{api.Read, "mounts/auth/other", ``, api.Invalid},
 		{api.Write, "mounts/auth/users/tune", `{"description":"x"}`, api.Denied},
 		{api.Write, "mounts", `{"type":"kv"}`, api.Unsupported},
 		{api.Write, "auth", `{"type":"userpass"}`, api.Unsupported},
@@ -204,6 +204,14 @@ func TestSecretEndpointsLeaveAuthAlone(t *testing.T) {
 	_, _, err := f.call(t, api.Write, "mounts/auth/users/tune", `{"description":"x"}`, func(c *api.Call) { c.Caller.Sudo = true })
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Terraform's provider reads auth methods here.
+	resp, _, err := f.call(t, api.Read, "mounts/auth/users", ``)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := resp.(*Info); info.Type != "userpass" || info.Description != "x" {
+		t.Fatalf("%+v", info)
 	}
 }
 

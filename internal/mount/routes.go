@@ -2,7 +2,6 @@ package mount
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"strings"
 
@@ -204,21 +203,10 @@ func (m *Mounts) read(c *api.Call, path string) (*Info, error) {
 	return e.Describe(c.Namespace.ID), nil
 }
 
-// readSecret describes a secret engine's mount.
+// readSecret describes a secret engine's mount, and an auth method's below
+// auth/, as clients ask: the list of auth methods says as much.
 func (m *Mounts) readSecret(c *api.Call, r *PathRequest) (*Info, error) {
-	if err := secretsOnly(secretPath(r.Path), "read"); err != nil {
-		return nil, err
-	}
 	return m.read(c, secretPath(r.Path))
-}
-
-// secretsOnly keeps the endpoints of secret engines from auth methods, which
-// have their own, and those need sudo.
-func secretsOnly(path, what string) error {
-	if strings.HasPrefix(path, authPrefix) {
-		return &api.Error{Kind: api.Invalid, Message: fmt.Sprintf("cannot %s %q", what, path), Hint: "auth methods are at sys/auth"}
-	}
-	return nil
 }
 
 // readAuth describes an auth method's mount.
@@ -257,10 +245,7 @@ func (m *Mounts) disableSecret(c *api.Call, r *PathRequest) (*api.None, error) {
 	if strings.HasPrefix(secretPath(r.Path), authPrefix) {
 		return nil, api.Errorf(api.Invalid, "cannot unmount %q: auth methods are disabled through sys/auth", authPrefix)
 	}
-	err := secretsOnly(secretPath(r.Path), "unmount")
-	if err == nil {
-		_, err = m.Disable(c, c.Namespace.ID, secretPath(r.Path))
-	}
+	_, err := m.Disable(c, c.Namespace.ID, secretPath(r.Path))
 	return nil, err
 }
 
@@ -293,12 +278,6 @@ func (m *Mounts) readAuthTune(c *api.Call, r *PathRequest) (*Tuned, error) {
 	return m.readTune(c, authPath(r.Path))
 }
 
-func set[T any](dst *T, v *T) {
-	if v != nil {
-		*dst = *v
-	}
-}
-
 func setList[T any](dst *[]T, v []T) {
 	if v != nil {
 		*dst = v
@@ -324,10 +303,10 @@ func setTTL(dst *api.Duration, field string, v *string) error {
 
 // apply overwrites the settings that are given.
 func (f *TuneFields) apply(c *api.Call, k *Config) error {
-	set(&k.ForceNoCache, f.ForceNoCache)
-	set(&k.FilterLists, f.FilterLists)
-	set(&k.TokenType, f.TokenType)
-	set(&k.ListingVisibility, f.ListingVisibility)
+	api.Set(&k.ForceNoCache, f.ForceNoCache)
+	api.Set(&k.FilterLists, f.FilterLists)
+	api.Set(&k.TokenType, f.TokenType)
+	api.Set(&k.ListingVisibility, f.ListingVisibility)
 	setList(&k.AuditNonHMACRequestKeys, f.AuditNonHMACRequestKeys)
 	setList(&k.AuditNonHMACResponseKeys, f.AuditNonHMACResponseKeys)
 	setList(&k.PassthroughRequestHeaders, f.PassthroughRequestHeaders)
@@ -359,7 +338,7 @@ func (m *Mounts) tune(c *api.Call, path string, r *TuneRequest) (*api.None, erro
 		if err := r.apply(c, &e.Config); err != nil {
 			return err
 		}
-		set(&e.Description, r.Description)
+		api.Set(&e.Description, r.Description)
 		if e.Builtin {
 			return m.checkConfig(&e.Config)
 		}

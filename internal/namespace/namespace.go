@@ -511,7 +511,7 @@ func (r *Registry) Describe(ctx context.Context, parentID, name string, change f
 			return err
 		}
 		if !out.Live() || out.Name != name {
-			return api.ErrNotFound()
+			return errNone()
 		}
 		out.CustomMetadata = change(maps.Clone(out.CustomMetadata))
 		if err := checkMetadata(out.CustomMetadata); err != nil {

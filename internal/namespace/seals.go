@@ -154,9 +154,14 @@ func (r *Registry) child(c *api.Call, name string) (*Namespace, error) {
 	}
 	n, err := r.Child(c, c.Namespace.ID, strings.Trim(name, "/"))
 	if err == nil && !n.Live() {
-		err = api.ErrNotFound()
+		err = errNone()
 	}
 	return n, err
+}
+
+// errNone is of a name that no namespace right below has.
+func errNone() error {
+	return &api.Error{Kind: api.NotFound, Message: "path: there is no such namespace right below the one that was asked in", Hint: "see sys/namespaces, and ask in the namespace above it, such as with -namespace=a for a/b"}
 }
 
 // guarded is a namespace right below that can be sealed.
@@ -216,7 +221,7 @@ func (r *Registry) seal(c *api.Call, q *NameRequest) (*api.None, error) {
 			return err
 		}
 		if !now.Live() || now.ID != n.ID {
-			return api.ErrNotFound()
+			return errNone()
 		}
 		now.Sealed, now.Order = true, newID()
 		return errors.Join(put(tx, now), r.hooks.SealLater(tx, n.ID))

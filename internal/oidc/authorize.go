@@ -36,6 +36,7 @@ const kindEnd = "oidc-end"
 // grant is what a person has let a client know. It binds a code, and then an access token.
 type grant struct {
 	Provider string    `json:"provider"`
+	Made     string    `json:"made,omitempty"` // which provider of that name
 	ClientID string    `json:"client"`
 	Entity   string    `json:"entity"`
 	Home     string    `json:"home"` // namespace of the entity
@@ -95,8 +96,9 @@ type AuthorizeRequest struct {
 
 // codeAnswer is what a client gets a token for.
 type codeAnswer struct {
-	Code  string `json:"code"`
-	State string `json:"state"`
+	Code   string `json:"code"`
+	State  string `json:"state"`
+	Issuer string `json:"iss"` // who has answered, for clients of several (RFC 9207)
 }
 
 // refusal is an error of OAuth 2.0 (RFC 6749, sections 4.1.2.1 and 5.2).
@@ -105,6 +107,7 @@ type refusal struct {
 	Why    string `json:"error_description"`
 	State  string `json:"state,omitempty"`
 	Back   string `json:"redirect_uri,omitempty"` // where the client may be told; empty: nowhere, or it asks itself
+	Issuer string `json:"iss,omitempty"`          // who tells it (RFC 9207)
 	status int
 }
 
@@ -131,7 +134,7 @@ func refuse(code, why string) *refusal { return &refusal{Code: code, Why: why, s
 
 // authorize hands out a code by which a client learns who the caller is, if the caller may log in to it.
 func (s *Store) authorize(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) {
-	row, no, err := s.consider(c, q)
+	u, row, no, err := s.consider(c, q)
 	if err != nil {
 		return nil, err
 	}
@@ -145,20 +148,21 @@ func (s *Store) authorize(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.JSON(0, codeAnswer{code, q.State})
+	return api.JSON(0, codeAnswer{code, q.State, s.providerIssuer(c.Namespace, u.name, u.provider)})
 }
 
-// consider is what a code would stand for, or why there is none.
-func (s *Store) consider(c *api.Call, q *AuthorizeRequest) (*codeRow, *refusal, error) {
+// consider is what a code would stand for, and of whom, or why there is none.
+func (s *Store) consider(c *api.Call, q *AuthorizeRequest) (*use, *codeRow, *refusal, error) {
 	client, no, err := s.asks(c, q)
 	if err != nil || no != nil {
-		return nil, no, err
+		return nil, nil, no, err
 	}
 	u, no, err := s.asked(c, q, client)
 	if err != nil || no != nil {
-		return nil, no, err
+		return nil, nil, no, err
 	}
-	return s.bind(c, q, u)
+	row, no, err := s.bind(c, q, u)
+	return u, row, no, err
 }
 
 // asks is the client that asks. It is refused where nobody can say who that is, or whether an address is its own: then
@@ -251,7 +255,7 @@ func (s *Store) bind(c *api.Call, q *AuthorizeRequest, u *use) (*codeRow, *refus
 	if q.MaxAge != nil && c.Now.Sub(at) > time.Duration(*q.MaxAge)*time.Second {
 		return nil, refuse("max_age_violation", "active re-authentication is required by max_age"), nil
 	}
-	g := grant{u.name, u.client.ID, p.ID, c.Caller.EntityNamespace, supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
+	g := grant{u.name, u.provider.ID, u.client.ID, p.ID, c.Caller.EntityNamespace, supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
 	return &codeRow{grant: g, Redirect: q.RedirectURI, Nonce: q.Nonce, Challenge: q.CodeChallenge, LoggedIn: at}, nil, nil
 }
 

@@ -73,8 +73,8 @@ type ClientAnswer struct {
 }
 
 func (r *clientRow) answer() *ClientAnswer {
-	return &ClientAnswer{AccessTokenTTL: api.Duration(r.AccessTTL), Assignments: full(r.Assignments), AuthorizationCode: !r.NoCode, ClientID: r.ID, ClientSecret: api.Disclosed(r.Secret),
-		ClientType: r.Type, IDTokenTTL: api.Duration(r.IDTTL), Key: r.Key, RedirectURIs: full(r.Redirects)}
+	return &ClientAnswer{AccessTokenTTL: api.Duration(r.AccessTTL), Assignments: api.Full(r.Assignments), AuthorizationCode: !r.NoCode, ClientID: r.ID, ClientSecret: api.Disclosed(r.Secret),
+		ClientType: r.Type, IDTokenTTL: api.Duration(r.IDTTL), Key: r.Key, RedirectURIs: api.Full(r.Redirects)}
 }
 
 // readClient shows a client with its secret.
@@ -150,10 +150,10 @@ func (q *ClientRequest) apply(r *clientRow, isNew bool) error {
 			return api.Errorf(api.Invalid, "client_type modification is not allowed")
 		}
 	}
-	set(&r.Redirects, q.RedirectURIs)
-	set(&r.Assignments, q.Assignments)
-	set((*api.Duration)(&r.IDTTL), q.IDTokenTTL)
-	set((*api.Duration)(&r.AccessTTL), q.AccessTokenTTL)
+	api.Set(&r.Redirects, q.RedirectURIs)
+	api.Set(&r.Assignments, q.Assignments)
+	api.Set((*api.Duration)(&r.IDTTL), q.IDTokenTTL)
+	api.Set((*api.Duration)(&r.AccessTTL), q.AccessTokenTTL)
 	if q.AuthorizationCode != nil {
 		r.NoCode = !*q.AuthorizationCode
 	}

@@ -30,6 +30,7 @@ type document struct {
 	Grants        []string `json:"grant_types_supported,omitempty"`
 	ClientAuth    []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	Challenges    []string `json:"code_challenge_methods_supported,omitempty"`
+	TellsIssuer   bool     `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207
 }
 
 func algorithmNames() []string {

@@ -155,7 +155,7 @@ func (r *codeRow) fits(q *ExchangeRequest, u *use) *refusal {
 	switch {
 	case r.ClientID != u.client.ID:
 		return refuse("invalid_grant", "authorization code was not issued to the client")
-	case r.Provider != u.name:
+	case r.Provider != u.name || r.Made != u.provider.ID:
 		return refuse("invalid_grant", "authorization code was not issued by the provider")
 	case r.Redirect != q.RedirectURI:
 		return refuse("invalid_grant", "redirect_uri does not match the redirect_uri used in the authorization request")
@@ -262,7 +262,7 @@ func (s *Store) userinfo(c *api.Call, q *ProviderName) (*api.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u == nil {
+	if u == nil || u.provider.ID != g.Made {
 		return bad.raw()
 	}
 	p, err := s.granted(c, u, g)

@@ -76,10 +76,10 @@ type KeyAnswer struct {
 
 // apply changes the terms of a key.
 func (q *KeyRequest) apply(k *keyRow) error {
-	set(&k.Algorithm, q.Algorithm)
-	set(&k.Clients, q.AllowedClientIDs)
-	set((*api.Duration)(&k.Period), q.RotationPeriod)
-	set((*api.Duration)(&k.Verify), q.VerificationTTL)
+	api.Set(&k.Algorithm, q.Algorithm)
+	api.Set(&k.Clients, q.AllowedClientIDs)
+	api.Set((*api.Duration)(&k.Period), q.RotationPeriod)
+	api.Set((*api.Duration)(&k.Verify), q.VerificationTTL)
 	switch {
 	case !slices.Contains(algorithms[:], jose.SignatureAlgorithm(k.Algorithm)):
 		return api.Errorf(api.Invalid, "algorithm: must be one of RS256, RS384, RS512, ES256, ES384, ES512 and EdDSA")
@@ -116,7 +116,7 @@ func (s *Store) readKey(c *api.Call, q *KeyName) (*KeyAnswer, error) {
 	if k == nil {
 		return nil, api.ErrNotFound()
 	}
-	return &KeyAnswer{k.Algorithm, full(k.Clients), api.Duration(k.Period), api.Duration(k.Verify)}, nil
+	return &KeyAnswer{k.Algorithm, api.Full(k.Clients), api.Duration(k.Period), api.Duration(k.Verify)}, nil
 }
 
 // hasKey tells a create from an update.

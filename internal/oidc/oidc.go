@@ -141,11 +141,12 @@ func (s *Store) names(c *api.Call, what string, always ...string) (*api.Keys, er
 	return &api.Keys{Keys: merged(out, always)}, nil
 }
 
-// checkName refuses a name that nothing can have.
+// checkName refuses a name that would have to be written otherwise in an address: those of a provider, and so its
+// issuer, are made of its name, and whoever compares them must find one spelling.
 func checkName(name api.Name) error {
 	switch {
-	case name == "" || strings.Contains(string(name), "/"):
-		return api.Errorf(api.Invalid, "name: is not a name")
+	case name == "" || strings.Trim(string(name), "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.Trim(string(name), "-.") != string(name):
+		return &api.Error{Kind: api.Invalid, Message: "name: is not a name", Hint: "use letters, digits, '-', '_' and '.', of which '-' and '.' neither begin nor end it"}
 	case len(name) > maxName:
 		return api.Errorf(api.Invalid, "name: longer than %d bytes", maxName)
 	}
@@ -163,21 +164,6 @@ func checkList(field string, list []string) error {
 		}
 	}
 	return nil
-}
-
-// set changes what is given.
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
-// full is a list that the wire shows as empty rather than null.
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
 }
 
 // someone is an entity of a namespace or one above it, that may still act; nil: there is none.

@@ -93,7 +93,13 @@ func (s *Store) judgeSignIn(c *api.Call, q *AuthorizeRequest) (*api.Raw, error) 
 		no = refuse("login_required", "nobody stays signed in here")
 	}
 	if no != nil {
-		no.Back = q.RedirectURI
+		p, err := s.provider(c, string(q.Name))
+		if err != nil {
+			return nil, err
+		}
+		if no.Back = q.RedirectURI; p != nil {
+			no.Issuer = s.providerIssuer(c.Namespace, string(q.Name), p)
+		}
 		return no.to(q)
 	}
 	return api.JSON(0, terms{q.RedirectURI, u.provider.Paths})

@@ -212,7 +212,7 @@
 				const answer = await authorize(what, await enter(el("path").value.trim(), el("name").value.trim(), password));
 				show(null);
 				el("text").textContent = "You are signed in. You can close this page.";
-				leave(terms.redirect_uri, {code: answer.code}, what.state);
+				leave(terms.redirect_uri, {code: answer.code, iss: answer.iss}, what.state);
 				return;
 			} catch (e) {
 				problem = "It has not worked: " + e.message + ".";
@@ -228,7 +228,7 @@
 			const no = e.answer || {};
 			el("text").textContent = "An application opens this page to learn who you are. This cannot be answered: " + (plain[no.error] || e.message) + ".";
 			if (no.redirect_uri) {
-				leave(no.redirect_uri, {error: no.error, error_description: no.error_description}, no.state);
+				leave(no.redirect_uri, {error: no.error, error_description: no.error_description, ...(no.iss && {iss: no.iss})}, no.state);
 			}
 		}
 	};

@@ -11,6 +11,7 @@ import (
 
 // providerRow is a provider.
 type providerRow struct {
+	ID      string   `json:"id,omitempty"` // no other's, of the same name later neither; the default one has none
 	Issuer  string   `json:"issuer,omitempty"`
 	Clients []string `json:"clients,omitempty"`
 	Scopes  []string `json:"scopes,omitempty"`
@@ -56,7 +57,7 @@ func (s *Store) provider(c *api.Call, name string) (*providerRow, error) {
 }
 
 func (s *Store) showProvider(ns api.Namespace, name string, p *providerRow) *ProviderAnswer {
-	return &ProviderAnswer{full(p.Clients), s.providerIssuer(ns, name, p), full(p.Scopes), p.Paths}
+	return &ProviderAnswer{api.Full(p.Clients), s.providerIssuer(ns, name, p), api.Full(p.Scopes), p.Paths}
 }
 
 // readProvider shows a provider.
@@ -82,16 +83,16 @@ func (s *Store) writeProvider(c *api.Call, q *ProviderRequest) (*api.None, error
 	if err := checkName(q.Name); err != nil {
 		return nil, err
 	}
-	ns, name := c.Namespace.ID, string(q.Name)
+	ns, name, id := c.Namespace.ID, string(q.Name), api.NewUUID()
 	var p *providerRow
 	err := s.change(c, ns, func(tx *store.Tx) (err error) {
 		if p, err = load[providerRow](tx, providerKey(ns, name)); err != nil {
 			return err
 		}
 		if p == nil {
-			p = &providerRow{}
-			if name == defaultName {
-				p.Clients = []string{anyone}
+			p = &providerRow{ID: id}
+			if name == defaultName { // which was there before it had a row
+				p = &providerRow{Clients: []string{anyone}}
 			}
 		}
 		if err := q.apply(p); err != nil {
@@ -124,7 +125,7 @@ func (q *ProviderRequest) apply(p *providerRow) (err error) {
 			return err
 		}
 	}
-	set(&p.Clients, q.AllowedClientIDs)
+	api.Set(&p.Clients, q.AllowedClientIDs)
 	if q.ScopesSupported != nil {
 		p.Scopes = nil
 		for _, n := range *q.ScopesSupported {
@@ -249,7 +250,7 @@ func (s *Store) describe(c *api.Call, q *ProviderName) (*api.Raw, error) {
 	return keepable(keepConfig, document{Issuer: at, Keys: at + "/.well-known/keys", Authorize: at + "/sign-in", Token: at + "/token", UserInfo: at + "/userinfo",
 		RequestParam: &no, RequestURI: &no, Algorithms: algorithmNames(), ResponseTypes: []string{"code"}, Scopes: append([]string{openID}, p.Scopes...),
 		Claims: []string{}, Subjects: []string{"public"}, Grants: []string{"authorization_code"},
-		ClientAuth: []string{"none", "client_secret_basic", "client_secret_post"}, Challenges: []string{"S256"}})
+		ClientAuth: []string{"none", "client_secret_basic", "client_secret_post"}, Challenges: []string{"S256"}, TellsIssuer: true})
 }
 
 // providerKeys tells everybody the public keys that ID tokens of a provider are checked with.

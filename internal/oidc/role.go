@@ -83,7 +83,7 @@ func (s *Store) writeRole(c *api.Call, q *RoleRequest) (*api.None, error) {
 				return api.Errorf(api.Invalid, "the key parameter is required")
 			}
 		}
-		set(&r.Template, template)
+		api.Set(&r.Template, template)
 		if err := q.apply(r); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (q *RoleRequest) apply(r *roleRow) error {
 	if q.ClientID != nil && *q.ClientID != "" {
 		r.ClientID = *q.ClientID
 	}
-	set((*api.Duration)(&r.TTL), q.TTL)
+	api.Set((*api.Duration)(&r.TTL), q.TTL)
 	if r.TTL < time.Second || r.TTL > maxSpan {
 		return api.Errorf(api.Invalid, "ttl: is not a time between a second and ten years")
 	}

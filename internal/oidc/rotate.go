@@ -104,10 +104,10 @@ func (s *Store) rotateKey(c *api.Call, q *RotateRequest) (*api.None, error) {
 			return err
 		}
 		if k == nil {
-			return api.ErrNotFound()
+			return &api.Error{Kind: api.NotFound, Message: "name: there is no such key", Hint: "see identity/oidc/key"}
 		}
 		verify := k.Verify
-		set((*api.Duration)(&verify), q.VerificationTTL)
+		api.Set((*api.Duration)(&verify), q.VerificationTTL)
 		return s.turn(tx, ns, name, k, verify, fresh, c.Now)
 	})
 }

@@ -78,8 +78,8 @@ func (s *Store) writeScope(c *api.Call, q *ScopeRequest) (*api.None, error) {
 		if r == nil {
 			r = &scopeRow{}
 		}
-		set(&r.Template, template)
-		set(&r.Description, q.Description)
+		api.Set(&r.Template, template)
+		api.Set(&r.Description, q.Description)
 		return tx.PutJSON(k, r)
 	})
 }
@@ -149,7 +149,7 @@ func (s *Store) readAssignment(c *api.Call, q *AssignmentName) (*AssignmentAnswe
 	if r == nil {
 		return nil, api.ErrNotFound()
 	}
-	return &AssignmentAnswer{full(r.Entities), full(r.Groups)}, nil
+	return &AssignmentAnswer{api.Full(r.Entities), api.Full(r.Groups)}, nil
 }
 
 // hasAssignment tells a create from an update.
@@ -175,8 +175,8 @@ func (s *Store) writeAssignment(c *api.Call, q *AssignmentRequest) (*api.None, e
 		if r == nil {
 			r = &assignmentRow{}
 		}
-		set(&r.Entities, q.EntityIDs)
-		set(&r.Groups, q.GroupIDs)
+		api.Set(&r.Entities, q.EntityIDs)
+		api.Set(&r.Groups, q.GroupIDs)
 		if err := checkList("entity_ids", r.Entities); err != nil {
 			return err
 		}

@@ -171,10 +171,10 @@ func claimed(p *identity.Person, nsID string, now time.Time) func(name string) a
 		switch name {
 		case "identity.entity.groups.ids":
 			ids, _ := p.Groups(nsID)
-			return full(ids)
+			return api.Full(ids)
 		case "identity.entity.groups.names":
 			_, names := p.Groups(nsID)
-			return full(names)
+			return api.Full(names)
 		}
 		if m, ok := p.Pairs(name); ok {
 			return m

@@ -325,11 +325,20 @@ type SealStatus struct {
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
 	LeasesHeld   bool   `json:"leases_held,omitempty"` // leases that came with a snapshot are not taken back
+	// KeySlots are the ways to unseal that can be read, of which t and n are one's: any of them unseals.
+	KeySlots []SlotSize `json:"key_slots,omitempty"`
 	// DamagedKeySlots are, while the server is sealed, the rows of key slots, or of their
 	// list, that cannot be read: it cannot be unsealed by those.
 	DamagedKeySlots []string `json:"damaged_key_slots,omitempty"`
 	// Warning says that the store cannot be reached, and that the rest is what was last known.
 	Warning string `json:"warning,omitempty"`
+}
+
+// SlotSize is what everybody may know of a key slot: what it takes to unseal by it.
+type SlotSize struct {
+	Kind      string `json:"kind"`
+	Shares    int    `json:"secret_shares,omitempty"`
+	Threshold int    `json:"secret_threshold,omitempty"`
 }
 
 // Ready reports whether the store has been initialised, by what was last known of it when it cannot be reached.
@@ -364,6 +373,9 @@ func (d *Desk) read(ctx context.Context) (*SealStatus, error) {
 	}
 	s.alone(p.Alone)
 	s.Sealed, s.Threshold, s.Shares, s.Progress, s.Nonce = p.Sealed, p.Threshold, p.Shares, p.Progress, p.Nonce
+	for i := range p.Slots {
+		s.KeySlots = append(s.KeySlots, SlotSize{Kind: p.Slots[i].Kind, Shares: p.Slots[i].Shares, Threshold: p.Slots[i].Threshold})
+	}
 	if s.Sealed {
 		s.DamagedKeySlots = p.Damaged
 	} else {

@@ -1,6 +1,7 @@
-// Package outbound owns how the server asks others over HTTP: identity providers,
-// clouds' and clusters' APIs. A request goes to the host that the operator has named
-// and no other, takes a bounded time, and is read up to a bound.
+// Package outbound owns how the server reaches others for auth methods, and how it asks them over HTTP: identity
+// providers, clouds' and clusters' APIs. A request goes to the host that the configuration has named
+// and no other, takes a bounded time, and is read up to a bound. Where those who write the
+// configuration are not the server's operators, it reaches what the operators let them (Bound).
 package outbound
 
 import (
@@ -28,6 +29,8 @@ const (
 type Peer struct {
 	CAPEM   string        // certificates that the server's must come from; empty: the system's
 	Timeout time.Duration // of a request in all; 0: DefaultTimeout
+
+	proxy func(*http.Request) (*url.URL, error) // nil: as the environment says
 }
 
 var (
@@ -72,7 +75,7 @@ type Answer struct {
 }
 
 // Do sends a request and reads its answer, whatever its status. It follows no
-// redirect: one is answered as it came. An error tells neither the request's URL, which may carry a
+// redirect: one is answered as it came. It stays within the context's bound. An error tells neither the request's URL, which may carry a
 // credential, nor anything of its headers or body.
 func (p Peer) Do(ctx context.Context, method, target string, header http.Header, body []byte) (*Answer, error) {
 	pool, err := Pool(p.CAPEM)
@@ -92,7 +95,11 @@ func (p Peer) Do(ctx context.Context, method, target string, header http.Header,
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+	via, dial, err := p.route(req)
+	if err != nil {
+		return nil, err
+	}
+	t := &http.Transport{Proxy: http.ProxyURL(via), DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10}
 	defer t.CloseIdleConnections()
 	c := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -17,8 +17,11 @@ func Why(err error) string {
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
 		slow      net.Error
+		barred    forbidden
 	)
 	switch {
+	case errors.As(err, &barred):
+		return "its address " + barred.Error() + "; " + remedy
 	case errors.Is(err, errLong), errors.Is(err, errCA):
 		return err.Error()
 	case errors.As(err, &name):

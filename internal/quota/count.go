@@ -52,9 +52,14 @@ func mountOf(t *mount.Table, what token.Counted) *mount.Entry {
 	return e
 }
 
+// errFull is what somebody is told for whom there is no room. Who logs in holds nothing that they could revoke, and no more than
+// others can they change the quota.
 func errFull(what token.Counted) error {
-	return &api.Error{Kind: api.TooMany, Message: fmt.Sprintf("request path %q: lease count quota exceeded", token.Conceal(what.Path)),
-		Hint: "too many leases or tokens live: revoke some, wait for some to end, or raise max_leases of the quota"}
+	hint := "too many leases or tokens live: revoke some of yours, or wait until some end; who runs the server can raise max_leases of the quota, see sys/quotas/lease-count"
+	if what.Unknown || strings.HasPrefix(what.Path, "auth/") && !strings.HasPrefix(what.Path, "auth/token/") {
+		hint = "too many tokens of such logins live: try again when some have ended, and use a token that you have for as long as it lives; who runs the server can make room"
+	}
+	return &api.Error{Kind: api.TooMany, Message: fmt.Sprintf("request path %q: lease count quota exceeded", token.Conceal(what.Path)), Hint: hint, RetryAfter: api.Stays}
 }
 
 // Admit implements token.Counter.

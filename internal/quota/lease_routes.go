@@ -103,7 +103,10 @@ func (s *Store) writeCount(c *api.Call, q *CountRequest) (*api.None, error) {
 		}
 		return err
 	})
-	return nil, err
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.doubt(c, p)
 }
 
 // storedCount is a bound as part of a transaction; nil when there is none, or its row

@@ -7,6 +7,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/policy"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // resolve finds what a path from the root namespace names: a namespace, a mount or
@@ -100,4 +101,37 @@ func (s *Store) path(ctx context.Context, p *place) (string, bool, error) {
 		return path + "*", true, nil
 	}
 	return path, true, nil
+}
+
+// doubt warns of a quota for a role that its auth method has not: no login is by it. It may be made later.
+func (s *Store) doubt(c *api.Call, p *place) error {
+	if p.Role == "" {
+		return nil
+	}
+	table, err := s.Mounts.Table(c, p.NamespaceID)
+	if err != nil {
+		return err
+	}
+	e, err := table.ByID(p.MountID)
+	if err != nil || e == nil || e.Router() == nil {
+		return err
+	}
+	for _, at := range []string{"role/", "certs/"} { // where auth methods show what logins name
+		m, err := e.Router().Match(api.Read, at+p.Role)
+		if err != nil {
+			continue
+		}
+		req, _, err := m.Endpoint.Decode(&m, api.Body{})
+		if err != nil {
+			return nil // it is no name there
+		}
+		call := *c
+		call.Namespace, call.Mount, call.Path, call.Store = api.Namespace{ID: p.NamespaceID}, e.API(), m.Path, store.Sub(s.Store, e.Prefix(p.NamespaceID))
+		if _, err = m.Endpoint.Invoke(&call, req); api.KindOf(err) == api.NotFound {
+			c.Warn("role: the auth method has no role of that name now, so that the quota is about no login: is it misspelled? Without it, the mount's quota counts")
+			return nil
+		}
+		return err
+	}
+	return nil
 }

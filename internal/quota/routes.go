@@ -53,14 +53,7 @@ func (s *Store) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ConfigAnswer{full(p.settings.Exempt), full(p.settings.Absolute), p.settings.Audit, p.settings.Headers}, nil
-}
-
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
+	return &ConfigAnswer{api.Full(p.settings.Exempt), api.Full(p.settings.Absolute), p.settings.Audit, p.settings.Headers}, nil
 }
 
 // writeConfig changes what holds for all rate limits.
@@ -79,19 +72,13 @@ func (s *Store) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 				next = defaults()
 			}
 		}
-		take(&next.Exempt, q.Exempt)
-		take(&next.Absolute, q.Absolute)
-		take(&next.Audit, q.Audit)
-		take(&next.Headers, q.Headers)
+		api.Set(&next.Exempt, q.Exempt)
+		api.Set(&next.Absolute, q.Absolute)
+		api.Set(&next.Audit, q.Audit)
+		api.Set(&next.Headers, q.Headers)
 		return put(tx, configKey, next)
 	})
 	return nil, err
-}
-
-func take[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }
 
 func (q *ConfigRequest) check() error {
@@ -251,7 +238,10 @@ func (s *Store) writeRate(c *api.Call, q *RateRequest) (*api.None, error) {
 		}
 		return put(tx, ratePrefix+string(q.Name), r)
 	})
-	return nil, err
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.doubt(c, p)
 }
 
 func (s *Store) placeOf(c *api.Call, f *PlaceFields) (*place, error) {
@@ -260,7 +250,7 @@ func (s *Store) placeOf(c *api.Call, f *PlaceFields) (*place, error) {
 		return nil, err
 	}
 	p.Inheritable = p.MountID == "" && p.NamespaceID == s.Namespaces.Root().ID
-	take(&p.Inheritable, f.Inheritable)
+	api.Set(&p.Inheritable, f.Inheritable)
 	if p.Inheritable && p.MountID != "" {
 		return nil, api.Errorf(api.Invalid, "inheritable: path must be that of a namespace")
 	}

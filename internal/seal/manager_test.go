@@ -144,6 +144,10 @@ func TestUnsealWithShares(t *testing.T) {
 	made := n.init(t, shamirSpec)[0]
 	wantErr(t, n.Unseal(t.Context()), barrier.ErrSealed)
 	p, err := n.Status(t.Context())
+	if len(p.Slots) != 1 || p.Slots[0].ID != made.ID || p.Slots[0].Shares != 5 || p.Slots[0].Threshold != 3 {
+		t.Errorf("slots: %+v", p.Slots)
+	}
+	p.Slots = nil
 	if err != nil || !reflect.DeepEqual(p, Progress{Sealed: true, Slot: made.ID, Shares: 5, Threshold: 3}) {
 		t.Errorf("before the first share: %+v, %v", p, err)
 	}

@@ -25,6 +25,7 @@ type Progress struct {
 	// Damaged are the keys of the rows of slots, or of their list, that cannot be read: by
 	// none of these slots the barrier can be unsealed.
 	Damaged []string
+	Slots   []Slot // all that can be read, in the order they were made
 }
 
 // attempt is the shares of one slot handed in so far.
@@ -103,8 +104,13 @@ func (m *Manager) Status(ctx context.Context) (Progress, error) {
 		return Progress{Sealed: m.barrier.Sealed(), Damaged: damagedKeys(err)}, err
 	}
 	var first *slotRow
+	var slots []Slot
 	alone := false
 	for _, r := range rows {
+		slot, err := m.describe(r.header)
+		if damaged = errors.Join(damaged, err); err == nil {
+			slots = append(slots, slot)
+		}
 		if _, ok := m.kinds[r.Kind].(Opener); ok {
 			alone = true
 		}
@@ -116,10 +122,10 @@ func (m *Manager) Status(ctx context.Context) (Progress, error) {
 		}
 	}
 	if first == nil {
-		return Progress{Sealed: m.barrier.Sealed(), Alone: alone, Damaged: damagedKeys(damaged)}, damaged
+		return Progress{Sealed: m.barrier.Sealed(), Alone: alone, Damaged: damagedKeys(damaged), Slots: slots}, damaged
 	}
 	p, err := m.progress(first)
-	p.Alone, p.Damaged = alone, damagedKeys(errors.Join(damaged, err))
+	p.Alone, p.Damaged, p.Slots = alone, damagedKeys(damaged), slots
 	return p, err
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/mount"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // DefaultAddress is where a server listens unless it is told otherwise.
@@ -31,6 +32,7 @@ type Config struct {
 	Audit       []*audit.Declaration
 	AuditHome   string   // where each namespace has a directory for audit files of its own; empty: they have none
 	AuditPeers  []string // host:port of those that audit devices of namespaces may send entries to; * stands for any
+	AuthPeers   []string // what auth methods of namespaces may reach, as outbound.ParseBound has it; nil: what is of the network
 	RawAudit    bool     // lets a declaration ask for log_raw
 	RawStorage  bool     // lets who has sudo read and write stored rows
 	LogLevel    string
@@ -87,7 +89,8 @@ func (c *Config) Validate() error {
 	for i := range c.Listeners {
 		errs = append(errs, c.Listeners[i].problems()...)
 	}
-	errs = append(errs, c.checkLimits(), c.checkAuditHome())
+	_, err := c.reach()
+	errs = append(errs, c.checkLimits(), c.checkAuditHome(), err)
 	return errors.Join(append(errs, checkFormat(c.LogFormat), checkLevel(c.LogLevel), checkRequests(c.LogRequests))...)
 }
 
@@ -105,6 +108,19 @@ func (c *Config) checkAuditHome() error {
 		}
 	}
 	return nil
+}
+
+// reach is what auth methods of namespaces may reach.
+func (c *Config) reach() (*outbound.Bound, error) {
+	list := c.AuthPeers
+	if list == nil {
+		list = []string{outbound.OnNetwork}
+	}
+	b, err := outbound.ParseBound(list)
+	if err != nil {
+		return nil, fmt.Errorf("auth_namespace_peers: %w", err)
+	}
+	return b, nil
 }
 
 // limits are the lease durations of mounts that set none.

@@ -90,6 +90,23 @@ func TestAuditOfNamespacesIsConfigured(t *testing.T) {
 	}
 }
 
+func TestReachOfNamespacesIsConfigured(t *testing.T) {
+	c, err := ParseConfig("f", []byte("auth_namespace_peers = [\"network\", \"10.0.0.0/8\", \"ldap.example.com:636\"]"))
+	if err != nil || !slices.Equal(c.AuthPeers, []string{"network", "10.0.0.0/8", "ldap.example.com:636"}) {
+		t.Errorf("%v: %+v", err, c)
+	}
+	if c, err = ParseConfig("f", []byte("auth_namespace_peers = []")); err != nil || c.AuthPeers == nil {
+		t.Errorf("nothing is not as if nothing were said: %v", err)
+	}
+	if _, err := ParseConfig("f", []byte("auth_namespace_peers = [\"ldap.example.com\"]")); err == nil || !strings.Contains(err.Error(), "f:1: auth_namespace_peers: write each as HOST:PORT") {
+		t.Errorf("%v", err)
+	}
+	c = &Config{Listeners: []Listener{{Address: "127.0.0.1:1", Plain: true}}, AuthPeers: []string{"x"}}
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "auth_namespace_peers") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAuditInJSON(t *testing.T) {
 	for _, src := range []string{
 		`{"audit": {"file": {"file": {"options": {"file_path": "/log"}}}}}`,

@@ -46,6 +46,12 @@ func program() string {
 	return version + " (" + revision + ")"
 }
 
+// programVersion is the version of this program.
+func programVersion() string {
+	version, _ := build.Version()
+	return version
+}
+
 // member tells how this node is.
 func (s *Server) member(ctx context.Context, began time.Time) fleet.Member {
 	m := fleet.Member{Name: hostname(), Address: s.config.address(), Version: Version, Program: program(), Sealed: s.barrier.Sealed(), Started: began}

@@ -79,7 +79,7 @@ func (s *Server) buildHouse(ctx context.Context, desk *operator.Desk) (*house, e
 	}
 	h.Recalled = h.orders.Seal
 	h.Cache, h.Data, h.Audit = cache, s.barrier, audit.NewBroker()
-	h.Upkeep, h.ConditionHeaders = upkeep{s.barrier}, s.config.PolicyHeaders
+	h.Upkeep, h.ConditionHeaders, h.Confine = upkeep{s.barrier}, s.config.PolicyHeaders, s.confine
 	h.Policies = policies.New(s.barrier, cache, s.now)
 	h.Namespaces = namespace.New(s.barrier, cache, s.barrier, namespace.Hooks{
 		Claim:   func(tx *store.Tx, parent, path string) error { return h.Mounts.Claim(tx, parent, path) },

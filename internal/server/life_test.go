@@ -407,6 +407,17 @@ func TestAnswersInWords(t *testing.T) {
 		w.wants(400, "path: missing the namespace's name", "root", "POST", path, "")
 		w.wants(400, "path: missing the namespace's name", "root", "DELETE", path, "")
 	}
+	for _, c := range []struct{ method, path, takes string }{
+		{"LIST", "sys/locked-users", "read"}, {"GET", "sys/mfa/validate", "write"}, {"POST", "identity/entity/id", "list"}, {"DELETE", "identity/entity", "write"}, {"PUT", "identity/oidc/.well-known/keys", "read"},
+		{"LIST", "identity/entity/id/x", "read, write, delete"},
+	} {
+		w.wants(405, "unsupported operation; this path takes "+c.takes+`"`, "root", c.method, c.path, "")
+	}
+	for _, path := range []string{"sys/namespaces/nope/seal", "sys/namespaces/nope/unseal", "sys/namespaces/nope/rotate/root/init"} {
+		w.wants(404, "path: there is no such namespace right below", "root", "PUT", path, `{"key":"x"}`)
+	}
+	w.wants(404, "name: there is no such key", "root", "PUT", "identity/oidc/key/nope/rotate", "")
+	w.wants(404, "method_id: no method", "root", "PUT", "identity/mfa/method/totp/nope", `{"issuer":"x"}`)
 	for path, part := range map[string]string{"secret": "WRITE secret/data/{path...}", "secret/": "WRITE secret/metadata/{path...}", "sys": "sys/key-slots", "auth/token": "auth/token/create", "cubbyhole": "cubbyhole/"} {
 		w.wants(200, part, "root", "GET", path+"?help=1", "")
 	}

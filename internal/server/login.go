@@ -1,13 +1,25 @@
 package server
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
 )
+
+// confine has what a namespace's auth methods ask others stay within what the operator lets namespaces reach. The root
+// namespace's are the operator's own.
+func (s *Server) confine(ctx context.Context, namespaceID string) context.Context {
+	if namespaceID == namespace.RootID {
+		return ctx
+	}
+	return outbound.Within(ctx, s.reach)
+}
 
 // renewLogin asks the auth method that made a token whether it may be renewed. One
 // whose mount is gone may not.
@@ -37,6 +49,7 @@ func (h *house) renewLogin(c *api.Call, t *token.Token, increment time.Duration)
 	call := *c
 	call.Namespace, call.Mount, call.Path = ns.API(), e.API(), ""
 	call.Store = store.Sub(h.Data, e.Prefix(t.MountNamespace))
+	call.Context = h.Confine(c.Context, t.MountNamespace)
 	said, err := renew(&call, &api.Session{Private: t.Private, Metadata: t.Meta, Policies: slices.Clone(t.Policies), Issued: t.CreationTime, Increment: increment})
 	if err != nil || said == nil || t.EntityID == "" {
 		return said, err

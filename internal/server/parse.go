@@ -232,6 +232,10 @@ func (r *reader) setting(it *ast.ObjectItem, key string) {
 		c.AuditHome = r.text(it)
 	case "audit_namespace_peers":
 		c.AuditPeers = append(c.AuditPeers, r.peers(it)...)
+	case "auth_namespace_peers":
+		c.AuthPeers = append(api.Full(c.AuthPeers), r.texts(it)...)
+		_, err := c.reach()
+		r.check(it, err)
 	case "raw_storage_endpoint":
 		c.RawStorage = r.flag(it)
 	case "audit_log_raw":

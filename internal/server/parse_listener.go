@@ -228,7 +228,7 @@ func (r *reader) texts(it *ast.ObjectItem) []string {
 
 // topSettings are those of the top of a configuration, for who mistypes one.
 var topSettings = []string{"storage", "listener", "seal", "audit", "telemetry", "user_lockout", "log_level", "log_format", "log_requests_level", "log_file", "pid_file", "cluster_name", "api_addr",
-	"audit_directory", "audit_log_raw", "audit_namespace_directory", "audit_namespace_peers", "raw_storage_endpoint", "policy_headers", "default_lease_ttl", "max_lease_ttl", "unused_entity_ttl"}
+	"audit_directory", "audit_log_raw", "audit_namespace_directory", "audit_namespace_peers", "auth_namespace_peers", "raw_storage_endpoint", "policy_headers", "default_lease_ttl", "max_lease_ttl", "unused_entity_ttl"}
 
 // suggest names the setting that was probably meant; empty when none is like it.
 func suggest(key string, known []string) string {

@@ -104,7 +104,7 @@ func TestLeaseCountOnEveryNode(t *testing.T) {
 					t.Error(err)
 				case got.Status == 200:
 					made = append(made, got.String("auth", "client_token"))
-				case got.Status != 429 || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Text(), "lease count quota exceeded; too many leases or tokens live: revoke some"):
+				case got.Status != 429 || got.Header.Get("Retry-After") != "" || !strings.Contains(got.Text(), "lease count quota exceeded; too many leases or tokens live: revoke some"):
 					t.Errorf("%d %s", got.Status, got.Body)
 				}
 				mu.Unlock()

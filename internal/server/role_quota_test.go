@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/server/servertest"
@@ -80,4 +81,50 @@ func TestLeaseCountOfAnAppRole(t *testing.T) {
 	s.Want(t, 204, "POST", "auth/token/revoke-self", clientToken(first), "")
 	in(200, "ci")
 	in(429, "ci")
+}
+
+// A quota for a role that is misspelled is taken, as the role may come later, and warned of.
+func TestQuotaOfNoRole(t *testing.T) {
+	s := servertest.Start(t)
+	limitedRoles(t, s)
+	s.Want(t, 200, "POST", "sys/namespaces/team", servertest.Root, `{}`)
+	for _, at := range []struct{ ns, kind string }{{"", "jwt"}, {"team", "approle"}, {"", "cert"}, {"", "kubernetes"}} {
+		s.Want(t, 204, "POST", "sys/auth/"+at.kind, servertest.Root, `{"type":"`+at.kind+`"}`, "X-Vault-Namespace", at.ns)
+	}
+	s.Want(t, 204, "POST", "auth/approle/role/ours", servertest.Root, `{}`, "X-Vault-Namespace", "team")
+	for _, c := range []struct {
+		path, role string
+		there      bool
+	}{
+		{"auth/approle", "ci", true}, {"auth/approle", "CI", true}, {"auth/approle", "c1", false}, {"team/auth/approle", "ours", true}, {"team/auth/approle", "ci", false},
+		{"auth/jwt", "x", false}, {"auth/cert", "x", false}, {"auth/kubernetes", "x", false},
+	} {
+		for kind, terms := range map[string]string{"rate-limit": `"rate":5`, "lease-count": `"max_leases":5`} {
+			a := s.Do(t, "POST", "sys/quotas/"+kind+"/q", servertest.Root, `{"path":"`+c.path+`","role":"`+c.role+`",`+terms+`}`)
+			if warned := strings.Contains(a.Text(), "no role of that name"); a.Status/100 != 2 || warned == c.there {
+				t.Errorf("%s of %s at %s: %d %s", kind, c.role, c.path, a.Status, a.Body)
+			}
+		}
+	}
+}
+
+// Whoever is refused for a lease count is told what they can do: who logs in has nothing to revoke and no quota to change.
+func TestFullQuotaSaysWhatTheReaderCanDo(t *testing.T) {
+	s := servertest.Start(t)
+	in := limitedRoles(t, s)
+	s.Want(t, 204, "POST", "sys/quotas/lease-count/ci", servertest.Root, `{"path":"auth/approle","role":"ci","max_leases":1}`)
+	in(200, "ci")
+	if a := in(429, "ci"); strings.Contains(a.Text(), "max_leases") || strings.Contains(a.Text(), "revoke") || !strings.Contains(a.Text(), "try again when some have ended") {
+		t.Errorf("a login is told %s", a.Body)
+	}
+	s.Want(t, 204, "POST", "sys/policies/acl/maker", servertest.Root, `{"policy":"path \"auth/token/create\" { capabilities = [\"update\"] }"}`)
+	s.Want(t, 204, "POST", "auth/approle/role/cd", servertest.Root, `{"token_policies":"maker"}`)
+	holder := in(200, "cd").String("auth", "client_token")
+	s.Want(t, 204, "POST", "sys/quotas/lease-count/tokens", servertest.Root, `{"path":"auth/token","max_leases":1}`)
+	for range 2 { // there may be others that count
+		s.Do(t, "POST", "auth/token/create", holder, `{"policies":"default"}`)
+	}
+	if a := s.Want(t, 429, "POST", "auth/token/create", holder, `{"policies":"default"}`); !strings.Contains(a.Text(), "revoke some of yours") || !strings.Contains(a.Text(), "max_leases") {
+		t.Errorf("the holder of a token is told %s", a.Body)
+	}
 }

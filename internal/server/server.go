@@ -29,6 +29,7 @@ import (
 	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/operator"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/password"
 	"github.com/strongroom/strongroom/internal/profile"
 	"github.com/strongroom/strongroom/internal/seal"
@@ -59,6 +60,7 @@ type Server struct {
 
 	profiler  profile.Profiler
 	passwords *password.Hasher // of all auth methods together, so that its bound holds
+	reach     *outbound.Bound  // what auth methods of namespaces below the root may reach
 
 	mu    sync.Mutex            // held while the house changes
 	house atomic.Pointer[house] // nil while sealed
@@ -96,6 +98,9 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	log = logs.Logger("core")
 	s := &Server{config: c, logs: logs, log: log, stdout: stdout, now: now, fatal: make(chan error, 1), passwords: password.New(password.Slots())}
 	var err error
+	if s.reach, err = c.reach(); err != nil {
+		return nil, err
+	}
 	if s.store, err = c.openStore(ctx, logs.Logger("storage")); err != nil {
 		return nil, err
 	}
@@ -115,7 +120,7 @@ func Open(ctx context.Context, c *Config, log *slog.Logger, stdout io.Writer, no
 	s.barrier = barrier.New(s.phys, now)
 	s.tenants = &operator.Tenants{Keys: seal.NewTenants(s.barrier, now), Now: now}
 	s.seal = seal.NewManager(s.barrier, s.phys, c.slotKinds(), now)
-	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: Version, Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
+	s.keeper = &snapshot.Keeper{Store: s.phys, Barrier: s.barrier, Seal: s.seal, Version: program(), Engine: c.storageType(), Isolate: s.isolate, Now: now, Log: logs.Logger("snapshot")}
 	s.desk = &operator.Desk{Seal: s.seal, Barrier: s.barrier, Open: s.open, Shut: s.shut, IssueRoot: s.issueRoot, RewrapLater: s.rewrapLater,
 		TokenLength: token.Length, LocalSlot: c.LocalSlot, KeyDir: c.slotDir(), Version: Version, Program: program(), ClusterName: c.clusterName(), StorageType: c.storageType(), Address: c.address(), Log: logs.Logger("operator"), Probe: s.probe, SealAll: s.orderToSeal,
 		Audited: func(c *api.Call) error { return s.gate.Audited(c) }, Restored: s.keeper.Ready, Held: s.held, Warning: s.warning}
@@ -340,7 +345,7 @@ Root token: %s
 It is shown this once. Keep it safe, and make lesser tokens for daily work.
 The key that unseals the store lies in %s.
 Whoever has both that directory and the data can read everything: back them up
-apart, or add unseal keys that people hold (sys/key-slots).
+apart, or add unseal keys that people hold: strongroom operator key-slot add shamir
 
 `, token, s.config.slotDir())
 	return err
@@ -402,7 +407,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	h.Alone = s.config.alone()
-	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, Version, s.now()))); err != nil {
+	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, programVersion(), s.now()))); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
 	if err := errors.Join(s.mark(), h.start(s)); err != nil {

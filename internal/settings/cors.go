@@ -52,7 +52,7 @@ func (s *Store) readCORS(c *api.Call, _ *api.None) (*CORSAnswer, error) {
 	if err != nil || now.CORS == nil {
 		return &CORSAnswer{}, err
 	}
-	return &CORSAnswer{Enabled: true, Origins: now.CORS.Origins, Headers: now.CORS.AllowedHeaders(), Credentials: &now.CORS.Credentials}, nil
+	return &CORSAnswer{Enabled: true, Origins: now.CORS.Origins, Headers: now.CORS.shownHeaders(), Credentials: &now.CORS.Credentials}, nil
 }
 
 // writeCORS lets origins ask. Requests of any other are refused from then on.

@@ -41,10 +41,17 @@ func (c *CORS) Allows(origin string) bool {
 	return slices.Contains(c.Origins, "*") || slices.ContainsFunc(c.Origins, func(o string) bool { return strings.EqualFold(o, origin) })
 }
 
+// namespaceHeader may be carried by requests of the origins, and is not among what is read of the settings: Terraform's
+// provider takes whatever others do not answer there for a setting that somebody has made.
+const namespaceHeader = "X-Vault-Namespace"
+
 // AllowedHeaders are all headers that requests of the origins may carry.
-func (c *CORS) AllowedHeaders() []string {
+func (c *CORS) AllowedHeaders() []string { return append(c.shownHeaders(), namespaceHeader) }
+
+// shownHeaders are those that are read of the settings.
+func (c *CORS) shownHeaders() []string {
 	return append([]string{"Content-Type", "Authorization", "X-Vault-Token", "X-Vault-MFA", "X-Vault-No-Request-Forwarding", "X-Vault-Wrap-Format",
-		"X-Vault-Wrap-TTL", "X-Requested-With", "X-Vault-AWS-IAM-Server-ID", "X-Vault-Policy-Override", "X-Vault-Namespace"}, c.Headers...)
+		"X-Vault-Wrap-TTL", "X-Requested-With", "X-Vault-AWS-IAM-Server-ID", "X-Vault-Policy-Override"}, c.Headers...)
 }
 
 // Store keeps the settings of all nodes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,9 @@ func TestCORS(t *testing.T) {
 		t.Errorf("configured: %+v", got)
 	}
 	c := w.everywhere().CORS
+	if slices.Contains(got.Headers, "X-Vault-Namespace") || !slices.Contains(c.AllowedHeaders(), "X-Vault-Namespace") {
+		t.Errorf("read %v, allowed %v", got.Headers, c.AllowedHeaders())
+	}
 	for origin, want := range map[string]bool{"https://a.example": true, "https://A.example": true, "https://b.example:8443": true, "https://b.example": false,
 		"http://a.example": false, "https://a.example.evil": false, "": false, "null": false, "*": false} {
 		if c.Allows(origin) != want {

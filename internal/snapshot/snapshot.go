@@ -53,7 +53,7 @@ type Keeper struct {
 	Store   store.Engine // below the barrier
 	Barrier *barrier.Barrier
 	Seal    *seal.Manager
-	Version string // of this server
+	Version string // of this server's program
 	Engine  string // kind of the store
 	// Isolate puts the store into quarantine, once for each restore: what came with
 	// the snapshot is not taken back before somebody says so.

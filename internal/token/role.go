@@ -217,8 +217,8 @@ func (s *Store) ReadRole(c *api.Call, req *RoleName) (*RoleAnswer, error) {
 		return nil, api.ErrNotFound()
 	}
 	a := &RoleAnswer{
-		AllowedEntityAliases: r.AllowedEntityAliases, AllowedPolicies: full(r.AllowedPolicies), AllowedPoliciesGlob: full(r.AllowedPoliciesGlob),
-		DisallowedPolicies: full(r.DisallowedPolicies), DisallowedPoliciesGlob: full(r.DisallowedPoliciesGlob),
+		AllowedEntityAliases: r.AllowedEntityAliases, AllowedPolicies: api.Full(r.AllowedPolicies), AllowedPoliciesGlob: api.Full(r.AllowedPoliciesGlob),
+		DisallowedPolicies: api.Full(r.DisallowedPolicies), DisallowedPoliciesGlob: api.Full(r.DisallowedPoliciesGlob),
 		Name: api.Name(r.Name), Orphan: r.Orphan, PathSuffix: r.PathSuffix, Renewable: r.Renewable, TokenBoundCIDRs: r.BoundCIDRs,
 		TokenExplicitMaxTTL: api.Duration(r.ExplicitMaxTTL), TokenNoDefaultPolicy: r.NoDefaultPolicy,
 		TokenNumUses: r.NumUses, TokenPeriod: api.Duration(r.Period), TokenType: r.TokenType,
@@ -230,14 +230,6 @@ func (s *Store) ReadRole(c *api.Call, req *RoleName) (*RoleAnswer, error) {
 		a.ExplicitMaxTTL = a.TokenExplicitMaxTTL
 	}
 	return a, nil
-}
-
-// full is a list that the wire shows as empty rather than null.
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
 }
 
 // RoleExists tells a create from an update.
@@ -307,26 +299,20 @@ func (q *RoleRequest) apply(r *Role) (warnings []string, err error) {
 	if err := q.applyPolicies(r); err != nil {
 		return nil, err
 	}
-	set(&r.AllowedEntityAliases, q.AllowedEntityAliases)
+	api.Set(&r.AllowedEntityAliases, q.AllowedEntityAliases)
 	for i, a := range r.AllowedEntityAliases {
 		r.AllowedEntityAliases[i] = strings.ToLower(a)
 	}
-	set(&r.Orphan, q.Orphan)
-	set(&r.Renewable, q.Renewable)
-	set(&r.PathSuffix, q.PathSuffix)
-	set(&r.NumUses, q.TokenNumUses)
-	set(&r.NoDefaultPolicy, q.TokenNoDefaultPolicy)
-	set(&r.TokenType, q.TokenType)
+	api.Set(&r.Orphan, q.Orphan)
+	api.Set(&r.Renewable, q.Renewable)
+	api.Set(&r.PathSuffix, q.PathSuffix)
+	api.Set(&r.NumUses, q.TokenNumUses)
+	api.Set(&r.NoDefaultPolicy, q.TokenNoDefaultPolicy)
+	api.Set(&r.TokenType, q.TokenType)
 	q.setDuration(&r.Period, &r.OldPeriod, q.TokenPeriod, "period")
 	q.setDuration(&r.ExplicitMaxTTL, &r.OldExplicitMaxTTL, q.TokenExplicitMaxTTL, "explicit_max_ttl")
-	set(&r.BoundCIDRs, q.TokenBoundCIDRs)
+	api.Set(&r.BoundCIDRs, q.TokenBoundCIDRs)
 	return q.ignored(), r.check()
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }
 
 // setDuration changes a duration and notes whether it came under its deprecated

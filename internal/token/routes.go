@@ -184,7 +184,7 @@ func (s *Store) describe(c *api.Call, t *Token, text api.Secret) (*LookupAnswer,
 		Accessor: t.Accessor, BoundCIDRs: t.BoundCIDRs, CreationTime: t.CreationTime.Unix(), CreationTTL: api.Duration(t.CreationTTL),
 		DisplayName: t.DisplayName, EntityID: t.EntityID, ExplicitMaxTTL: api.Duration(t.ExplicitMaxTTL), ID: text.Disclose(),
 		IssueTime: api.Time{Time: t.CreationTime}, Meta: t.Meta, NumUses: t.NumUses, Orphan: t.Orphan(), Path: t.Path,
-		Policies: full(t.Policies), Renewable: t.Renewable, Role: t.Role, TTL: api.Duration(t.ttlLeft(c.Now)), Type: t.Type,
+		Policies: api.Full(t.Policies), Renewable: t.Renewable, Role: t.Role, TTL: api.Duration(t.ttlLeft(c.Now)), Type: t.Type,
 	}
 	if !t.ExpireTime.IsZero() {
 		a.ExpireTime = &api.Time{Time: t.ExpireTime}

@@ -114,8 +114,8 @@ func (s *Store) Rewrap(c *api.Call, q *TokenRequest) (*api.WrapInfo, error) {
 		return nil, err
 	}
 	a, err := decode(kept)
-	if err == nil && a.Auth != nil {
-		info.WrappedAccessor = a.Auth.Accessor
+	if err == nil {
+		info.WrappedAccessor = accessorOf(a)
 	}
 	return info, err
 }

@@ -104,10 +104,25 @@ func (s *Store) Wrap(c *api.Call, path string, a *api.Answer) (*api.WrapInfo, er
 		tx.Put(rowKey(t.NamespaceID, t.ID), value)
 		return nil
 	})
-	if err == nil && a.Auth != nil {
-		info.WrappedAccessor = a.Auth.Accessor
+	if err == nil {
+		info.WrappedAccessor = accessorOf(a)
 	}
 	return info, err
+}
+
+// accessorOf is by what the token or the secret id (of approle) that an answer
+// holds can be ended without being unwrapped; empty where it holds neither.
+func accessorOf(a *api.Answer) string {
+	if a.Auth != nil {
+		return a.Auth.Accessor
+	}
+	var issued struct {
+		Accessor string `json:"secret_id_accessor"`
+	}
+	if a.MountType != "approle" || json.Unmarshal(a.Data, &issued) != nil {
+		return ""
+	}
+	return issued.Accessor
 }
 
 // issue makes a wrapping token in one commit with what put writes, in the form

@@ -30,17 +30,19 @@ func TestEveryForm(t *testing.T) {
 	login := &api.Auth{ClientToken: api.NewSecret(secret), Accessor: "acc", Policies: []string{"default", "dev"}, TokenPolicies: []string{"dev"},
 		Metadata: map[string]string{"who": "ann"}, TTL: time.Hour, Renewable: true, EntityID: "e", TokenType: "service", Orphan: true, NumUses: 3}
 	for name, a := range map[string]*api.Answer{
-		"data":     {Data: []byte(`{"password":"` + secret + `","n":12345678901234567890,"x":null}`), LeaseDuration: 768 * time.Hour, MountType: "kv"},
-		"no data":  {Data: []byte(`{}`)},
-		"a list":   {Data: []byte(`[1,"a"]`)},
-		"login":    {Auth: login, Warnings: []string{"one", "two"}, MountType: "token"},
-		"document": {Raw: &api.Raw{ContentType: "text/plain", Body: []byte{0, 1, 0xff}, Status: 200}},
-		"warnings": {Warnings: []string{"only this"}},
+		"data":         {Data: []byte(`{"password":"` + secret + `","n":12345678901234567890,"x":null}`), LeaseDuration: 768 * time.Hour, MountType: "kv"},
+		"no data":      {Data: []byte(`{}`)},
+		"a list":       {Data: []byte(`[1,"a"]`)},
+		"login":        {Auth: login, Warnings: []string{"one", "two"}, MountType: "token"},
+		"document":     {Raw: &api.Raw{ContentType: "text/plain", Body: []byte{0, 1, 0xff}, Status: 200}},
+		"warnings":     {Warnings: []string{"only this"}},
+		"secret id":    {Data: []byte(`{"secret_id":"` + secret + `","secret_id_accessor":"acc"}`), MountType: "approle"},
+		"no secret id": {Data: []byte(`{"secret_id_accessor":"acc"}`), MountType: "kv"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
 				info := w.wrap(a, time.Minute)
-				if a.Auth != nil && info.WrappedAccessor != "acc" || a.Auth == nil && info.WrappedAccessor != "" {
+				if want := map[string]string{"login": "acc", "secret id": "acc"}[name]; info.WrappedAccessor != want {
 					t.Errorf("wrapped accessor %q", info.WrappedAccessor)
 				}
 				got, err := w.unwrap(info.Token, false)

@@ -71,7 +71,7 @@ func TestVerbs(t *testing.T) {
 		{"PATCH", "secret/data/a", `{"data":{"x":"y"}}`, "application/json", 415, merge},
 		{"PATCH", "secret/data/a", `{"data":{"x":"y"}}`, merge, 200, `"version":2`},
 		{"PATCH", "secret/data/a", `{"data":{"x":"z"}}`, merge + "; charset=utf-8", 200, `"version":3`},
-		{"PATCH", "kv1/a", `{"x":"y"}`, merge, 405, `{"errors":[]}`},
+		{"PATCH", "kv1/a", `{"x":"y"}`, merge, 405, "unsupported operation; this path takes read, write, delete, list"},
 	} {
 		a := s.Do(t, c.method, c.path, root, c.body, "Content-Type", c.content)
 		if a.Status != c.status || !strings.Contains(a.Text(), c.holds) {

@@ -132,3 +132,27 @@ func TestNamespaceRootOnlyPaths(t *testing.T) {
 		equal(t, "status of sealing", c.send(t, "PUT", "/v1/sys/seal", "", "X-Vault-Namespace", name).status, 400)
 	})
 }
+
+// TestTokenAsksAtHome shows a token of a namespace in the root namespace, as Terraform's provider does after a login. What is
+// about the token alone is answered; all else is refused, and in a namespace beside it as in one that does not exist.
+func TestTokenAsksAtHome(t *testing.T) {
+	eachClient(t, func(t *testing.T, c *client) {
+		team, other := c.namespace(t), c.namespace(t)
+		made := c.send(t, "PUT", "/v1/auth/token/create", `{"policies":["default"],"ttl":"1h"}`, "X-Vault-Namespace", team)
+		token, _ := at(made.body, "auth.client_token").(string)
+		ask := func(method, path, namespace string) answer {
+			return c.send(t, method, "/v1/"+path, "{}", "X-Vault-Token", token, "X-Vault-Namespace", namespace)
+		}
+		equal(t, "namespace of the token", at(ask("GET", "auth/token/lookup-self", "").body, "data.namespace_path"), any(team+"/"))
+		equal(t, "status of renew-self", ask("PUT", "auth/token/renew-self", "").status, 200)
+		beside, nowhere := ask("GET", "auth/token/lookup-self", other), ask("GET", "auth/token/lookup-self", unique("none"))
+		if beside.status != 403 || nowhere.status != 403 || at(beside.body, "errors") == nil {
+			t.Errorf("beside it is told %d %s, nowhere %d %s", beside.status, beside.text, nowhere.status, nowhere.text)
+		}
+		for _, path := range []string{"cubbyhole/x", "sys/capabilities-self", "auth/token/lookup", "auth/token/create"} {
+			equal(t, "status of "+path, ask("PUT", path, "").status, 403)
+		}
+		equal(t, "status of revoke-self", ask("PUT", "auth/token/revoke-self", "").status, 204)
+		equal(t, "status of what it is then", ask("GET", "auth/token/lookup-self", team).status, 403)
+	})
+}

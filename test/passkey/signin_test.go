@@ -38,6 +38,7 @@ type application struct {
 	t        *testing.T
 	login    oauth2.Config
 	ids      *oidc.IDTokenVerifier
+	issuer   string
 	verifier string
 	state    string
 }
@@ -45,14 +46,14 @@ type application struct {
 // newApplication is an application that the server knows, whose people sign in at an origin of the server's.
 func (s *stand) newApplication(origin string) *application {
 	s.t.Helper()
-	a := &application{t: s.t, verifier: oauth2.GenerateVerifier(), state: "a state & more"}
+	a := &application{t: s.t, issuer: origin + "/v1/identity/oidc/provider/people", verifier: oauth2.GenerateVerifier(), state: "a state & more"}
 	a.Server = httptest.NewServer(a)
 	s.t.Cleanup(a.Close)
 	back := a.URL + "/back?of=app"
 	s.run("root", "write", "identity/oidc/client/app", "redirect_uris="+back, "assignments=allow_all", "client_type=public")
 	s.run("root", "write", "identity/oidc/provider/people", "issuer="+origin, "allowed_client_ids=*")
 	id := strings.TrimSpace(s.run("root", "read", "-field=client_id", "identity/oidc/client/app"))
-	provider, err := oidc.NewProvider(s.t.Context(), origin+"/v1/identity/oidc/provider/people")
+	provider, err := oidc.NewProvider(s.t.Context(), a.issuer)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // known is the subject of who has come back.
 func (a *application) known(ctx context.Context, q url.Values) (string, error) {
-	if q.Get("state") != a.state || q.Get("of") != "app" {
+	if q.Get("state") != a.state || q.Get("of") != "app" || q.Get("iss") != a.issuer {
 		return "", fmt.Errorf("came back with %v", q)
 	}
 	if q.Has("error") {

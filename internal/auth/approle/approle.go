@@ -9,12 +9,12 @@ package approle
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -69,14 +69,12 @@ type role struct {
 	TTL          time.Duration  `json:"secret_id_ttl,omitempty"`         // of a secret id; 0: it does not expire
 	Local        bool           `json:"local_secret_ids,omitempty"`
 	Terms        api.TokenTerms `json:"terms"`
-	// Old are the deprecated names by which terms were last set: under them they are shown
-	// as well.
-	Old []string `json:"old,omitempty"`
+	Old          authrole.Old   `json:"old,omitempty"`
+	OldCIDRs     bool           `json:"old_cidrs,omitempty"` // BoundCIDRs were last set by their deprecated name
 }
 
 func loadRole(ctx context.Context, r store.Reader, name string) (*role, error) {
-	e, err := r.Get(ctx, rolePrefix+name)
-	return decodeRole(e, err)
+	return store.LoadJSON[role](ctx, r, rolePrefix+name)
 }
 
 // decodeRole is nil for a role that is not there.
@@ -87,7 +85,7 @@ func decodeRole(e store.Entry, err error) (*role, error) {
 	return store.DecodeJSON[role](e)
 }
 
-// named is a role that must be there.
+// named is a role that is to be shown.
 func named(c *api.Call, name api.Name) (*role, error) {
 	r, err := loadRole(c, c.Store, string(name))
 	if err == nil && r == nil {
@@ -96,10 +94,13 @@ func named(c *api.Call, name api.Name) (*role, error) {
 	return r, err
 }
 
-func (r *role) write(tx *store.Tx) error {
-	b, err := json.Marshal(r)
-	tx.Put(rolePrefix+r.Name, b)
-	return err
+// mustBe is a role that something is to be done with.
+func mustBe(c *api.Call, name api.Name) (*role, error) {
+	r, err := loadRole(c, c.Store, string(name))
+	if err == nil && r == nil {
+		err = errNoRole()
+	}
+	return r, err
 }
 
 // check refuses a role that would let everybody in, and what no role can have.
@@ -167,7 +168,7 @@ func change(c *api.Call, name api.Name, create bool, do func(tx *store.Tx, r *ro
 		case err != nil:
 			return err
 		case r == nil && !create:
-			return api.ErrNotFound()
+			return errNoRole()
 		case r == nil:
 			r = &role{Name: string(name), ID: api.NewUUID(), Key: newKey(), BindSecretID: true}
 		}
@@ -182,9 +183,14 @@ func change(c *api.Call, name api.Name, create bool, do func(tx *store.Tx, r *ro
 		if err := r.check(); err != nil {
 			return err
 		}
-		return r.write(tx)
+		return tx.PutJSON(rolePrefix+r.Name, r)
 	})
 	return err
+}
+
+// errNoRole is told to who would do something with a role that there is not.
+func errNoRole() error {
+	return &api.Error{Kind: api.NotFound, Message: "the role does not exist", Hint: "a write to role/NAME makes it; a list of role has those that there are"}
 }
 
 // RoleName names a role.
@@ -212,9 +218,8 @@ type RoleAnswer struct {
 	SecretIDNumUses    int          `json:"secret_id_num_uses"`
 	SecretIDTTL        api.Duration `json:"secret_id_ttl"`
 	api.TokenAnswer
-	Period        *api.Duration `json:"period,omitempty"`
-	Policies      []string      `json:"policies,omitempty" audit:"clear"`
-	BoundCIDRList []string      `json:"bound_cidr_list,omitempty"`
+	authrole.OldAnswer
+	BoundCIDRList []string `json:"bound_cidr_list,omitempty"`
 }
 
 // read shows a role.
@@ -224,14 +229,8 @@ func (engine) read(c *api.Call, q *RoleName) (*RoleAnswer, error) {
 		return nil, err
 	}
 	a := &RoleAnswer{BindSecretID: r.BindSecretID, LocalSecretIDs: r.Local, SecretIDBoundCIDRs: r.BoundCIDRs, SecretIDNumUses: r.NumUses,
-		SecretIDTTL: api.Duration(r.TTL), TokenAnswer: r.Terms.Answer()}
-	if slices.Contains(r.Old, "period") {
-		a.Period = &a.TokenPeriod
-	}
-	if slices.Contains(r.Old, "policies") {
-		a.Policies = a.TokenPolicies
-	}
-	if slices.Contains(r.Old, "bound_cidr_list") {
+		SecretIDTTL: api.Duration(r.TTL), TokenAnswer: r.Terms.Answer(), OldAnswer: r.Old.Answer(r.Terms.Answer())}
+	if r.OldCIDRs {
 		a.BoundCIDRList = r.BoundCIDRs
 	}
 	return a, nil
@@ -279,31 +278,15 @@ func (q *Write) apply(r *role) error {
 		}
 		r.Local = *q.LocalSecretIDs
 	}
-	set(&r.BindSecretID, q.BindSecretID)
-	set(&r.BoundCIDRs, q.SecretIDBoundCIDRs)
-	set(&r.NumUses, q.SecretIDNumUses)
-	set((*api.Duration)(&r.TTL), q.SecretIDTTL)
-	for old, given := range map[string]bool{"policies": q.TokenPolicies != nil, "period": q.TokenPeriod != nil, "bound_cidr_list": q.SecretIDBoundCIDRs != nil} {
-		if given {
-			r.note(old, slices.Contains(q.Aliases, old))
-		}
+	api.Set(&r.BindSecretID, q.BindSecretID)
+	api.Set(&r.BoundCIDRs, q.SecretIDBoundCIDRs)
+	api.Set(&r.NumUses, q.SecretIDNumUses)
+	api.Set((*api.Duration)(&r.TTL), q.SecretIDTTL)
+	if q.SecretIDBoundCIDRs != nil {
+		r.OldCIDRs = slices.Contains(q.Aliases, "bound_cidr_list")
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&r.Terms)
-}
-
-// note remembers whether a term was set by its deprecated name.
-func (r *role) note(old string, byOld bool) {
-	r.Old = slices.DeleteFunc(r.Old, func(name string) bool { return name == old })
-	if byOld {
-		r.Old = append(r.Old, old)
-		slices.Sort(r.Old)
-	}
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }
 
 // remove removes a role. From then on none of its secret ids lets anybody in; their
@@ -356,7 +339,7 @@ type WriteRoleID struct {
 // writeRoleID gives a role another id. Logins by the old one end.
 func (engine) writeRoleID(c *api.Call, q *WriteRoleID) (*api.None, error) {
 	if q.RoleID == "" {
-		return nil, api.Errorf(api.Invalid, "missing role_id")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing role_id", Hint: "send the new id as role_id"}
 	}
 	return nil, change(c, q.RoleName, false, func(tx *store.Tx, r *role) error { return r.claim(tx, q.RoleID) })
 }

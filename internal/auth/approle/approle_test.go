@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,10 @@ func TestLogin(t *testing.T) {
 	if !slices.Equal(a.TokenPolicies, []string{"dev", "ops"}) || a.TTL != 10*time.Minute || a.Alias.Name != id || a.Metadata["team"] != "x" || a.Metadata["role_name"] != "ci" ||
 		a.DisplayName != "approle" || !a.Renewable || !slices.Equal(a.BoundCIDRs, []string{"10.0.0.0/8"}) {
 		t.Errorf("%+v", a)
+	}
+	sid2, _ := d.secret("ci", `{"metadata":"team=y, stage = a=b"}`)
+	if a, _ := d.login(id, sid2); a == nil || a.Metadata["team"] != "y" || a.Metadata["stage"] != "a=b" {
+		t.Errorf("of metadata by name and value: %+v", a)
 	}
 	for name, c := range map[string][2]string{"another secret id": {id, "x"}, "another role": {"x", sid}, "no secret id": {id, ""}, "no role": {"", sid}, "swapped": {sid, id}, "neither": {"x", "y"}, "not even a secret id": {"x", ""}} {
 		if _, kind := d.login(c[0], c[1]); kind != api.Invalid {
@@ -182,6 +187,7 @@ func TestLimitsOfSecretIDs(t *testing.T) {
 		`{}`: authtest.Success, `{"num_uses":3,"ttl":"1h"}`: authtest.Success, `{"num_uses":4}`: api.Invalid, `{"num_uses":0}`: api.Invalid, `{"ttl":"0"}`: api.Invalid, `{"ttl":"61m"}`: api.Invalid, `{"ttl":-1}`: api.Invalid,
 		`{"cidr_list":"10.2.0.0/16"}`: authtest.Success, `{"cidr_list":"11.0.0.0/8"}`: api.Invalid, `{"cidr_list":"0.0.0.0/0"}`: api.Invalid, `{"token_bound_cidrs":["10.1.2.3"]}`: authtest.Success, `{"token_bound_cidrs":["10.0.0.0/8"]}`: api.Invalid,
 		`{"metadata":"{\"a\":\"b\"}"}`: authtest.Success, `{"metadata":"[]"}`: api.Invalid, `{"metadata":"{\"a\":1}"}`: api.Invalid,
+		`{"metadata":"a=b, c = d=e ,f="}`: authtest.Success, `{"metadata":"a"}`: api.Invalid, `{"metadata":"=b"}`: api.Invalid, `{"metadata":" "}`: authtest.Success,
 	} {
 		if _, kind := d.ask(api.Write, "role/ci/secret-id", body); kind != want {
 			t.Errorf("%s: %v, want %v", body, kind, want)
@@ -371,4 +377,38 @@ func FuzzContains(f *testing.F) {
 			t.Errorf("%q is said to lie in %q", inner, outer)
 		}
 	})
+}
+
+// What a request lacks is told with what to send.
+func TestWhatIsMissing(t *testing.T) {
+	d := open(t)
+	d.role("ci", `{}`)
+	for path, says := range map[string]string{"login": "missing role_id; send", "role/ci/role-id": "missing role_id; send", "role/ci/secret-id/lookup": "missing secret_id; send", "role/ci/custom-secret-id": "missing secret_id; send",
+		"role/ci/secret-id-accessor/destroy": "missing secret_id_accessor; send", "role/ci/secret-id-ttl": "missing secret_id_ttl; send"} {
+		if got, kind := d.Text(api.Write, path, `{}`); kind != api.Invalid || !strings.Contains(got, says) {
+			t.Errorf("%s: %s (%v)", path, got, kind)
+		}
+	}
+	if got, kind := d.Text(api.Write, "login", `{"role_id":"x"}`); kind != api.Invalid || !strings.Contains(got, "missing secret_id; send") {
+		t.Errorf("a login without a secret id: %s (%v)", got, kind)
+	}
+}
+
+// What is not there can be deleted; who would do something else with it is told.
+func TestRoleThatIsNotThere(t *testing.T) {
+	d := open(t)
+	for _, field := range []string{"policies", "bound-cidr-list", "secret-id-bound-cidrs", "token-bound-cidrs", "bind-secret-id", "secret-id-num-uses", "secret-id-ttl", "token-num-uses", "token-ttl", "token-max-ttl", "period"} {
+		if got, kind := d.Text(api.Delete, "role/none/"+field, ""); kind != authtest.Success {
+			t.Errorf("%s: %s (%v)", field, got, kind)
+		}
+	}
+	for path, body := range map[string]string{"policies": `{"token_policies":"a"}`, "role-id": `{"role_id":"a"}`, "secret-id": `{}`, "custom-secret-id": `{"secret_id":"a"}`, "secret-id/lookup": `{"secret_id":"a"}`,
+		"secret-id/destroy": `{"secret_id":"a"}`, "secret-id-accessor/destroy": `{"secret_id_accessor":"a"}`} {
+		if got, kind := d.Text(api.Write, "role/none/"+path, body); kind != api.NotFound || !strings.Contains(got, "the role does not exist") {
+			t.Errorf("%s: %s (%v)", path, got, kind)
+		}
+	}
+	if got := d.MustText(api.List, "role", ""); got != `{"keys":[]}` {
+		t.Errorf("there is %s", got)
+	}
 }

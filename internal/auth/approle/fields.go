@@ -61,9 +61,18 @@ func patch(c *api.Call, name api.Name, w *Write) (*api.None, error) {
 	return nil, change(c, name, false, func(_ *store.Tx, r *role) error { return w.apply(r) })
 }
 
+// reset sets a field of a role back. A role that is not there has nothing to set back.
+func reset(c *api.Call, name api.Name, w *Write) (*api.None, error) {
+	_, err := patch(c, name, w)
+	if api.KindOf(err) == api.NotFound {
+		err = nil
+	}
+	return nil, err
+}
+
 func missing[T any](field string, v *T) error {
 	if v == nil {
-		return api.Errorf(api.Invalid, "missing %s", field)
+		return &api.Error{Kind: api.Invalid, Message: "missing " + field, Hint: "send the value as " + field + "; a DELETE sets it back"}
 	}
 	return nil
 }
@@ -102,7 +111,7 @@ func (engine) writePolicies(c *api.Call, q *WritePolicies) (*api.None, error) {
 
 // deletePolicies takes all policies from a role's tokens.
 func (engine) deletePolicies(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenPolicies: zero[[]string]()}})
+	return reset(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenPolicies: zero[[]string]()}})
 }
 
 // Local says whether secret ids are of this cluster alone.
@@ -165,7 +174,7 @@ func (engine) writeCIDRs(c *api.Call, q *WriteCIDRs) (*api.None, error) {
 
 // deleteCIDRs lets logins come from any address.
 func (engine) deleteCIDRs(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{SecretIDBoundCIDRs: zero[[]string]()})
+	return reset(c, q.RoleName, &Write{SecretIDBoundCIDRs: zero[[]string]()})
 }
 
 // TokenCIDRs are the addresses of tokens.
@@ -194,7 +203,7 @@ func (engine) writeTokenCIDRs(c *api.Call, q *WriteTokenCIDRs) (*api.None, error
 
 // deleteTokenCIDRs lets tokens be used from any address.
 func (engine) deleteTokenCIDRs(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenBoundCIDRs: zero[[]string]()}})
+	return reset(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenBoundCIDRs: zero[[]string]()}})
 }
 
 // Bind says whether a login needs a secret id.
@@ -224,7 +233,7 @@ func (engine) writeBind(c *api.Call, q *WriteBind) (*api.None, error) {
 // deleteBind has logins need a secret id.
 func (engine) deleteBind(c *api.Call, q *RoleName) (*api.None, error) {
 	on := true
-	return patch(c, q.RoleName, &Write{BindSecretID: &on})
+	return reset(c, q.RoleName, &Write{BindSecretID: &on})
 }
 
 // Uses are those of a secret id.
@@ -253,7 +262,7 @@ func (engine) writeUses(c *api.Call, q *WriteUses) (*api.None, error) {
 
 // deleteUses makes secret ids good for any number of logins.
 func (engine) deleteUses(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{SecretIDNumUses: zero[int]()})
+	return reset(c, q.RoleName, &Write{SecretIDNumUses: zero[int]()})
 }
 
 // TTL is that of a secret id.
@@ -282,5 +291,5 @@ func (engine) writeTTL(c *api.Call, q *WriteTTL) (*api.None, error) {
 
 // deleteTTL makes secret ids that do not expire.
 func (engine) deleteTTL(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{SecretIDTTL: zero[api.Duration]()})
+	return reset(c, q.RoleName, &Write{SecretIDTTL: zero[api.Duration]()})
 }

@@ -34,7 +34,7 @@ func errWrong(why string) error {
 // of both. A secret id with a limit is spent by it.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	if q.RoleID == "" {
-		return nil, api.Errorf(api.Invalid, "missing role_id")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing role_id", Hint: "send the role's id as role_id: whoever may read the role finds it at role/NAME/role-id"}
 	}
 	if len(q.RoleID) > maxRoleID || q.SecretID.Len() > maxSecretID {
 		return nil, errWrong("the role id or the secret id is longer than any")
@@ -49,7 +49,7 @@ func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
 	case err != nil:
 		return nil, err
 	case !right && q.SecretID.Empty():
-		return nil, api.Errorf(api.Invalid, "missing secret_id")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing secret_id", Hint: "send one of the role's secret ids as secret_id: a write to role/NAME/secret-id makes one"}
 	case !right && r == nil:
 		return nil, errWrong("no role has the role id")
 	case !right:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -69,8 +70,7 @@ func (r *role) dueKey(at time.Time, hash string) string {
 func stamp(t time.Time) string { return t.UTC().Format("20060102150405") }
 
 func loadSecret(ctx context.Context, s store.Reader, key string) (*secret, error) {
-	e, err := s.Get(ctx, key)
-	return decodeSecret(e, err)
+	return store.LoadJSON[secret](ctx, s, key)
 }
 
 // decodeSecret is nil for one that is not there.
@@ -79,12 +79,6 @@ func decodeSecret(e store.Entry, err error) (*secret, error) {
 		return nil, err
 	}
 	return store.DecodeJSON[secret](e)
-}
-
-func put(tx *store.Tx, key string, v any) error {
-	b, err := json.Marshal(v)
-	tx.Put(key, b)
-	return err
 }
 
 // insert writes a new secret id, unless the role has been removed meanwhile or has it.
@@ -103,7 +97,7 @@ func (r *role) insert(c *api.Call, s *secret, text api.Secret) error {
 			return err
 		}
 		if now == nil || now.ID != r.ID {
-			return api.ErrNotFound()
+			return errNoRole()
 		}
 		e, err = tx.Get(r.secretKey(hash))
 		if err != nil {
@@ -115,10 +109,10 @@ func (r *role) insert(c *api.Call, s *secret, text api.Secret) error {
 		if !s.Expires.IsZero() {
 			tx.Put(r.dueKey(s.Expires, hash), []byte{})
 		}
-		if err := put(tx, r.accessorKey(s.At), accessorRow{s.Accessor, hash}); err != nil {
+		if err := tx.PutJSON(r.accessorKey(s.At), accessorRow{s.Accessor, hash}); err != nil {
 			return err
 		}
-		return put(tx, r.secretKey(hash), s)
+		return tx.PutJSON(r.secretKey(hash), s)
 	})
 	return err
 }
@@ -138,7 +132,7 @@ func (r *role) spend(c *api.Call, hash string) (spent bool, err error) {
 			return nil
 		}
 		s.Uses, s.Updated = s.Uses-1, c.Now
-		return put(tx, r.secretKey(hash), s)
+		return tx.PutJSON(r.secretKey(hash), s)
 	})
 	return spent && err == nil, err
 }
@@ -168,7 +162,7 @@ func (r *role) destroy(c *api.Call, hash string) error {
 
 // Terms are what may be asked of a new secret id.
 type Terms struct {
-	Metadata        string        `json:"metadata"`          // A JSON object of texts, for the metadata of tokens.
+	Metadata        string        `json:"metadata"`          // A JSON object of texts, or NAME=VALUE with commas between, for the metadata of tokens.
 	CIDRList        []string      `json:"cidr_list"`         // Addresses that logins with it may come from; among the role's.
 	TokenBoundCIDRs []string      `json:"token_bound_cidrs"` // Addresses of its tokens; among the role's.
 	NumUses         *int          `json:"num_uses"`          // How many logins it is good for; as the role says when absent.
@@ -181,7 +175,7 @@ func newSecret(c *api.Call, r *role, t *Terms) (*secret, error) {
 	if t.NumUses != nil {
 		s.Uses = *t.NumUses
 	}
-	set((*api.Duration)(&s.TTL), t.TTL)
+	api.Set((*api.Duration)(&s.TTL), t.TTL)
 	s.Limited = s.Uses > 0
 	switch {
 	case s.Uses < 0 || s.TTL < 0:
@@ -215,19 +209,33 @@ func errorsOf(errs ...error) error {
 	return nil
 }
 
-// parseMetadata reads a JSON object of texts.
+// parseMetadata reads a JSON object of texts, or texts as NAME=VALUE with commas between.
 func parseMetadata(text string) (map[string]string, error) {
-	if text == "" {
+	if text = strings.TrimSpace(text); text == "" {
 		return nil, nil
 	}
 	if len(text) > maxMetadata {
 		return nil, api.Errorf(api.Invalid, "metadata: longer than %d bytes", maxMetadata)
 	}
-	var out map[string]string
-	if err := json.Unmarshal([]byte(text), &out); err != nil {
-		return nil, api.Errorf(api.Invalid, "metadata: must be a JSON object of texts, as text")
+	out := map[string]string{}
+	if strings.HasPrefix(text, "{") {
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			return nil, errMetadata()
+		}
+		return out, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, found := strings.Cut(part, "=")
+		if name = strings.TrimSpace(name); !found || name == "" {
+			return nil, errMetadata()
+		}
+		out[name] = strings.TrimSpace(value)
 	}
 	return out, nil
+}
+
+func errMetadata() error {
+	return &api.Error{Kind: api.Invalid, Message: "metadata: must be a JSON object of texts, as text", Hint: `such as {"team":"web"}, or team=web,stage=prod`}
 }
 
 // within refuses ranges of addresses that do not lie in the role's, where it has some.

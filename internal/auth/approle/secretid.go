@@ -60,7 +60,7 @@ func (engine) generate(c *api.Call, q *Generate) (*Issued, error) {
 func (engine) keep(c *api.Call, q *Custom) (*Issued, error) {
 	switch {
 	case q.SecretID.Empty():
-		return nil, api.Errorf(api.Invalid, "missing secret_id")
+		return nil, errNoSecretID()
 	case q.SecretID.Len() > maxSecretID:
 		return nil, api.Errorf(api.Invalid, "secret_id: longer than %d bytes", maxSecretID)
 	}
@@ -72,7 +72,7 @@ func (engine) keep(c *api.Call, q *Custom) (*Issued, error) {
 }
 
 func issue(c *api.Call, name api.Name, t *Terms, text api.Secret) (*secret, error) {
-	r, err := named(c, name)
+	r, err := mustBe(c, name)
 	if err != nil {
 		return nil, err
 	}
@@ -173,14 +173,8 @@ func (k *Known) MarshalJSON() ([]byte, error) {
 }
 
 func (s *secret) known() *Known {
-	k := &Known{SecretIDAccessor: api.Disclosed(s.Accessor), CIDRList: s.CIDRs, CreationTime: api.Time{Time: s.Created}, ExpirationTime: api.Time{Time: s.Expires},
-		LastUpdatedTime: api.Time{Time: s.Updated}, Metadata: s.Metadata, SecretIDNumUses: s.Uses, SecretIDTTL: api.Duration(s.TTL), TokenBoundCIDRs: s.TokenCIDRs}
-	if k.CIDRList == nil {
-		k.CIDRList = []string{}
-	}
-	if k.TokenBoundCIDRs == nil {
-		k.TokenBoundCIDRs = []string{}
-	}
+	k := &Known{SecretIDAccessor: api.Disclosed(s.Accessor), CIDRList: api.Full(s.CIDRs), CreationTime: api.Time{Time: s.Created}, ExpirationTime: api.Time{Time: s.Expires},
+		LastUpdatedTime: api.Time{Time: s.Updated}, Metadata: s.Metadata, SecretIDNumUses: s.Uses, SecretIDTTL: api.Duration(s.TTL), TokenBoundCIDRs: api.Full(s.TokenCIDRs)}
 	if k.Metadata == nil {
 		k.Metadata = map[string]string{}
 	}
@@ -202,9 +196,9 @@ func (engine) lookup(c *api.Call, q *BySecret) (*Known, error) {
 
 func (q *BySecret) role(c *api.Call) (*role, error) {
 	if q.SecretID.Empty() {
-		return nil, api.Errorf(api.Invalid, "missing secret_id")
+		return nil, errNoSecretID()
 	}
-	return named(c, q.RoleName)
+	return mustBe(c, q.RoleName)
 }
 
 // destroy removes a secret id.
@@ -216,6 +210,10 @@ func (engine) destroy(c *api.Call, q *BySecret) (*api.None, error) {
 	return nil, r.destroy(c, r.hash(q.SecretID))
 }
 
+func errNoSecretID() error {
+	return &api.Error{Kind: api.Invalid, Message: "missing secret_id", Hint: "send the secret id as secret_id"}
+}
+
 func errNoAccessor() error {
 	return &api.Error{Kind: api.NotFound, Message: "the role has no secret id with this accessor"}
 }
@@ -223,9 +221,9 @@ func errNoAccessor() error {
 // find is a role and the hash of the secret id that an accessor of it stands for.
 func (q *ByAccessor) find(c *api.Call) (*role, string, error) {
 	if q.SecretIDAccessor.Empty() {
-		return nil, "", api.Errorf(api.Invalid, "missing secret_id_accessor")
+		return nil, "", &api.Error{Kind: api.Invalid, Message: "missing secret_id_accessor", Hint: "send the secret id's accessor as secret_id_accessor: a list of role/NAME/secret-id has those of the role"}
 	}
-	r, err := named(c, q.RoleName)
+	r, err := mustBe(c, q.RoleName)
 	if err != nil {
 		return nil, "", err
 	}

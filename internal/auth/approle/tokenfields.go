@@ -28,7 +28,7 @@ func (engine) writeTokenUses(c *api.Call, q *WriteTokenUses) (*api.None, error) 
 
 // deleteTokenUses lets tokens make any number of requests.
 func (engine) deleteTokenUses(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenNumUses: zero[int]()}})
+	return reset(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenNumUses: zero[int]()}})
 }
 
 // TokenTTL is the first lifetime of a token.
@@ -57,7 +57,7 @@ func (engine) writeTokenTTL(c *api.Call, q *WriteTokenTTL) (*api.None, error) {
 
 // deleteTokenTTL gives tokens the mount's first lifetime.
 func (engine) deleteTokenTTL(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenTTL: zero[api.Duration]()}})
+	return reset(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenTTL: zero[api.Duration]()}})
 }
 
 // TokenMaxTTL is the longest lifetime of a token.
@@ -86,7 +86,7 @@ func (engine) writeTokenMaxTTL(c *api.Call, q *WriteTokenMaxTTL) (*api.None, err
 
 // deleteTokenMaxTTL gives tokens the mount's longest lifetime.
 func (engine) deleteTokenMaxTTL(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenMaxTTL: zero[api.Duration]()}})
+	return reset(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenMaxTTL: zero[api.Duration]()}})
 }
 
 // Period is that of a role's tokens, by both of its names.
@@ -121,5 +121,5 @@ func (engine) writePeriod(c *api.Call, q *WritePeriod) (*api.None, error) {
 
 // deletePeriod makes tokens that are not periodic.
 func (engine) deletePeriod(c *api.Call, q *RoleName) (*api.None, error) {
-	return patch(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenPeriod: zero[api.Duration]()}})
+	return reset(c, q.RoleName, &Write{TokenFields: api.TokenFields{TokenPeriod: zero[api.Duration]()}})
 }

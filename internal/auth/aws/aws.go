@@ -5,6 +5,7 @@
 package aws
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -56,6 +57,9 @@ type Config struct {
 	ClientRegion bool     `json:"use_sts_region_from_client"`
 	ServerID     string   `json:"iam_server_id_header_value" audit:"clear"`
 	Headers      []string `json:"allowed_sts_header_values" audit:"clear"`
+	EC2Endpoint  string   `json:"endpoint" audit:"clear"`
+	IAMEndpoint  string   `json:"iam_endpoint" audit:"clear"`
+	Retries      *int     `json:"max_retries"`
 }
 
 // PutConfig says whom the server asks; what is absent stays as it was.
@@ -65,6 +69,8 @@ type PutConfig struct {
 	ClientRegion *bool     `json:"use_sts_region_from_client"`               // Ask AWS's own endpoint in the region that a question is signed for, in place of sts_endpoint.
 	ServerID     *string   `json:"iam_server_id_header_value" audit:"clear"` // What the signed header X-Vault-AWS-IAM-Server-ID must be; empty: it need not be there.
 	Headers      *[]string `json:"allowed_sts_header_values" audit:"clear"`  // Further headers that questions may have.
+	EC2Endpoint  *string   `json:"endpoint" audit:"clear"`                   // Kept for clients: EC2 is not asked.
+	IAMEndpoint  *string   `json:"iam_endpoint" audit:"clear"`               // Kept for clients: IAM is not asked.
 	Retries      *int      `json:"max_retries"`                              // Kept for clients: a question is asked once.
 }
 
@@ -77,6 +83,9 @@ func config(c *api.Call) (*Config, error) {
 	}
 	if conf.Headers == nil {
 		conf.Headers = []string{}
+	}
+	if conf.Retries == nil {
+		conf.Retries = new(-1)
 	}
 	return conf, err
 }
@@ -108,8 +117,18 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		api.Set(&conf.ClientRegion, q.ClientRegion)
 		api.Set(&conf.ServerID, q.ServerID)
 		api.Set(&conf.Headers, q.Headers)
+		api.Set(&conf.EC2Endpoint, q.EC2Endpoint)
+		api.Set(&conf.IAMEndpoint, q.IAMEndpoint)
+		if q.Retries != nil {
+			conf.Retries = q.Retries
+		}
 		if err := conf.check(); err != nil {
 			return err
+		}
+		if conf.Endpoint != "" {
+			if err := outbound.JudgeURL(c, "sts_endpoint", conf.Endpoint); err != nil {
+				return err
+			}
 		}
 		return tx.PutJSON(configKey, &conf)
 	})
@@ -123,6 +142,9 @@ var headerForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 func (conf *Config) check() error {
 	if conf.Endpoint != "" && !isEndpoint(conf.Endpoint) {
 		return api.Errorf(api.Invalid, "sts_endpoint: must be a URL with https and nothing behind the host; with http on this machine alone")
+	}
+	if len(conf.EC2Endpoint) > maxItem || len(conf.IAMEndpoint) > maxItem {
+		return api.Errorf(api.Invalid, "endpoint, iam_endpoint: must be at most %d bytes", maxItem)
 	}
 	if conf.Region != "" && !regionForm.MatchString(conf.Region) {
 		return api.Errorf(api.Invalid, "sts_region: is not the name of a region")
@@ -155,34 +177,76 @@ const (
 	byFull      = "full_arn"
 )
 
-// Identity is what aliases are called by.
+// Identity is what aliases are called by, and what they are told.
 type Identity struct {
-	IAMAlias string `json:"iam_alias"`
+	IAMAlias    string   `json:"iam_alias"`
+	IAMMetadata []string `json:"iam_metadata" audit:"clear"`
+	EC2Alias    string   `json:"ec2_alias"`
+	EC2Metadata []string `json:"ec2_metadata" audit:"clear"`
 }
 
-// PutIdentity says what aliases are called by.
+// PutIdentity says what aliases are called by, and what they are told; what is absent stays as it was.
 type PutIdentity struct {
-	IAMAlias string `json:"iam_alias" default:"role_id"` // role_id, unique_id, canonical_arn or full_arn.
+	IAMAlias    *string   `json:"iam_alias"`                  // role_id (at first), unique_id, canonical_arn or full_arn.
+	IAMMetadata *[]string `json:"iam_metadata" audit:"clear"` // Which of the login's metadata the alias has: account_id, auth_type, canonical_arn, client_arn, client_user_id, role_id; all of them when empty.
+	EC2Alias    *string   `json:"ec2_alias"`                  // Kept for clients: there are no roles of the type ec2.
+	EC2Metadata *[]string `json:"ec2_metadata" audit:"clear"` // Kept for clients, likewise.
 }
 
 func identityOf(c *api.Call) (*Identity, error) {
 	i, err := store.LoadJSON[Identity](c, c.Store, identityKey)
-	if i == nil {
-		i = &Identity{IAMAlias: byRole}
-	}
-	return i, err
+	return i.usual(), err
 }
 
-// readIdentity answers what aliases are called by.
+// usual fills in what has not been said.
+func (i *Identity) usual() *Identity {
+	if i == nil {
+		i = &Identity{}
+	}
+	i.IAMAlias = cmp.Or(i.IAMAlias, byRole)
+	i.EC2Alias = cmp.Or(i.EC2Alias, byRole)
+	if i.IAMMetadata == nil {
+		i.IAMMetadata = []string{}
+	}
+	if i.EC2Metadata == nil {
+		i.EC2Metadata = []string{}
+	}
+	return i
+}
+
+// readIdentity answers what aliases are called by, and what they are told.
 func (engine) readIdentity(c *api.Call, _ *api.None) (*Identity, error) { return identityOf(c) }
 
-// putIdentity says what aliases are called by.
+// putIdentity says what aliases are called by, and what they are told.
 func (engine) putIdentity(c *api.Call, q *PutIdentity) (*api.None, error) {
-	if !slices.Contains([]string{byRole, byUniqueID, byCanonical, byFull}, q.IAMAlias) {
-		return nil, api.Errorf(api.Invalid, "iam_alias: must be %s, %s, %s or %s", byRole, byUniqueID, byCanonical, byFull)
-	}
-	_, err := store.Update(c, c.Store, func(tx *store.Tx) error { return tx.PutJSON(identityKey, &Identity{q.IAMAlias}) })
+	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
+		var i Identity
+		if _, err := tx.LoadJSON(identityKey, &i); err != nil {
+			return err
+		}
+		api.Set(&i.IAMAlias, q.IAMAlias)
+		api.Set(&i.IAMMetadata, q.IAMMetadata)
+		api.Set(&i.EC2Alias, q.EC2Alias)
+		api.Set(&i.EC2Metadata, q.EC2Metadata)
+		if err := i.usual().check(); err != nil {
+			return err
+		}
+		return tx.PutJSON(identityKey, &i)
+	})
 	return nil, err
+}
+
+func (i *Identity) check() error {
+	if !slices.Contains([]string{byRole, byUniqueID, byCanonical, byFull}, i.IAMAlias) {
+		return api.Errorf(api.Invalid, "iam_alias: must be %s, %s, %s or %s", byRole, byUniqueID, byCanonical, byFull)
+	}
+	if !slices.Contains([]string{byRole, "instance_id", "image_id"}, i.EC2Alias) {
+		return api.Errorf(api.Invalid, "ec2_alias: must be %s, instance_id or image_id", byRole)
+	}
+	if len(i.EC2Metadata) > maxItems {
+		return api.Errorf(api.Invalid, "ec2_metadata: holds more than %d", maxItems)
+	}
+	return authrole.CheckMetadata("iam_metadata", i.IAMMetadata, "account_id", "auth_type", "canonical_arn", "client_arn", "client_user_id", "role_id", "inferred_aws_region", "inferred_entity_id", "inferred_entity_type")
 }
 
 var errAnswer = errors.New("the answer of STS is not one to the question")

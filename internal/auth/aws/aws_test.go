@@ -2,6 +2,7 @@ package aws
 
 import (
 	"encoding/base64"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,14 @@ func TestLogin(t *testing.T) {
 		if a, err := m.login(s.sign(nil, nil)); err != nil || a.Alias.Name != want {
 			t.Errorf("%s: %+v, %v", alias, a, err)
 		}
+	}
+	m.Must(api.Write, "config/identity", fields{"iam_alias": "role_id", "iam_metadata": "account_id,auth_type,inferred_entity_id"})
+	if a, err := m.login(s.sign(nil, nil)); err != nil || a.Alias.Name != id || a.Metadata["role_id"] != id || !maps.Equal(a.Alias.Metadata, map[string]string{"account_id": "123456789012", "auth_type": "iam"}) {
+		t.Errorf("with chosen metadata: %+v, alias %+v, %v", a, a.Alias, err)
+	}
+	m.Must(api.Write, "config/identity", fields{"iam_metadata": []string{"default"}})
+	if a, err := m.login(s.sign(nil, nil)); err != nil || !maps.Equal(a.Alias.Metadata, want) {
+		t.Errorf("with all metadata: alias %+v, %v", a.Alias, err)
 	}
 	if a, err := m.login(s.sign(nil, func(f fields) { delete(f, "role") })); err != nil || a.Metadata["role_id"] != id || a.LoginRole != "web" {
 		t.Errorf("by the name of the IAM role: %v", err)
@@ -272,6 +281,9 @@ func TestWhatIsKept(t *testing.T) {
 			t.Errorf("config, %s: %v", name, err)
 		}
 	}
+	for _, field := range []string{"bound_account_id", "bound_region", "bound_ami_id", "bound_vpc_id", "bound_subnet_id", "bound_iam_role_arn", "bound_iam_instance_profile_arn", "bound_ec2_instance_id", "role_tag"} {
+		m.Invalid("role/web", fields{"bound_iam_principal_arn": webRole, field: "x"}, field+": is not supported")
+	}
 	for name, f := range map[string]fields{"nobody": {}, "ec2": {"bound_iam_principal_arn": webRole, "auth_type": "ec2"}, "unique": {"bound_iam_principal_arn": webRole, "resolve_aws_unique_ids": true},
 		"inferred": {"bound_iam_principal_arn": webRole, "inferred_entity_type": "ec2_instance"}, "root": {"bound_iam_principal_arn": webRole, "policies": "root"}} {
 		if _, err := m.Do(api.Write, "role/x", f); api.KindOf(err) != api.Invalid {
@@ -285,8 +297,10 @@ func TestWhatIsKept(t *testing.T) {
 	if c := m.Must(api.Read, "config/client", nil).(*Config); c.Endpoint != "" {
 		t.Errorf("is read as %+v", c)
 	}
-	if _, err := m.Do(api.Write, "config/identity", fields{"iam_alias": "x"}); api.KindOf(err) != api.Invalid {
-		t.Errorf("an alias by x: %v", err)
+	for field, v := range map[string]string{"iam_alias": "x", "ec2_alias": "x", "iam_metadata": "x"} {
+		if _, err := m.Do(api.Write, "config/identity", fields{field: v}); api.KindOf(err) != api.Invalid || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s of x: %v", field, err)
+		}
 	}
 	r := m.Must(api.Read, "role/WEB", nil).(*Role)
 	m.Must(api.Write, "role/web", fields{"ttl": 60, "auth_type": "iam", "resolve_aws_unique_ids": false})

@@ -45,7 +45,7 @@ func (q *question) ask(ctx context.Context, endpoint string) (*caller, error) {
 	a, err := outbound.Peer{}.Do(ctx, http.MethodPost, endpoint+"/", header, []byte(q.body))
 	switch {
 	case err != nil:
-		return nil, &api.Error{Kind: api.Unavailable, Message: "STS could not be asked", Hint: "the server must reach sts_endpoint of config/client", Err: err}
+		return nil, outbound.Away(err, "STS could not be asked", "the server must reach sts_endpoint of config/client")
 	case a.Status >= 500 || a.Status == http.StatusTooManyRequests:
 		return nil, &api.Error{Kind: api.Unavailable, Message: "STS did not answer the question", Err: fmt.Errorf("status %d", a.Status)}
 	case a.Status != http.StatusOK:

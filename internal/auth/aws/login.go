@@ -68,7 +68,7 @@ func (r *role) admit(c *api.Call, name api.Name, who *caller) (*api.Auth, error)
 		auth.Alias.Name = r.ID
 	}
 	auth.Metadata = map[string]string{"auth_type": "iam", "account_id": who.Account, "canonical_arn": who.Principal, "client_arn": who.ARN, "client_user_id": who.uniqueID(), "role_id": r.ID}
-	auth.Alias.Metadata = auth.Metadata
+	auth.Alias.Metadata = authrole.Metadata(i.IAMMetadata, auth.Metadata)
 	auth.DisplayName = c.DisplayName(who.Name)
 	return authrole.Keep(auth, name, who)
 }

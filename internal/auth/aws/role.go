@@ -15,6 +15,7 @@ type role struct {
 	ID         string         `json:"id"`
 	Principals []string       `json:"principals"`
 	Token      api.TokenTerms `json:"token"`
+	Old        authrole.Old   `json:"old,omitempty"`
 }
 
 // ByRole is the part of a request that names a role.
@@ -32,6 +33,15 @@ type PutRole struct {
 	Principals *[]string `json:"bound_iam_principal_arn" audit:"clear"` // ARNs of IAM users and roles that are let in; one may end in *, behind the account and the kind.
 	UniqueIDs  *bool     `json:"resolve_aws_unique_ids"`                // Must be false: the server has no credentials to ask AWS with for unique identifiers.
 	Inferred   *string   `json:"inferred_entity_type"`                  // Must be empty: nothing is inferred of EC2 instances.
+	Accounts   []string  `json:"bound_account_id"`                      // Must be empty, as what follows: of EC2 instances.
+	Regions    []string  `json:"bound_region"`                          // Must be empty.
+	Images     []string  `json:"bound_ami_id"`                          // Must be empty.
+	VPCs       []string  `json:"bound_vpc_id"`                          // Must be empty.
+	Subnets    []string  `json:"bound_subnet_id"`                       // Must be empty.
+	Roles      []string  `json:"bound_iam_role_arn"`                    // Must be empty.
+	Profiles   []string  `json:"bound_iam_instance_profile_arn"`        // Must be empty.
+	Instances  []string  `json:"bound_ec2_instance_id"`                 // Must be empty.
+	RoleTag    string    `json:"role_tag"`                              // Must be empty.
 	authrole.OldFields
 	api.TokenFields
 }
@@ -44,6 +54,7 @@ type Role struct {
 	UniqueIDs  bool     `json:"resolve_aws_unique_ids"`
 	Inferred   string   `json:"inferred_entity_type"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 // readRole answers a role.
@@ -52,7 +63,7 @@ func (engine) readRole(c *api.Call, q *ByRole) (*Role, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Role{AuthType: "iam", Principals: r.Principals, ID: r.ID, TokenAnswer: r.Token.Answer()}, nil
+	return &Role{AuthType: "iam", Principals: r.Principals, ID: r.ID, TokenAnswer: r.Token.Answer(), OldAnswer: r.Old.Answer(r.Token.Answer())}, nil
 }
 
 // putRole creates or changes a role.
@@ -75,8 +86,9 @@ func (q *PutRole) apply(_ *store.Tx, r *role) error {
 		}
 	}
 	if len(r.Principals) == 0 {
-		return api.Errorf(api.Invalid, "missing bound_iam_principal_arn")
+		return &api.Error{Kind: api.Invalid, Message: "missing bound_iam_principal_arn", Hint: "send the ARNs of IAM users and roles that are let in, such as arn:aws:iam::123456789012:role/web"}
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&r.Token)
 }
 
@@ -88,9 +100,26 @@ func (q *PutRole) unsupported() error {
 	case q.UniqueIDs != nil && *q.UniqueIDs:
 		return &api.Error{Kind: api.Invalid, Message: "resolve_aws_unique_ids: is not supported", Hint: "say false; a user or role that is deleted and made anew under its name is then the same to this role"}
 	case q.Inferred != nil && *q.Inferred != "":
-		return &api.Error{Kind: api.Invalid, Message: "inferred_entity_type: is not supported", Hint: "bind the role of the instance profile in bound_iam_principal_arn"}
+		return errInstances("inferred_entity_type")
+	}
+	for _, f := range []struct {
+		name string
+		list []string
+	}{{"bound_account_id", q.Accounts}, {"bound_region", q.Regions}, {"bound_ami_id", q.Images}, {"bound_vpc_id", q.VPCs}, {"bound_subnet_id", q.Subnets}, {"bound_iam_role_arn", q.Roles},
+		{"bound_iam_instance_profile_arn", q.Profiles}, {"bound_ec2_instance_id", q.Instances}} {
+		if len(f.list) > 0 {
+			return errInstances(f.name)
+		}
+	}
+	if q.RoleTag != "" {
+		return errInstances("role_tag")
 	}
 	return nil
+}
+
+// errInstances is for a condition on EC2 instances: to pass it over would let in others.
+func errInstances(field string) error {
+	return &api.Error{Kind: api.Invalid, Message: field + ": is not supported, nothing is known of EC2 instances", Hint: "bind the role of the instance profile in bound_iam_principal_arn"}
 }
 
 // principalForm is an ARN of a user or role, whole or up to a * at its end. The account is

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/authrole"
@@ -70,6 +71,22 @@ type config struct {
 	ClientID  string            `json:"client_id,omitempty"`
 	Secret    string            `json:"secret,omitempty"`
 	Endpoints map[string]string `json:"endpoints,omitempty"`
+	Retries   *retries          `json:"retries,omitempty"`
+}
+
+// retries are kept for clients: Azure is asked once at each login.
+type retries struct {
+	Most  int           `json:"max_retries"`
+	Delay time.Duration `json:"retry_delay"` // read in nanoseconds, as in Vault
+	Limit time.Duration `json:"max_retry_delay"`
+}
+
+// retries are what clients have written or, where they have not, would find in Vault.
+func (conf *config) retries() *retries {
+	if conf.Retries == nil {
+		return &retries{Most: 3, Delay: 4 * time.Second, Limit: time.Minute}
+	}
+	return conf.Retries
 }
 
 // PutConfig says whose tokens are taken; what is absent stays as it was.
@@ -80,6 +97,9 @@ type PutConfig struct {
 	ClientID  *string            `json:"client_id" audit:"clear"`       // Client that asks the Resource Manager where machines stand; needed for bound_locations alone.
 	Secret    *api.Secret        `json:"client_secret"`                 // Its secret, which is given anew when it would go elsewhere.
 	Endpoints *map[string]string `json:"custom_endpoint" audit:"clear"` // For private clouds: login, issuer and management, URLs with https in place of the environment's.
+	Retries   *int               `json:"max_retries"`                   // Kept for clients: Azure is asked once at each login.
+	Delay     *api.Duration      `json:"retry_delay"`                   // Kept for clients, likewise.
+	Limit     *api.Duration      `json:"max_retry_delay"`               // Kept for clients, likewise.
 }
 
 // Config is the configuration as it is read, without the client's secret.
@@ -89,6 +109,7 @@ type Config struct {
 	Cloud     string            `json:"environment"`
 	ClientID  string            `json:"client_id" audit:"clear"`
 	Endpoints map[string]string `json:"custom_endpoint" audit:"clear"`
+	retries
 }
 
 // readConfig answers whose tokens are taken.
@@ -100,7 +121,7 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*Config, error) {
 	case conf == nil:
 		return nil, api.ErrNotFound()
 	}
-	a := &Config{Tenant: conf.Tenant, Resource: conf.Resource, Cloud: conf.Cloud, ClientID: conf.ClientID, Endpoints: conf.Endpoints}
+	a := &Config{Tenant: conf.Tenant, Resource: conf.Resource, Cloud: conf.Cloud, ClientID: conf.ClientID, Endpoints: conf.Endpoints, retries: *conf.retries()}
 	if a.Endpoints == nil {
 		a.Endpoints = map[string]string{}
 	}
@@ -128,6 +149,10 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		api.Set(&conf.Cloud, q.Cloud)
 		api.Set(&conf.ClientID, q.ClientID)
 		api.Set(&conf.Endpoints, q.Endpoints)
+		conf.Retries = conf.retries()
+		api.Set(&conf.Retries.Most, q.Retries)
+		api.Set((*api.Duration)(&conf.Retries.Delay), q.Delay)
+		api.Set((*api.Duration)(&conf.Retries.Limit), q.Limit)
 		conf.Tenant = strings.ToLower(conf.Tenant)
 		switch {
 		case q.Secret != nil:
@@ -139,6 +164,11 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		}
 		if err := conf.check(); err != nil {
 			return err
+		}
+		for name, own := range conf.Endpoints {
+			if err := outbound.JudgeURL(c, "custom_endpoint: "+name, own); err != nil {
+				return err
+			}
 		}
 		return tx.PutJSON(configKey, &conf)
 	})

@@ -12,8 +12,8 @@ import (
 
 // Login is a login with the token of an identity.
 type Login struct {
-	Role         api.Name   `json:"role" api:"required"` // The role to log in by.
-	JWT          api.Secret `json:"jwt" api:"required"`  // The token, from the instance's metadata service.
+	Role         api.Name   `json:"role"`                // The role to log in by.
+	JWT          api.Secret `json:"jwt"`                 // The token, from the instance's metadata service.
 	Subscription string     `json:"subscription_id"`     // Subscription of the machine. What the token says counts: where it says another, the login is refused. So for the others.
 	Group        string     `json:"resource_group_name"` // Its group of resources.
 	Machine      string     `json:"vm_name"`             // Its name.
@@ -41,6 +41,9 @@ var (
 
 // login makes a token for an identity that a role lets in.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	if err := authrole.Complete(q.Role, q.JWT, "send the token of the identity as jwt: a machine gets it from Azure's instance metadata service"); err != nil {
+		return nil, err
+	}
 	conf, err := configured(c)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // Kinds of resources that machines are.
@@ -113,7 +114,7 @@ func ask(ctx context.Context, q issuer.Question, into any) error {
 	a, err := issuer.Ask(ctx, "", q)
 	switch {
 	case err != nil:
-		return &api.Error{Kind: api.Unavailable, Message: "Azure could not be asked where the machine stands", Err: err}
+		return outbound.Away(err, "Azure could not be asked where the machine stands", "the server must reach what environment or custom_endpoint of the configuration names")
 	case a.Status == http.StatusNotFound:
 		return errLocation
 	case a.Status != http.StatusOK:

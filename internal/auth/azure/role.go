@@ -18,6 +18,7 @@ type role struct {
 	ScaleSets     []string       `json:"scale_sets,omitempty"`
 	Locations     []string       `json:"locations,omitempty"`
 	Token         api.TokenTerms `json:"token"`
+	Old           authrole.Old   `json:"old,omitempty"`
 }
 
 // PutRole creates or changes a role; what is absent stays as it was.
@@ -43,6 +44,7 @@ type Role struct {
 	ScaleSets     []string `json:"bound_scale_sets" audit:"clear"`
 	Locations     []string `json:"bound_locations" audit:"clear"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 // readRole answers a role.
@@ -52,7 +54,7 @@ func (engine) readRole(c *api.Call, q *authrole.ByName) (*Role, error) {
 		return nil, err
 	}
 	return &Role{Principals: api.Full(r.Principals), Groups: api.Full(r.Groups), Subscriptions: api.Full(r.Subscriptions), Resources: api.Full(r.Resources),
-		ScaleSets: api.Full(r.ScaleSets), Locations: api.Full(r.Locations), TokenAnswer: r.Token.Answer()}, nil
+		ScaleSets: api.Full(r.ScaleSets), Locations: api.Full(r.Locations), TokenAnswer: r.Token.Answer(), OldAnswer: r.Old.Answer(r.Token.Answer())}, nil
 }
 
 // putRole creates or changes a role.
@@ -97,6 +99,7 @@ func (q *PutRole) apply(tx *store.Tx, r *role) error {
 	if len(r.Locations) > 0 && conf.ClientID == "" {
 		return &api.Error{Kind: api.Invalid, Message: "bound_locations: tokens do not say where a machine stands, and there is no client to ask with", Hint: "set client_id and client_secret in config: a client that may read the machines"}
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&r.Token)
 }
 

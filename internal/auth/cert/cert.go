@@ -91,18 +91,12 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 		if _, err := tx.LoadJSON(configKey, &conf); err != nil {
 			return err
 		}
-		set(&conf.DisableBinding, q.DisableBinding)
-		set(&conf.AliasMetadata, q.AliasMetadata)
-		set(&conf.OCSPCacheSize, q.OCSPCacheSize)
-		set(&conf.RoleCacheSize, q.RoleCacheSize)
-		set(&conf.FailureMetadata, q.FailureMetadata)
+		api.Set(&conf.DisableBinding, q.DisableBinding)
+		api.Set(&conf.AliasMetadata, q.AliasMetadata)
+		api.Set(&conf.OCSPCacheSize, q.OCSPCacheSize)
+		api.Set(&conf.RoleCacheSize, q.RoleCacheSize)
+		api.Set(&conf.FailureMetadata, q.FailureMetadata)
 		return tx.PutJSON(configKey, conf)
 	})
 	return nil, err
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }

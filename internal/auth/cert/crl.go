@@ -28,6 +28,7 @@ type crl struct {
 	KeyID      []byte                  `json:"key_id,omitempty"` // of the issuer's key, where the list says
 	Number     *big.Int                `json:"number,omitempty"`
 	Delta      bool                    `json:"delta,omitempty"`
+	Unproved   bool                    `json:"unproved,omitempty"` // it came in the clear, and whether its issuer has signed it is not known yet
 	Algorithm  x509.SignatureAlgorithm `json:"algorithm"`
 	Issued     time.Time               `json:"issued"`
 	Expires    time.Time               `json:"expires,omitzero"`
@@ -115,8 +116,11 @@ func (engine) putCRL(c *api.Call, q *PutCRL) (*api.None, error) {
 			return nil, api.Errorf(api.Invalid, "url: must begin with http:// or https://")
 		}
 		var err error
+		if err = outbound.JudgeURL(c, "url", q.URL); err != nil {
+			return nil, err
+		}
 		if text, err = fetchCRL(c, q.URL); err != nil {
-			return nil, &api.Error{Kind: api.Invalid, Message: "url: the list could not be fetched", Hint: "the server must reach it, and it must be a revocation list in DER or PEM", Err: err}
+			return nil, unfetched(err)
 		}
 	}
 	list, err := parseCRL(text, c.Now)
@@ -128,6 +132,11 @@ func (engine) putCRL(c *api.Call, q *PutCRL) (*api.None, error) {
 		return nil, api.Errorf(api.Invalid, "%s: %v", field, err)
 	}
 	row := rowOf(list, q.URL, c.Now)
+	if q.URL != "" && !vouched(list, q.URL, nil) {
+		if row.Unproved, err = unproved(c, list); err != nil {
+			return nil, err
+		}
+	}
 	_, err = store.Update(c, c.Store, func(tx *store.Tx) error {
 		if err := dropCRL(tx, string(q.Name)); err != nil {
 			return err
@@ -138,6 +147,64 @@ func (engine) putCRL(c *api.Call, q *PutCRL) (*api.None, error) {
 		c.Warn("the list is out of date: until there is a newer one, no certificate of its issuer is let in")
 	}
 	return nil, err
+}
+
+// unproved reports whether nobody is known who could have signed a list that came in the clear, and refuses one that
+// somebody has forged. It counts for nothing before a client shows its issuer.
+func unproved(c *api.Call, list *x509.RevocationList) (bool, error) {
+	known, err := issuers(c, list)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(known, func(ca *x509.Certificate) bool { return list.CheckSignatureFrom(ca) == nil }) {
+		return false, nil
+	}
+	if len(known) > 0 {
+		return false, &api.Error{Kind: api.Invalid, Message: "url: the list came over http, and is not signed by the authority that it names", Hint: "see whether somebody on the way has changed it, or name an address with https"}
+	}
+	c.Warn("url: the list came over http, and no entry trusts the authority that it is of: until a client shows a certificate of that, nothing says that the list is not forged. It is of: " + list.Issuer.String())
+	return true, nil
+}
+
+// issuers are the authorities that entries trust of which a list may be.
+func issuers(c *api.Call, list *x509.RevocationList) ([]*x509.Certificate, error) {
+	names, err := store.Children(c, c.Store, trustPrefix+subjectMark(list.RawIssuer)+"/", "", maxCandidates)
+	if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for _, name := range names {
+		e, err := load(c, name)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil { // removed since
+			continue
+		}
+		a, err := parseAnchors(e.Certificate)
+		if err != nil {
+			return nil, fmt.Errorf("cert: %w: the certificates of an entry cannot be read", store.ErrCorrupt)
+		}
+		for _, ca := range a.authorities {
+			if bytes.Equal(ca.RawSubject, list.RawIssuer) && !ofOther(list.AuthorityKeyId, ca) && !slices.ContainsFunc(out, ca.Equal) {
+				out = append(out, ca)
+			}
+		}
+	}
+	return out, nil
+}
+
+// unfetched says why a list could not be fetched.
+func unfetched(err error) error {
+	if f := outbound.Forbidden(err); f != nil {
+		return f
+	}
+	why := outbound.Why(err)
+	var status badStatus
+	if errors.As(err, &status) {
+		why = status.Error()
+	}
+	return &api.Error{Kind: api.Invalid, Message: "url: the list could not be fetched: " + why, Hint: "the server must reach it, and it must be a revocation list in DER or PEM", Err: err}
 }
 
 // deleteCRL removes a revocation list.
@@ -246,6 +313,12 @@ func direct(value []byte) bool {
 	return err == nil && len(rest) == 0 && !scope.Indirect
 }
 
+// badStatus is that of an answer that is no list.
+type badStatus int
+
+// Error names it.
+func (s badStatus) Error() string { return fmt.Sprintf("it is answered with status %d", int(s)) }
+
 // fetchCRL asks for a list.
 func fetchCRL(ctx context.Context, from string) ([]byte, error) {
 	a, err := outbound.Peer{}.Do(ctx, http.MethodGet, from, nil, nil)
@@ -253,7 +326,7 @@ func fetchCRL(ctx context.Context, from string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case a.Status != http.StatusOK:
-		return nil, fmt.Errorf("answered with status %d", a.Status)
+		return nil, badStatus(a.Status)
 	}
 	return a.Body, nil
 }
@@ -282,8 +355,11 @@ func (d *desk) checkCRL(name string, cert, issuer *x509.Certificate) error {
 	if err != nil || row == nil { // nil: removed since
 		return internal(err)
 	}
+	if issuer == nil && row.Unproved {
+		return fmt.Errorf("%w: the list %s came over http, and nobody knows whether it is forged", errNoStatus, name)
+	}
 	if issuer != nil && !l.by(issuer) {
-		if l.ofOther(issuer) {
+		if l.ofOther(issuer) && !row.Unproved { // a forged one can say whose it is
 			return nil
 		}
 		return fmt.Errorf("%w: the list %s is not signed by the issuer", errNoStatus, name)
@@ -308,7 +384,7 @@ func (d *desk) current(name string, issuer *x509.Certificate) (*crl, *list, erro
 		return nil, nil, err
 	}
 	l, err := loadList(c, name, row)
-	if err != nil || row.URL == "" || !due(row, c.Now) || issuer != nil && l.ofOther(issuer) {
+	if err != nil || row.URL == "" || !due(row, c.Now) || issuer != nil && l.ofOther(issuer) && !row.Unproved {
 		return row, l, err
 	}
 	if row, err = refetch(d.asking, c, name, row, issuer); err != nil || row == nil {
@@ -363,8 +439,11 @@ func refetch(asking context.Context, c *api.Call, name string, old *crl, issuer 
 }
 
 // succeeds reports whether a list may take the place of one that it was fetched from the
-// same address as: it is of the same issuer and key, and no older.
+// same address as: it is of the same issuer and key, and no older. One that may be forged gives way.
 func succeeds(l *x509.RevocationList, old *crl) bool {
+	if old.Unproved && bytes.Equal(l.RawIssuer, old.Issuer) { // what a forged one says of itself keeps nobody out
+		return true
+	}
 	if !bytes.Equal(l.RawIssuer, old.Issuer) || !bytes.Equal(l.AuthorityKeyId, old.KeyID) || l.ThisUpdate.Before(old.Issued) {
 		return false
 	}

@@ -180,6 +180,50 @@ func TestCVE_2022_41316_ListsLast(t *testing.T) {
 	again.want("no longer in the list that came", true, bad)
 }
 
+// A list that came in the clear is believed as far as somebody who is known has signed it.
+func TestListsInTheClearAreProved(t *testing.T) {
+	m, ca, twin := open(t), authorityOf(t, nil, "ca"), authorityOf(t, nil, "ca")
+	middle := authorityOf(t, ca, "middle")
+	m.trust("a", fields{"certificate": pemOf(ca.cert)})
+	numbered := func(by *issuer, n int64, serials ...*big.Int) string {
+		return by.revoke(func(l *x509.RevocationList) { l.Number, l.NextUpdate = big.NewInt(n), start.Add(100*time.Hour) }, serials...)
+	}
+	good, bad := middle.client(nil), middle.client(nil)
+	named := func(l *x509.RevocationList) {
+		l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 35}, Value: keyID(t, ca.cert.SubjectKeyId)}}
+	}
+	text, asked := twin.revoke(named), 0
+	s := publisher(t, &text, &asked)
+	m.Invalid("crls/x", fields{"url": s.URL}, "not signed by the authority that it names")
+	if _, err := m.Do(api.Read, "crls/x", nil); api.KindOf(err) != api.NotFound {
+		t.Errorf("a forged list is kept: %v", err)
+	}
+	text = numbered(ca, 1)
+	m.Must(api.Write, "crls/x", fields{"url": s.URL})
+	if len(m.Warnings) > 0 {
+		t.Errorf("of a list of an authority that is known: %q", m.Warnings)
+	}
+	text = numbered(authorityOf(t, nil, "middle"), 1000) // nobody can tell
+	m.Must(api.Write, "crls/y", fields{"url": s.URL})
+	if w := strings.Join(m.Warnings, "\n"); !strings.Contains(w, "came over http") || !strings.Contains(w, "CN=middle") {
+		t.Errorf("of a list of an authority that nobody knows: %q", w)
+	}
+	m.trust("pinned", fields{"certificate": pemOf(good)})
+	pinned := func(what string, want bool) {
+		t.Helper()
+		if _, err := m.Login("login", fields{"name": "pinned"}, good); (err == nil) != want {
+			t.Errorf("pinned, %s: %v", what, err)
+		}
+	}
+	pinned("beside a list that may be forged", false)
+	m.want("beside a list that is forged", false, bad, middle.cert)
+	text = numbered(middle, 2, bad.SerialNumber)
+	m.With.Now = m.With.Now.Add(refetchEvery)
+	m.want("not revoked by the list that took the forged one's place", true, good, middle.cert)
+	m.want("revoked by it", false, bad, middle.cert)
+	pinned("once the list is proved", true)
+}
+
 // A list that is fetched takes the place of another only where it is its successor.
 func TestWhatSucceeds(t *testing.T) {
 	m, ca, twin := open(t), authorityOf(t, nil, "ca"), authorityOf(t, nil, "ca")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -19,6 +21,7 @@ type entry struct {
 	Metadata    []string       `json:"metadata,omitempty"` // extensions that go into a login's metadata
 	OCSP        ocspTerms      `json:"ocsp"`
 	Token       api.TokenTerms `json:"token"`
+	Old         authrole.Old   `json:"old,omitempty"`
 }
 
 // CertName names an entry.
@@ -53,6 +56,7 @@ type PutCert struct {
 	Period               *api.Duration `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
 	BoundCIDRs           *[]string     `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`         // Old name of token_bound_cidrs.
 	api.TokenFields
+	Aliases []string `json:"-" api:"aliases"`
 }
 
 // Cert is an entry as it is read.
@@ -75,6 +79,7 @@ type Cert struct {
 	OCSPMaxRetries       int          `json:"ocsp_max_retries"`
 	OCSPThisUpdateMaxAge api.Duration `json:"ocsp_this_update_max_age"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 func load(c *api.Call, name string) (*entry, error) {
@@ -91,10 +96,13 @@ func (engine) readCert(c *api.Call, q *CertName) (*Cert, error) {
 		return nil, api.ErrNotFound()
 	}
 	r, o := &e.Rules, &e.OCSP
+	if e.DisplayName == "" {
+		e.DisplayName = string(q.Name)
+	}
 	return &Cert{Certificate: e.Certificate, DisplayName: e.DisplayName, Names: r.Names, CommonNames: r.CommonNames, DNSSANs: r.DNS, EmailSANs: r.Emails,
 		URISANs: r.URIs, Units: r.Units, RequiredExtensions: r.Extensions, MetadataExtensions: e.Metadata, OCSPEnabled: o.Enabled,
 		OCSPCACertificates: o.Responders, OCSPServersOverride: o.Servers, OCSPFailOpen: o.FailOpen, OCSPQueryAllServers: o.All,
-		OCSPMaxRetries: o.Retries, OCSPThisUpdateMaxAge: api.Duration(o.MaxAge), TokenAnswer: e.Token.Answer()}, nil
+		OCSPMaxRetries: o.Retries, OCSPThisUpdateMaxAge: api.Duration(o.MaxAge), TokenAnswer: e.Token.Answer(), OldAnswer: e.Old.Answer(e.Token.Answer())}, nil
 }
 
 // listCerts names the entries.
@@ -115,6 +123,11 @@ func (engine) putCert(c *api.Call, q *PutCert) (*api.None, error) {
 		before := e.Certificate
 		if err := q.apply(&e); err != nil {
 			return err
+		}
+		for _, s := range e.OCSP.Servers {
+			if err := outbound.JudgeURL(c, "ocsp_servers_override", s); err != nil {
+				return err
+			}
 		}
 		if found && before != e.Certificate {
 			if err := untrust(tx, name, before); err != nil {
@@ -162,10 +175,10 @@ func (engine) deleteCert(c *api.Call, q *CertName) (*api.None, error) {
 
 // apply changes an entry as asked.
 func (q *PutCert) apply(e *entry) error {
-	set(&e.Certificate, q.Certificate)
-	set(&e.DisplayName, q.DisplayName)
+	api.Set(&e.Certificate, q.Certificate)
+	api.Set(&e.DisplayName, q.DisplayName)
 	if e.Certificate == "" {
-		return api.Errorf(api.Invalid, "missing certificate")
+		return &api.Error{Kind: api.Invalid, Message: "missing certificate", Hint: "send the authority's certificate in PEM, or those of single clients: certificate=@ca.pem"}
 	}
 	if len(e.DisplayName) > maxItem {
 		return api.Errorf(api.Invalid, "display_name: is longer than %d bytes", maxItem)
@@ -176,6 +189,7 @@ func (q *PutCert) apply(e *entry) error {
 	if err := q.applyOCSP(&e.OCSP); err != nil {
 		return err
 	}
+	e.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&e.Token)
 }
 
@@ -200,7 +214,7 @@ func (q *PutCert) applyRules(e *entry) error {
 		if err := bounded(f.name, f.src); err != nil {
 			return err
 		}
-		set(f.dst, f.src)
+		api.Set(f.dst, f.src)
 	}
 	for _, rule := range e.Rules.Extensions {
 		if _, _, _, ok := extensionRule(rule); !ok {
@@ -231,12 +245,12 @@ func bounded(name string, list *[]string) error {
 }
 
 func (q *PutCert) applyOCSP(o *ocspTerms) error {
-	set(&o.Enabled, q.OCSPEnabled)
-	set(&o.Responders, q.OCSPCACertificates)
-	set(&o.FailOpen, q.OCSPFailOpen)
-	set(&o.All, q.OCSPQueryAllServers)
-	set(&o.Retries, q.OCSPMaxRetries)
-	set((*api.Duration)(&o.MaxAge), q.OCSPThisUpdateMaxAge)
+	api.Set(&o.Enabled, q.OCSPEnabled)
+	api.Set(&o.Responders, q.OCSPCACertificates)
+	api.Set(&o.FailOpen, q.OCSPFailOpen)
+	api.Set(&o.All, q.OCSPQueryAllServers)
+	api.Set(&o.Retries, q.OCSPMaxRetries)
+	api.Set((*api.Duration)(&o.MaxAge), q.OCSPThisUpdateMaxAge)
 	if o.Responders != "" {
 		if _, err := parsePEM(o.Responders); err != nil {
 			return api.Errorf(api.Invalid, "ocsp_ca_certificates: %v", err)

@@ -61,8 +61,10 @@ func (l *list) open() bool {
 func (l *list) by(issuer *x509.Certificate) bool { return l.signed.CheckSignatureFrom(issuer) == nil }
 
 // ofOther reports whether a list is of another issuer that has the same name.
-func (l *list) ofOther(issuer *x509.Certificate) bool {
-	return len(l.keyID) > 0 && len(issuer.SubjectKeyId) > 0 && !bytes.Equal(l.keyID, issuer.SubjectKeyId)
+func (l *list) ofOther(issuer *x509.Certificate) bool { return ofOther(l.keyID, issuer) }
+
+func ofOther(keyID []byte, issuer *x509.Certificate) bool {
+	return len(keyID) > 0 && len(issuer.SubjectKeyId) > 0 && !bytes.Equal(keyID, issuer.SubjectKeyId)
 }
 
 // removedFromCRL is the reason of an entry in a delta list that takes one back

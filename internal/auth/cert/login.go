@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -28,8 +29,11 @@ type private struct {
 }
 
 // refused is the one answer to a certificate that is not let in: whether there is such
-// an entry, and what it demands, is not told. The cause is for the log.
+// an entry, and what it demands, is not told. The cause is for the log, but that nobody may be asked about it.
 func refused(cause error) *api.Error {
+	if f := outbound.Forbidden(cause); f != nil {
+		return f
+	}
 	return &api.Error{Kind: api.Invalid, Message: "no entry of this auth method lets the client certificate in", Err: cause}
 }
 

@@ -266,6 +266,11 @@ func TestEntriesAreJudged(t *testing.T) {
 		t.Errorf("%v is left", k.Keys)
 	}
 	m.trust("a", fields{"certificate": good, "policies": "Dev", "ttl": "90", "bound_cidrs": "10.0.0.0/8", "period": "1m", "display_name": "x"})
+	m.trust("b", fields{"certificate": good})
+	if c := m.Must(api.Read, "certs/b", nil).(*Cert); c.DisplayName != "b" { // what its logins are called
+		t.Errorf("is called %q", c.DisplayName)
+	}
+	m.Must(api.Delete, "certs/b", nil)
 	m.trust("a", fields{"max_ttl": 100, "certificate": nil})
 	got := m.Must(api.Read, "certs/A", nil).(*Cert)
 	if got.Certificate != good || got.DisplayName != "x" || got.TokenTTL.Seconds() != 90 || got.TokenMaxTTL.Seconds() != 100 || got.TokenPolicies[0] != "dev" || got.OCSPMaxRetries != 4 {

@@ -6,6 +6,7 @@ package gcp
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -56,17 +57,21 @@ const usualAPI = "https://www.googleapis.com"
 
 // Config is what aliases are called by, and where Google is asked.
 type Config struct {
-	IAMAlias  string            `json:"iam_alias"`
-	GCEAlias  string            `json:"gce_alias"`
-	Endpoints map[string]string `json:"custom_endpoint" audit:"clear"`
+	IAMAlias    string            `json:"iam_alias"`
+	IAMMetadata []string          `json:"iam_metadata" audit:"clear"`
+	GCEAlias    string            `json:"gce_alias"`
+	GCEMetadata []string          `json:"gce_metadata" audit:"clear"`
+	Endpoints   map[string]string `json:"custom_endpoint,omitempty" audit:"clear"`
 }
 
 // PutConfig says what aliases are called by, and where Google is asked; what is absent stays as it was.
 type PutConfig struct {
-	IAMAlias    *string            `json:"iam_alias"`                     // What an alias of a role of the type iam is called by: unique_id, the account (at first), or role_id.
-	GCEAlias    *string            `json:"gce_alias"`                     // What an alias of a role of the type gce is called by: unique_id, the account's identifier (at first), instance_id or role_id.
-	Endpoints   *map[string]string `json:"custom_endpoint" audit:"clear"` // Where Google is asked: api, a URL with https in place of https://www.googleapis.com. Others are kept for clients.
-	Credentials api.Secret         `json:"credentials"`                   // Not needed and not kept: keys are public.
+	IAMAlias    *string           `json:"iam_alias"`                     // What an alias of a role of the type iam is called by: unique_id, the account (at first), or role_id.
+	IAMMetadata *[]string         `json:"iam_metadata" audit:"clear"`    // Which of the login's metadata the alias has at a role of the type iam: project_id, role, service_account_id, service_account_email; all of them when empty.
+	GCEMetadata *[]string         `json:"gce_metadata" audit:"clear"`    // The same at a role of the type gce, which also has project_number, zone, instance_id, instance_name and instance_creation_timestamp.
+	GCEAlias    *string           `json:"gce_alias"`                     // What an alias of a role of the type gce is called by: unique_id, the account's identifier (at first), instance_id or role_id.
+	Endpoints   map[string]string `json:"custom_endpoint" audit:"clear"` // Where Google is asked: api, a URL with https in place of https://www.googleapis.com. iam, crm and compute are kept for clients. Those that are not named stay; an empty one goes.
+	Credentials api.Secret        `json:"credentials"`                   // Not needed and not kept: keys are public.
 }
 
 func configured(c *api.Call) (*Config, error) {
@@ -85,8 +90,11 @@ func (conf *Config) usual() *Config {
 	if conf.GCEAlias == "" {
 		conf.GCEAlias = byID
 	}
-	if conf.Endpoints == nil {
-		conf.Endpoints = map[string]string{}
+	if conf.IAMMetadata == nil {
+		conf.IAMMetadata = []string{}
+	}
+	if conf.GCEMetadata == nil {
+		conf.GCEMetadata = []string{}
 	}
 	return conf
 }
@@ -122,14 +130,30 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 			return err
 		}
 		api.Set(&conf.IAMAlias, q.IAMAlias)
+		api.Set(&conf.IAMMetadata, q.IAMMetadata)
 		api.Set(&conf.GCEAlias, q.GCEAlias)
-		api.Set(&conf.Endpoints, q.Endpoints)
+		api.Set(&conf.GCEMetadata, q.GCEMetadata)
+		conf.setEndpoints(q.Endpoints)
 		if err := conf.usual().check(); err != nil {
 			return err
+		}
+		if own := conf.Endpoints["api"]; own != "" { // the others are never asked
+			if err := outbound.JudgeURL(c, "custom_endpoint: api", own); err != nil {
+				return err
+			}
 		}
 		return tx.PutJSON(configKey, &conf)
 	})
 	return nil, err
+}
+
+// setEndpoints sets those that are named, and takes away what is set to nothing.
+func (conf *Config) setEndpoints(named map[string]string) {
+	if conf.Endpoints == nil {
+		conf.Endpoints = map[string]string{}
+	}
+	maps.Copy(conf.Endpoints, named)
+	maps.DeleteFunc(conf.Endpoints, func(_, text string) bool { return text == "" })
 }
 
 func (conf *Config) check() error {
@@ -145,12 +169,13 @@ func (conf *Config) check() error {
 		default:
 			return api.Errorf(api.Invalid, "custom_endpoint: takes api, iam, crm and compute")
 		}
-		if text == "" {
-			continue
-		}
 		if err := outbound.CheckBase(text); err != nil {
 			return api.Errorf(api.Invalid, "custom_endpoint: %s %v", name, err)
 		}
 	}
-	return nil
+	account := []string{"project_id", "role", "service_account_id", "service_account_email"}
+	if err := authrole.CheckMetadata("iam_metadata", conf.IAMMetadata, account...); err != nil {
+		return err
+	}
+	return authrole.CheckMetadata("gce_metadata", conf.GCEMetadata, append(account, "project_number", "zone", "instance_id", "instance_name", "instance_creation_timestamp")...)
 }

@@ -1,6 +1,7 @@
 package gcp
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,13 @@ func TestInstanceLogsIn(t *testing.T) {
 		m.Must(api.Write, "config", fields{"gce_alias": alias})
 		if a, err := m.LoginBy("vm", sign(t, byGoogle, vmClaims(nil, nil))); err != nil || a.Alias.Name != want {
 			t.Errorf("%s: %+v, %v", alias, a, err)
+		}
+	}
+	m.Must(api.Write, "config", fields{"gce_metadata": []string{"zone"}, "iam_metadata": []string{"role", "project_id"}})
+	for name, token := range map[string]string{"vm": sign(t, byGoogle, vmClaims(nil, nil)), "own": sign(t, byAccount, ownClaims(nil))} {
+		want := map[string]map[string]string{"vm": {"zone": "europe-west3-a"}, "own": {"role": "own", "project_id": "shop-1"}}[name]
+		if a, err := m.LoginBy(name, token); err != nil || !maps.Equal(a.Alias.Metadata, want) || len(a.Metadata) < 3 {
+			t.Errorf("%s: %+v, alias %+v, %v", name, a, a.Alias, err)
 		}
 	}
 }
@@ -243,11 +251,17 @@ func TestRoles(t *testing.T) {
 	if keys := m.Must(api.List, "roles", nil).(*api.Keys); len(keys.Keys) != 2 {
 		t.Errorf("%+v", keys)
 	}
-	for says, f := range map[string]fields{"iam_alias": {"iam_alias": "email"}, "gce_alias": {"gce_alias": "x"}, "takes api": {"custom_endpoint": fields{"x": "y"}}, "api must be": {"custom_endpoint": fields{"api": "http://google.example"}}, "api is not": {"custom_endpoint": fields{"api": "google.example"}}} {
+	for says, f := range map[string]fields{"iam_alias": {"iam_alias": "email"}, "gce_alias": {"gce_alias": "x"}, "iam_metadata": {"iam_metadata": "zone"}, "gce_metadata": {"gce_metadata": "x"}, "takes api": {"custom_endpoint": fields{"x": "y"}}, "api must be": {"custom_endpoint": fields{"api": "http://google.example"}}, "api is not": {"custom_endpoint": fields{"api": "google.example"}}} {
 		m.Invalid("config", f, says)
 	}
 	m.Must(api.Write, "config", fields{"credentials": "hush-hush"})
 	if conf := m.Must(api.Read, "config", nil).(*Config); conf.IAMAlias != byID || conf.Endpoints["api"] == "" {
+		t.Errorf("%+v", conf)
+	}
+	m.Must(api.Write, "config", fields{"custom_endpoint": fields{"api": "https://a.example", "iam": "https://b.example"}})
+	m.Must(api.Write, "config", fields{"custom_endpoint": fields{"api": ""}})
+	m.Must(api.Write, "config", fields{"iam_alias": byRole})
+	if conf := m.Must(api.Read, "config", nil).(*Config); !maps.Equal(conf.Endpoints, map[string]string{"iam": "https://b.example"}) || conf.api() != usualAPI {
 		t.Errorf("%+v", conf)
 	}
 }

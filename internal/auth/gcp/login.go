@@ -16,12 +16,13 @@ import (
 	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // Login is a login with a signed token.
 type Login struct {
-	Role api.Name   `json:"role" api:"required"` // The role to log in by.
-	JWT  api.Secret `json:"jwt" api:"required"`  // The token: signed by a service account, or by Google for an instance. Its aud ends in vault/ROLE.
+	Role api.Name   `json:"role"` // The role to log in by.
+	JWT  api.Secret `json:"jwt"`  // The token: signed by a service account, or by Google for an instance. Its aud ends in vault/ROLE.
 }
 
 // LoginRole is the role that is named.
@@ -65,6 +66,9 @@ var (
 
 // login makes a token for a service account or an instance.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	if err := authrole.Complete(q.Role, q.JWT, "send a signed token as jwt: one that the service account has signed, or that Google has for the instance"); err != nil {
+		return nil, err
+	}
 	conf, err := configured(c)
 	if err != nil {
 		return nil, err
@@ -122,7 +126,7 @@ func (conf *Config) signedBy(c *api.Call, raw, account string) (jws.Claims, erro
 	a, err := issuer.Ask(c, "", issuer.Question{Method: http.MethodGet, Target: conf.api() + "/service_accounts/v1/jwk/" + url.PathEscape(account)})
 	switch {
 	case err != nil:
-		return nil, &api.Error{Kind: api.Unavailable, Message: "Google could not be asked for the account's keys", Hint: "the server must reach www.googleapis.com, or what custom_endpoint names", Err: err}
+		return nil, outbound.Away(err, "Google could not be asked for the account's keys", "the server must reach www.googleapis.com, or what custom_endpoint names")
 	case a.Status >= 500 || a.Status == http.StatusTooManyRequests:
 		return nil, &api.Error{Kind: api.Unavailable, Message: "Google did not answer for the account's keys", Err: fmt.Errorf("status %d", a.Status)}
 	case a.Status != http.StatusOK:
@@ -209,14 +213,15 @@ func isFor(audience, role string) bool {
 func (r *role) admit(c *api.Call, conf *Config, name api.Name, who *caller) (*api.Auth, error) {
 	auth := r.Token.Auth()
 	auth.Metadata = map[string]string{"role": string(name), "service_account_email": who.Email, "service_account_id": who.ID, "project_id": who.Project}
-	auth.Alias = &api.Alias{Name: who.Email, Metadata: auth.Metadata}
-	shown, by := who.Email, conf.IAMAlias
+	auth.Alias = &api.Alias{Name: who.Email}
+	shown, by, told := who.Email, conf.IAMAlias, conf.IAMMetadata
 	if r.Type == typeGCE {
 		i := who.Instance
 		auth.Metadata["project_id"], auth.Metadata["project_number"], auth.Metadata["zone"] = i.Project, i.Number, i.Zone
 		auth.Metadata["instance_id"], auth.Metadata["instance_name"], auth.Metadata["instance_creation_timestamp"] = i.ID, i.Name, i.Created
-		auth.Alias.Name, shown, by = who.ID, i.Name, conf.GCEAlias
+		auth.Alias.Name, shown, by, told = who.ID, i.Name, conf.GCEAlias, conf.GCEMetadata
 	}
+	auth.Alias.Metadata = authrole.Metadata(told, auth.Metadata)
 	switch by {
 	case byRole:
 		auth.Alias.Name = r.ID

@@ -36,24 +36,25 @@ type role struct {
 	MaxExp    time.Duration  `json:"max_exp,omitempty"` // of tokens that accounts sign; 0: usualExp
 	Inference bool           `json:"inference"`         // iam: tokens that Google signs for an account are taken too
 	Token     api.TokenTerms `json:"token"`
+	Old       authrole.Old   `json:"old,omitempty"`
 }
 
 // PutRole creates or changes a role; what is absent stays as it was.
 type PutRole struct {
 	authrole.ByName
-	Type      *string       `json:"type"`                                                            // iam, for service accounts, or gce, for instances; a role keeps its type.
-	Accounts  *[]string     `json:"bound_service_accounts" audit:"clear"`                            // Emails or unique identifiers of service accounts, of which one must log in; * alone: any of bound_projects.
-	Projects  *[]string     `json:"bound_projects" audit:"clear"`                                    // Projects, of which the account or instance must be in one.
-	Zones     *[]string     `json:"bound_zones" audit:"clear"`                                       // Zones, of which the instance must be in one.
-	Zone      *[]string     `json:"bound_zone" api:"deprecated,alias=bound_zones" audit:"clear"`     // Old name of bound_zones.
-	Regions   *[]string     `json:"bound_regions" audit:"clear"`                                     // Regions, of which the instance must be in one.
-	Region    *[]string     `json:"bound_region" api:"deprecated,alias=bound_regions" audit:"clear"` // Old name of bound_regions.
-	Groups    []string      `json:"bound_instance_groups"`                                           // Must be empty: only the Compute API knows groups of instances.
-	Group     []string      `json:"bound_instance_group"`                                            // Must be empty, likewise.
-	Labels    []string      `json:"bound_labels"`                                                    // Must be empty: only the Compute API knows labels.
-	MaxExp    *api.Duration `json:"max_jwt_exp"`                                                     // How far from now a token that an account has signed may end: 15m at first, at most 1h.
-	Inference *bool         `json:"allow_gce_inference"`                                             // For the type iam: take what Google has signed for an account too; true at first.
-	Aliases   *bool         `json:"add_group_aliases"`                                               // Must be false: only the Resource Manager API knows folders and organisations.
+	Type         *string       `json:"type"`                                                            // iam, for service accounts, or gce, for instances; a role keeps its type.
+	Accounts     *[]string     `json:"bound_service_accounts" audit:"clear"`                            // Emails or unique identifiers of service accounts, of which one must log in; * alone: any of bound_projects.
+	Projects     *[]string     `json:"bound_projects" audit:"clear"`                                    // Projects, of which the account or instance must be in one.
+	Zones        *[]string     `json:"bound_zones" audit:"clear"`                                       // Zones, of which the instance must be in one.
+	Zone         *[]string     `json:"bound_zone" api:"deprecated,alias=bound_zones" audit:"clear"`     // Old name of bound_zones.
+	Regions      *[]string     `json:"bound_regions" audit:"clear"`                                     // Regions, of which the instance must be in one.
+	Region       *[]string     `json:"bound_region" api:"deprecated,alias=bound_regions" audit:"clear"` // Old name of bound_regions.
+	Groups       []string      `json:"bound_instance_groups"`                                           // Must be empty: only the Compute API knows groups of instances.
+	Group        []string      `json:"bound_instance_group"`                                            // Must be empty, likewise.
+	Labels       []string      `json:"bound_labels"`                                                    // Must be empty: only the Compute API knows labels.
+	MaxExp       *api.Duration `json:"max_jwt_exp"`                                                     // How far from now a token that an account has signed may end: 15m at first, at most 1h.
+	Inference    *bool         `json:"allow_gce_inference"`                                             // For the type iam: take what Google has signed for an account too; true at first.
+	GroupAliases *bool         `json:"add_group_aliases"`                                               // Must be false: only the Resource Manager API knows folders and organisations.
 	authrole.OldFields
 	api.TokenFields
 }
@@ -70,6 +71,7 @@ type Role struct {
 	Inference bool         `json:"allow_gce_inference"`
 	Aliases   bool         `json:"add_group_aliases"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 // readRole answers a role.
@@ -79,7 +81,7 @@ func (engine) readRole(c *api.Call, q *authrole.ByName) (*Role, error) {
 		return nil, err
 	}
 	return &Role{Type: r.Type, ID: r.ID, Accounts: api.Full(r.Accounts), Projects: api.Full(r.Projects), Zones: api.Full(r.Zones), Regions: api.Full(r.Regions),
-		MaxExp: api.Duration(r.longest()), Inference: r.Inference, TokenAnswer: r.Token.Answer()}, nil
+		MaxExp: api.Duration(r.longest()), Inference: r.Inference, TokenAnswer: r.Token.Answer(), OldAnswer: r.Old.Answer(r.Token.Answer())}, nil
 }
 
 // putRole creates or changes a role.
@@ -95,7 +97,7 @@ func (q *PutRole) unsupported() error {
 		return &api.Error{Kind: api.Invalid, Message: "bound_instance_groups: is not supported, only the Compute API knows groups of instances", Hint: "give the group's instances a service account of their own, and bind that"}
 	case len(q.Labels) > 0:
 		return errLabels()
-	case q.Aliases != nil && *q.Aliases:
+	case q.GroupAliases != nil && *q.GroupAliases:
 		return &api.Error{Kind: api.Invalid, Message: "add_group_aliases: is not supported, only the Resource Manager API knows folders and organisations", Hint: "say false"}
 	}
 	return nil
@@ -125,6 +127,7 @@ func (q *PutRole) apply(_ *store.Tx, r *role) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&r.Token)
 }
 
@@ -147,7 +150,7 @@ func (r *role) check() error {
 	case wild && len(r.Projects) == 0:
 		return api.Errorf(api.Invalid, "bound_projects: is needed with bound_service_accounts *, which is anybody at Google otherwise")
 	case r.Type == typeIAM && len(r.Accounts) == 0:
-		return api.Errorf(api.Invalid, "missing bound_service_accounts")
+		return &api.Error{Kind: api.Invalid, Message: "missing bound_service_accounts", Hint: "send the emails of service accounts that are let in; * with bound_projects is any of those projects"}
 	case r.Type == typeGCE && len(r.Accounts) == 0 && len(r.Projects) == 0:
 		return api.Errorf(api.Invalid, "bound_projects or bound_service_accounts is needed: the role would let in anybody's instances")
 	case r.Type == typeIAM && (len(r.Zones) > 0 || len(r.Regions) > 0):

@@ -48,11 +48,7 @@ type CELRoleAnswer struct {
 }
 
 func celRoleOf(ctx context.Context, s store.Reader, name string) (*celRole, error) {
-	var r celRole
-	if found, err := load(ctx, s, celPrefix+name, &r); err != nil || !found {
-		return nil, err
-	}
-	return &r, nil
+	return store.LoadJSON[celRole](ctx, s, celPrefix+name)
 }
 
 func (r *celRole) answer(name api.Name) (*CELRoleAnswer, error) {
@@ -76,7 +72,7 @@ func (engine) readCELRole(c *api.Call, req *RoleName) (*CELRoleAnswer, error) {
 // writeCELRole creates or replaces a role in CEL.
 func (e engine) writeCELRole(c *api.Call, req *CELRoleRequest) (*CELRoleAnswer, error) {
 	if len(req.CELProgram) == 0 {
-		return nil, api.Errorf(api.Invalid, "missing required field 'cel_program'")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing required field 'cel_program'", Hint: `send the program, such as {"expression": "..."}`}
 	}
 	return e.changeCELRole(c, req, false)
 }
@@ -94,7 +90,7 @@ func (engine) changeCELRole(c *api.Call, req *CELRoleRequest, patch bool) (*CELR
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		r = celRole{}
 		if patch {
-			found, err := take(tx, celPrefix+string(req.Name), &r)
+			found, err := tx.LoadJSON(celPrefix+string(req.Name), &r)
 			if err == nil && !found {
 				err = api.ErrNotFound()
 			}
@@ -105,7 +101,7 @@ func (engine) changeCELRole(c *api.Call, req *CELRoleRequest, patch bool) (*CELR
 		if err := req.apply(&r); err != nil {
 			return err
 		}
-		return put(tx, celPrefix+string(req.Name), &r)
+		return tx.PutJSON(celPrefix+string(req.Name), &r)
 	})
 	if err != nil {
 		return nil, err
@@ -158,20 +154,16 @@ func (engine) celLogin(c *api.Call, req *LoginRequest) (*api.Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	times := &role{}
-	if r != nil {
-		times.Leeways = r.Leeways
-	}
-	said, err := cfg.accept(c, req.JWT.Reveal(), times)
+	said, err := cfg.accept(c, req.JWT.Reveal())
 	if err != nil {
 		return nil, errToken(err)
 	}
 	if r == nil {
-		return nil, errLogin(errors.New("no such role"))
+		return nil, refused(said, c.Now, errLogin(errors.New("no such role")))
 	}
 	auth, err := r.admit(c, name, said)
 	if err != nil {
-		return nil, r.refuse(err)
+		return nil, refused(said, c.Now, r.refuse(err))
 	}
 	return auth, nil
 }
@@ -190,6 +182,9 @@ func (r *celRole) refuse(why error) error {
 
 // admit has the program decide about a token.
 func (r *celRole) admit(c *api.Call, name string, said jws.Claims) (*api.Auth, error) {
+	if err := r.Leeways.Valid(said, c.Now); err != nil {
+		return nil, err
+	}
 	audiences, err := said.Audiences()
 	switch {
 	case err != nil:
@@ -235,7 +230,7 @@ func (g *given) auth(c *api.Call, name string, said jws.Claims, r *celRole) (*ap
 	if sub := said.Text("sub"); who == "" && plain(sub) {
 		who = sub
 	}
-	out.DisplayName, out.GroupAliases = displayName(c, who), g.groups
+	out.DisplayName, out.GroupAliases = c.DisplayName(who), g.groups
 	print, err := r.print()
 	if err != nil {
 		return nil, err

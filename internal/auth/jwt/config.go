@@ -59,6 +59,7 @@ type ConfigRequest struct {
 	ProviderConfig             map[string]any `json:"provider_config"`                  // What is special about the provider: provider is azure, ibmisam or secureauth.
 	OverrideAllowedServerNames []string       `json:"override_allowed_server_names"`    // Not supported: a certificate is for the host that is asked.
 	NamespaceInState           *bool          `json:"namespace_in_state"`               // Keep the namespace in the state rather than in the redirect URI; true at first.
+	JWKSPairs                  any            `json:"jwks_pairs"`                       // Not supported: a mount has one issuer.
 	SkipJWKSValidation         bool           `json:"skip_jwks_validation"`             // Take the configuration though the issuer does not answer.
 }
 
@@ -83,30 +84,28 @@ type ConfigAnswer struct {
 
 // configured is the configuration; Invalid when there is none.
 func configured(c *api.Call) (*config, error) {
-	var cfg config
-	found, err := load(c, c.Store, configRow, &cfg)
-	if err == nil && !found {
+	cfg, err := store.LoadJSON[config](c, c.Store, configRow)
+	if err == nil && cfg == nil {
 		err = c.Unconfigured("config", "could not load configuration: the auth method has not been configured")
 	}
-	return &cfg, err
+	return cfg, err
 }
 
 // readConfig shows the configuration.
 func (engine) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
-	var cfg config
-	found, err := load(c, c.Store, configRow, &cfg)
+	cfg, err := store.LoadJSON[config](c, c.Store, configRow)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if cfg == nil {
 		return nil, api.ErrNotFound()
 	}
-	var is issuer.Known
-	if _, err := load(c, c.Store, issuerRow, &is); err != nil {
+	is, err := store.LoadJSON[issuer.Known](c, c.Store, issuerRow)
+	if err != nil {
 		return nil, err
 	}
 	status := "valid"
-	if len(cfg.PublicKeys) == 0 && !cfg.source().Usable(&is, c.Now) {
+	if len(cfg.PublicKeys) == 0 && (is == nil || !cfg.source().Usable(is, c.Now)) {
 		status = "invalid"
 		c.Warn("the issuer's keys are not known, or too old: they are fetched at the next login")
 	}
@@ -127,10 +126,15 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 	if err := cfg.check(req); err != nil {
 		return nil, err
 	}
+	if err := cfg.judge(c); err != nil {
+		return nil, err
+	}
 	is := &issuer.Known{Of: cfg.ID}
 	if len(cfg.PublicKeys) == 0 {
 		keys, meta, err := cfg.source().Fetch(c)
 		switch {
+		case outbound.Forbidden(err) != nil:
+			return nil, outbound.Forbidden(err)
 		case err == nil:
 			is.Fetched, is.Asked, is.Keys, is.Meta = c.Now, c.Now, keys, meta
 		case !req.SkipJWKSValidation:
@@ -141,16 +145,16 @@ func (engine) writeConfig(c *api.Call, req *ConfigRequest) (*api.None, error) {
 	}
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		var old config
-		found, err := take(tx, configRow, &old)
+		found, err := tx.LoadJSON(configRow, &old)
 		if err != nil {
 			return err
 		}
 		cfg.InState = !found || old.InState
 		api.Set(&cfg.InState, req.NamespaceInState)
-		if err := put(tx, configRow, cfg); err != nil {
+		if err := tx.PutJSON(configRow, cfg); err != nil {
 			return err
 		}
-		return put(tx, issuerRow, is)
+		return tx.PutJSON(issuerRow, is)
 	})
 	return nil, err
 }
@@ -179,6 +183,9 @@ func (cfg *config) check(q *ConfigRequest) error {
 	if len(q.OverrideAllowedServerNames) > 0 {
 		return api.Errorf(api.Invalid, "override_allowed_server_names: is not supported, a certificate is for the host that is asked")
 	}
+	if q.JWKSPairs != nil {
+		return &api.Error{Kind: api.Invalid, Message: "jwks_pairs: is not supported, a mount has one issuer", Hint: "give one as jwks_url and jwks_ca_pem, and enable the method at another path for each other"}
+	}
 	if err := cfg.checkSource(); err != nil {
 		return err
 	}
@@ -191,6 +198,19 @@ func (cfg *config) check(q *ConfigRequest) error {
 		return err
 	}
 	return cfg.checkProvider()
+}
+
+// judge refuses an issuer that may not be reached.
+func (cfg *config) judge(c *api.Call) error {
+	for field, text := range map[string]string{"oidc_discovery_url": cfg.DiscoveryURL, "jwks_url": cfg.JWKSURL} {
+		if text == "" {
+			continue
+		}
+		if err := outbound.JudgeURL(c, field, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkSource wants exactly one place that keys come from.

@@ -115,11 +115,11 @@ func (f *flow) begin(c *api.Call) (string, error) {
 		free := false
 		_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 			var old flow
-			found, err := take(tx, placeKey(place), &old)
+			found, err := tx.LoadJSON(placeKey(place), &old)
 			if free = err == nil && (!found || !c.Now.Before(old.Ends)); !free {
 				return err
 			}
-			return put(tx, placeKey(place), f)
+			return tx.PutJSON(placeKey(place), f)
 		})
 		if err != nil || free {
 			return state, err
@@ -145,7 +145,7 @@ func with(c *api.Call, state string, fn func(f *flow) (ended bool, err error)) e
 	_, err = store.Update(c, c.Store, func(tx *store.Tx) error {
 		failure = nil
 		var f flow
-		found, err := take(tx, key, &f)
+		found, err := tx.LoadJSON(key, &f)
 		switch {
 		case err != nil:
 			return err
@@ -158,7 +158,7 @@ func with(c *api.Call, state string, fn func(f *flow) (ended bool, err error)) e
 		case ended:
 			tx.Delete(key)
 		case !reflect.DeepEqual(before, f):
-			return put(tx, key, &f)
+			return tx.PutJSON(key, &f)
 		}
 		return nil
 	})

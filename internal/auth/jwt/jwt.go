@@ -9,15 +9,12 @@
 package jwt
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/strongroom/strongroom/internal/api"
-	"github.com/strongroom/strongroom/internal/store"
 )
 
 // Bounds of what callers, roles and issuers say.
@@ -62,41 +59,6 @@ func build(kind, description string) (api.Engine, error) {
 		return api.Engine{}, fmt.Errorf("%s: %w", kind, err)
 	}
 	return api.Engine{Type: kind, Auth: true, Description: description, Endpoints: eps, Renew: engine{}.renew}, nil
-}
-
-// load reads a row; false when there is none.
-func load(ctx context.Context, s store.Reader, key string, into any) (bool, error) {
-	e, err := s.Get(ctx, key)
-	if err != nil || !e.Exists() {
-		return false, err
-	}
-	return true, decode(e.Value, into)
-}
-
-func decode(b []byte, into any) error {
-	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("jwt: a row cannot be read: %w", store.ErrCorrupt)
-	}
-	return nil
-}
-
-// take reads a row as part of a transaction; false when there is none.
-func take(tx *store.Tx, key string, into any) (bool, error) {
-	e, err := tx.Get(key)
-	if err != nil || !e.Exists() {
-		return false, err
-	}
-	return true, decode(e.Value, into)
-}
-
-// put writes a row as part of a transaction.
-func put(tx *store.Tx, key string, row any) error {
-	b, err := json.Marshal(row)
-	if err != nil {
-		return fmt.Errorf("jwt: encode row: %w", err)
-	}
-	tx.Put(key, b)
-	return nil
 }
 
 // plain reports whether a name that an issuer gives can stand for somebody: two

@@ -21,7 +21,7 @@ func (cfg *config) source() *issuer.Source {
 	}
 	s.Still = func(tx *store.Tx) (bool, error) {
 		var now config
-		_, err := take(tx, configRow, &now)
+		_, err := tx.LoadJSON(configRow, &now)
 		return now.ID == cfg.ID, err
 	}
 	return s

@@ -203,6 +203,7 @@ func TestConfigurations(t *testing.T) {
 		"provider_config: provider":     oidc(m{"provider_config": m{"provider": "gsuite"}}),
 		"provider_config: takes":        oidc(m{"provider_config": m{"provider": "azure", "x": 1}}),
 		"override_allowed_server_names": oidc(m{"override_allowed_server_names": "x"}),
+		"jwks_pairs: is not supported":  {"jwks_pairs": []m{{"jwks_url": p.URL}}},
 	} {
 		s.Refused(api.Write, "config", c, api.Invalid, says)
 	}

@@ -8,10 +8,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // LoginRequest logs in with a token.
@@ -25,9 +27,11 @@ func (q *LoginRequest) LoginRole(c *api.Call) (string, error) {
 	if q.Role != "" {
 		return string(q.Role), nil
 	}
-	var cfg config
-	_, err := load(c, c.Store, configRow, &cfg)
-	return cfg.DefaultRole, err
+	cfg, err := store.LoadJSON[config](c, c.Store, configRow)
+	if err != nil || cfg == nil {
+		return "", err
+	}
+	return cfg.DefaultRole, nil
 }
 
 // person is who a token speaks of, in terms of a role.
@@ -71,7 +75,7 @@ func told(what string, why error) error {
 func (cfg *config) named(asked api.Name) (string, error) {
 	name := cmp.Or(string(asked), cfg.DefaultRole)
 	if name == "" {
-		return "", api.Errorf(api.Invalid, "missing role")
+		return "", &api.Error{Kind: api.Invalid, Message: "missing role", Hint: "send the name of a role as role, or have the configuration name one: default_role"}
 	}
 	return name, nil
 }
@@ -84,7 +88,7 @@ func (q *LoginRequest) begin(c *api.Call) (*config, string, error) {
 	}
 	name, err := cfg.named(q.Role)
 	if err == nil && q.JWT.Empty() {
-		err = api.Errorf(api.Invalid, "missing jwt")
+		err = &api.Error{Kind: api.Invalid, Message: "missing jwt", Hint: "send the token that the issuer has signed as jwt"}
 	}
 	return cfg, name, err
 }
@@ -99,41 +103,47 @@ func (engine) login(c *api.Call, req *LoginRequest) (*api.Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	said, err := cfg.accept(c, req.JWT.Reveal(), r)
+	said, err := cfg.accept(c, req.JWT.Reveal())
 	if err != nil {
 		return nil, errToken(err)
 	}
-	if r == nil || r.Type != typeJWT {
-		return nil, errLogin(wrong("no such role"))
-	}
-	who, err := r.admit(said, cfg)
+	who, err := r.judge(said, cfg, c.Now)
 	if err != nil {
-		return nil, errLogin(err)
+		return nil, refused(said, c.Now, errLogin(err))
 	}
 	return r.auth(c, name, who)
 }
 
-// accept checks what is the same for all roles: the signature, the issuer and the times. The
-// times are a role's in that it says how far clocks may differ.
-func (cfg *config) accept(c *api.Call, raw string, r *role) (jws.Claims, error) {
-	var l jws.Leeways
-	if r != nil {
-		l = r.Leeways
-	}
+// accept checks what is the same for all roles: the signature and the issuer.
+func (cfg *config) accept(c *api.Call, raw string) (jws.Claims, error) {
 	said, err := cfg.read(c, raw, cfg.allowed(jws.Algorithms()))
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.issued(c, said); err != nil {
+	return said, cfg.issued(c, said)
+}
+
+// refused is the answer to a token that a role, if there is one, does not want: why not, unless its times are wrong for a role that says
+// nothing of them. By what is told of those nobody learns whether there is a role.
+func refused(said jws.Claims, now time.Time, why error) error {
+	if err := (jws.Leeways{}).Valid(said, now); err != nil {
+		return errToken(err)
+	}
+	return why
+}
+
+// judge judges a token that is brought by a role, which may be nil, and says who it is.
+func (r *role) judge(said jws.Claims, cfg *config, now time.Time) (*person, error) {
+	if r == nil || r.Type != typeJWT {
+		return nil, wrong("no such role")
+	}
+	if err := r.Leeways.Valid(said, now); err != nil {
 		return nil, err
 	}
-	if err := l.Valid(said, c.Now); err != nil {
+	if err := recent(said, r.MaxAge, r.Leeways.ClockSkew, now); err != nil {
 		return nil, err
 	}
-	if r != nil && r.MaxAge > 0 {
-		return said, recent(said, r.MaxAge, l.ClockSkew, c.Now)
-	}
-	return said, nil
+	return r.admit(said, cfg)
 }
 
 // issued checks who a token says that it is from.
@@ -245,16 +255,11 @@ func (r *role) auth(c *api.Call, name string, who *person) (*api.Auth, error) {
 	metadata["role"] = name
 	out := r.Auth()
 	out.LoginRole = name
-	out.Metadata, out.DisplayName, out.GroupAliases = metadata, displayName(c, who.Name), who.Groups
+	out.Metadata, out.DisplayName, out.GroupAliases = metadata, c.DisplayName(who.Name), who.Groups
 	out.Alias = &api.Alias{Name: who.Name, Metadata: metadata}
 	var err error
 	out.Private, err = json.Marshal(private{Role: name})
 	return out, err
-}
-
-// displayName is how the audit log calls a login: after its mount.
-func displayName(c *api.Call, name string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(c.Mount.Path, "auth/"), "/", "-") + name
 }
 
 // renew looks again whether the role is still there, and lets whoever asks renew.

@@ -278,12 +278,15 @@ func TestRenewal(t *testing.T) {
 
 // TestNobodyLearnsWhichRolesThereAre compares the answers to who has a token of the issuer, and to who has none.
 func TestNobodyLearnsWhichRolesThereAre(t *testing.T) {
-	s := static(t, m{"bound_subject": "somebody else", "clock_skew_leeway": 300})
-	for name, jwt := range map[string]string{"good": token(t, nil), "expired": token(t, m{"exp": authtest.Epoch.Add(-time.Hour).Unix()}), "not one": "x.y.z"} {
-		_, there := s.login("r", jwt)
-		_, absent := s.login("no-such-role", jwt)
-		if there == nil || absent == nil || there.Error() != absent.Error() || api.KindOf(there) != api.KindOf(absent) {
-			t.Errorf("%s token: %v and %v", name, there, absent)
+	at := func(from time.Duration) m { return m{"exp": authtest.Epoch.Add(from).Unix()} }
+	for what, role := range map[string]m{"more leeway": {"clock_skew_leeway": 300}, "less leeway": {"clock_skew_leeway": -1}, "an age": {"max_age": 60}, "an age that fits": {"max_age": 60, "bound_subject": "alice"}} {
+		s := static(t, authtest.Changed(m{"bound_subject": "somebody else"}, role))
+		for name, jwt := range map[string]string{"good": token(t, nil), "expired": token(t, at(-time.Hour)), "just expired": token(t, at(-time.Second)), "expired a while ago": token(t, at(-2*time.Minute)), "not one": "x.y.z"} {
+			_, there := s.login("r", jwt)
+			_, absent := s.login("no-such-role", jwt)
+			if there == nil || absent == nil || there.Error() != absent.Error() || api.KindOf(there) != api.KindOf(absent) {
+				t.Errorf("a role with %s, %s token: %v and %v", what, name, there, absent)
+			}
 		}
 	}
 }

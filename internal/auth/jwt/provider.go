@@ -11,6 +11,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/issuer"
 	"github.com/strongroom/strongroom/internal/jws"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // tokens are what a provider answers at its token endpoint (RFC 6749 5, OpenID Connect Core 3.1.3.3).
@@ -50,7 +51,7 @@ func (p *provider) post(c *api.Call, target string, form url.Values) (status int
 	form.Set("client_id", p.ClientID)
 	a, err := issuer.Ask(c, p.DiscoveryCA, issuer.Question{Method: http.MethodPost, Target: target, Header: header, Body: []byte(form.Encode())})
 	if err != nil {
-		return 0, nil, &api.Error{Kind: api.Unavailable, Message: "the provider could not be asked", Err: err}
+		return 0, nil, outbound.Away(err, "the provider could not be asked", "the server must reach it at the addresses that it names in its /.well-known/openid-configuration")
 	}
 	if _, err := api.ParseBodyWithin(a.Body, jws.MaxValues); err != nil {
 		return 0, nil, wrong("the provider's answer is not a JSON object")

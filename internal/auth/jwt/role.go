@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
@@ -47,6 +48,7 @@ type role struct {
 	Callback     string            `json:"callback,omitempty"`
 	PollInterval int               `json:"poll,omitempty"` // seconds; 0: the provider's
 	MaxAge       time.Duration     `json:"max_age,omitempty"`
+	Old          authrole.Old      `json:"old,omitempty"`
 }
 
 // RoleName names a role.
@@ -91,6 +93,7 @@ type RoleRequest struct {
 	Period               *api.Duration      `json:"period" api:"deprecated,alias=token_period"`                   // Old name of token_period.
 	BoundCIDRs           *[]string          `json:"bound_cidrs" api:"deprecated,alias=token_bound_cidrs"`         // Old name of token_bound_cidrs.
 	api.TokenFields
+	Aliases []string `json:"-" api:"aliases"`
 }
 
 // RoleAnswer is a role as it is read.
@@ -114,15 +117,12 @@ type RoleAnswer struct {
 	UserClaimJSONPointer bool              `json:"user_claim_json_pointer"`
 	VerboseOIDCLogging   bool              `json:"verbose_oidc_logging"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 // roleOf is a role; nil when there is none.
 func roleOf(ctx context.Context, s store.Reader, name string) (*role, error) {
-	var r role
-	if found, err := load(ctx, s, rolePrefix+name, &r); err != nil || !found {
-		return nil, err
-	}
-	return &r, nil
+	return store.LoadJSON[role](ctx, s, rolePrefix+name)
 }
 
 // readRole shows a role.
@@ -138,7 +138,7 @@ func (engine) readRole(c *api.Call, req *RoleName) (*RoleAnswer, error) {
 		BoundClaimsType: r.ClaimsType, BoundSubject: r.Subject, CallbackMode: r.Callback, ClaimMappings: r.Mappings,
 		ClockSkewLeeway: api.Duration(r.Leeways.ClockSkew), ExpirationLeeway: api.Duration(r.Leeways.Expiration), GroupsClaim: r.Groups,
 		MaxAge: api.Duration(r.MaxAge), NotBeforeLeeway: api.Duration(r.Leeways.NotBefore), OIDCScopes: api.Full(r.Scopes), PollInterval: r.PollInterval,
-		RoleType: r.Type, UserClaim: r.User, UserClaimJSONPointer: r.UserPointer, TokenAnswer: r.Answer()}, nil
+		RoleType: r.Type, UserClaim: r.User, UserClaimJSONPointer: r.UserPointer, TokenAnswer: r.Answer(), OldAnswer: r.Old.Answer(r.Answer())}, nil
 }
 
 func (engine) hasRole(c *api.Call, req *RoleRequest) (bool, error) {
@@ -153,13 +153,13 @@ func (engine) writeRole(c *api.Call, req *RoleRequest) (*api.None, error) {
 	}
 	_, err := store.Update(c, c.Store, func(tx *store.Tx) error {
 		r := &role{Type: typeOIDC, ClaimsType: exactMatch, Callback: byClient}
-		if _, err := take(tx, rolePrefix+string(req.Name), r); err != nil {
+		if _, err := tx.LoadJSON(rolePrefix+string(req.Name), r); err != nil {
 			return err
 		}
 		if err := req.apply(r); err != nil {
 			return err
 		}
-		return put(tx, rolePrefix+string(req.Name), r)
+		return tx.PutJSON(rolePrefix+string(req.Name), r)
 	})
 	return nil, err
 }
@@ -191,6 +191,7 @@ func (q *RoleRequest) apply(r *role) error {
 	if err := q.Apply(&r.TokenTerms); err != nil {
 		return err
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	api.Set(&r.Type, q.RoleType)
 	api.Set(&r.ClaimsType, q.BoundClaimsType)
 	api.Set(&r.Audiences, q.BoundAudiences)

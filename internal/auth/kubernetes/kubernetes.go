@@ -4,8 +4,6 @@
 package kubernetes
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/authrole"
+	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
@@ -100,11 +99,14 @@ const (
 // putConfig says which cluster is asked.
 func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 	if q.Host == "" {
-		return nil, api.Errorf(api.Invalid, "missing kubernetes_host")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing kubernetes_host", Hint: "send the address of the cluster's API, such as https://10.0.0.1:6443; in the cluster https://kubernetes.default.svc"}
 	}
 	host, err := apiURL(q.Host)
 	if err != nil {
 		return nil, api.Errorf(api.Invalid, "kubernetes_host: %v", err)
+	}
+	if err := outbound.JudgeURL(c, "kubernetes_host", host); err != nil {
+		return nil, err
 	}
 	k := &cluster{Host: host, CA: q.CA, Reviewer: strings.TrimSpace(q.Reviewer.Reveal()), Keys: q.Keys, NoLocal: q.NoLocal, Annotations: q.Annotations, Issuer: q.Issuer, NoIssuer: q.NoIssuer}
 	if err := k.check(); err != nil {
@@ -131,8 +133,11 @@ func (k *cluster) check() error {
 		return api.Errorf(api.Invalid, "issuer: is longer than %d bytes", maxItem)
 	}
 	for _, text := range k.Keys {
-		if _, err := publicKey(text); err != nil {
-			return api.Errorf(api.Invalid, "pem_keys: %v", err)
+		if len(text) > maxText {
+			return api.Errorf(api.Invalid, "pem_keys: one is longer than %d bytes", maxText)
+		}
+		if _, err := jws.ParsePEM(text); err != nil {
+			return api.Errorf(api.Invalid, "pem_keys: one %v", err)
 		}
 	}
 	return nil
@@ -154,56 +159,42 @@ func apiURL(host string) (string, error) {
 	return strings.TrimRight(host, "/"), nil
 }
 
-// publicKey reads a public key, or that of a certificate.
-func publicKey(text string) (any, error) {
-	block, rest := pem.Decode([]byte(text))
-	if block == nil || strings.TrimSpace(string(rest)) != "" || len(text) > maxText {
-		return nil, errKey
-	}
-	if block.Type == "CERTIFICATE" {
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, errKey
-		}
-		return cert.PublicKey, nil
-	}
-	if key, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, errKey
-	}
-	return key, nil
-}
-
-var errKey = errors.New("each must be a public key or a certificate in PEM")
-
 // podDir is where a pod finds its service account's token and the cluster's
 // authority.
 const podDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// local adds what the pod that the server runs in knows, where nothing else is said.
-func (k *cluster) local(dir string) error {
+// local adds what the pod that the server runs in knows, where nothing else is said. Where that is said by a tenant, the
+// pod's token goes to the pod's own cluster alone, which the pod's authority vouches for.
+func (k *cluster) local(dir string, tenant bool) error {
 	if k.NoLocal {
 		return nil
 	}
-	for name, text := range map[string]*string{"ca.crt": &k.CA, "token": &k.Reviewer} {
-		if *text != "" {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		switch {
-		case errors.Is(err, os.ErrNotExist): // the server runs elsewhere
-		case err != nil:
-			return fmt.Errorf("kubernetes: %w", err)
-		default:
-			*text = string(b)
-		}
+	ca, err := readLocal(dir, "ca.crt")
+	if err != nil {
+		return err
 	}
+	if k.CA == "" {
+		k.CA = ca
+	}
+	if k.Reviewer != "" || tenant && (ca == "" || strings.TrimSpace(k.CA) != strings.TrimSpace(ca)) {
+		return nil
+	}
+	k.Reviewer, err = readLocal(dir, "token")
 	k.Reviewer = strings.TrimSpace(k.Reviewer)
-	return nil
+	return err
 }
+
+// readLocal reads what a pod finds; nothing where the server runs elsewhere.
+func readLocal(dir, name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("kubernetes: %w", err)
+	}
+	return string(b), nil
+}
+
+// isTenant reports whether a call is of a namespace that its own people run, and not the server's operator.
+func isTenant(c *api.Call) bool { return c.Namespace.Path != "" }
 
 // connected is the cluster as it is asked now.
 func connected(c *api.Call) (*cluster, error) {
@@ -214,5 +205,5 @@ func connected(c *api.Call) (*cluster, error) {
 	case k == nil || k.Host == "":
 		return nil, c.Unconfigured("config", "the auth method has not been configured: it does not know which cluster to ask")
 	}
-	return k, k.local(podDir)
+	return k, k.local(podDir, isTenant(c))
 }

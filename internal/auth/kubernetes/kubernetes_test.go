@@ -363,15 +363,42 @@ func TestLocal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, c := range []struct{ have, want cluster }{
-		{cluster{}, cluster{CA: "pem", Reviewer: "t.o.k"}}, {cluster{CA: "x"}, cluster{CA: "x", Reviewer: "t.o.k"}}, {cluster{Reviewer: "y"}, cluster{CA: "pem", Reviewer: "y"}}, {cluster{NoLocal: true}, cluster{NoLocal: true}},
+	for _, c := range []struct {
+		have, want cluster
+		tenant     bool
+	}{
+		{have: cluster{}, want: cluster{CA: "pem", Reviewer: "t.o.k"}},
+		{have: cluster{CA: "x"}, want: cluster{CA: "x", Reviewer: "t.o.k"}},
+		{have: cluster{Reviewer: "y"}, want: cluster{CA: "pem", Reviewer: "y"}},
+		{have: cluster{NoLocal: true}},
+		{have: cluster{}, want: cluster{CA: "pem", Reviewer: "t.o.k"}, tenant: true},
+		{have: cluster{CA: "pem\n"}, want: cluster{CA: "pem\n", Reviewer: "t.o.k"}, tenant: true},
+		{have: cluster{CA: "x"}, want: cluster{CA: "x"}, tenant: true}, // whoever the tenant trusts would have it
+		{have: cluster{CA: "x", Reviewer: "y"}, want: cluster{CA: "x", Reviewer: "y"}, tenant: true},
 	} {
-		if err := c.have.local(dir); err != nil || c.have.CA != c.want.CA || c.have.Reviewer != c.want.Reviewer {
+		if err := c.have.local(dir, c.tenant); err != nil || c.have.CA != c.want.CA || c.have.Reviewer != c.want.Reviewer {
 			t.Errorf("%+v, %v; want %+v", c.have, err, c.want)
 		}
 	}
-	if k := (cluster{}); k.local(filepath.Join(dir, "none")) != nil || k.CA != "" {
-		t.Error("elsewhere than in a pod")
+	for _, tenant := range []bool{true, false} {
+		if k := (cluster{}); k.local(filepath.Join(dir, "none"), tenant) != nil || k.CA != "" || k.Reviewer != "" {
+			t.Error("elsewhere than in a pod")
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	if k := (cluster{}); k.local(dir, true) != nil || k.Reviewer != "" {
+		t.Error("the pod's token goes to whoever the system's authorities vouch for")
+	}
+}
+
+// Who runs a namespace below the root is a tenant.
+func TestTenants(t *testing.T) {
+	for path, want := range map[string]bool{"": false, "team/": true} {
+		if got := isTenant(&api.Call{Namespace: api.Namespace{ID: "x", Path: path}}); got != want {
+			t.Errorf("of %q: %v", path, got)
+		}
 	}
 }
 

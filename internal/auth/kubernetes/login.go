@@ -12,8 +12,8 @@ import (
 
 // Login is a login with the token of a service account.
 type Login struct {
-	Role api.Name   `json:"role" api:"required"` // The role to log in by.
-	JWT  api.Secret `json:"jwt" api:"required"`  // The service account's token.
+	Role api.Name   `json:"role"` // The role to log in by.
+	JWT  api.Secret `json:"jwt"`  // The service account's token.
 }
 
 // LoginRole is the role that is named.
@@ -26,6 +26,9 @@ var (
 
 // login makes a token for a service account that a role lets in.
 func (engine) login(c *api.Call, q *Login) (*api.Auth, error) {
+	if err := authrole.Complete(q.Role, q.JWT, "send the token of the service account as jwt: a pod has it in /var/run/secrets/kubernetes.io/serviceaccount/token"); err != nil {
+		return nil, err
+	}
 	k, err := connected(c)
 	if err != nil {
 		return nil, err

@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/jws"
 	"github.com/strongroom/strongroom/internal/outbound"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // account is a service account, as the cluster names it.
@@ -64,7 +64,6 @@ var (
 	errAnswer   = errors.New("the cluster's answer is not one to the question")
 	errAccount  = errors.New("the token is not of a service account")
 	errForm     = errors.New("it is not a signed token in compact form")
-	errSigned   = errors.New("the token is signed by none of the keys")
 )
 
 // compact reports whether a text has the form of a signed token (RFC 7515): nothing else
@@ -81,20 +80,19 @@ func (k *cluster) signed(token string) error {
 	if len(k.Keys) == 0 {
 		return nil
 	}
-	t, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA})
+	keys := make([]jws.Key, len(k.Keys))
+	for i, text := range k.Keys {
+		var err error
+		if keys[i], err = jws.ParsePEM(text); err != nil {
+			return fmt.Errorf("kubernetes: a key of the configuration %w", errors.Join(err, store.ErrCorrupt))
+		}
+	}
+	h, err := jws.HeaderOf(token)
 	if err != nil {
-		return errForm
+		return err
 	}
-	for _, text := range k.Keys {
-		key, err := publicKey(text)
-		if err != nil {
-			return err
-		}
-		if _, err := t.Verify(key); err == nil {
-			return nil
-		}
-	}
-	return errSigned
+	_, err = jws.Verify(token, h, keys, jws.Algorithms())
+	return err
 }
 
 // bearer is the token to ask the cluster with.
@@ -163,7 +161,7 @@ func (k *cluster) ask(ctx context.Context, method, path, bearer string, body []b
 	a, err := outbound.Peer{CAPEM: k.CA}.Do(ctx, method, k.Host+path, header, body)
 	switch {
 	case err != nil:
-		return &api.Error{Kind: api.Unavailable, Message: "the cluster's API could not be asked", Hint: "the server must reach kubernetes_host, with a certificate of kubernetes_ca_cert", Err: err}
+		return outbound.Away(err, "the cluster's API could not be asked", "the server must reach kubernetes_host, with a certificate of kubernetes_ca_cert")
 	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.Status == http.StatusNotFound:
 		return fmt.Errorf("the cluster's API answered with status %d", a.Status)
 	case a.Status != http.StatusOK && a.Status != http.StatusCreated:

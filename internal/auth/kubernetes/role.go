@@ -28,6 +28,7 @@ type role struct {
 	Audience    string         `json:"audience,omitempty"`
 	AliasSource string         `json:"alias_source"`
 	Token       api.TokenTerms `json:"token"`
+	Old         authrole.Old   `json:"old,omitempty"`
 }
 
 // PutRole creates or changes a role; what is absent stays as it was.
@@ -52,6 +53,7 @@ type Role struct {
 	Audience   string   `json:"audience,omitempty" audit:"clear"`
 	Alias      string   `json:"alias_name_source"`
 	api.TokenAnswer
+	authrole.OldAnswer
 }
 
 // readRole answers a role.
@@ -60,7 +62,7 @@ func (engine) readRole(c *api.Call, q *authrole.ByName) (*Role, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Role{Names: r.Names, Namespaces: api.Full(r.Namespaces), Selector: r.Selector, Audience: r.Audience, Alias: r.AliasSource, TokenAnswer: r.Token.Answer()}, nil
+	return &Role{Names: r.Names, Namespaces: api.Full(r.Namespaces), Selector: r.Selector, Audience: r.Audience, Alias: r.AliasSource, TokenAnswer: r.Token.Answer(), OldAnswer: r.Old.Answer(r.Token.Answer())}, nil
 }
 
 // putRole creates or changes a role.
@@ -96,9 +98,9 @@ func (q *PutRole) apply(_ *store.Tx, r *role) error {
 	}
 	switch {
 	case len(r.Names) == 0:
-		return api.Errorf(api.Invalid, "missing bound_service_account_names")
+		return &api.Error{Kind: api.Invalid, Message: "missing bound_service_account_names", Hint: "send the names of service accounts, or patterns for them; * is any"}
 	case len(r.Namespaces) == 0 && r.Selector == "":
-		return api.Errorf(api.Invalid, "bound_service_account_namespaces or bound_service_account_namespace_selector is needed")
+		return api.Errorf(api.Invalid, "bound_service_account_namespaces, a list of names or patterns, or bound_service_account_namespace_selector is needed")
 	case r.AliasSource != byUID && r.AliasSource != byName:
 		return api.Errorf(api.Invalid, "alias_name_source: must be %s or %s", byUID, byName)
 	case len(r.Audience) > maxItem:
@@ -109,6 +111,7 @@ func (q *PutRole) apply(_ *store.Tx, r *role) error {
 			return api.Errorf(api.Invalid, "bound_service_account_namespace_selector: %v", err)
 		}
 	}
+	r.Old.Note(&q.TokenFields, q.Aliases)
 	return q.TokenFields.Apply(&r.Token)
 }
 

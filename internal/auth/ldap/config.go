@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -182,6 +181,11 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 		if err := q.apply(cfg); err != nil {
 			return err
 		}
+		for _, u := range cfg.servers() {
+			if err := outbound.Judge(c, "url", hostPort(u)); err != nil {
+				return err
+			}
+		}
 		b, err := encode(&configRow{*cfg, cfg.bindPass.Reveal(), cfg.clientKey.Reveal()})
 		tx.Put(keyConfig, b)
 		return err
@@ -190,12 +194,6 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 		cfg.warn(c)
 	}
 	return nil, err
-}
-
-func take[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
 }
 
 // apply changes the settings as asked and returns Invalid, naming the field, for what
@@ -208,20 +206,20 @@ func (q *ConfigRequest) apply(cfg *config) error {
 		{&cfg.UserFilter, q.UserFilter}, {&cfg.UPNDomain, q.UPNDomain}, {&cfg.GroupDN, q.GroupDN}, {&cfg.GroupFilter, q.GroupFilter},
 		{&cfg.GroupAttr, q.GroupAttr}, {&cfg.Dereference, q.DereferenceAliases},
 	} {
-		take(f.dst, f.src)
+		api.Set(f.dst, f.src)
 	}
 	for _, f := range []struct{ dst, src *bool }{
 		{&cfg.StartTLS, q.StartTLS}, {&cfg.InsecureTLS, q.InsecureTLS}, {&cfg.DiscoverDN, q.DiscoverDN}, {&cfg.DenyNullBind, q.DenyNullBind},
 		{&cfg.AnonymousGroups, q.AnonymousGroupSearch}, {&cfg.TokenGroups, q.UseTokenGroups}, {&cfg.OldGroupCN, q.UsePre111GroupCN},
 		{&cfg.NameAsAlias, q.UsernameAsAlias}, {&cfg.CaseSensitive, q.CaseSensitiveNames},
 	} {
-		take(f.dst, f.src)
+		api.Set(f.dst, f.src)
 	}
-	take((*api.Duration)(&cfg.RequestTimeout), q.RequestTimeout)
-	take((*api.Duration)(&cfg.ConnectionTimeout), q.ConnectionTimeout)
-	take(&cfg.PageSize, q.MaxPageSize)
-	take(&cfg.bindPass, q.BindPass)
-	take(&cfg.clientKey, q.ClientTLSKey)
+	api.Set((*api.Duration)(&cfg.RequestTimeout), q.RequestTimeout)
+	api.Set((*api.Duration)(&cfg.ConnectionTimeout), q.ConnectionTimeout)
+	api.Set(&cfg.PageSize, q.MaxPageSize)
+	api.Set(&cfg.bindPass, q.BindPass)
+	api.Set(&cfg.clientKey, q.ClientTLSKey)
 	if cfg.BindDN == "" {
 		cfg.bindPass = api.Secret{}
 	}
@@ -265,7 +263,6 @@ func (cfg *config) check() error {
 		{"url", cfg.URL, addressed, "servers as in ldaps://ldap.example.com:636, comma-separated, with nothing behind the port"},
 		{"tls_min_version", cfg.TLSMin, version, "tls12 or tls13"},
 		{"tls_max_version", cfg.TLSMax, version, "tls12 or tls13"},
-		{"certificate", cfg.Certificate, certificates, "certificates in PEM"},
 		{"userdn", cfg.UserDN, distinguished, "a distinguished name"},
 		{"groupdn", cfg.GroupDN, distinguished, "a distinguished name"},
 		{"userattr", cfg.UserAttr, attribute.MatchString, "an attribute's name"},
@@ -276,6 +273,9 @@ func (cfg *config) check() error {
 		if len(f.value) > maxSetting || !f.ok(f.value) {
 			return api.Errorf(api.Invalid, "%s: must be %s", f.name, f.want)
 		}
+	}
+	if err := outbound.CheckCA(cfg.Certificate); err != nil || len(cfg.Certificate) > maxSetting {
+		return api.Errorf(api.Invalid, "certificate: must be certificates in PEM, of at most %d bytes, and nothing else", maxSetting)
 	}
 	return errors.Join(cfg.checkTogether(), cfg.compile())
 }
@@ -331,15 +331,10 @@ func (cfg *config) warn(c *api.Call) {
 		c.Warn("without binddn or discoverdn the directory cannot be asked again, so that tokens cannot be renewed")
 	}
 	for _, s := range cfg.servers() {
-		if s.Scheme == "ldap" && !cfg.StartTLS && !loopback(s.Hostname()) {
+		if s.Scheme == "ldap" && !cfg.StartTLS && !outbound.Loopback(s.Hostname()) {
 			c.Warn("url: passwords go to " + s.Host + " in the clear; use ldaps:// or starttls")
 		}
 	}
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // searches reports whether there is somebody to look for accounts before they have
@@ -384,11 +379,6 @@ func addressed(list string) bool {
 
 func distinguished(s string) bool {
 	_, err := ldap.ParseDN(s)
-	return err == nil
-}
-
-func certificates(pem string) bool {
-	_, err := outbound.Pool(pem)
 	return err == nil
 }
 

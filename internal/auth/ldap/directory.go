@@ -43,7 +43,7 @@ func (cfg *config) open(ctx context.Context) (*directory, error) {
 
 // errAway is what is said when a directory does not answer, whatever was asked.
 func errAway(cause error) error {
-	return &api.Error{Kind: api.Unavailable, Message: "ldap operation failed: the directory does not answer", Hint: "see that the servers in the method's url can be reached, and that their certificates are valid", Err: cause}
+	return outbound.Away(cause, "ldap operation failed: the directory does not answer", "see that the servers in the method's url can be reached, and that their certificates are valid")
 }
 
 func errRefused(what string, cause error) error {
@@ -53,8 +53,7 @@ func errRefused(what string, cause error) error {
 func (cfg *config) dial(ctx context.Context, u *url.URL) (*directory, error) {
 	within, cancel := context.WithTimeout(ctx, cfg.ConnectionTimeout)
 	defer cancel()
-	dialer := &net.Dialer{}
-	raw, err := dialer.DialContext(within, "tcp", hostPort(u))
+	raw, err := outbound.Dial(within, "tcp", hostPort(u))
 	if err != nil {
 		return nil, err
 	}

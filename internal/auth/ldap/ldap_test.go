@@ -94,7 +94,7 @@ func TestSettingsThatCannotBe(t *testing.T) {
 		{`{"url":""}`, "url"}, {`{"url":"http://x"}`, "url"}, {`{"url":"ldap://u:p@x"}`, "url"}, {`{"url":"ldap://x/dc=y"}`, "url"}, {`{"url":"ldapi://x"}`, "url"},
 		{`{"url":"ldap://x,"}`, "url"}, {`{"url":"` + strings.Repeat("ldap://x,", maxURLs) + `ldap://x"}`, "url"}, {`{"url":"ldap://x?a"}`, "url"},
 		{`{"tls_min_version":"tls11"}`, "tls_min_version"}, {`{"tls_max_version":""}`, "tls_max_version"}, {`{"tls_min_version":"tls13","tls_max_version":"tls12"}`, "tls_max_version"},
-		{`{"certificate":"x"}`, "certificate"}, {`{"client_tls_cert":"x"}`, "client_tls_key"}, {`{"client_tls_cert":"x","client_tls_key":"y"}`, "client_tls_key"},
+		{`{"certificate":"x"}`, "certificate"}, {`{"certificate":` + quoted(world.directory.CA+"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n") + `}`, "certificate"}, {`{"client_tls_cert":"x"}`, "client_tls_key"}, {`{"client_tls_cert":"x","client_tls_key":"y"}`, "client_tls_key"},
 		{`{"binddn":"cn=x"}`, "bindpass"}, {`{"binddn":"cn=x","bindpass":"a\u0000"}`, "bindpass"}, {`{"userdn":"x"}`, "userdn"}, {`{"groupdn":"=,"}`, "groupdn"},
 		{`{"userattr":""}`, "userattr"}, {`{"userattr":"a)(b"}`, "userattr"}, {`{"groupattr":"a b"}`, "groupattr"}, {`{"upndomain":"a@b"}`, "upndomain"},
 		{`{"userfilter":""}`, "userfilter"}, {`{"userfilter":"(uid={{.UserDN}})"}`, "userfilter"}, {`{"userfilter":"({{.Username}}=x)"}`, "userfilter"},

@@ -184,17 +184,12 @@ func (d *directory) admit(c *api.Call, p *person, name string) (*api.Auth, error
 	auth := cfg.Token.Auth()
 	auth.TokenPolicies = append(auth.TokenPolicies, policies...)
 	auth.Renewable = cfg.searches()
-	auth.DisplayName = display(c.Mount.Path) + login
+	auth.DisplayName = c.DisplayName(login)
 	auth.Metadata = map[string]string{"username": login}
 	auth.Alias = &api.Alias{Name: p.alias, Metadata: map[string]string{"name": login}}
 	auth.GroupAliases = groups
 	auth.Private, err = json.Marshal(known{Name: name, Alias: p.alias, Stamp: p.stamp})
 	return auth, err
-}
-
-// display is what a mount's path puts before a name.
-func display(mount string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(mount, "auth/"), "/", "-")
 }
 
 // powers is the groups of a person, and the policies that follow from them and from

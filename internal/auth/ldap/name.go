@@ -21,7 +21,7 @@ import (
 func spell(typed string) (string, error) {
 	switch {
 	case typed == "":
-		return "", api.Errorf(api.Invalid, "missing username")
+		return "", &api.Error{Kind: api.Invalid, Message: "missing username", Hint: "it ends the path: login/NAME"}
 	case len(typed) > maxName || !utf8.ValidString(typed):
 		return "", api.Errorf(api.Invalid, "username: is longer than %d bytes, or not UTF-8", maxName)
 	case strings.TrimSpace(typed) != typed || strings.Contains(typed, "  "):

@@ -67,7 +67,7 @@ func rowOf(prefix, name string) string { return prefix + strings.ToLower(tidy(na
 func checkName(name api.Name) error {
 	switch {
 	case name == "":
-		return api.Errorf(api.Invalid, "missing name")
+		return &api.Error{Kind: api.Invalid, Message: "missing name", Hint: "it ends the path: users/NAME, groups/NAME"}
 	case len(name) > maxName:
 		return api.Errorf(api.Invalid, "name: is longer than %d bytes", maxName)
 	}
@@ -117,7 +117,7 @@ func (engine) readUser(c *api.Call, q *Named) (*UserAnswer, error) {
 	case !ok:
 		return nil, api.ErrNotFound()
 	}
-	return &UserAnswer{Groups: strings.Join(u.Groups, ","), Policies: full(u.Policies)}, nil
+	return &UserAnswer{Groups: strings.Join(u.Groups, ","), Policies: api.Full(u.Policies)}, nil
 }
 
 func (engine) hasUser(c *api.Call, q *UserRequest) (bool, error) {
@@ -158,7 +158,7 @@ func (engine) readGroup(c *api.Call, q *Named) (*GroupAnswer, error) {
 	case !ok:
 		return nil, api.ErrNotFound()
 	}
-	return &GroupAnswer{Policies: full(g.Policies)}, nil
+	return &GroupAnswer{Policies: api.Full(g.Policies)}, nil
 }
 
 func (engine) hasGroup(c *api.Call, q *GroupRequest) (bool, error) {
@@ -189,13 +189,6 @@ func (engine) listGroups(c *api.Call, q *Page) (*api.Keys, error) { return list(
 func list(c *api.Call, prefix string, q *Page) (*api.Keys, error) {
 	names, err := store.Children(c, c.Store, prefix, q.After, max(0, q.Limit))
 	return &api.Keys{Keys: names}, err
-}
-
-func full(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
 }
 
 // policiesFor are the policies that a user and some groups have by their rows.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -89,7 +90,7 @@ func (engine) readConfig(c *api.Call, _ *api.None) (*ConfigAnswer, error) {
 	return &ConfigAnswer{
 		DialTimeout: api.Duration(cfg.DialTimeout), Host: cfg.Host, NASIdentifier: cfg.NASID, NASPort: cfg.NASPort, Port: cfg.Port,
 		ReadTimeout: api.Duration(cfg.ReadTimeout), RequireMessageAuthenticator: !cfg.Unproved,
-		UnregisteredUserPolicies: append([]string{}, cfg.Unregistered...), TokenAnswer: cfg.Token.Answer(),
+		UnregisteredUserPolicies: api.Full(cfg.Unregistered), TokenAnswer: cfg.Token.Answer(),
 	}, nil
 }
 
@@ -111,6 +112,9 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 		if err := q.apply(cfg); err != nil {
 			return err
 		}
+		if err := outbound.Judge(c, "host, port", cfg.address()); err != nil {
+			return err
+		}
 		return put(tx, keyConfig, &configRow{*cfg, cfg.secret.Reveal()})
 	})
 	if err != nil {
@@ -125,22 +129,17 @@ func (engine) writeConfig(c *api.Call, q *ConfigRequest) (*api.None, error) {
 	return nil, nil
 }
 
-func take[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
 // apply changes the settings as asked and returns Invalid, naming the field, for what
 // cannot be.
 func (q *ConfigRequest) apply(cfg *config) error {
-	take(&cfg.Host, q.Host)
-	take(&cfg.Port, q.Port)
-	take(&cfg.secret, q.Secret)
-	take(&cfg.NASPort, q.NASPort)
-	take(&cfg.NASID, q.NASIdentifier)
-	take((*api.Duration)(&cfg.DialTimeout), q.DialTimeout)
-	take((*api.Duration)(&cfg.ReadTimeout), q.ReadTimeout)
+	before := *cfg
+	api.Set(&cfg.Host, q.Host)
+	api.Set(&cfg.Port, q.Port)
+	api.Set(&cfg.secret, q.Secret)
+	api.Set(&cfg.NASPort, q.NASPort)
+	api.Set(&cfg.NASID, q.NASIdentifier)
+	api.Set((*api.Duration)(&cfg.DialTimeout), q.DialTimeout)
+	api.Set((*api.Duration)(&cfg.ReadTimeout), q.ReadTimeout)
 	if q.RequireMessageAuthenticator != nil {
 		cfg.Unproved = !*q.RequireMessageAuthenticator
 	}
@@ -153,8 +152,23 @@ func (q *ConfigRequest) apply(cfg *config) error {
 	if err := q.TokenFields.Apply(&cfg.Token); err != nil {
 		return err
 	}
-	return cfg.check()
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	return q.checkPeer(&before, cfg)
 }
+
+// checkPeer keeps what is made with the stored secret from being sent to somebody else, who could guess the secret from it:
+// whoever changes who is asked must know it.
+func (q *ConfigRequest) checkPeer(before, cfg *config) error {
+	if q.Secret != nil || before.Host == cfg.Host && before.Port == cfg.Port {
+		return nil
+	}
+	return &api.Error{Kind: api.Invalid, Message: "secret: must be given again with another host or port", Hint: "passwords that are hidden by the stored secret would go to whoever is asked then"}
+}
+
+// address is where the server listens.
+func (cfg *config) address() string { return net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)) }
 
 // maxHost bounds a host's name, in bytes (RFC 1035).
 const maxHost = 254

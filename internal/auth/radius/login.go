@@ -4,8 +4,12 @@ import (
 	"crypto/fips140"
 	"errors"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // maxPassword is how long a password may be, in bytes (RFC 2865, section 5.2).
@@ -48,6 +52,8 @@ func check(name string, password api.Secret) error {
 	switch {
 	case name == "" || len(name) > maxName:
 		return api.Errorf(api.Invalid, "username: is missing, or longer than %d bytes", maxName)
+	case strings.Contains(name, "  "), !norm.NFKC.IsNormalString(name), strings.ContainsFunc(name, unseen):
+		return api.Errorf(api.Invalid, "username: has two spaces together, or a character that is not seen, or stands for another")
 	case strings.TrimSpace(text) == "" || strings.Contains(text, "\x00"):
 		return api.Errorf(api.Invalid, "password: is empty, or holds a NUL")
 	case len(text) > maxPassword:
@@ -56,6 +62,12 @@ func check(name string, password api.Secret) error {
 		return api.Errorf(api.Invalid, "RADIUS rests on MD5, which a server that keeps to FIPS 140-3 does not use")
 	}
 	return nil
+}
+
+// unseen reports whether a character is one that directories behind a server pass over, or take for an ASCII letter: a name with it
+// would be somebody else here, and the same there.
+func unseen(r rune) bool {
+	return r > unicode.MaxASCII && unicode.ToUpper(r) <= unicode.MaxASCII || unicode.Is(unicode.Variation_Selector, r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
 // enter asks the server. Names are asked for in their canonical spelling, so that two
@@ -83,9 +95,11 @@ func enter(c *api.Call, name string, password api.Secret) (*api.Auth, error) {
 		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server's answers have no Message-Authenticator, without which anybody in between can forge them", Err: err,
 			Hint: "have the server add one (FreeRADIUS does so from 3.2.5 on, an older one with: update reply { &Message-Authenticator := 0x00 } in post-auth and in its Post-Auth-Type REJECT), " +
 				"or, where nobody can be in between, write require_message_authenticator=false to the configuration of the method"}
+	case errors.Is(err, errNobody):
+		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: nothing listens at the host and port of the configuration", Err: err,
+			Hint: "see that the server runs there, and takes requests over UDP"}
 	case err != nil:
-		return nil, &api.Error{Kind: api.Unavailable, Message: "radius: the server does not answer", Err: err,
-			Hint: "see that it can be reached, and has the same secret"}
+		return nil, outbound.Away(err, "radius: the server does not answer", "see that it can be reached, knows this server as a client, and has the same secret")
 	case !ok:
 		return nil, errWrong()
 	}
@@ -113,7 +127,7 @@ func admit(c *api.Call, cfg *config, name, called string) (*api.Auth, error) {
 	auth := cfg.Token.Auth()
 	auth.TokenPolicies = append(auth.TokenPolicies, u.Policies...)
 	auth.Renewable = false
-	auth.DisplayName = strings.ReplaceAll(strings.TrimPrefix(c.Mount.Path, "auth/"), "/", "-") + name
+	auth.DisplayName = c.DisplayName(name)
 	auth.Metadata = map[string]string{"username": name, "policies": strings.Join(u.Policies, ",")}
 	auth.Alias = &api.Alias{Name: name}
 	return auth, nil

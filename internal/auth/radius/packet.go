@@ -7,13 +7,14 @@ import (
 	"crypto/md5"
 	"errors"
 	"net"
-	"strconv"
+	"syscall"
 	"time"
 
 	wire "layeh.com/radius"
 	"layeh.com/radius/rfc2865"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/outbound"
 )
 
 // Attributes that are not in RFC 2865.
@@ -112,6 +113,7 @@ const resends = 2
 // Why there is no answer.
 var (
 	errNoAnswer = errors.New("no answer that the server has proved to be its own")
+	errNobody   = errors.New("the host says that nothing listens on the port")
 	errUnsigned = errors.New("answers without one were passed over; have the server add it, or take them with require_message_authenticator=false")
 )
 
@@ -120,8 +122,7 @@ var (
 func (cfg *config) ask(ctx context.Context, account string, password api.Secret) (name string, ok bool, err error) {
 	dialing, done := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer done()
-	dialer := &net.Dialer{}
-	conn, err := dialer.DialContext(dialing, "udp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
+	conn, err := outbound.Dial(dialing, "udp", cfg.address())
 	if err != nil {
 		return "", false, err
 	}
@@ -142,7 +143,8 @@ func (cfg *config) ask(ctx context.Context, account string, password api.Secret)
 }
 
 // exchange sends a request until it is answered, or the time is up. An answer that is not signed ends nothing, since anybody
-// may have sent it before the server's own.
+// may have sent it before the server's own. So does word that nothing listens on the port, while the request is to be sent
+// again: the server may be starting anew, and strangers can send that too (RFC 5927).
 func (cfg *config) exchange(ctx context.Context, conn net.Conn, r *request) (*wire.Packet, error) {
 	ctx, done := context.WithTimeout(ctx, cfg.ReadTimeout)
 	defer done()
@@ -155,9 +157,13 @@ func (cfg *config) exchange(ctx context.Context, conn net.Conn, r *request) (*wi
 		defer again.Stop()
 	}
 	buf := make([]byte, wire.MaxPacketLength)
-	for {
+	for refused := 0; ; {
 		n, err := conn.Read(buf)
 		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			if refused++; refused > resends {
+				return nil, errors.Join(errNobody, err)
+			}
 		case err != nil && r.unsigned:
 			return nil, errors.Join(errUnsigned, err)
 		case err != nil:

@@ -2,10 +2,15 @@ package radius
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	wire "layeh.com/radius"
 	"layeh.com/radius/rfc2865"
@@ -155,6 +160,58 @@ func TestAnswerAmongOthers(t *testing.T) {
 	}
 	if first, again := <-requests, <-requests; !bytes.Equal(first, again) {
 		t.Error("sent again as another request")
+	}
+}
+
+// starting is the connection to a server that listens only when it has been sent so many packets.
+type starting struct {
+	net.Conn
+	t       *testing.T
+	away    int
+	packets chan []byte
+	sent    int
+}
+
+func (c *starting) Write(b []byte) (int, error) {
+	c.packets <- bytes.Clone(b)
+	return len(b), nil
+}
+
+func (c *starting) Read(b []byte) (int, error) {
+	q, open := <-c.packets
+	if c.sent++; !open {
+		return 0, net.ErrClosed
+	}
+	if c.sent <= c.away {
+		return 0, &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNREFUSED)}
+	}
+	return copy(b, answer(c.t, q, wire.CodeAccessAccept, 1, nil)), nil
+}
+
+func (c *starting) Close() error {
+	close(c.packets)
+	return nil
+}
+
+// That nothing listens on the port ends a login when there is nothing more to send, and not before: a server that starts
+// anew is waited for.
+func TestPortThatNothingListensOn(t *testing.T) {
+	for away := range resends + 2 {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := &config{secret: api.NewSecret(shared), ReadTimeout: 30 * time.Second}
+			r, err := newRequest(cfg, "alice", api.NewSecret("x"), net.IPv4(127, 0, 0, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			p, err := cfg.exchange(t.Context(), &starting{t: t, away: away, packets: make(chan []byte, resends+1)}, r)
+			if ended := min(away, resends); time.Since(began) != time.Duration(ended)*10*time.Second {
+				t.Errorf("ended after %v, with a server that takes the packet %d", time.Since(began), away)
+			}
+			if isUp := away <= resends; isUp != (p != nil) || !isUp && !errors.Is(err, errNobody) {
+				t.Errorf("answered %v, %v by a server that takes the packet %d", p, err, away)
+			}
+		})
 	}
 }
 

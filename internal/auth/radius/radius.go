@@ -135,7 +135,7 @@ func (engine) readUser(c *api.Call, q *Named) (*UserAnswer, error) {
 	case !ok:
 		return nil, api.ErrNotFound()
 	}
-	return &UserAnswer{Policies: append([]string{}, u.Policies...)}, nil
+	return &UserAnswer{Policies: api.Full(u.Policies)}, nil
 }
 
 func (engine) hasUser(c *api.Call, q *UserRequest) (bool, error) {

@@ -8,10 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/authrole"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
@@ -46,14 +46,11 @@ type user struct {
 	ID    string         `json:"id"` // of this user, not of another who later has the name
 	Hash  string         `json:"hash"`
 	Terms api.TokenTerms `json:"terms"`
-	// Old are the deprecated names by which terms were last set: under them they are shown
-	// as well.
-	Old []string `json:"old,omitempty"`
+	Old   authrole.Old   `json:"old,omitempty"`
 }
 
 func load(ctx context.Context, r store.Reader, name string) (*user, error) {
-	e, err := r.Get(ctx, userPrefix+name)
-	return decode(e, err)
+	return store.LoadJSON[user](ctx, r, userPrefix+name)
 }
 
 // decode is nil for a user that is not there.
@@ -83,9 +80,7 @@ func change(c *api.Call, name string, create bool, do func(*user) error) error {
 		if err := do(u); err != nil {
 			return err
 		}
-		b, err := json.Marshal(u)
-		tx.Put(userPrefix+name, b)
-		return err
+		return tx.PutJSON(userPrefix+name, u)
 	})
 	return err
 }
@@ -110,10 +105,7 @@ func (engine) list(c *api.Call, r *ListRequest) (*api.Keys, error) {
 // Answer is a user as it is read. The password is not.
 type Answer struct {
 	api.TokenAnswer
-	Policies   []string      `json:"policies,omitempty" audit:"clear"`
-	BoundCIDRs []string      `json:"bound_cidrs,omitempty"`
-	TTL        *api.Duration `json:"ttl,omitempty"`
-	MaxTTL     *api.Duration `json:"max_ttl,omitempty"`
+	authrole.OldAnswer
 }
 
 // read shows a user.
@@ -125,20 +117,7 @@ func (engine) read(c *api.Call, r *Name) (*Answer, error) {
 	if u == nil {
 		return nil, api.ErrNotFound()
 	}
-	a := &Answer{TokenAnswer: u.Terms.Answer()}
-	if slices.Contains(u.Old, "policies") {
-		a.Policies = a.TokenPolicies
-	}
-	if slices.Contains(u.Old, "bound_cidrs") {
-		a.BoundCIDRs = a.TokenBoundCIDRs
-	}
-	if slices.Contains(u.Old, "ttl") {
-		a.TTL = &a.TokenTTL
-	}
-	if slices.Contains(u.Old, "max_ttl") {
-		a.MaxTTL = &a.TokenMaxTTL
-	}
-	return a, nil
+	return &Answer{TokenAnswer: u.Terms.Answer(), OldAnswer: u.Old.Answer(u.Terms.Answer())}, nil
 }
 
 // remove removes a user, whose tokens then renew no more. One that is not there is as
@@ -181,11 +160,15 @@ func (engine) write(c *api.Call, r *Write) (*api.None, error) {
 		case hash != "":
 			u.Hash = hash
 		case u.Hash == "":
-			return api.Errorf(api.Invalid, "missing password")
+			return errNoPassword()
 		}
-		u.note(&r.TokenFields, r.Aliases)
+		u.Old.Note(&r.TokenFields, r.Aliases)
 		return r.TokenFields.Apply(&u.Terms)
 	})
+}
+
+func errNoPassword() error {
+	return &api.Error{Kind: api.Invalid, Message: "missing password", Hint: "send it as password"}
 }
 
 func given(s *api.Secret) api.Secret {
@@ -193,17 +176,6 @@ func given(s *api.Secret) api.Secret {
 		return api.Secret{}
 	}
 	return *s
-}
-
-// note remembers which terms were set by their deprecated names.
-func (u *user) note(f *api.TokenFields, taken []string) {
-	for old, given := range map[string]bool{"policies": f.TokenPolicies != nil, "bound_cidrs": f.TokenBoundCIDRs != nil, "ttl": f.TokenTTL != nil, "max_ttl": f.TokenMaxTTL != nil} {
-		if given {
-			u.Old = slices.DeleteFunc(u.Old, func(name string) bool { return name == old })
-		}
-	}
-	u.Old = append(u.Old, taken...)
-	slices.Sort(u.Old)
 }
 
 // hashed is the stored form of what a request gives as password; empty when it gives
@@ -231,7 +203,7 @@ type SetPassword struct {
 func (engine) setPassword(c *api.Call, r *SetPassword) (*api.None, error) {
 	hash, err := hashed(c, r.Password, r.PasswordHash)
 	if err == nil && hash == "" {
-		err = api.Errorf(api.Invalid, "missing password")
+		err = errNoPassword()
 	}
 	if err != nil {
 		return nil, err
@@ -255,10 +227,10 @@ type SetPolicies struct {
 func (engine) setPolicies(c *api.Call, r *SetPolicies) (*api.None, error) {
 	f := api.TokenFields{TokenPolicies: r.TokenPolicies}
 	if f.TokenPolicies == nil {
-		return nil, api.Errorf(api.Invalid, "missing token_policies")
+		return nil, &api.Error{Kind: api.Invalid, Message: "missing token_policies", Hint: "send the policies as token_policies, comma-separated or as a list; an empty one takes them all away"}
 	}
 	return nil, change(c, string(r.Username), false, func(u *user) error {
-		u.note(&f, r.Aliases)
+		u.Old.Note(&f, r.Aliases)
 		return f.Apply(&u.Terms)
 	})
 }
@@ -287,7 +259,7 @@ var (
 // after the same work.
 func (engine) login(c *api.Call, r *Login) (*api.Auth, error) {
 	if r.Password.Empty() {
-		return nil, api.Errorf(api.Invalid, "missing password")
+		return nil, errNoPassword()
 	}
 	name := string(r.Username)
 	if len(name) > maxName {
@@ -338,9 +310,7 @@ func rehash(c *api.Call, name string, u *user, password api.Secret) error {
 			return err
 		}
 		now.Hash = hash
-		b, err := json.Marshal(now)
-		tx.Put(userPrefix+name, b)
-		return err
+		return tx.PutJSON(userPrefix+name, now)
 	})
 	return err
 }

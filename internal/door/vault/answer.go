@@ -119,7 +119,7 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 // clients know it.
 func stays(err error) bool {
 	var e *api.Error
-	return errors.As(err, &e) && e.Kind == api.Unavailable && e.RetryAfter == api.Stays
+	return errors.As(err, &e) && e.RetryAfter == api.Stays
 }
 
 // retryAfter is when to try again, in whole seconds: one at least.
@@ -158,7 +158,7 @@ func renderError(resp *gate.Response) (int, []byte) {
 	if e.Kind == api.NotFound && (resp.ErrData != nil || (len(resp.Warnings) > 0 && e.Message == "")) {
 		return status, envelope(resp, resp.ErrData)
 	}
-	if e.Kind == api.Unsupported || e.Kind == api.NotFound && e.Message == "" {
+	if e.Kind == api.Unsupported && e.Hint == "" || e.Kind == api.NotFound && e.Message == "" {
 		return status, errorBody()
 	}
 	return status, errorBody(e.Error())

@@ -23,7 +23,8 @@ func TestWhenToAskAgain(t *testing.T) {
 		{&api.Error{Kind: api.Unavailable, Message: "busy"}, 503, "1"},
 		{&api.Error{Kind: api.Unavailable, Message: "busy", RetryAfter: 1500 * time.Millisecond}, 503, "2"},
 		{&api.Error{Kind: api.Unavailable, Message: "sealed", RetryAfter: api.Stays}, 503, ""},
-		{&api.Error{Kind: api.TooMany, Message: "slow down", RetryAfter: api.Stays}, 429, "1"},
+		{&api.Error{Kind: api.TooMany, Message: "slow down"}, 429, "1"},
+		{&api.Error{Kind: api.TooMany, Message: "as many as there may be", RetryAfter: api.Stays}, 429, ""},
 		{&api.Error{Kind: api.NotFound}, 404, ""},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -129,6 +129,9 @@ func Parse(data []byte) (file *File, err error) {
 	}
 	f := &File{}
 	if err := yaml.UnmarshalStrict(data, f); err != nil {
+		if strings.Contains(err.Error(), "into Go ") { // of no use to who writes cases
+			return nil, errors.New("the file cannot be read: it must be an object with a list of cases, as YAML or JSON, as strongroom policy test -help shows")
+		}
 		return nil, fmt.Errorf("the file cannot be read: %w", err)
 	}
 	switch {

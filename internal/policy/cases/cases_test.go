@@ -93,7 +93,8 @@ func TestCaseFaults(t *testing.T) {
 	for text, says := range map[string]string{
 		"":                "no cases",
 		"cases: [":        "cannot be read",
-		"cases: 5":        "cannot be read",
+		"cases: 5":        "must be an object with a list of cases",
+		`path "x" {}`:     "must be an object with a list of cases",
 		one + "\nmore: 1": "unknown field",
 		"cases: [{operation: read, expect: allow}]":                          "case 1 (read ): path: missing",
 		"cases: [{path: a, operation: fly, expect: allow}]":                  "operation: must be",

@@ -69,7 +69,7 @@ type Header struct {
 	Format   int       `json:"format"`    // the stored format that the rows are in
 	Revision uint64    `json:"revision"`  // of the newest commit that it holds
 	Taken    time.Time `json:"taken"`     // when it was made
-	Version  string    `json:"version"`   // of the server that made it
+	Version  string    `json:"version"`   // of the program of the server that made it
 	Engine   string    `json:"engine"`    // kind of the store it was taken from
 	KeySlots int       `json:"key_slots"` // how many key slots it carries
 }
