@@ -334,6 +334,28 @@ func TestAwaitSealed(t *testing.T) {
 	})
 }
 
+// TestAWrongClockIsNoSeal has all nodes ordered to seal beside one whose clock is five minutes behind: that it has not sealed is told. One that
+// has really ended is waited for no more.
+func TestAWrongClockIsNoSeal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := mem.New(mem.Options{})
+		a, b := newNode(data, "a", 1), newNode(data, "b", 1)
+		b.Now = func() time.Time { return time.Now().Add(-5 * time.Minute) }
+		a.run(t)
+		b.run(t)
+		time.Sleep(2 * lostAfter)
+		if open, err := a.unsealed(t.Context()); err != nil || len(open) != 1 || open[0].ID != "b" {
+			t.Errorf("not sealed: %v, %v; want b", open, err)
+		}
+		b.kill()
+		time.Sleep(lostAfter + 2*beatEvery)
+		if open, err := a.unsealed(t.Context()); err != nil || len(open) != 0 {
+			t.Errorf("not sealed: %v, %v, and it has ended", open, err)
+		}
+		a.end()
+	})
+}
+
 // FuzzRows reads rows that somebody else has written.
 func FuzzRows(f *testing.F) {
 	f.Add([]byte(`{"id":"a","lag":12,"seen":"2026-01-02T03:04:05Z"}`))

@@ -128,8 +128,13 @@ func (f *Fleet) silentFor(e store.Entry) time.Duration {
 	return f.Now().Sub(was.since)
 }
 
-// living are the members for a decision that rests on every living one. One is dead when it was not heard of for long enough by its own
-// clock, which may be wrong, and by this node's watch too. A damaged row may be of a living node, until it has been left alone for as long.
+// dead reports whether a node was not heard of for long enough by its own clock, which may be wrong, and by this node's watch too.
+func (f *Fleet) dead(m *Member, e store.Entry) bool {
+	return m.Lost(f.Now()) && f.silentFor(e) > lostAfter
+}
+
+// living are the members for a decision that rests on every living one. A damaged row may be of a living node, until it has been left alone
+// for as long as that of a dead one.
 func (f *Fleet) living(ctx context.Context) ([]Member, error) {
 	members, es, damaged, err := f.rows(ctx)
 	if err != nil {
@@ -137,7 +142,7 @@ func (f *Fleet) living(ctx context.Context) ([]Member, error) {
 	}
 	var out []Member
 	for i := range members {
-		if !members[i].Lost(f.Now()) || f.silentFor(es[i]) <= lostAfter {
+		if !f.dead(&members[i], es[i]) {
 			out = append(out, members[i])
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -97,9 +96,13 @@ func (f *Fleet) AwaitSealed(ctx context.Context) ([]Member, error) {
 	}
 }
 
-func (f *Fleet) unsealed(ctx context.Context) ([]Member, error) {
-	members, err := f.Members(context.WithoutCancel(ctx))
-	return slices.DeleteFunc(members, func(m Member) bool {
-		return m.ID == f.ID || m.Sealed || m.Lost(f.Now())
-	}), err
+func (f *Fleet) unsealed(ctx context.Context) (out []Member, err error) {
+	members, es, _, err := f.rows(context.WithoutCancel(ctx))
+	for i := range members {
+		if m := &members[i]; m.ID != f.ID && !m.Sealed && !f.dead(m, es[i]) {
+			out = append(out, *m)
+		}
+	}
+	sortMembers(out)
+	return out, err
 }
