@@ -26,3 +26,17 @@ func TestUnknownTemplates(t *testing.T) {
 		}
 	}
 }
+
+// A value that is empty makes no path: with what stands behind the template it would be another's, or everybody's.
+func TestEmptyValueGrantsNothing(t *testing.T) {
+	for text, rules := range map[string]int{`path "a/{{identity.entity.metadata.x}}*" { capabilities = ["read"] }`: 0, `path "a/b-{{identity.entity.metadata.x}}" { capabilities = ["read"] }`: 0,
+		`path "a/b-{{identity.entity.metadata.x}}" { capabilities = ["deny"] }`: 1} {
+		p, err := Parse("p", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Expand(func(string) (string, bool) { return "", true }).Rules; len(got) != rules || rules == 1 && got[0].Path != "a/b-*" {
+			t.Errorf("%s: %d rules", text, len(got))
+		}
+	}
+}
