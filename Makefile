@@ -22,8 +22,8 @@ RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal
         ./internal/logging/... ./internal/profile/... ./internal/settings/... ./internal/identity/... ./internal/lockout/... ./internal/quota/... \
         ./internal/mfa/... ./internal/oidc/... ./internal/auth/approle/...
 
-# Packages at once. Those that start servers wait more than they work, and two of them would leave two cores idle.
-ABREAST = -p=4
+# Packages at once: those that start servers wait more than they work, and two of them would leave two cores idle. What vet looks at has a target of its own.
+ABREAST = -p=4 -vet=off
 
 # What is tested over the stores that nodes share, in make test and in make engines.
 SERVED  = ./test/compat ./internal/server
@@ -53,14 +53,14 @@ unit:
 
 # faults is the short form of chaos. It counts what a fleet answers in a while, and so has the machine to itself.
 faults:
-	$(GO) test -count=1 -timeout 15m ./test/chaos
+	$(GO) test -vet=off -count=1 -timeout 15m ./test/chaos
 
 # The short form of engines, without what is the same over every store. They wait more than they work, so both have their turn at the same time.
 shared:
 	$(MAKE) --no-print-directory --output-sync=target -j2 shared-postgres shared-etcd
 
 shared-%:
-	$(GO) run ./test/engine/with $* $(GO) test -short -count=1 -timeout 30m $(SERVED)
+	$(GO) run ./test/engine/with $* $(GO) test -vet=off -short -count=1 -timeout 30m $(SERVED)
 
 engines: tools
 	for engine in pebble postgres etcd member; do \
