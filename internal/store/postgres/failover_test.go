@@ -242,6 +242,10 @@ func TestLossIsSeen(t *testing.T) {
 	s := openTest(t, o)
 	l := newLoad(t, 4, s)
 	l.more(20)
+	until(t, "the standby has the tables", func() bool {
+		_, err := b.SQL("select revision from strongroom.head")
+		return err == nil
+	})
 	must(t, b.Kill())
 	l.more(50)
 	must(t, a.Kill())
