@@ -212,7 +212,7 @@ func mounts(kind string) bool { return strings.HasPrefix(kind, mountRows) }
 // besides are those of the silent that damaged rows of mounts do not account for.
 func besides(silent []string, damaged []row) []string {
 	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden group", "cubbyhole/": "cubbyhole", "auth/approle/": appRole + " secret id",
-		"auth/userpass/": user + " password wrong password disabled login"}
+		"auth/userpass/": user + " password wrong password disabled login group group that denies disabled entity"} // the last three hold its tokens
 	excused := ""
 	for _, r := range damaged {
 		excused += " " + of[strings.TrimPrefix(r.key, mountRows+"at/")]
