@@ -211,13 +211,14 @@ func mounts(kind string) bool { return strings.HasPrefix(kind, mountRows) }
 
 // besides are those of the silent that damaged rows of mounts do not account for.
 func besides(silent []string, damaged []row) []string {
-	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden group", "cubbyhole/": "cubbyhole", "auth/approle/": appRole + " secret id",
-		"auth/userpass/": user + " password wrong password disabled login group group that denies disabled entity"} // the last three hold its tokens
-	excused := ""
-	for _, r := range damaged {
-		excused += " " + of[strings.TrimPrefix(r.key, mountRows+"at/")]
-	}
-	return slices.DeleteFunc(slices.Clone(silent), func(name string) bool { return strings.Contains(excused, name) })
+	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden group", "cubbyhole/": "cubbyhole", "auth/approle/": "secret id",
+		"auth/userpass/": "password wrong password disabled login group group that denies disabled entity"} // the last three hold its tokens
+	return slices.DeleteFunc(slices.Clone(silent), func(name string) bool {
+		return slices.ContainsFunc(damaged, func(r row) bool {
+			mount := strings.TrimPrefix(r.key, mountRows+"at/")
+			return strings.Contains(of[mount], name) || strings.HasPrefix(name, mount) // a path within it
+		})
+	})
 }
 
 // mountsAreKeptApart damages each row of a mount, and their guard: a node that starts serves all the rest, says of
@@ -313,7 +314,7 @@ func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 			noticed++
 		}
 		t.Logf("%s: %d of %d are not answered, after %v", what, len(silent), len(known), time.Since(start).Round(time.Millisecond))
-		if own(kind) && len(silent) > 4 {
+		if own(kind) && len(silent) > 6 { // five are asked with the root token, whose row may be exchanged with that of another
 			t.Errorf("%s: %d of %d are not answered any more", what, len(silent), len(known))
 		}
 		if lost := besides(silent, old); mounts(kind) && len(lost) > 0 {
