@@ -208,6 +208,7 @@ func (t *Tree) Sweep(ctx context.Context) error {
 	var errs []error
 	for _, b := range t.branches() {
 		_, keep := marks[b.ns.ID]
+		var err error // of this branch: others are closed all the same
 		if keep {
 			keep, err = t.hooks.Open(ctx, b.ns.ID)
 			errs = append(errs, err)

@@ -78,6 +78,9 @@ func (s *Store) writeCount(c *api.Call, q *CountRequest) (*api.None, error) {
 		return nil, api.Errorf(api.Invalid, "group_by: must be none or entity_then_none")
 	}
 	p, err := s.placeOf(c, &q.PlaceFields)
+	if err == nil {
+		err = s.doubt(c, p)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +106,7 @@ func (s *Store) writeCount(c *api.Call, q *CountRequest) (*api.None, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.doubt(c, p)
+	return nil, err
 }
 
 // storedCount is a bound as part of a transaction; nil when there is none, or its row

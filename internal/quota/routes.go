@@ -225,6 +225,9 @@ func (s *Store) writeRate(c *api.Call, q *RateRequest) (*api.None, error) {
 		return nil, err
 	}
 	p, err := s.placeOf(c, &q.PlaceFields)
+	if err == nil {
+		err = s.doubt(c, p)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -238,10 +241,7 @@ func (s *Store) writeRate(c *api.Call, q *RateRequest) (*api.None, error) {
 		}
 		return put(tx, ratePrefix+string(q.Name), r)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.doubt(c, p)
+	return nil, err
 }
 
 func (s *Store) placeOf(c *api.Call, f *PlaceFields) (*place, error) {

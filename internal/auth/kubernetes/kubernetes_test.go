@@ -371,9 +371,10 @@ func TestLocal(t *testing.T) {
 		{have: cluster{CA: "x"}, want: cluster{CA: "x", Reviewer: "t.o.k"}},
 		{have: cluster{Reviewer: "y"}, want: cluster{CA: "pem", Reviewer: "y"}},
 		{have: cluster{NoLocal: true}},
-		{have: cluster{}, want: cluster{CA: "pem", Reviewer: "t.o.k"}, tenant: true},
-		{have: cluster{CA: "pem\n"}, want: cluster{CA: "pem\n", Reviewer: "t.o.k"}, tenant: true},
-		{have: cluster{CA: "x"}, want: cluster{CA: "x"}, tenant: true}, // whoever the tenant trusts would have it
+		{have: cluster{Host: "https://h"}, want: cluster{CA: "pem", Reviewer: "t.o.k"}, tenant: true},
+		{have: cluster{Host: "https://h", CA: "pem\n"}, want: cluster{CA: "pem\n", Reviewer: "t.o.k"}, tenant: true},
+		{have: cluster{Host: "http://127.0.0.1:1"}, want: cluster{CA: "pem"}, tenant: true}, // nobody vouches for who listens there
+		{have: cluster{Host: "https://h", CA: "x"}, want: cluster{CA: "x"}, tenant: true}, // whoever the tenant trusts would have it
 		{have: cluster{CA: "x", Reviewer: "y"}, want: cluster{CA: "x", Reviewer: "y"}, tenant: true},
 	} {
 		if err := c.have.local(dir, c.tenant); err != nil || c.have.CA != c.want.CA || c.have.Reviewer != c.want.Reviewer {
@@ -388,7 +389,7 @@ func TestLocal(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil {
 		t.Fatal(err)
 	}
-	if k := (cluster{}); k.local(dir, true) != nil || k.Reviewer != "" {
+	if k := (cluster{Host: "https://h"}); k.local(dir, true) != nil || k.Reviewer != "" {
 		t.Error("the pod's token goes to whoever the system's authorities vouch for")
 	}
 }
