@@ -374,7 +374,7 @@ func TestLocal(t *testing.T) {
 		{have: cluster{Host: "https://h"}, want: cluster{CA: "pem", Reviewer: "t.o.k"}, tenant: true},
 		{have: cluster{Host: "https://h", CA: "pem\n"}, want: cluster{CA: "pem\n", Reviewer: "t.o.k"}, tenant: true},
 		{have: cluster{Host: "http://127.0.0.1:1"}, want: cluster{CA: "pem"}, tenant: true}, // nobody vouches for who listens there
-		{have: cluster{Host: "https://h", CA: "x"}, want: cluster{CA: "x"}, tenant: true}, // whoever the tenant trusts would have it
+		{have: cluster{Host: "https://h", CA: "x"}, want: cluster{CA: "x"}, tenant: true},   // whoever the tenant trusts would have it
 		{have: cluster{CA: "x", Reviewer: "y"}, want: cluster{CA: "x", Reviewer: "y"}, tenant: true},
 	} {
 		if err := c.have.local(dir, c.tenant); err != nil || c.have.CA != c.want.CA || c.have.Reviewer != c.want.Reviewer {
