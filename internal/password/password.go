@@ -179,7 +179,7 @@ var (
 
 func parse(form string) (*parsed, error) {
 	switch {
-	case len(form) > maxForm:
+	case len(form) > maxForm, strings.ContainsAny(form, "\r\n"): // which decoders of base64 pass over
 		return nil, errForm
 	case strings.HasPrefix(form, "$2"):
 		return parseBcrypt(form)

@@ -30,8 +30,8 @@ func TestFleet(t *testing.T) {
 		t.Run("uses", func(t *testing.T) { usesAreExact(t, f, *trials) })
 		t.Run("ceremonies", func(t *testing.T) { ceremoniesHold(t, f, s, *ceremony, nothing) })
 		t.Run("history", func(t *testing.T) {
-			h := perform(f, s, f.troubles(t, s, *rounds, time.Second/3, *longest))
-			h.judge(t, 300)
+			h := perform(f, s, 300, f.troubles(t, s, *rounds, time.Second/3, *longest))
+			h.judge(t)
 			h.sees(t)
 		})
 	})

@@ -229,14 +229,14 @@ func (s *site) fullDisks(t testing.TB, seed uint64, n int) {
 		must(t, warns(c, "the disk of this node's etcd"))
 	}
 	r := rand.New(rand.NewPCG(seed, 5))
-	h := perform(s.f, seed, func() {
+	h := perform(s.f, seed, 100, func() {
 		<-time.After(time.Second / 2)
 		for range n {
 			s.fullDisk(t, b, time.Second/2+time.Duration(r.Int64N(int64(*longest))))
 			s.f.whole(t)
 		}
 	})
-	h.judge(t, 100)
+	h.judge(t)
 	for answer, n := range b.said {
 		t.Logf("%d times %.300s", n, answer)
 	}

@@ -80,7 +80,8 @@ type log struct{ ops []porcupine.Operation }
 
 // history is what happened to all registers, and answers that none may give.
 type history struct {
-	began time.Time
+	began  time.Time
+	enough int // operations that must be answered
 
 	mu       sync.Mutex
 	logs     map[string]*log
@@ -90,8 +91,15 @@ type history struct {
 	total    int
 }
 
-func newHistory() *history {
-	return &history{began: time.Now(), logs: map[string]*log{}, first: map[string]int{}}
+func newHistory(enough int) *history {
+	return &history{began: time.Now(), enough: enough, logs: map[string]*log{}, first: map[string]int{}}
+}
+
+// answered counts the operations whose outcome is known.
+func (h *history) answered() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.total - h.unknown
 }
 
 // do has a client do something to a register and notes it. What may have happened without an answer stays open to the end.

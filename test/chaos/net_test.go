@@ -190,8 +190,8 @@ func TestPartition(t *testing.T) {
 	for engine := range strings.SplitSeq(*engines, ",") {
 		t.Run(engine, func(t *testing.T) {
 			f, s := newCutFleet(t, engine, nil), drawn(t)
-			h := perform(f, s, f.partitions(t, s, *rounds, bothWays, inwards, outwards))
-			h.judge(t, 300)
+			h := perform(f, s, 300, f.partitions(t, s, *rounds, bothWays, inwards, outwards))
+			h.judge(t)
 		})
 	}
 }
@@ -210,9 +210,9 @@ func TestPartitionControl(t *testing.T) {
 	must(t, await("a node with late news knows its mounts", func() bool { return f.client(2, f.root).call("GET", "plain/kept", "", nil) == nil }))
 	caught(t, func(t testing.TB) { f.cutOff(t, 2, nowhere, 0) }, "answers a read with 200")
 	caught(t, func(t testing.TB) {
-		perform(f, s, func() {
+		perform(f, s, 0, func() {
 			<-time.After(time.Second)
 			f.cutOff(t, 2, bothWays, time.Second)
-		}).judge(t, 0)
+		}).judge(t)
 	}, "no single copy answers so")
 }
