@@ -74,7 +74,7 @@ func TestBrokenFleet(t *testing.T) {
 				s.Fault = stale
 			}
 		}), drawn(t)
-		caught(t, func(t testing.TB) { perform(f, s, 0, calm(time.Second)).judge(t) }, "no single copy answers so")
+		caught(t, func(t testing.TB) { performUntilWrong(f, s, calm(time.Second)).judge(t) }, "no single copy answers so")
 		caught(t, func(t testing.TB) { revocationIsSeen(t, f, 60) }, "uses of what was taken away")
 		caught(t, func(t testing.TB) { pausedNodeForgets(t, f, fleetSize) }, "uses of what was taken away while a node was paused")
 	})
