@@ -32,9 +32,9 @@ LONGEST = ./internal/server ./internal/store/etcd/member ./test/blackbox ./test/
 SERVED  = ./test/compat ./internal/server
 ENGINED = $(SERVED) ./test/script ./test/blackbox
 
-.PHONY: test build tools format vet unit faults race smoke surface shared engines fuzz bench memory chaos package docs
+.PHONY: test build tools format vet unit together faults race smoke surface shared engines fuzz bench memory chaos package docs
 
-test: tools format vet unit faults shared race smoke surface
+test: tools format vet unit together shared smoke surface
 
 # runtimesecret: what keys leave on stacks and in the heap is erased (SECURITY.md).
 build:
@@ -54,7 +54,11 @@ vet:
 unit:
 	$(GO) test $(ABREAST) -count=1 -timeout 15m $(LONGEST) $$($(GO) list ./... | grep -v /test/chaos)
 
-# faults is the short form of chaos. It counts what a fleet answers in a while, and so has the machine to itself.
+# faults waits more than it works, and has its turn with race.
+together:
+	$(MAKE) --no-print-directory --output-sync=target -j2 faults race
+
+# faults is the short form of chaos.
 faults:
 	$(GO) test -vet=off -count=1 -timeout 15m ./test/chaos
 

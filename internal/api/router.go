@@ -113,15 +113,24 @@ func (r *Router) Match(op Op, path string) (Match, error) {
 	return m, &Error{Kind: NotFound, Message: "unsupported path"}
 }
 
-// takes says which operations a path has, by the names that the command line has for them; empty: none that is documented.
-func (r *Router) takes(path string) string {
-	var names []string
+// Takes are the operations that a path has, those that are documented.
+func (r *Router) Takes(path string) (ops []Op) {
+	path = strings.TrimSuffix(path, "/")
 	for op := Read; op <= Scan; op++ {
 		var m Match
 		found := false
 		if r.root.match(op, path, path == "", &m, &found) && !m.Endpoint.Has(Hidden) {
-			names = append(names, op.String())
+			ops = append(ops, op)
 		}
+	}
+	return ops
+}
+
+// takes says which operations a path has, by the names that the command line has for them; empty: none that is documented.
+func (r *Router) takes(path string) string {
+	var names []string
+	for _, op := range r.Takes(path) {
+		names = append(names, op.String())
 	}
 	if len(names) == 0 {
 		return ""

@@ -1,4 +1,4 @@
-// Package build owns what the program says of how it was built: its version and the commit.
+// Package build owns what the program says of how it was built: its version, the commit and when that was made.
 package build
 
 import (
@@ -25,10 +25,28 @@ func Of(info *debug.BuildInfo) (version, revision string) {
 	if version == "" || version == "(devel)" {
 		version = Unreleased
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value[:min(12, len(s.Value))]
-		}
+	if commit := setting(info, "vcs.revision"); commit != "" {
+		revision = commit[:min(12, len(commit))]
 	}
 	return version, revision
+}
+
+// Committed is when the commit was made that the program was built from (RFC 3339); empty where the build was not told,
+// as outside of a checkout.
+func Committed() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	return setting(info, "vcs.time")
+}
+
+// setting is what a build was told by a name; empty: nothing.
+func setting(info *debug.BuildInfo, name string) string {
+	for _, s := range info.Settings {
+		if s.Key == name {
+			return s.Value
+		}
+	}
+	return ""
 }

@@ -375,7 +375,7 @@ func printCommands() command {
 		subs: []command{{
 			use: "token", short: "Print the token in force",
 			long:    "It is the environment's, or else the one that login stored.",
-			example: `print token`,
+			example: "print token\nprint token -format=json",
 			run: func(c *call) error {
 				t, err := c.findToken()
 				if err != nil {
@@ -384,7 +384,7 @@ func printCommands() command {
 				if t == "" {
 					return &exit{exitLocal, "Error: no token is set", fmt.Sprintf("run %q, or set STRONGROOM_TOKEN", c.name+" login")}
 				}
-				return c.println(t.Reveal())
+				return c.show(t.Reveal(), map[string]any{"token": t.Reveal()}, func() error { return c.println(t.Reveal()) })
 			},
 		}},
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/spf13/pflag"
 
@@ -25,7 +26,8 @@ func operatorNodes() command {
 		long: "Each node tells every ten seconds how it is. One that was not heard of for a minute\n" +
 			"is lost: it was killed, or cannot reach the store. After an hour it is gone, and after\n" +
 			"a day no longer listed. A process that was killed and started again at the same address\n" +
-			"is one node. LAG is how long it had taken to catch up with the store's commits.",
+			"is one node. LAG is how long it had taken to catch up with the store's commits. A clock\n" +
+			"that is wrong is told where it is half a minute off that of the node that answers.",
 		example: "operator nodes\noperator nodes -format=json",
 		run: connected(func(c *call, cl *client.Client) error {
 			s, err := cl.Read(c.ctx, "sys/nodes", nil)
@@ -43,7 +45,7 @@ func operatorNodes() command {
 				if n["id"] == s.Data["self"] {
 					id += " (this one)"
 				}
-				rows = append(rows, []string{id, cell(n["hostname"]), cell(n["api_address"]), cell(n["state"]), cell(n["version"]),
+				rows = append(rows, []string{id, cell(n["hostname"]), cell(n["api_address"]), nodeState(n), cell(n["version"]),
 					cell(n["lag_ms"]) + "ms", cell(n["last_seen"])})
 			}
 			return c.show(s.Data, s.Data, func() error {
@@ -51,6 +53,19 @@ func operatorNodes() command {
 			})
 		}),
 	}
+}
+
+// nodeState is how a node is, and what its clock says where that is wrong.
+func nodeState(n map[string]any) string {
+	state := cell(n["state"])
+	ms, err := strconv.ParseInt(cell(n["clock_ms"]), 10, 64)
+	switch {
+	case err != nil || ms == 0:
+		return state
+	case ms < 0:
+		return state + ", its clock is " + humanSeconds(-ms/1000) + " behind"
+	}
+	return state + ", its clock is " + humanSeconds(ms/1000) + " ahead"
 }
 
 func operatorMembers() command {

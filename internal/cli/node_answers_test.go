@@ -26,7 +26,9 @@ func nodeAnswers() map[string]answer {
 			"active_node":true,"last_echo":null,"version":"1.2.3"}]}`),
 		"GET sys/nodes": data(`{"self":"n1","format":1,"revision":9,"nodes":[
 			{"id":"n1","hostname":"one","api_address":"http://one:8200","state":"active","version":"1.2.3","lag_ms":1,"last_seen":"2026-01-02T03:04:05Z"},
-			{"id":"n2","hostname":"two","api_address":"http://two:8200","state":"lost","version":"1.2.3","lag_ms":250,"last_seen":"2026-01-02T03:01:05Z"}]}`),
+			{"id":"n2","hostname":"two","api_address":"http://two:8200","state":"lost","version":"1.2.3","lag_ms":250,"last_seen":"2026-01-02T03:01:05Z"},
+			{"id":"n3","hostname":"three","api_address":"http://three:8200","state":"active","version":"1.2.3","lag_ms":1,"last_seen":"2026-01-02T02:59:05Z","clock_ms":-300000},
+			{"id":"n4","hostname":"four","api_address":"http://four:8200","state":"sealed","version":"1.2.3","lag_ms":1,"last_seen":"2026-01-02T03:04:45Z","clock_ms":40000}]}`),
 		"GET sys/storage/members": data(`{"members":[
 			{"id":"8e9e05c52164694d","name":"a","peer_urls":["https://a:2380"],"started":true,"answers":true,"leader":true},
 			{"id":"9ffcad72a7575ca2","name":"","peer_urls":["https://b:2380"],"started":false,"answers":false,"leader":false}]}`),

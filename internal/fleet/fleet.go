@@ -38,19 +38,21 @@ func Owns(key string) bool { return key == formatKey || strings.HasPrefix(key, n
 
 // Member is one node as it tells of itself.
 type Member struct {
-	ID       string    `json:"id"`                // of one life of the process
-	Name     string    `json:"name"`              // of its machine; may be empty
-	Address  string    `json:"address"`           // where clients reach it
-	Version  string    `json:"version"`           // of the API that it speaks
-	Program  string    `json:"program,omitempty"` // the version of its program, and the commit; empty: of one that did not tell
-	Format   int       `json:"format"`            // the newest stored format that it reads
-	Ready    bool      `json:"ready"`             // the store has been initialised
-	Sealed   bool      `json:"sealed"`            // it serves no secrets
-	Started  time.Time `json:"started"`           // when its process began
-	Seen     time.Time `json:"seen"`              // when it last told of itself, by its own clock
-	Revision store.Rev `json:"revision"`          // up to which it had applied the store's commits then
-	Lag      Millis    `json:"lag"`               // how long it had taken to come so far
-	Warning  string    `json:"warning,omitempty"` // what its operator must know of the store
+	ID      string    `json:"id"`                // of one life of the process
+	Name    string    `json:"name"`              // of its machine; may be empty
+	Address string    `json:"address"`           // where clients reach it
+	Version string    `json:"version"`           // of the API that it speaks
+	Program string    `json:"program,omitempty"` // the version of its program, and the commit; empty: of one that did not tell
+	Format  int       `json:"format"`            // the newest stored format that it reads
+	Ready   bool      `json:"ready"`             // the store has been initialised
+	Sealed  bool      `json:"sealed"`            // it serves no secrets
+	Started time.Time `json:"started"`           // when its process began
+	Seen    time.Time `json:"seen"`              // when it last told of itself, by its own clock
+	// Clock is how far that clock is ahead of this node's, within a beat or two; 0: by little, or it is not known.
+	Clock    time.Duration `json:"-"`
+	Revision store.Rev     `json:"revision"`          // up to which it had applied the store's commits then
+	Lag      Millis        `json:"lag"`               // how long it had taken to come so far
+	Warning  string        `json:"warning,omitempty"` // what its operator must know of the store
 
 	StoreMember string `json:"store_member,omitempty"` // the id of the store's member in its process; empty: it has none
 	Ended       bool   `json:"ended,omitempty"`        // others know that it has ended: it counts until it is lost, and is not listed
@@ -94,6 +96,7 @@ type Fleet struct {
 	once      sync.Once
 	mu        sync.Mutex
 	sightings map[string]sighting // of the nodes' rows, by their keys
+	looked    time.Time           // when they were last looked at
 	known     atomic.Bool         // this life of the node has told of itself
 }
 
@@ -256,7 +259,10 @@ func (f *Fleet) close(ctx context.Context, ended func(*Member) bool) error {
 }
 
 // Lost reports whether a node was not heard of for too long.
-func (m *Member) Lost(now time.Time) bool { return now.Sub(m.Seen) > lostAfter }
+func (m *Member) Lost(now time.Time) bool { return m.silence(now) > lostAfter }
+
+// silence is for how long a node was not heard of.
+func (m *Member) silence(now time.Time) time.Duration { return now.Sub(m.Seen.Add(-m.Clock)) }
 
 // Members are all lives of nodes that were heard of within a day, this one included, in the
 // order of their names.
@@ -267,7 +273,7 @@ func (f *Fleet) Members(ctx context.Context) ([]Member, error) {
 	}
 	out := []Member{f.self(ctx)}
 	for i := range members {
-		if m := &members[i]; m.ID != f.ID && f.Now().Sub(m.Seen) < forgetAfter {
+		if m := &members[i]; m.ID != f.ID && m.silence(f.Now()) < forgetAfter {
 			out = append(out, *m)
 		}
 	}
@@ -286,7 +292,8 @@ func (f *Fleet) forget(ctx context.Context) error {
 	for i := range members {
 		m := &members[i]
 		replaced := (m.Ended || f.successor(m, members) != nil) && (f.Alone || m.Lost(f.Now()))
-		if m.ID != f.ID && (replaced || f.Now().Sub(m.Seen) >= forgetAfter) {
+		past := m.silence(f.Now()) >= forgetAfter && (f.Alone || f.dead(m, es[i]))
+		if m.ID != f.ID && (replaced || past) {
 			old = append(old, es[i])
 		}
 	}

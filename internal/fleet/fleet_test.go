@@ -90,6 +90,20 @@ func (n *node) want(t *testing.T, want ...string) {
 	}
 }
 
+// wantClocks compares what a node makes of all nodes' clocks, within two beats.
+func (n *node) wantClocks(t *testing.T, want ...time.Duration) {
+	t.Helper()
+	members, err := n.Members(t.Context())
+	if err != nil || len(members) != len(want) {
+		t.Fatalf("%d members, %v", len(members), err)
+	}
+	for i, m := range members {
+		if off := m.Clock - want[i]; off.Abs() > 2*beatEvery || want[i] == 0 && m.Clock != 0 {
+			t.Errorf("%s takes the clock of %s to be ahead by %v, want %v", n.self.ID, m.ID, m.Clock, want[i])
+		}
+	}
+}
+
 func (n *node) wantFormat(t *testing.T, want int) {
 	t.Helper()
 	if got, err := Stored(t.Context(), n.store); err != nil || got != want {
@@ -164,8 +178,8 @@ func TestFormatGate(t *testing.T) {
 	})
 }
 
-// TestAWrongClockIsNoDeath has an old node, whose clock is five minutes behind, live beside a new one: it is shown as lost, and the store
-// keeps its format until it has really ended.
+// TestAWrongClockIsNoDeath has an old node, whose clock is five minutes behind, live beside a new one: it is not shown as lost, but with
+// what its clock says, and the store keeps its format until it has really ended.
 func TestAWrongClockIsNoDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data := mem.New(mem.Options{})
@@ -175,13 +189,55 @@ func TestAWrongClockIsNoDeath(t *testing.T) {
 		fresh.run(t)
 		time.Sleep(10 * lostAfter)
 		fresh.wantFormat(t, 1)
+		fresh.want(t, "fresh open", "old open")
+		fresh.wantClocks(t, 0, -5*time.Minute)
+		old.wantClocks(t, 5*time.Minute, 0)
 		if old.gone != nil {
 			t.Errorf("the living node was told to end: %v", old.gone)
 		}
 		old.kill()
 		time.Sleep(lostAfter + 2*beatEvery)
 		fresh.wantFormat(t, 2)
+		fresh.want(t, "fresh open", "old lost")
 		fresh.end()
+	})
+}
+
+// TestAClockOfAnotherDay has an old node whose clock is days behind: its row stays, and with it the store's format.
+func TestAClockOfAnotherDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := mem.New(mem.Options{})
+		old, fresh := newNode(data, "old", 1), newNode(data, "fresh", 2)
+		old.Now = func() time.Time { return time.Now().Add(-2 * forgetAfter) }
+		old.run(t)
+		fresh.run(t)
+		for range 3 * lostAfter / time.Second {
+			time.Sleep(time.Second)
+			if e, err := fresh.store.Get(t.Context(), nodePrefix+"old"); err != nil || !e.Exists() {
+				t.Fatalf("the row of a living node is gone: %v", err)
+			}
+		}
+		fresh.wantFormat(t, 1)
+		fresh.wantClocks(t, 0, -2*forgetAfter)
+		old.end()
+		fresh.end()
+	})
+}
+
+// TestAPausedWatchJudgesNoClock has a node that did not look for minutes find a row changed that was written while it was paused: that it is
+// late says nothing of the other's clock.
+func TestAPausedWatchJudgesNoClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := mem.New(mem.Options{})
+		watch, other := newNode(data, "a", 1), newNode(data, "b", 1)
+		watch.join(t)
+		other.run(t)
+		watch.want(t, "a open", "b open")
+		time.Sleep(2 * lostAfter)
+		other.kill()
+		time.Sleep(2 * lostAfter)
+		watch.want(t, "a open", "b lost")
+		watch.wantClocks(t, 0, 0)
 	})
 }
 

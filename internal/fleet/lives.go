@@ -11,9 +11,9 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// silence is how long a life of a node may say nothing before another life at its place
+// patience is how long a life of a node may say nothing before another life at its place
 // counts as its successor: a beat, and half of one for a busy machine.
-const silence = beatEvery * 3 / 2
+const patience = beatEvery * 3 / 2
 
 // Node is a node as people know it: a place, a machine's name and an address, with the
 // process that is there now and those that were there before it.
@@ -66,14 +66,26 @@ func (f *Fleet) follows(n, m *Member) bool {
 	if f.Alone { // nobody else can have the store open
 		return n.ID == f.ID
 	}
-	return m.Name != "" && m.Name == n.Name && m.Address == n.Address && m.Seen.Before(n.Started) && n.Seen.Sub(m.Seen) > silence
+	return m.Name != "" && m.Name == n.Name && m.Address == n.Address && m.Seen.Before(n.Started) && n.Seen.Sub(m.Seen) > patience
 }
 
 // sighting is when this node first saw a node's row at a revision. A living node writes its row anew within a beat, whatever is
 // there and whatever its clock says.
 type sighting struct {
-	rev   store.Rev
-	since time.Time
+	rev     store.Rev
+	since   time.Time
+	watched bool // the row was another a moment before, so that it was written at about that time
+}
+
+// rightClock is how far apart two clocks may seem to be that are right.
+const rightClock = 3 * beatEvery
+
+// clock is how far the clock of the node whose row it is was ahead when the row was written.
+func (s *sighting) clock(m *Member) time.Duration {
+	if off := m.Seen.Sub(s.since).Round(beatEvery); s.watched && off.Abs() >= rightClock {
+		return off
+	}
+	return 0
 }
 
 // rows reads the nodes' rows. Of those that are damaged it returns the keys, and notes how
@@ -92,6 +104,9 @@ func (f *Fleet) rows(ctx context.Context) (members []Member, es, damaged []store
 		members, es = append(members, m), append(es, e)
 	}
 	news := f.note(all)
+	for i := range members {
+		members[i].Clock = f.sighting(es[i]).clock(&members[i])
+	}
 	for _, e := range damaged {
 		if slices.Contains(news, e.Key) {
 			f.Log.Warn("a node's row cannot be read; a living node writes it anew within ten seconds", slog.String("key", e.Key))
@@ -105,28 +120,33 @@ func (f *Fleet) note(all []store.Entry) (news []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, before := f.Now(), f.sightings
-	f.sightings = make(map[string]sighting, len(all))
+	awake := now.Sub(f.looked) <= patience
+	f.looked, f.sightings = now, make(map[string]sighting, len(all))
 	for _, e := range all {
-		if was, ok := before[e.Key]; ok && was.rev == e.Rev {
+		was, ok := before[e.Key]
+		if ok && was.rev == e.Rev {
 			f.sightings[e.Key] = was
 			continue
 		}
-		f.sightings[e.Key] = sighting{e.Rev, now}
+		f.sightings[e.Key] = sighting{e.Rev, now, ok && awake}
 		news = append(news, e.Key)
 	}
 	return news
 }
 
-// silentFor is for how long a row is known to have been left as it is.
-func (f *Fleet) silentFor(e store.Entry) time.Duration {
+// sighting is since when a row is known to be as it is: since now, where it is not.
+func (f *Fleet) sighting(e store.Entry) *sighting {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was, ok := f.sightings[e.Key]
 	if !ok || was.rev != e.Rev {
-		return 0
+		return &sighting{rev: e.Rev, since: f.Now()}
 	}
-	return f.Now().Sub(was.since)
+	return &was
 }
+
+// silentFor is for how long a row is known to have been left as it is.
+func (f *Fleet) silentFor(e store.Entry) time.Duration { return f.Now().Sub(f.sighting(e).since) }
 
 // dead reports whether a node was not heard of for long enough by its own clock, which may be wrong, and by this node's watch too.
 func (f *Fleet) dead(m *Member, e store.Entry) bool {

@@ -30,7 +30,8 @@ type NodeInfo struct {
 	Format   int      `json:"format"`            // The newest stored format that it reads.
 	State    string   `json:"state"`             // active, sealed, uninitialized, lost: not heard of for a minute, or gone: for an hour.
 	Started  api.Time `json:"started"`           // When its process began.
-	LastSeen api.Time `json:"last_seen"`         // When it last told of itself.
+	LastSeen api.Time `json:"last_seen"`         // When it last told of itself, by its own clock.
+	Clock    Millis   `json:"clock_ms"`          // By how many milliseconds its clock is ahead of that of the node that answers, within twenty seconds; negative: behind; 0: by little, or it is not known yet.
 	Revision uint64   `json:"revision"`          // Up to which it had applied the store's commits then.
 	Lag      Millis   `json:"lag_ms"`            // How many milliseconds it had taken to catch up with the store.
 	Warning  string   `json:"warning,omitempty"` // What its operator must know of the store.
@@ -74,7 +75,7 @@ func (f *Fleet) nodes(c *api.Call, _ *api.None) (*Nodes, error) {
 func (f *Fleet) info(n *Node) NodeInfo {
 	i := NodeInfo{
 		ID: n.ID, Hostname: n.Name, Address: n.Address, Version: cmp.Or(n.Program, n.Version), API: n.Version, Format: n.Format, State: f.state(&n.Member), Started: api.Time{Time: n.Started},
-		LastSeen: api.Time{Time: n.Seen}, Revision: uint64(n.Revision), Lag: n.Lag, Warning: n.Warning,
+		LastSeen: api.Time{Time: n.Seen}, Clock: Millis(n.Clock), Revision: uint64(n.Revision), Lag: n.Lag, Warning: n.Warning,
 	}
 	for _, m := range n.Earlier {
 		i.Earlier = append(i.Earlier, Life{m.ID, api.Time{Time: m.Started}, api.Time{Time: m.Seen}})
@@ -84,7 +85,7 @@ func (f *Fleet) info(n *Node) NodeInfo {
 
 func (f *Fleet) state(m *Member) string {
 	switch {
-	case f.Now().Sub(m.Seen) > goneAfter:
+	case m.silence(f.Now()) > goneAfter:
 		return "gone"
 	case m.Lost(f.Now()):
 		return "lost"

@@ -74,6 +74,7 @@ type Response struct {
 	Warnings      []string
 	Err           error      // an *api.Error, or internal
 	ErrData       []byte     // JSON that accompanies the error; nil: none
+	Takes         []api.Op   // where the error is Unsupported: what the path takes; else nil
 	Allowance     *Allowance // of the rate limit that the request has met; nil: it is not told
 	// Sent is for the door to run, once, when it has sent the answer, or failed to:
 	// see api.Call.Sent.

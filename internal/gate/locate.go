@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -170,4 +171,17 @@ func (p *passage) find(router *api.Router, rest string) (api.Match, error) {
 
 func undocumented(m *api.Match, err error) bool {
 	return api.KindOf(err) == api.Unsupported || err == nil && m.Endpoint.Has(api.Hidden)
+}
+
+// takes are the operations that a path has which was refused as having no such one. One that
+// the engine itself has refused is none of them.
+func (p *passage) takes(e *api.Error) []api.Op {
+	if e.Kind != api.Unsupported || p.mount == nil || p.mount.Router() == nil {
+		return nil
+	}
+	ops := p.mount.Router().Takes(p.match.Path)
+	if p.mount.Path == "sys/" {
+		ops = append(ops, p.gate.sealed.Takes(p.match.Path)...)
+	}
+	return slices.DeleteFunc(ops, func(op api.Op) bool { return op == p.r.Op })
 }

@@ -541,7 +541,7 @@ func (p *passage) fail(err error) {
 		p.gate.logAway(p.r.ID, err)
 		p.resp.Err = unsure(err)
 	case errors.As(err, &e) && e.Kind != api.Internal:
-		p.resp.Err = p.hinted(e, err)
+		p.resp.Err, p.resp.Takes = p.hinted(e, err), p.takes(e)
 		if e.Data != nil {
 			if b, merr := marshal(e.Data); merr == nil {
 				p.resp.ErrData = b

@@ -21,13 +21,15 @@ const versionPrefix = "root/version/"
 type versionRow struct {
 	Installed time.Time `json:"installed"`
 	Previous  string    `json:"previous,omitempty"`
+	Committed string    `json:"committed,omitempty"` // when its commit was made; empty: it was not told, or by one that did not write this down
 }
 
 // VersionRun is when a version first ran on the store.
 type VersionRun struct {
 	Installed api.Time `json:"timestamp_installed"`
 	Previous  *string  `json:"previous_version"` // Null: it was the first.
-	Committed string   `json:"commit_date"`
+	Committed string   `json:"commit_date"`      // When its commit was made; empty: not known.
+	Built     string   `json:"build_date"`       // The same, by the other name that clients read.
 }
 
 // run is a version with its row.
@@ -58,8 +60,9 @@ func runs(ctx context.Context, s store.Reader) ([]run, error) {
 }
 
 // RecordVersion writes down that a version runs on the store, unless it has
-// before. A row of it that is damaged stays as it is: a server does without.
-func RecordVersion(ctx context.Context, s store.Store, version string, now time.Time) error {
+// before. A row of it that is damaged stays as it is: a server does without. When its commit was
+// made is written, too; empty: not known.
+func RecordVersion(ctx context.Context, s store.Store, version, committed string, now time.Time) error {
 	known, err := runs(ctx, s)
 	if errors.Is(err, store.ErrCorrupt) {
 		return nil
@@ -67,7 +70,7 @@ func RecordVersion(ctx context.Context, s store.Store, version string, now time.
 	if err != nil || slices.ContainsFunc(known, func(r run) bool { return r.version == version }) {
 		return err
 	}
-	row := versionRow{Installed: now.UTC()}
+	row := versionRow{Installed: now.UTC(), Committed: committed}
 	if len(known) > 0 {
 		row.Previous = known[len(known)-1].version
 	}
@@ -94,7 +97,7 @@ func (n *Node) versions(c *api.Call, _ *api.None) (*api.Keys, error) {
 	}
 	out := &api.Keys{Info: map[string]any{}}
 	for _, r := range all {
-		shown := &VersionRun{Installed: api.Time{Time: r.Installed}}
+		shown := &VersionRun{Installed: api.Time{Time: r.Installed}, Committed: r.Committed, Built: r.Committed}
 		if r.Previous != "" {
 			shown.Previous = &r.Previous
 		}

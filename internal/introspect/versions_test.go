@@ -2,10 +2,13 @@ package introspect_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/build"
 	"github.com/strongroom/strongroom/internal/introspect"
 	"github.com/strongroom/strongroom/internal/server"
@@ -31,7 +34,8 @@ func TestVersionHistory(t *testing.T) {
 func TestEachVersionIsWrittenDownOnce(t *testing.T) {
 	s, start := mem.Open(), time.Unix(1700000000, 0)
 	for i, v := range []string{"1.9.0", "1.9.0", "1.10.0", "1.9.0", "1.11.0"} {
-		if err := introspect.RecordVersion(t.Context(), s, v, start.Add(time.Duration(i)*time.Hour)); err != nil {
+		committed := map[string]string{"1.10.0": "2023-11-10T09:08:07Z"}[v]
+		if err := introspect.RecordVersion(t.Context(), s, v, committed, start.Add(time.Duration(i)*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +45,7 @@ func TestEachVersionIsWrittenDownOnce(t *testing.T) {
 	}
 	want := map[string]string{
 		"root/version/1.9.0":  `{"installed":"2023-11-14T22:13:20Z"}`,
-		"root/version/1.10.0": `{"installed":"2023-11-15T00:13:20Z","previous":"1.9.0"}`,
+		"root/version/1.10.0": `{"installed":"2023-11-15T00:13:20Z","previous":"1.9.0","committed":"2023-11-10T09:08:07Z"}`,
 		"root/version/1.11.0": `{"installed":"2023-11-15T02:13:20Z","previous":"1.10.0"}`,
 	}
 	for _, e := range rows {
@@ -52,6 +56,36 @@ func TestEachVersionIsWrittenDownOnce(t *testing.T) {
 	if len(rows) != len(want) {
 		t.Errorf("%d rows, want %d", len(rows), len(want))
 	}
+}
+
+// TestVersionsTellOfTheirCommit has a version that was built from a checkout answer with when its commit was made, by both names.
+func TestVersionsTellOfTheirCommit(t *testing.T) {
+	s := mem.Open()
+	for version, committed := range map[string]string{"1.9.0": "", "1.10.0": "2023-11-10T09:08:07Z"} {
+		if err := introspect.RecordVersion(t.Context(), s, version, committed, time.Unix(1700000000, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	endpoints, err := api.Bind(&introspect.Node{Store: s}, introspect.Routes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range endpoints {
+		if e.Pattern != "version-history" {
+			continue
+		}
+		list, err := e.Invoke(&api.Call{Context: t.Context()}, &api.None{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(list.(*api.Keys).Info)
+		if err != nil || strings.Count(string(b), `"commit_date":"2023-11-10T09:08:07Z","build_date":"2023-11-10T09:08:07Z"`) != 1 ||
+			strings.Count(string(b), `"commit_date":"","build_date":""`) != 1 {
+			t.Errorf("%s, %v", b, err)
+		}
+		return
+	}
+	t.Error("no such endpoint")
 }
 
 // damagedList is a store of which a row in a list cannot be read.
@@ -65,7 +99,7 @@ func (d damagedList) List(ctx context.Context, r store.Range) ([]store.Entry, er
 // A server starts although a row of the versions is damaged, and leaves that as it is.
 func TestDamagedVersionKeepsNobodyFromStarting(t *testing.T) {
 	s := mem.Open()
-	if err := introspect.RecordVersion(t.Context(), damagedList{s}, "1.9.0", time.Unix(1700000000, 0)); err != nil {
+	if err := introspect.RecordVersion(t.Context(), damagedList{s}, "1.9.0", "", time.Unix(1700000000, 0)); err != nil {
 		t.Error(err)
 	}
 }

@@ -33,19 +33,28 @@ type ReadCountRequest struct {
 	EntityID string `json:"entity_id" audit:"clear"` // Tell how many this identity has, where each is counted.
 }
 
-// CountAnswer is a bound on how many leases and service tokens there are.
-type CountAnswer struct {
+// CountSettings are what a bound on how many leases and service tokens there are says.
+type CountSettings struct {
 	PlaceAnswer
 	Max     int64  `json:"max_leases"`
 	GroupBy string `json:"group_by"`
-	Counter int64  `json:"counter"` // How many there are; where each identity is counted, those without one, or those of the one that was asked about.
+}
+
+// CountAnswer is a bound on how many leases and service tokens there are.
+type CountAnswer struct {
+	CountSettings
+	Counter int64 `json:"counter"` // How many there are; where each identity is counted, those without one, or those of the one that was asked about.
 }
 
 func placeOfCount(q *Count) *place { return &q.place }
 
-// listCounts lists the bounds on how many leases there are.
+// listCounts lists the bounds on how many leases there are, with what each says. How many there are is told by reading it.
 func (s *Store) listCounts(c *api.Call, _ *api.None) (*api.Keys, error) {
-	return names(s, c, countPrefix, placeOfCount)
+	return listed(s, c, countPrefix, placeOfCount, countSettings)
+}
+
+func countSettings(name, path string, n *Count) *CountSettings {
+	return &CountSettings{PlaceAnswer{name, "lease-count", path, n.Role, n.Inheritable}, n.Max, n.group()}
 }
 
 // readCount answers a bound on how many leases there are, and how many there are.
@@ -58,7 +67,7 @@ func (s *Store) readCount(c *api.Call, q *ReadCountRequest) (*CountAnswer, error
 	if err != nil {
 		return nil, err
 	}
-	return &CountAnswer{PlaceAnswer{string(q.Name), "lease-count", path, n.Role, n.Inheritable}, n.Max, n.group(), n.Max - left}, nil
+	return &CountAnswer{*countSettings(string(q.Name), path, n), n.Max - left}, nil
 }
 
 // hasCount reports whether there is a bound of that name.

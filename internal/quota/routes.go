@@ -146,25 +146,25 @@ type RateAnswer struct {
 	Secondary float64      `json:"secondary_rate"`
 }
 
-// listRates lists the limits on the rate of requests.
+// listRates lists the limits on the rate of requests, with what each says.
 func (s *Store) listRates(c *api.Call, _ *api.None) (*api.Keys, error) {
-	return names(s, c, ratePrefix, func(q *Rate) *place { return &q.place })
+	return listed(s, c, ratePrefix, func(q *Rate) *place { return &q.place }, rateAnswer)
 }
 
-// names are the quotas of a kind whose places are still there.
-func names[Q any](s *Store, c *api.Call, prefix string, placeOf func(*Q) *place) (*api.Keys, error) {
-	out := &api.Keys{}
+// listed are the quotas of a kind whose places are still there, each as show has it.
+func listed[Q, A any](s *Store, c *api.Call, prefix string, placeOf func(*Q) *place, show func(name, path string, q *Q) *A) (*api.Keys, error) {
+	out := &api.Keys{Info: map[string]any{}}
 	var failed error
 	damaged, err := store.SiftJSON(c, s.Store, store.Prefix(prefix), func(e store.Entry, q *Q) {
-		_, there, err := s.path(c, placeOf(q))
-		if errors.Is(err, store.ErrSealed) {
-			there, err = true, nil // as far as is known
-		}
-		if err != nil {
+		path, there, err := s.path(c, placeOf(q))
+		name := strings.TrimPrefix(e.Key, prefix)
+		switch {
+		case errors.Is(err, store.ErrSealed):
+			out.Keys = append(out.Keys, name) // it is there as far as is known; its path is not
+		case err != nil:
 			failed = err
-		}
-		if there {
-			out.Keys = append(out.Keys, strings.TrimPrefix(e.Key, prefix))
+		case there:
+			out.Keys, out.Info[name] = append(out.Keys, name), show(name, path, q)
 		}
 	})
 	if err == nil {
@@ -202,8 +202,12 @@ func (s *Store) readRate(c *api.Call, q *NameRequest) (*RateAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &RateAnswer{PlaceAnswer{string(q.Name), "rate-limit", path, r.Role, r.Inheritable}, r.Rate, api.Duration(r.Interval),
-		api.Duration(r.Block), r.group(), r.Secondary}, nil
+	return rateAnswer(string(q.Name), path, r), nil
+}
+
+func rateAnswer(name, path string, r *Rate) *RateAnswer {
+	return &RateAnswer{PlaceAnswer{name, "rate-limit", path, r.Role, r.Inheritable}, r.Rate, api.Duration(r.Interval),
+		api.Duration(r.Block), r.group(), r.Secondary}
 }
 
 func (r *Rate) group() string {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,8 +23,9 @@ func TestRateLimitOnTheWire(t *testing.T) {
 			t.Errorf("%s is %v, want %v", field, got, want)
 		}
 	}
-	if keys := s.Want(t, 200, "LIST", "sys/quotas/rate-limit", servertest.Root, "").Field("data", "keys").([]any); len(keys) != 1 || keys[0] != "all" {
-		t.Errorf("lists %v", keys)
+	list := s.Want(t, 200, "LIST", "sys/quotas/rate-limit", servertest.Root, "")
+	if keys := list.Field("data", "keys").([]any); len(keys) != 1 || keys[0] != "all" || !reflect.DeepEqual(list.Field("data", "key_info", "all"), a.Field("data")) {
+		t.Errorf("lists %s, want the details %v", list.Text(), a.Field("data"))
 	}
 	s.Want(t, 204, "POST", "sys/quotas/config", servertest.Root, `{"enable_rate_limit_response_headers":true}`)
 	left := s.Want(t, 200, "GET", "auth/token/lookup-self", servertest.Root, "").Header
@@ -140,6 +142,10 @@ func TestLeaseCountFollowsLeases(t *testing.T) {
 	old, _ := s.Borrow(t, "lend", servertest.Root, "")
 	s.Want(t, 204, "POST", "sys/quotas/lease-count/lend", servertest.Root, `{"max_leases":4,"path":"lend"}`)
 	s.Want(t, 204, "POST", "sys/quotas/lease-count/all", servertest.Root, `{"max_leases":1000}`)
+	list := s.Want(t, 200, "LIST", "sys/quotas/lease-count", servertest.Root, "")
+	if list.Field("data", "key_info", "lend", "max_leases") != 4.0 || list.Field("data", "key_info", "lend", "path") != "lend/" || list.Field("data", "key_info", "all", "counter") != nil {
+		t.Errorf("lists %s", list.Text())
+	}
 	soon(t, "leases from before to be counted", func() bool { return count(t, s, servertest.Root, "lend") == 2 })
 	s.Want(t, 204, "PUT", "sys/policies/acl/lend", servertest.Root, `{"policy":"path \"lend/*\" { capabilities=[\"read\",\"update\"] }"}`)
 	tok := s.Want(t, 200, "PUT", "auth/token/create", servertest.Root, `{"policies":["lend"],"no_parent":true}`).String("auth", "client_token")

@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/audit"
 	"github.com/strongroom/strongroom/internal/barrier"
+	"github.com/strongroom/strongroom/internal/build"
 	"github.com/strongroom/strongroom/internal/door/vault"
 	"github.com/strongroom/strongroom/internal/fleet"
 	"github.com/strongroom/strongroom/internal/gate"
@@ -407,7 +408,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	h.Alone = s.config.alone()
-	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, programVersion(), s.now()))); err != nil {
+	if err := errors.Join(s.furnishRoot(ctx, h), unlessFull(introspect.RecordVersion(ctx, s.barrier, programVersion(), build.Committed(), s.now()))); err != nil {
 		return errors.Join(err, h.Cache.Close())
 	}
 	if err := errors.Join(s.mark(), h.start(s)); err != nil {

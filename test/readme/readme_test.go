@@ -73,6 +73,31 @@ func TestRunnable(t *testing.T) {
 	}
 }
 
+// TestWhatIsInVainIsTold has README.md's patiently end for a node that does not start, with what it and the node have said.
+func TestWhatIsInVainIsTold(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(git(t, ".", "rev-parse", "--show-toplevel"), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\npatiently() {")
+	body, _, found := strings.Cut(rest, "\n}\n")
+	if !found {
+		t.Fatal("README.md has no patiently")
+	}
+	dir := t.TempDir()
+	script := "set +x; sleep() { :; }; attempt() { cat refusal >&2; false; }; patiently() {" + body + "\n}\npatiently attempt; echo went on"
+	for name, said := range map[string]string{"refusal": "connection refused", "data/fleet.log": "address already in use"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, "data"), 0o700), os.WriteFile(filepath.Join(dir, name), []byte(said+"\n"), 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := paste(t, dir, script)
+	if err == nil || !strings.Contains(out, "connection refused") || !strings.Contains(out, "address already in use") || strings.Contains(out, "went on") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestPasteFails is the control: a failing command, also inside a pipe, fails the test.
 func TestPasteFails(t *testing.T) {
 	for _, commands := range []string{"false", "false | true", "exit 3\ntrue", "echo $NOT_SET_ANYWHERE"} {

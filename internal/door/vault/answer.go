@@ -90,6 +90,9 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, resp *gate.Response)
 			h["Retry-After"] = []string{strconv.FormatInt(retryAfter(resp.Err), 10)}
 		}
 	}
+	if status == http.StatusMethodNotAllowed {
+		h["Allow"] = []string{allow(r, resp.Takes)}
+	}
 	if a := resp.Allowance; a != nil {
 		h["X-Ratelimit-Limit"], h["X-Ratelimit-Remaining"] = []string{strconv.FormatInt(a.Limit, 10)}, []string{strconv.FormatInt(a.Remaining, 10)}
 		h["X-Ratelimit-Reset"] = []string{strconv.FormatInt(a.Reset, 10)}

@@ -58,4 +58,6 @@ func (d *Door) settle(w http.ResponseWriter, r *http.Request) *gate.Response {
 	return &gate.Response{RequestID: api.NewUUID(), Raw: &api.Raw{}}
 }
 
-func refuse(e *api.Error) *gate.Response { return &gate.Response{RequestID: api.NewUUID(), Err: e} }
+func refuse(e *api.Error) *gate.Response {
+	return &gate.Response{RequestID: api.NewUUID(), Err: e, Takes: everything}
+}

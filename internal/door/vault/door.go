@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,10 @@ import (
 	"github.com/strongroom/strongroom/internal/gate"
 )
 
-const prefix = "/v1/"
+const (
+	prefix = "/v1/"
+	headed = "sys/health" // the one path that takes HEAD
+)
 
 // Door is the http.Handler of the dialect.
 type Door struct {
@@ -60,7 +64,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) *gate.Response {
 	defer held.release()
 	req, err := d.read(w, r, held)
 	if err != nil {
-		return &gate.Response{RequestID: req.ID, Err: err}
+		return &gate.Response{RequestID: req.ID, Err: err, Takes: everything}
 	}
 	return d.gate.Serve(r.Context(), req)
 }
@@ -160,7 +164,7 @@ func operation(req *gate.Request, r *http.Request, query url.Values) error {
 		req.Op = api.List
 	case r.Method == http.MethodGet && scan:
 		req.Op = api.Scan
-	case r.Method == http.MethodHead && req.Path != "sys/health":
+	case r.Method == http.MethodHead && req.Path != headed:
 		return &api.Error{Kind: api.Unsupported}
 	default:
 		req.Op = verbOf(r.Method)
@@ -188,6 +192,26 @@ func verbOf(method string) api.Op {
 		return api.Scan
 	}
 	return 0
+}
+
+// everything is what paths take at most: all that is told of one before it is known who asks.
+var everything = []api.Op{api.Read, api.Write, api.Patch, api.Delete, api.List, api.Scan}
+
+// spellings are the methods that ask for an operation.
+var spellings = [...][]string{api.Read: {http.MethodGet}, api.Write: {http.MethodPost, http.MethodPut}, api.Patch: {http.MethodPatch},
+	api.Delete: {http.MethodDelete}, api.List: {"LIST", http.MethodGet}, api.Scan: {"SCAN", http.MethodGet}}
+
+// allow is the Allow of an answer 405 (RFC 9110, section 15.5.6): the methods of what the path takes.
+func allow(r *http.Request, takes []api.Op) string {
+	var names []string
+	for _, op := range takes {
+		names = append(names, spellings[op]...)
+		if op == api.Read && r.URL.Path == prefix+headed {
+			names = append(names, http.MethodHead)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // flag takes a truth value out of the query. One that is repeated must say the

@@ -183,10 +183,33 @@ func inspectLog(ctx context.Context, s *Store, last store.Rev) error {
 	return nil
 }
 
+// crashable is a filesystem that remembers what was synced. MemFS takes the lock that CrashClone waits for twice in ReuseForWrite, so that a clone
+// which is wanted in between would hang: it has to wait for its end.
+type crashable struct {
+	*vfs.MemFS
+	reusing sync.RWMutex
+}
+
+func newCrashable() *crashable { return &crashable{MemFS: vfs.NewCrashableMem()} }
+
+// ReuseForWrite implements vfs.FS.
+func (c *crashable) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	c.reusing.RLock()
+	defer c.reusing.RUnlock()
+	return c.MemFS.ReuseForWrite(oldname, newname, category)
+}
+
+// CrashClone is what a crash would leave.
+func (c *crashable) CrashClone(cfg vfs.CrashCloneCfg) *vfs.MemFS {
+	c.reusing.Lock()
+	defer c.reusing.Unlock()
+	return c.MemFS.CrashClone(cfg)
+}
+
 // crash loads a store on a filesystem that remembers what was synced, and takes
 // a number of copies of what a crash at that moment would leave.
 func crash(t *testing.T, o Options, copies, unsyncedPercent int) (lost int) {
-	fs := vfs.NewCrashableMem()
+	fs := newCrashable()
 	o.FS = fs
 	s, err := Open("data", o)
 	if err != nil {

@@ -127,7 +127,7 @@ func TestEveryCallFails(t *testing.T) {
 			acked, refused := 0, 0
 			for at := int64(1); ; at++ {
 				inj := &nth{at: at, lasting: lasting}
-				disk := vfs.NewCrashableMem()
+				disk := newCrashable()
 				var w work
 				w.run(t, errorfs.Wrap(disk, inj))
 				if err := inspect(disk.CrashClone(vfs.CrashCloneCfg{}), w.ledger.promised()); err != nil {

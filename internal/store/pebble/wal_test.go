@@ -32,7 +32,7 @@ func logSize(t *testing.T, fs vfs.FS) int64 {
 // A write-ahead log grows in steps, not with each commit, and the zeros in it are
 // no damage when a store is opened again after a crash.
 func TestLogGrowsInSteps(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := newCrashable()
 	s, err := Open("d", Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
