@@ -461,33 +461,6 @@ func TestTidy(t *testing.T) {
 	})
 }
 
-// A damaged row does not keep others from being taken back.
-func TestDamagedRow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		phys := mem.Open()
-		w := newWorld(t, phys, newLender())
-		l, damaged := w.lend(time.Hour, 0)
-		for range 30 {
-			w.lend(time.Hour, 0)
-		}
-		es, err := phys.List(t.Context(), store.Prefix("d/root/lease/id/"+l.ID))
-		if err != nil || len(es) != 1 {
-			t.Fatal(len(es), err)
-		}
-		bad := append([]byte(nil), es[0].Value...)
-		bad[len(bad)-1] ^= 1
-		if _, err := phys.Commit(t.Context(), nil, []store.Write{{Key: es[0].Key, Value: bad}}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend", Sync: true}); err != nil {
-			t.Error(err)
-		}
-		if w.engine.count() != 1 || !w.engine.has(damaged) {
-			t.Errorf("%d are lent", w.engine.count())
-		}
-	})
-}
-
 // FuzzRequests asks with any lease id: none is an internal error, and what is
 // not a lease's id is nobody's.
 func FuzzRequests(f *testing.F) {

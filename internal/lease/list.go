@@ -205,12 +205,17 @@ func (s *Store) stuckIn(ctx context.Context, nsID string, visit func(*Stuck)) er
 	r := store.Prefix(stuckKey(nsID, ""))
 	r.Limit, r.KeysOnly = 256, true
 	for after := ""; ; {
-		es, next, err := s.list(ctx, r, after)
+		es, _, next, err := s.list(ctx, r, after)
 		if err != nil {
 			return err
 		}
 		for _, e := range es {
-			l, err := s.load(ctx, nsID, e.Key[len(stuckKey(nsID, "")):])
+			id := e.Key[len(stuckKey(nsID, "")):]
+			l, err := s.load(ctx, nsID, id)
+			if errors.Is(err, store.ErrCorrupt) {
+				visit(&Stuck{LeaseID: id, Error: "the row of the lease is damaged"})
+				continue
+			}
 			if err != nil {
 				return err
 			}

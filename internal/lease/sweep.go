@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/token"
@@ -68,7 +69,7 @@ func (s *Store) resume(ctx context.Context, job *schedule.Job) error {
 	}
 	err := s.run(ctx, job.Namespace, &sw)
 	var left *leftover
-	if errors.As(err, &left) {
+	if errors.As(err, &left) && left.passed == 0 {
 		return nil // each of them has a due-time of its own now
 	}
 	return err
@@ -93,6 +94,9 @@ func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) e
 	if err != nil && !errors.As(err, &left) {
 		return err
 	}
+	if left != nil && left.passed > 0 {
+		return left.cause // the schedule goes on with it: they have not even ended
+	}
 	_, rerr := store.Update(ctx, s.Store, func(tx *store.Tx) error { schedule.Remove(tx, it); return nil })
 	if left != nil {
 		return errNotYet(left.n, left.cause)
@@ -100,11 +104,12 @@ func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) e
 	return rerr
 }
 
-// leftover says that engines failed to take leases back.
+// leftover says that engines failed to take leases back, or that damaged rows were passed over.
 type leftover struct {
-	mu    sync.Mutex
-	n     int
-	cause error // the first
+	mu     sync.Mutex
+	n      int
+	passed int   // of n, those whose rows are damaged: they have no due-time at which they are tried again
+	cause  error // the first; a damaged row goes before what engines say
 }
 
 // Error says how many are left.
@@ -122,9 +127,20 @@ func (e *leftover) add(err error) {
 	e.cause = cmp.Or(e.cause, err)
 }
 
+// pass counts a lease whose row is damaged.
+func (e *leftover) pass(key string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.passed == 0 {
+		e.cause = &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
+			Hint: "put the row back, and it is taken back; sys/leases/revoke-force gives it up: what was lent then lives on"}
+	}
+	e.n, e.passed = e.n+1, e.passed+1
+}
+
 // run takes back all leases of a sweep and revokes its tokens. It can be cut
-// short anywhere. It returns a leftover when engines failed; the leases that it
-// is about have ended, and the schedule tries them again.
+// short anywhere. It returns a leftover when engines failed, whose leases have ended and
+// are tried again by the schedule, or where rows are damaged, with which the sweep has to go on.
 func (s *Store) run(ctx context.Context, nsID string, sw *sweep) error {
 	left := &leftover{}
 	if err := s.pages(ctx, nsID, sw, left); err != nil {
@@ -149,7 +165,10 @@ func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftove
 	slots := make(chan struct{}, pagesAbreast)
 	var work sync.WaitGroup
 	for after := ""; ctx.Err() == nil; {
-		ls, next, err := s.next(ctx, nsID, sw, after)
+		ls, damaged, next, err := s.next(ctx, nsID, sw, after)
+		if err == nil {
+			err = s.passOver(ctx, sw, damaged, left)
+		}
 		if err != nil {
 			stop(err)
 			break
@@ -181,29 +200,45 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// next is a page of a sweep's leases and the key to go on after; empty: it was
+// passOver counts damaged rows as left. With force they are forgotten: they bear the identifier of a lease and
+// nothing else that could be known.
+func (s *Store) passOver(ctx context.Context, sw *sweep, damaged []store.Entry, left *leftover) error {
+	var checks []store.Check
+	var gone []store.Write
+	for _, e := range damaged {
+		if !sw.Force {
+			left.pass(e.Key)
+			continue
+		}
+		s.Log.Error("a lease whose row is damaged was forgotten: what was lent under it may live on", slog.String("row", e.Key))
+		checks, gone = append(checks, store.Check{Key: e.Key, Rev: e.Rev}), append(gone, store.Write{Key: e.Key, Delete: true})
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	_, err := s.Store.Commit(ctx, checks, gone)
+	return err
+}
+
+// next is a page of a sweep's leases, those of its rows that are damaged, and the key to go on after; empty: it was
 // the last.
-func (s *Store) next(ctx context.Context, nsID string, sw *sweep, after string) ([]*Lease, string, error) {
+func (s *Store) next(ctx context.Context, nsID string, sw *sweep, after string) (ls []*Lease, damaged []store.Entry, next string, err error) {
 	if sw.Holder != "" {
 		return s.nextHeld(ctx, nsID, sw.Holder, after)
 	}
 	r := store.Prefix(rowKey(nsID, sw.Prefix))
 	r.Limit = page
-	es, next, err := s.list(ctx, r, after)
-	if err != nil {
-		return nil, "", err
-	}
-	ls := make([]*Lease, 0, len(es))
+	es, damaged, next, err := s.list(ctx, r, after)
 	for _, e := range es {
 		l, err := decode(nsID, e)
-		if err != nil {
-			return nil, "", err
-		}
-		if sw.covers(l) {
+		switch {
+		case err != nil:
+			damaged = append(damaged, e)
+		case sw.covers(l):
 			ls = append(ls, l)
 		}
 	}
-	return ls, next, nil
+	return ls, damaged, next, err
 }
 
 // covers reports whether a lease below the prefix is one of the sweep's.
@@ -214,55 +249,60 @@ func (sw *sweep) covers(l *Lease) bool {
 	return sw.Before.IsZero() || !l.Issued.After(sw.Before)
 }
 
-// list is one page of a range after a key, and the key to go on after. Entries
-// that are damaged are left out and told of: they must not stop the others.
-func (s *Store) list(ctx context.Context, r store.Range, after string) ([]store.Entry, string, error) {
+// list is one page of a range after a key, those of its entries that are damaged, and the key to go on after.
+// They are told of, and must not stop the others.
+func (s *Store) list(ctx context.Context, r store.Range, after string) (whole, damaged []store.Entry, next string, err error) {
 	if after != "" {
 		r = r.After(after)
 	}
-	es, err := s.Store.List(ctx, r)
-	damaged := errors.Is(err, store.ErrCorrupt) && len(es) > 0
-	if err != nil && !damaged {
-		return nil, "", fmt.Errorf("lease: list: %w", err)
+	whole, damaged, err = store.Sift(ctx, s.Store, r)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("lease: list: %w", err)
 	}
-	next := ""
-	if len(es) == r.Limit {
-		next = es[len(es)-1].Key
+	if len(whole)+len(damaged) == r.Limit {
+		next = max(lastKey(whole), lastKey(damaged))
 	}
-	if damaged {
-		s.Log.Error("a row of a lease is damaged and was passed over", slog.Any("error", err))
-		es = slices.DeleteFunc(es, func(e store.Entry) bool { return e.Value == nil })
+	for _, e := range damaged {
+		s.Log.Error("a row of a lease is damaged and was passed over", slog.String("row", e.Key))
 	}
-	return es, next, nil
+	return whole, damaged, next, nil
 }
 
-// nextHeld is a page of the leases of a token.
-func (s *Store) nextHeld(ctx context.Context, nsID, tokenID, after string) ([]*Lease, string, error) {
+// lastKey is the key of the last of some entries; empty where there is none.
+func lastKey(es []store.Entry) string {
+	if len(es) == 0 {
+		return ""
+	}
+	return es[len(es)-1].Key
+}
+
+// nextHeld is a page of the leases of a token, and the rows that are damaged of them or of what it holds.
+func (s *Store) nextHeld(ctx context.Context, nsID, tokenID, after string) (ls []*Lease, damaged []store.Entry, next string, err error) {
 	r := store.Prefix(holding(nsID, tokenID))
 	r.Limit = page
-	es, next, err := s.list(ctx, r, after)
-	if err != nil {
-		return nil, "", err
-	}
-	ls := make([]*Lease, 0, len(es))
+	es, damaged, next, err := s.list(ctx, r, after)
 	for _, e := range es {
-		in, _, _ := strings.Cut(e.Key[len(holding(nsID, tokenID)):], "/")
-		n, err := s.Namespaces.ByID(ctx, in)
-		if err != nil {
-			return nil, "", err
-		}
-		if n == nil {
-			continue // with the namespace, its leases are gone
-		}
-		l, err := s.load(ctx, in, string(e.Value))
-		if err != nil {
-			return nil, "", err
-		}
-		if l != nil {
+		l, lerr := s.heldBy(ctx, e.Key[len(holding(nsID, tokenID)):], string(e.Value))
+		switch {
+		case errors.Is(lerr, store.ErrCorrupt):
+			damaged = append(damaged, e)
+		case lerr != nil:
+			return nil, nil, "", lerr
+		case l != nil:
 			ls = append(ls, l)
 		}
 	}
-	return ls, next, nil
+	return ls, damaged, next, err
+}
+
+// heldBy is the lease that a row of its token is about; nil when it is gone.
+func (s *Store) heldBy(ctx context.Context, place, id string) (*Lease, error) {
+	in, _, _ := strings.Cut(place, "/")
+	n, err := s.Namespaces.ByID(ctx, in)
+	if err != nil || n == nil {
+		return nil, err // with the namespace, its leases are gone
+	}
+	return s.load(ctx, in, id)
 }
 
 // endPage takes leases back: in one commit they end, and in another those are

@@ -40,6 +40,9 @@ func (s *Store) tidy(ctx context.Context, job *schedule.Job) error {
 	err = s.each(ctx, job.Namespace+"/lease/of/", func(e store.Entry) error {
 		in := strings.Split(strings.TrimPrefix(e.Key, job.Namespace+"/lease/of/"), "/")
 		l, err := s.load(ctx, in[min(1, len(in)-1)], string(e.Value))
+		if errors.Is(err, store.ErrCorrupt) {
+			return nil // it is there; the lease's own row was told of above
+		}
 		if err != nil || l != nil {
 			return err
 		}
@@ -87,7 +90,7 @@ func (s *Store) each(ctx context.Context, prefix string, visit func(store.Entry)
 	r := store.Prefix(prefix)
 	r.Limit = 256
 	for after := ""; ; {
-		es, next, err := s.list(ctx, r, after)
+		es, _, next, err := s.list(ctx, r, after)
 		if err != nil {
 			return err
 		}

@@ -354,6 +354,37 @@ func TestListAndUnlock(t *testing.T) {
 	}
 }
 
+// A damaged row lets nobody in whom it may have locked, and nobody's credential be looked at; who has another is let in, and the
+// accounts that are locked are named without it.
+func TestDamagedRowUnlocksNobody(t *testing.T) {
+	w := newWorld(t, 1)
+	s := w.nodes[0]
+	for _, name := range []string{"ann", "bob"} {
+		for range 5 {
+			w.try(0, name, false)
+		}
+	}
+	key, err := s.place(w.call(), "m1", "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.data.Commit(t.Context(), nil, []store.Write{{Key: key, Value: []byte("{")}}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Attempt(w.call(), "ann", func() (bool, error) { t.Error("a credential is looked at"); return true, nil })
+	if in || !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("who may be locked is let in: %v, %v", in, err)
+	}
+	if in, _ := w.try(0, "dan", true); !in {
+		t.Error("who has another row is kept out")
+	}
+	c := w.call()
+	got, err := s.Locked(c, &LockedRequest{})
+	if err != nil || got.Total != 1 || !slices.Equal(got.ByNamespace[0].MountAccessors[0].AliasIdentifiers, []string{"bob"}) || !strings.Contains(strings.Join(c.Warnings(), ""), key) {
+		t.Errorf("locked are %+v, %v, with the warnings %q", got, err, c.Warnings())
+	}
+}
+
 func FuzzRow(f *testing.F) {
 	f.Add([]byte(`{"entries":[{"account":"ann","failures":5,"last":"2026-01-02T03:04:05Z"}]}`))
 	f.Add([]byte(`null`))

@@ -1,6 +1,7 @@
 package lockout
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -98,24 +99,19 @@ func (s *Store) lockedIn(c *api.Call, m api.Mount) ([]string, error) {
 	if err != nil || settings.Disabled {
 		return nil, err
 	}
-	es, err := s.Store.List(c, store.Prefix(s.Rows(c.Namespace.ID, m.ID)))
-	if err != nil {
-		return nil, err
-	}
 	var names []string
-	for _, e := range es {
-		r, err := decodeRow(e)
-		if err != nil {
-			return nil, err
-		}
+	damaged, err := store.SiftJSON(c, s.Store, store.Prefix(s.Rows(c.Namespace.ID, m.ID)), func(_ store.Entry, r *row) {
 		for i := range r.Entries {
 			if r.Entries[i].locked(settings, c.Now) {
 				names = append(names, r.Entries[i].Account)
 			}
 		}
+	})
+	if len(damaged) > 0 {
+		c.Warn(fmt.Sprintf("%d rows are damaged, %q the first of them: whoever they are about is refused until they are put back, and is not named here", len(damaged), damaged[0].Key))
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, err
 }
 
 // UnlockRequest names an account.

@@ -223,13 +223,11 @@ func (s *Store) removeClient(c *api.Call, q *ClientName) (*api.None, error) {
 
 // listClients names the clients, with what is not secret of them.
 func (s *Store) listClients(c *api.Call, _ *api.None) (*api.Keys, error) {
-	out := &api.Keys{Info: map[string]any{}}
-	err := each(c, s.Store, area(c.Namespace.ID, "client"), false, func(name string, r *clientRow) {
+	return list(c, s.Store, area(c.Namespace.ID, "client"), func(_ string, r *clientRow) any {
 		a := r.answer()
 		a.ClientSecret = ""
-		out.Keys, out.Info[name] = append(out.Keys, name), a
+		return a
 	})
-	return out, err
 }
 
 // client is the client with an identifier; nil: there is none.

@@ -58,11 +58,7 @@ func (s *Store) keys(c *api.Call, _ *api.None) (*api.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := all.webKeys(c.Now, func(name string) bool { return all.used[name] })
-	if err != nil {
-		return nil, err
-	}
-	return keepable(keepKeys, set)
+	return all.answer(c.Now, all.roles.of(func(string) bool { return true }))
 }
 
 // keepable is an answer that everybody may keep for a while.

@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,16 +114,35 @@ func load[T any](tx *store.Tx, key string) (*T, error) {
 	return v, nil
 }
 
-// each visits the rows below a prefix. One that is damaged is passed over, or, where
-// strict says so, an error.
-func each[T any](ctx context.Context, r store.Reader, prefix string, strict bool, visit func(name string, v *T)) error {
-	damaged, err := store.SiftJSON(ctx, r, store.Prefix(prefix), func(e store.Entry, v *T) {
-		visit(strings.TrimPrefix(e.Key, prefix), v)
-	})
-	if err == nil && strict && len(damaged) > 0 {
+// each visits the rows below a prefix. One that is damaged is an error.
+func each[T any](ctx context.Context, r store.Reader, prefix string, visit func(name string, v *T)) error {
+	damaged, err := sift(ctx, r, prefix, visit)
+	if err == nil && len(damaged) > 0 {
 		return fmt.Errorf("oidc: row %q cannot be read: %w", damaged[0].Key, store.ErrCorrupt)
 	}
 	return err
+}
+
+// sift visits the rows below a prefix, and returns those that are damaged.
+func sift[T any](ctx context.Context, r store.Reader, prefix string, visit func(name string, v *T)) (damaged []store.Entry, err error) {
+	return store.SiftJSON(ctx, r, store.Prefix(prefix), func(e store.Entry, v *T) { visit(strings.TrimPrefix(e.Key, prefix), v) })
+}
+
+// list is the names of what is below a prefix, with what show tells of it; what it tells nothing of is left out. Of what is damaged
+// there is the name alone.
+func list[T any](c *api.Call, r store.Reader, prefix string, show func(name string, v *T) any) (*api.Keys, error) {
+	out := &api.Keys{Info: map[string]any{}}
+	damaged, err := sift(c, r, prefix, func(name string, v *T) {
+		if info := show(name, v); info != nil {
+			out.Keys, out.Info[name] = append(out.Keys, name), info
+		}
+	})
+	for _, e := range damaged {
+		out.Keys = append(out.Keys, strings.TrimPrefix(e.Key, prefix))
+		c.Warn(fmt.Sprintf("row %q is damaged", e.Key))
+	}
+	slices.Sort(out.Keys)
+	return out, err
 }
 
 // names lists what is below a prefix, and more that is always there.

@@ -168,20 +168,23 @@ type ProvidersRequest struct {
 
 // listProviders names the providers, with their settings.
 func (s *Store) listProviders(c *api.Call, q *ProvidersRequest) (*api.Keys, error) {
-	out := &api.Keys{Info: map[string]any{}}
-	add := func(name string, p *providerRow) {
-		if _, has := out.Info[name]; !has && (q.AllowedClientID == "" || p.allows(q.AllowedClientID)) {
-			out.Keys, out.Info[name] = append(out.Keys, name), s.showProvider(c.Namespace, name, p)
+	stored := false // the default one
+	show := func(name string, p *providerRow) any {
+		stored = stored || name == defaultName
+		if q.AllowedClientID != "" && !p.allows(q.AllowedClientID) {
+			return nil
 		}
+		return s.showProvider(c.Namespace, name, p)
 	}
-	if err := each(c, s.Store, area(c.Namespace.ID, "provider"), false, add); err != nil {
-		return nil, err
+	out, err := list(c, s.Store, area(c.Namespace.ID, "provider"), show)
+	if err != nil || stored || slices.Contains(out.Keys, defaultName) {
+		return out, err
 	}
 	p, err := s.provider(c, defaultName)
 	if err != nil {
 		return nil, err
 	}
-	add(defaultName, p)
+	out.Keys, out.Info[defaultName] = append(out.Keys, defaultName), show(defaultName, p)
 	slices.Sort(out.Keys)
 	return out, nil
 }
@@ -266,15 +269,5 @@ func (s *Store) providerKeys(c *api.Call, q *ProviderName) (*api.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[string]bool{}
-	for id, key := range all.clients {
-		if p.allows(id) {
-			wanted[key] = true
-		}
-	}
-	set, err := all.webKeys(c.Now, func(name string) bool { return wanted[name] })
-	if err != nil {
-		return nil, err
-	}
-	return keepable(keepKeys, set)
+	return all.answer(c.Now, all.clients.of(p.allows))
 }

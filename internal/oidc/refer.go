@@ -63,9 +63,9 @@ func (s *Store) longest(tx *store.Tx, ns, name string, verify time.Duration) err
 
 // eachUser visits what uses keys.
 func (s *Store) eachUser(tx *store.Tx, ns string, visit func(user, key string, ttl time.Duration)) error {
-	err := each(tx.Context(), s.Store, area(ns, "role"), true, func(n string, r *roleRow) { visit("role "+n, r.Key, r.TTL) })
+	err := each(tx.Context(), s.Store, area(ns, "role"), func(n string, r *roleRow) { visit("role "+n, r.Key, r.TTL) })
 	if err != nil {
 		return err
 	}
-	return each(tx.Context(), s.Store, area(ns, "client"), true, func(n string, r *clientRow) { visit("client "+n, r.Key, r.IDTTL) })
+	return each(tx.Context(), s.Store, area(ns, "client"), func(n string, r *clientRow) { visit("client "+n, r.Key, r.IDTTL) })
 }

@@ -89,7 +89,7 @@ func (s *Store) removeScope(c *api.Call, q *ScopeName) (*api.None, error) {
 	ns := c.Namespace.ID
 	return nil, s.change(c, ns, func(tx *store.Tx) error {
 		var by []string
-		err := each(tx.Context(), s.Store, area(ns, "provider"), true, func(name string, p *providerRow) {
+		err := each(tx.Context(), s.Store, area(ns, "provider"), func(name string, p *providerRow) {
 			if slices.Contains(p.Scopes, string(q.Name)) {
 				by = append(by, name)
 			}
@@ -199,7 +199,7 @@ func (s *Store) removeAssignment(c *api.Call, q *AssignmentName) (*api.None, err
 	}
 	return nil, s.change(c, ns, func(tx *store.Tx) error {
 		var by []string
-		err := each(tx.Context(), s.Store, area(ns, "client"), true, func(client string, r *clientRow) {
+		err := each(tx.Context(), s.Store, area(ns, "client"), func(client string, r *clientRow) {
 			if slices.Contains(r.Assignments, name) {
 				by = append(by, client)
 			}

@@ -176,27 +176,64 @@ func (s *Store) verifier(c *api.Call, h jose.Header) (any, error) {
 			return web.Key, err
 		}
 	}
+	if len(all.damaged) > 0 { // it may be one of those
+		return nil, fmt.Errorf("oidc: row %q cannot be read: %w", all.damaged[0].Key, store.ErrCorrupt)
+	}
 	return nil, nil
 }
 
 // published is what a namespace tells everybody. It is shared and holds nothing secret.
 type published struct {
-	keys map[string]*keyRow
-	used map[string]bool // by roles
+	keys    map[string]*keyRow
+	damaged []store.Entry // rows of keys
+	roles   users
+	clients users
+}
 
-	clients map[string]string // key by client id
+// users are what uses keys. Where the row of one is damaged, it may use any.
+type users struct {
+	keys map[string]string // by who uses it
+	any  bool
 }
 
 func (s *Store) loadPublished(ctx context.Context, r store.Reader, ns string) (*published, error) {
-	p := &published{keys: map[string]*keyRow{}, used: map[string]bool{}, clients: map[string]string{}}
-	if err := each(ctx, r, area(ns, "key"), false, func(name string, k *keyRow) { p.keys[name] = k }); err != nil {
+	p := &published{keys: map[string]*keyRow{}, roles: users{keys: map[string]string{}}, clients: users{keys: map[string]string{}}}
+	var err error
+	if p.damaged, err = sift(ctx, r, area(ns, "key"), func(name string, k *keyRow) { p.keys[name] = k }); err != nil {
 		return nil, err
 	}
-	if err := each(ctx, r, area(ns, "role"), false, func(_ string, r *roleRow) { p.used[r.Key] = true }); err != nil {
+	roles, err := sift(ctx, r, area(ns, "role"), func(name string, r *roleRow) { p.roles.keys[name] = r.Key })
+	if err != nil {
 		return nil, err
 	}
-	err := each(ctx, r, area(ns, "client"), false, func(_ string, r *clientRow) { p.clients[r.ID] = r.Key })
+	clients, err := sift(ctx, r, area(ns, "client"), func(_ string, r *clientRow) { p.clients.keys[r.ID] = r.Key })
+	p.roles.any, p.clients.any = len(roles) > 0, len(clients) > 0
 	return p, err
+}
+
+// of are the keys of those users that are asked for. One whose row is damaged would otherwise have what it signed
+// taken for forged; a public key more harms nobody.
+func (u *users) of(wanted func(user string) bool) func(key string) bool {
+	keys := map[string]bool{}
+	for user, key := range u.keys {
+		if wanted(user) {
+			keys[key] = true
+		}
+	}
+	return func(key string) bool { return u.any || keys[key] }
+}
+
+// answer is the public keys of the named keys that are asked for. While the row of one is damaged, it is not among them, and nobody
+// may keep the others as if they were all.
+func (p *published) answer(now time.Time, wanted func(name string) bool) (*api.Raw, error) {
+	set, err := p.webKeys(now, wanted)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(p.damaged) > 0:
+		return api.JSON(0, set)
+	}
+	return keepable(keepKeys, set)
 }
 
 // webKeys are the public keys of the named keys that are asked for, in the order of their identifiers.

@@ -69,7 +69,7 @@ func (w *world) node(s store.Store) {
 		Delete:  func(*store.Tx, string) error { return nil },
 	}, now)
 	n.Mounts = mount.New(s, cache, mount.Hooks{Taken: n.Namespaces.Taken, Delete: func(*store.Tx, string) error { return nil }}, mount.Limits{}, now)
-	eps, err := api.Bind(n, []api.Route[*Store]{api.Handle(api.Write, "enter", (*Store).enterBy)})
+	eps, err := api.Bind(n, []api.Route[*Store]{api.Handle(api.Write, "enter", (*Store).enterBy), api.Handle(api.Read, "role/{name}", (*Store).showRole)})
 	w.ok(err)
 	w.ok(n.Mounts.Install([]api.Engine{{Type: "system"}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "thing"}, {Type: "thing", Auth: true, Endpoints: eps}}))
 	w.ok(n.Mounts.Furnish(w.t.Context(), namespace.RootID))

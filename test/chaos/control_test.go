@@ -74,7 +74,7 @@ func TestBrokenFleet(t *testing.T) {
 				s.Fault = stale
 			}
 		}), drawn(t)
-		caught(t, func(t testing.TB) { perform(f, s, 0, calm(time.Second)).judge(t) }, "no single copy answers so")
+		caught(t, func(t testing.TB) { performUntilWrong(f, s, calm(time.Second)).judge(t) }, "no single copy answers so")
 		caught(t, func(t testing.TB) { revocationIsSeen(t, f, 60) }, "uses of what was taken away")
 		caught(t, func(t testing.TB) { pausedNodeForgets(t, f, fleetSize) }, "uses of what was taken away while a node was paused")
 	})
@@ -114,18 +114,26 @@ func TestBrokenCeremonies(t *testing.T) {
 	})
 }
 
-// TestBrokenDamage is the control of TestDamage: a row is put back to what it was, which is no damage that a row by itself shows.
-// What is then answered is not so, and has to be noticed.
+// TestBrokenDamage is the control of TestDamage: a row is put back to what it was, and rows are taken away, which is no damage that a row
+// by itself shows. What is then answered is not so, and has to be noticed.
 func TestBrokenDamage(t *testing.T) {
-	f := newFleet(t, "postgres", nil)
+	f := newFleet(t, "postgres", lending(t))
 	c := f.client(0, f.root)
 	must(t, c.call("PUT", "plain/s", `{"n":1}`, nil))
 	before := f.rowsOf(t, "d/root/m/")
 	must(t, c.call("PUT", "plain/s", `{"n":2}`, nil))
-	known := []probe{{"plain", func(c *client) (bool, string) { return c.knows("plain/s", []string{f.root}, 2, "data", "n") }}}
+	known := []probe{{name: "plain", ask: func(c *client) (bool, string) { return c.knows("plain/s", []string{f.root}, 2, "data", "n") }}}
 	caught(t, func(t testing.TB) {
 		f.damage(t, postgresEditor{f}, known, "put back", f.rowsOf(t, "d/root/m/"), before, func(*client) {})
 	}, "plain/s is answered with 200")
+	known = f.furnished(t)
+	for _, part := range []string{enforcements, "/lockout/", "/quota/rate-limit/", "/quota/lease-count/", "/oidc/key/mine", "/lease/id/"} {
+		_, err := f.pg.SQL(fmt.Sprintf(`delete from strongroom.entries where encode(front, 'escape') like '%%%s%%'`, part))
+		must(t, err)
+	}
+	caught(t, func(t testing.TB) { f.damage(t, postgresEditor{f}, known, "taken away", nil, nil, func(*client) {}) },
+		"a login passes without its second factor", "auth/doors/login/kim lets through who is kept out", "plain/slow is answered with 200", "auth/approle/login is answered with 200 where the limit is reached",
+		"a token that counts is answered with map[active:false", "is not published", "a lease is answered with 400")
 }
 
 // rowsOf are the rows in PostgreSQL whose keys begin so.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,10 +27,10 @@ type row struct {
 	value []byte
 }
 
-// editor reads and writes rows behind the backs of the nodes.
+// editor reads and writes rows behind the backs of the nodes. A row that is not there any more is not written: it reports whether it was.
 type editor interface {
 	rows(t testing.TB) []row
-	write(t testing.TB, r row)
+	write(t testing.TB, r row) bool
 }
 
 type postgresEditor struct{ f *fleet }
@@ -48,13 +50,14 @@ func (e postgresEditor) rows(t testing.TB) []row {
 	return all
 }
 
-func (e postgresEditor) write(t testing.TB, r row) {
+func (e postgresEditor) write(t testing.TB, r row) bool {
 	t.Helper()
 	out, err := e.f.pg.SQL(fmt.Sprintf(`update strongroom.entries set value = '\x%x' where front = '\x%x'`, r.value, r.key))
 	must(t, err)
-	if out != "UPDATE 1" {
+	if out != "UPDATE 1" && out != "UPDATE 0" {
 		t.Fatalf("changing a row: %s", out)
 	}
+	return out == "UPDATE 1"
 }
 
 type etcdEditor struct{ client *clientv3.Client }
@@ -73,19 +76,22 @@ func (e etcdEditor) rows(t testing.TB) []row {
 	return all
 }
 
-func (e etcdEditor) write(t testing.TB, r row) {
+func (e etcdEditor) write(t testing.TB, r row) bool {
 	t.Helper()
-	_, err := e.client.Put(t.Context(), etcdPrefix+r.key, string(r.value))
+	key := etcdPrefix + r.key
+	done, err := e.client.Txn(t.Context()).If(clientv3.Compare(clientv3.CreateRevision(key), ">", 0)).Then(clientv3.OpPut(key, string(r.value))).Commit()
 	must(t, err)
+	return done.Succeeded
 }
 
 // identifiers are the parts of a key that differ within one kind of row.
-var identifiers = regexp.MustCompile(`[0-9a-f]{16,}|[0-9a-f-]{36}|[0-9]{10,}`)
+var identifiers = regexp.MustCompile(`[0-9a-f]{16,}|[0-9a-f-]{36}|[0-9]{10,}|[A-Z2-7]{26}`)
 
-// kindOf is a row's kind. Of secrets and policies the names differ too.
+// kindOf is a row's kind. Of secrets and policies the names differ too, and of what else there is two of.
 func kindOf(key string) string {
 	kind := identifiers.ReplaceAllString(key, "*")
-	for _, named := range []string{"d/root/m/*/m/", "d/root/m/*/*/", "d/root/m/*/v/", "d/root/policy/acl/", "d/root/mount/at/"} {
+	for _, named := range []string{"d/root/m/*/m/", "d/root/m/*/*/", "d/root/m/*/v/", "d/root/policy/acl/", "d/root/mount/at/", "d/root/m/*/lockout/", "d/root/lease/id/", "d/root/quota/room/*/part/",
+		"d/root/oidc/client/", "d/root/oidc/client-id/", "d/root/oidc/key/", "d/root/oidc/sign/", "d/root/oidc/assignment/"} {
 		if strings.HasPrefix(kind, named) {
 			return named + "…"
 		}
@@ -98,9 +104,21 @@ func kindOf(key string) string {
 
 // probe is something that is known of the store: whether the node says so, says nothing (an error), or lies.
 type probe struct {
-	name string
-	ask  func(c *client) (right bool, lie string)
+	name  string
+	rests []string // parts of the keys of rows without which it need not be answered; of mounts, and of the kinds that are set apart
+	lifts string   // part of the key of a row that limits something, and does not while it is damaged; empty: there is none
+	ask   func(c *client) (right bool, lie string)
 }
+
+// without reports whether rows are among those without which it need not be answered.
+func (p *probe) without(damaged []row) bool {
+	return slices.ContainsFunc(damaged, func(r row) bool {
+		return slices.ContainsFunc(p.rests, func(part string) bool { return strings.Contains(r.key, part) })
+	})
+}
+
+// at is the part of the key of a mount's row.
+func at(mount string) string { return "mount/at/" + mount }
 
 // furnished fills a store and returns what is then known of it.
 func (f *fleet) furnished(t *testing.T) []probe {
@@ -113,8 +131,9 @@ func (f *fleet) furnished(t *testing.T) []probe {
 		must(t, err)
 	}
 	var all []probe
-	add := func(name, path string, tokens []string, want int, at ...string) {
-		all = append(all, probe{name, func(c *client) (bool, string) { return c.knows(path, tokens, want, at...) }})
+	add := func(name, path string, tokens []string, want int, within ...string) {
+		mount, _, _ := strings.Cut(path, "/")
+		all = append(all, probe{name: name, rests: []string{at(mount + "/")}, ask: func(c *client) (bool, string) { return c.knows(path, tokens, want, within...) }})
 	}
 	must(t, c.call("PUT", "sys/policies/acl/keeper", `{"policy":"path \"cubbyhole/*\" { capabilities = [\"create\", \"read\", \"update\"] }"}`, nil))
 	for i := range 3 {
@@ -128,7 +147,7 @@ func (f *fleet) furnished(t *testing.T) []probe {
 		must(t, newHolder(c, token).call("PUT", "cubbyhole/s", fmt.Sprintf(`{"n":%d}`, n), nil))
 		add("cubbyhole", "cubbyhole/s", []string{token}, n, "data", "n")
 	}
-	return append(append(all, f.hidden(t, c)), f.people(t, c)...)
+	return slices.Concat(all, []probe{f.hidden(t, c)}, f.people(t, c), f.bounds(t, c), f.factors(t, c), f.provider(t, c, operators), f.lent(t, c, operators))
 }
 
 // hidden is a secret that one policy allows and another denies: damage must not let it through.
@@ -138,7 +157,7 @@ func (f *fleet) hidden(t *testing.T, c *client) probe {
 	must(t, c.call("PUT", "sys/policies/acl/narrow", `{"policy":"path \"plain/s0\" { capabilities = [\"deny\"] }"}`, nil))
 	token, err := c.issue(`,"policies":["wide","narrow"]`)
 	must(t, err)
-	return probe{"hidden", func(c *client) (bool, string) {
+	return probe{name: "hidden", rests: []string{at("plain/")}, ask: func(c *client) (bool, string) {
 		a, err := newHolder(c, token).ask("GET", "plain/s0", nil)
 		if err == nil && a.status == http.StatusOK {
 			return false, "what a policy denies is let through"
@@ -165,38 +184,59 @@ func (c *client) knows(path string, tokens []string, want int, at ...string) (ri
 
 // damage changes rows, has a node start on what is there, asks it all that is known, and puts the rows back.
 // It returns what that node has not answered.
-func (f *fleet) damage(t testing.TB, e editor, known []probe, what string, old, changed []row, meanwhile func(cold *client)) (silent []string) {
+func (f *fleet) damage(t testing.TB, e editor, known []probe, what string, old, changed []row, meanwhile func(cold *client)) (silent []probe) {
 	t.Helper()
 	for _, r := range changed {
-		e.write(t, r)
+		if !e.write(t, r) {
+			t.Fatalf("%s: there is no %s", what, r.key)
+		}
 	}
 	cold := f.nodes[2]
 	must(t, cold.kill())
 	if err := cold.start(); err == nil {
 		err = f.unsealWithin(cold, 3)
 		for _, i := range []int{0, 2} {
-			c := f.client(i, "")
-			for _, p := range known {
-				right, lie := p.ask(c)
-				if lie != "" {
-					t.Errorf("%s: node %s: %s: %s", what, f.nodes[i].spec.Name, p.name, lie)
+			for k, got := range f.asked(i, known) {
+				if got.lie != "" && !known[k].lifted(old) {
+					t.Errorf("%s: node %s: %s: %s", what, f.nodes[i].spec.Name, known[k].name, got.lie)
 				}
-				if !right && i == 2 {
-					silent = append(silent, p.name)
+				if !got.right && i == 2 {
+					silent = append(silent, known[k])
 				}
 			}
-			c.http.CloseIdleConnections()
 		}
 	} else {
-		for _, p := range known {
-			silent = append(silent, p.name)
-		}
+		silent = known
 	}
 	meanwhile(f.client(2, f.root))
 	for _, r := range old {
 		e.write(t, r)
 	}
 	return silent
+}
+
+// said is what came of a probe.
+type said struct {
+	right bool
+	lie   string
+}
+
+// asked are what a node says to all probes, which are asked at the same time.
+func (f *fleet) asked(i int, known []probe) []said {
+	out := make([]said, len(known))
+	c := f.client(i, "")
+	defer c.http.CloseIdleConnections()
+	var wg sync.WaitGroup
+	for k, p := range known {
+		wg.Go(func() { out[k].right, out[k].lie = p.ask(c) })
+	}
+	wg.Wait()
+	return out
+}
+
+// lifted reports whether rows are among those that limit what is asked, and do not while they are damaged.
+func (p *probe) lifted(damaged []row) bool {
+	return p.lifts != "" && slices.ContainsFunc(damaged, func(r row) bool { return strings.Contains(r.key, p.lifts) })
 }
 
 // own are the kinds of row whose damage concerns what they are of and nothing else.
@@ -209,16 +249,19 @@ const mountRows = "d/root/mount/"
 // mounts reports whether a kind of row is of mounts: its damage keeps no node from serving the rest.
 func mounts(kind string) bool { return strings.HasPrefix(kind, mountRows) }
 
-// besides are those of the silent that damaged rows of mounts do not account for.
-func besides(silent []string, damaged []row) []string {
-	of := map[string]string{"chaos/": "versioned", "plain/": "plain hidden group", "cubbyhole/": "cubbyhole", "auth/approle/": "secret id",
-		"auth/userpass/": "password wrong password disabled login group group that denies disabled entity"} // the last three hold its tokens
-	return slices.DeleteFunc(slices.Clone(silent), func(name string) bool {
-		return slices.ContainsFunc(damaged, func(r row) bool {
-			mount := strings.TrimPrefix(r.key, mountRows+"at/")
-			return strings.Contains(of[mount], name) || strings.HasPrefix(name, mount) // a path within it
-		})
-	})
+// apart reports whether a kind of row is such that its damage silences what rests on it and nothing else.
+func apart(kind string) bool {
+	return mounts(kind) || slices.ContainsFunc([]string{"d/root/quota/", "d/root/mfa/", "d/root/oidc/", "d/root/lease/", "d/root/m/*/lockout/"}, func(area string) bool { return strings.HasPrefix(kind, area) })
+}
+
+// besides are the names of those of the silent that damaged rows do not account for.
+func besides(silent []probe, damaged []row) (names []string) {
+	for _, p := range silent {
+		if !p.without(damaged) {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // mountsAreKeptApart damages each row of a mount, and their guard: a node that starts serves all the rest, says of
@@ -285,29 +328,25 @@ func (c *client) isKeptApart(t *testing.T, key, path, name string) {
 // damageIsFound damages rows of all kinds, and exchanges rows of the same kind.
 func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 	known := f.furnished(t)
-	for _, p := range known {
-		if right, lie := p.ask(f.client(1, "")); !right || lie != "" {
-			t.Fatalf("%s is not known from the start: %s", p.name, lie)
+	for k, got := range f.asked(1, known) {
+		if !got.right || got.lie != "" {
+			t.Fatalf("%s is not known from the start: %s", known[k].name, got.lie)
 		}
 	}
 	mountsAreKeptApart(t, f, e, known)
+	nothingIsForgotten(t, f, e)
 	r := rand.New(rand.NewPCG(s, 3))
-	kinds := map[string][]row{}
-	for _, x := range e.rows(t) {
-		if k := kindOf(x.key); !strings.HasPrefix(k, "core/nodes/") { // nodes write these all the time
-			kinds[k] = append(kinds[k], x)
-		}
-	}
-	names := make([]string, 0, len(kinds))
-	for k := range kinds {
-		names = append(names, k)
-	}
-	slices.Sort(names)
+	kinds := kindsOf(e.rows(t))
+	names := slices.Sorted(maps.Keys(kinds))
 	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	noticed := 0
 	for i := range *damages {
 		kind := names[i%len(names)]
-		what, old, changed := disturb(r, kind, kinds[kind], i/len(names)%2 == 1)
+		rows := kindsOf(e.rows(t))[kind] // as they are now: nodes have gone on writing
+		if len(rows) == 0 {
+			continue
+		}
+		what, old, changed := disturb(r, kind, rows, i/len(names)%2 == 1)
 		start := time.Now()
 		silent := f.damage(t, e, known, what, old, changed, func(*client) {})
 		if len(silent) > 0 {
@@ -317,7 +356,7 @@ func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 		if own(kind) && len(silent) > 6 { // five are asked with the root token, whose row may be exchanged with that of another
 			t.Errorf("%s: %d of %d are not answered any more", what, len(silent), len(known))
 		}
-		if lost := besides(silent, old); mounts(kind) && len(lost) > 0 {
+		if lost := besides(silent, old); apart(kind) && len(lost) > 0 {
 			t.Errorf("%s: %q are not answered any more", what, lost)
 		}
 	}
@@ -326,11 +365,22 @@ func damageIsFound(t *testing.T, f *fleet, e editor, s uint64) {
 	}
 	must(t, f.nodes[2].kill())
 	must(t, f.restart(f.nodes[2]))
-	for _, p := range known {
-		if right, lie := p.ask(f.client(2, "")); !right || lie != "" {
-			t.Errorf("%s is not answered after everything was put back: %s", p.name, lie)
+	for k, got := range f.asked(2, known) {
+		if !got.right || got.lie != "" {
+			t.Errorf("%s is not answered after everything was put back: %s", known[k].name, got.lie)
 		}
 	}
+}
+
+// kindsOf are rows by their kinds, without those that nodes write all the time.
+func kindsOf(rows []row) map[string][]row {
+	kinds := map[string][]row{}
+	for _, x := range rows {
+		if k := kindOf(x.key); !strings.HasPrefix(k, "core/nodes/") {
+			kinds[k] = append(kinds[k], x)
+		}
+	}
+	return kinds
 }
 
 // disturb flips a bit of a row, or exchanges two rows where there are two.
@@ -347,11 +397,11 @@ func disturb(r *rand.Rand, kind string, rows []row, exchange bool) (what string,
 
 func TestDamage(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) {
-		f := newFleet(t, "postgres", nil)
+		f := newFleet(t, "postgres", lending(t))
 		damageIsFound(t, f, postgresEditor{f}, drawn(t))
 	})
 	t.Run("etcd", func(t *testing.T) {
-		f := newFleet(t, "external", nil)
+		f := newFleet(t, "external", lending(t))
 		c, err := clientv3.New(clientv3.Config{Endpoints: []string{f.cluster.Endpoint}, DialTimeout: 5 * time.Second})
 		must(t, err)
 		t.Cleanup(func() { must(t, c.Close()) })

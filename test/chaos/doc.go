@@ -9,7 +9,7 @@
 // A fleet is three of the real server's processes on one store: on PostgreSQL, on etcd members within them, or on an etcd by
 // itself. TestFleet has clients on all nodes while nodes, stores and networks fail, and checks each register's history with
 // porcupine; it looks for what was taken away, races for what can be used once, and turns every key over under load. TestDamage
-// changes rows behind the nodes' backs. TestOutage cuts the power of a fleet's store.
+// changes rows behind the nodes' backs, of secrets, logins, quotas, second factors, leases and the OpenID provider. TestOutage cuts the power of a fleet's store.
 //
 // Each has a control: a history with a stale read, a store whose syncs do nothing, and the fleets of TestBrokenFleet and
 // TestBrokenCeremonies, whose nodes are this test's own program with a store that breaks a promise. The same check is made on

@@ -95,6 +95,13 @@ func (b *ballast) say(what string, status int, text []byte, err error) {
 	b.said[answer]++
 }
 
+// read reports whether a read was answered.
+func (b *ballast) read() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.said["a read: 200"] > 0
+}
+
 // lost are the values that were acknowledged and are not there.
 func (b *ballast) lost(c *client) (out []string) {
 	for name, n := range b.acked {
@@ -111,11 +118,12 @@ func (b *ballast) lost(c *client) (out []string) {
 	return out
 }
 
-// patience is how long a client waits for a node whose store is away, and eager how many values it may write before a
-// full disk refuses one.
+// patience is how long a client waits for a node whose store is away, eager how many values it may write before a
+// full disk refuses one, and looks how often it reads at most until one read is answered.
 const (
 	patience = 3 * time.Second
 	eager    = 100
+	looks    = 100
 )
 
 // fullDisk fills the disk under a load, looks at what the nodes answer meanwhile, and makes room again.
@@ -133,15 +141,16 @@ func (s *site) fullDisk(t testing.TB, b *ballast, lasts time.Duration) {
 	})
 	end := time.Now().Add(lasts)
 	s.each(func(c *client) {
-		for ; time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+		for n := 0; time.Now().Before(end) || s.f.pg != nil && !b.read() && n < looks; n++ { // on a slow machine longer
 			b.add(c)
 			status, text, err := c.send("GET", "plain/kept", "")
 			b.say("a read", status, text, err)
 			b.health(c, false)
+			<-time.After(100 * time.Millisecond)
 		}
 	})
 	if s.f.pg != nil {
-		if b.said["a read: 200"] == 0 {
+		if !b.read() {
 			t.Error("a full disk keeps PostgreSQL's rows from being read")
 		}
 		must(t, s.logIsFull())
@@ -193,23 +202,31 @@ func (s *site) logIsFull() error {
 	return errors.New("PostgreSQL finds room for its log on a full disk")
 }
 
-// revive starts what has ended for want of room.
+// revive starts what has ended for want of room, also what ends only now: PostgreSQL and etcd are ending, and nodes that answer nothing may be.
 func (s *site) revive() error {
 	var err error
-	if s.f.pg != nil && s.f.pg.Ended(2*time.Second) {
+	if s.f.pg != nil && s.f.pg.Ended(30*time.Second) {
 		err = s.f.pg.Restart()
 	}
-	if s.f.etcd != nil && s.f.etcd.Ended() {
+	if s.f.etcd != nil && awaitFor(10*time.Second, "etcd ends", s.f.etcd.Ended) == nil {
 		err = errors.Join(err, s.f.startEtcd())
 	}
 	revived := make(chan error, fleetSize)
-	for _, n := range s.f.nodes {
+	for i, n := range s.f.nodes {
 		go func() {
+			c := s.f.client(i, "")
+			defer c.http.CloseIdleConnections()
+			err := await("a node works, or has ended", func() bool {
+				if n.life().Ended() {
+					return true
+				}
+				status, _, err := c.send("GET", "sys/health", "")
+				return err == nil && status == http.StatusOK
+			})
 			if n.life().Ended() {
-				revived <- s.f.restart(n)
-				return
+				err = s.f.restart(n)
 			}
-			revived <- nil
+			revived <- err
 		}()
 	}
 	for range s.f.nodes {

@@ -231,16 +231,25 @@ type answer struct {
 
 // number digs a number out of a body.
 func (a answer) number(path ...string) int {
+	n, _ := a.field(path...).(float64)
+	return int(n)
+}
+
+func (a answer) text(path ...string) string {
+	text, _ := a.field(path...).(string)
+	return text
+}
+
+func (a answer) field(path ...string) any {
 	var v any = a.body
 	for _, p := range path {
 		m, ok := v.(map[string]any)
 		if !ok {
-			return 0
+			return nil
 		}
 		v = m[p]
 	}
-	n, _ := v.(float64)
-	return int(n)
+	return v
 }
 
 // ask sends a request; an answer of the 500s says as little as none.

@@ -81,9 +81,10 @@ func life(t *testing.T, program, data, token string, l *ledger, lasts time.Durat
 	c := newClient(s.URL, token)
 	lost = c.losses(t, l)
 	l.power(true)
-	finished := make(chan error, 1)
+	finished, before := make(chan error, 1), l.sum()
 	go func() { finished <- c.load(l) }()
 	<-time.After(lasts)
+	l.grows(before, finished)
 	end(s)
 	return token, lost, <-finished
 }

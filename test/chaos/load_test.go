@@ -55,6 +55,18 @@ func (l *ledger) acknowledged(note func()) {
 	}
 }
 
+// sum is how much was acknowledged in all.
+func (l *ledger) sum() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
+}
+
+// grows waits until so much more was acknowledged that a life shows something, however slow the machine, unless its load has ended.
+func (l *ledger) grows(before int, ended <-chan error) {
+	_ = await("each writes", func() bool { return l.sum() >= before+writers || len(ended) > 0 })
+}
+
 // ending has the next life asked for everything once more.
 func (l *ledger) ending() { l.found = 0 }
 

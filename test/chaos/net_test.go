@@ -210,7 +210,7 @@ func TestPartitionControl(t *testing.T) {
 	must(t, await("a node with late news knows its mounts", func() bool { return f.client(2, f.root).call("GET", "plain/kept", "", nil) == nil }))
 	caught(t, func(t testing.TB) { f.cutOff(t, 2, nowhere, 0) }, "answers a read with 200")
 	caught(t, func(t testing.TB) {
-		perform(f, s, 0, func() {
+		performUntilWrong(f, s, func() {
 			<-time.After(time.Second)
 			f.cutOff(t, 2, bothWays, time.Second)
 		}).judge(t)

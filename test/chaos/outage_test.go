@@ -110,9 +110,10 @@ func outages(t *testing.T, engine string, lying bool) (lost []string, acked int)
 			break
 		}
 		l.power(true)
-		finished := make(chan error, 1)
+		finished, before := make(chan error, 1), l.sum()
 		go func() { finished <- c.load(l) }()
 		<-time.After(next() + 300*time.Millisecond)
+		l.grows(before, finished)
 		l.power(false)
 		if err := s.outage(); err != nil {
 			return []string{fmt.Sprintf("after power cut %d it does not start again: %v", k+1, err)}, l.total

@@ -29,12 +29,7 @@ func TestKilledRestore(t *testing.T) {
 	dir := t.TempDir()
 	from, to, snap := filepath.Join(dir, "from"), filepath.Join(dir, "to"), filepath.Join(dir, "s.snap")
 	token := filled(t, from, snap)
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := exec.Command("cp", "-rp", filepath.Join(from, "keys"), filepath.Join(to, "keys")).Run(); err != nil {
-		t.Fatal(err)
-	}
+	emptied(t, from, to)
 	s := *seed
 	if s == 0 {
 		s = rand.Uint64()
@@ -42,8 +37,12 @@ func TestKilledRestore(t *testing.T) {
 	t.Logf("run again with -seed=%d", s)
 	r := rand.New(rand.NewPCG(s, 1))
 	for n := range *kills {
-		if !killRestore(t, to, snap, int64(begunBytes+r.IntN(restoredEntries*entryBytes/2))) {
-			t.Fatalf("restore %d came to its end before it was killed: this shows nothing", n)
+		late, tries := r.IntN(restoredEntries*entryBytes/2), 0
+		for !killRestore(t, to, snap, int64(begunBytes+late)) { // it came to its end before that was seen: then earlier
+			if late, tries = late/2, tries+1; tries == repeats {
+				t.Fatalf("restore %d came to its end before it was killed, %d times: this shows nothing", n, tries)
+			}
+			emptied(t, from, to)
 		}
 		unfinished(t, to)
 	}
@@ -51,6 +50,12 @@ func TestKilledRestore(t *testing.T) {
 		t.Fatalf("restoring at last: %v\n%s", err, out)
 	}
 	restored(t, to, token)
+}
+
+// emptied makes a directory one of a server with the keys of another and nothing else.
+func emptied(t *testing.T, from, to string) {
+	t.Helper()
+	must(t, errors.Join(os.RemoveAll(to), os.MkdirAll(to, 0o700), command("cp", "-rp", filepath.Join(from, "keys"), filepath.Join(to, "keys"))))
 }
 
 // restored fails unless a server on a directory has all entries.

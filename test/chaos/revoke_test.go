@@ -1,8 +1,10 @@
 package chaos
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -175,9 +177,11 @@ func pausedNodeForgets(t testing.TB, f *fleet, rounds int) {
 		// A stopped process's kernel takes connections and requests: they wait in it and are read when it goes on.
 		var wg sync.WaitGroup
 		var mu sync.Mutex
+		var sent atomic.Int64
 		for _, a := range granted {
 			wg.Go(func() {
 				c := f.client(i, "")
+				c.counts(&sent)
 				defer c.http.CloseIdleConnections()
 				let := c.has(a)
 				mu.Lock()
@@ -189,6 +193,7 @@ func pausedNodeForgets(t testing.TB, f *fleet, rounds int) {
 			})
 		}
 		<-time.After(time.Second)
+		must(t, await("all requests have reached it", func() bool { return sent.Load() >= int64(len(granted)) }))
 		must(t, held.resume())
 		wg.Wait()
 	}
@@ -196,4 +201,25 @@ func pausedNodeForgets(t testing.TB, f *fleet, rounds int) {
 	if allowed > 0 {
 		t.Errorf("%d uses of what was taken away while a node was paused", allowed)
 	}
+}
+
+// counts has the client count the requests that it has handed to its kernel, on connections of their own.
+func (c *client) counts(sent *atomic.Int64) {
+	c.http.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return countedConn{conn, sent}, err
+	}
+}
+
+// countedConn counts what is written on it: a request, at once.
+type countedConn struct {
+	net.Conn
+	sent *atomic.Int64
+}
+
+// Write implements net.Conn.
+func (c countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.sent.Add(1)
+	return n, err
 }

@@ -1,0 +1,178 @@
+package lease_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/namespace"
+	"github.com/strongroom/strongroom/internal/schedule"
+	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
+)
+
+// damaged is a world of which rows are damaged below the barrier.
+type damaged struct {
+	*world
+	phys store.Store
+	was  []store.Write
+}
+
+func eachDamaged(t *testing.T, fn func(t *testing.T, w *damaged)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		phys := mem.Open()
+		fn(t, &damaged{world: newWorld(t, phys, newLender()), phys: phys})
+	})
+}
+
+// damage flips a bit of each row whose key has a part.
+func (w *damaged) damage(part string) {
+	w.t.Helper()
+	es, err := w.phys.List(w.t.Context(), store.Range{})
+	w.must(err)
+	var bad []store.Write
+	for _, e := range es {
+		if strings.Contains(e.Key, part) {
+			v := slices.Clone(e.Value)
+			v[len(v)-1] ^= 1
+			w.was, bad = append(w.was, store.Write{Key: e.Key, Value: e.Value}), append(bad, store.Write{Key: e.Key, Value: v})
+		}
+	}
+	if len(bad) != 1 {
+		w.t.Fatalf("%d rows have %s", len(bad), part)
+	}
+	_, err = w.phys.Commit(w.t.Context(), nil, bad)
+	w.must(err)
+	w.fresh()
+}
+
+func (w *damaged) putBack() {
+	w.t.Helper()
+	_, err := w.phys.Commit(w.t.Context(), nil, w.was)
+	w.must(err)
+	w.fresh()
+}
+
+// works lets scheduled work run for a while, which may fail, and reports how often it did.
+func (w *damaged) works(d time.Duration) (failed int) {
+	stop := w.runs(func(schedule.Item, error) { failed++ })
+	time.Sleep(d)
+	synctest.Wait()
+	stop()
+	return failed
+}
+
+func tail(id string) string { return id[strings.LastIndexByte(id, '/'):] }
+
+// What a damaged row is of does not keep others from being taken back, whoever shows that they are to be told of it, and it is
+// taken back itself once the row was put back.
+func TestDamagedRow(t *testing.T) {
+	eachDamaged(t, func(t *testing.T, w *damaged) {
+		l, lent := w.lend(time.Hour, 0)
+		for range 30 {
+			w.lend(time.Hour, 0)
+		}
+		w.damage("/lease/id/" + l.ID)
+		_, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend", Sync: true})
+		if api.KindOf(err) != api.Damaged || !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), l.ID) {
+			t.Errorf("revoking what is below a path returned %v", err)
+		}
+		if w.engine.count() != 1 || !w.engine.has(lent) {
+			t.Errorf("%d are lent", w.engine.count())
+		}
+		w.works(time.Minute)
+		w.putBack()
+		if w.works(30 * time.Minute); w.engine.has(lent) {
+			t.Error("it is lent still, though its row was put back")
+		}
+		w.nothing()
+	})
+}
+
+// The leases of a token that is revoked end with it, whichever row is damaged of one of them: the others at once, and that one when
+// the row is put back.
+func TestDamagedRowsOfATokensLeases(t *testing.T) {
+	for name, row := range map[string]string{"lease": "/lease/id/lend/creds/app", "holding": "/lease/of/"} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, lent := w.lend(100*time.Hour, 0)
+				if name == "holding" {
+					row += w.holder.ID + "/" + namespace.RootID
+				}
+				w.damage(row + tail(l.ID))
+				for range 30 {
+					w.lend(100*time.Hour, 0)
+				}
+				w.must(w.tokens.Revoke(t.Context(), namespace.RootID, w.holder.ID))
+				if failed := w.works(time.Minute); failed == 0 || w.engine.count() != 1 || !w.engine.has(lent) {
+					t.Errorf("%d are lent, and it was told of %d times; want that of the damaged row alone", w.engine.count(), failed)
+				}
+				w.putBack()
+				if w.works(30 * time.Minute); w.engine.count() != 0 {
+					t.Error("it is lent still, though its row was put back")
+				}
+				w.nothing()
+			})
+		})
+	}
+}
+
+// A mount that is disabled stays until what a damaged row is of was taken back, or is given up by force.
+func TestDamagedRowKeepsItsMount(t *testing.T) {
+	for name, force := range map[string]bool{"put back": false, "given up": true} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, lent := w.lend(time.Hour, 0)
+				w.lend(time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				id := l.MountID
+				_, err := w.mounts.Disable(t.Context(), namespace.RootID, "lend/")
+				w.must(err)
+				w.fresh()
+				if err := w.s.ClearMount(t.Context(), namespace.RootID, id, false); !errors.Is(err, store.ErrCorrupt) || w.engine.count() != 1 || !w.engine.has(lent) {
+					t.Errorf("clearing the mount returned %v, and %d are lent", err, w.engine.count())
+				}
+				if !force {
+					w.putBack()
+				}
+				if err := w.s.ClearMount(t.Context(), namespace.RootID, id, force); err != nil || w.engine.has(lent) != force {
+					t.Errorf("clearing it again returned %v, and it is lent: %v", err, w.engine.has(lent))
+				}
+				w.later(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// The lists that tell what cannot be taken back tell of a damaged row, and tidying goes on past it.
+func TestDamagedRowsOfListsOfLeases(t *testing.T) {
+	eachDamaged(t, func(t *testing.T, w *damaged) {
+		w.engine.breakWith(errors.New("broken"))
+		l, _ := w.lend(time.Minute, 0)
+		w.lend(time.Minute, 0)
+		w.works(2 * time.Hour)
+		w.damage("/lease/id/" + l.ID)
+		a, err := w.s.ListIrrevocable(w.call(), &lease.StuckRequest{Type: "irrevocable", Limit: "none"})
+		w.must(err)
+		if a.LeaseCount != 2 || !slices.ContainsFunc(a.Leases, func(s *lease.Stuck) bool { return s.LeaseID == l.ID && s.Error == "the row of the lease is damaged" }) {
+			t.Errorf("%d are listed: %+v", a.LeaseCount, a.Leases)
+		}
+		w.engine.breakWith(nil)
+		_, err = w.s.Tidy(w.call(), nil)
+		w.must(err)
+		stop := w.runs(func(it schedule.Item, err error) {
+			if it.Kind == "lease-tidy" {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		stop()
+	})
+}
