@@ -58,12 +58,12 @@ func (p *passage) complete(login *api.Auth) error {
 	if err := p.askAgain(e, login); err != nil {
 		return err
 	}
-	who, err := p.house.Identity.Person(&p.call, p.ns.ID, in.EntityID)
-	switch {
-	case err != nil:
+	if _, err := p.house.Cache.Fresh(&p.call); err != nil { // whoever was asked may have taken long to answer
 		return err
-	case who == nil || who.Disabled:
-		return api.Deny(errors.New("the entity of who logs in is gone or disabled"))
+	}
+	who, err := p.house.Identity.Still(&p.call, in.Accessor, login.Alias, in.EntityID)
+	if err != nil {
+		return err
 	}
 	if p.call.WrapTTL == 0 {
 		p.call.WrapTTL, p.call.WrapJWT = in.WrapTTL, in.WrapJWT
