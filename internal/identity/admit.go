@@ -34,7 +34,7 @@ func (s *Store) admit(c *api.Call, login *api.Auth) (*Person, error) {
 	case p == nil || p.Disabled:
 		return nil, api.Deny(errors.New("identity: the entity of who logs in is gone or disabled"))
 	}
-	return s.refresh(c, p, login.GroupAliases)
+	return s.refresh(c, p, login)
 }
 
 // Still is whom a login of the call's namespace was let in as by an alias of a mount, as they stand now. It refuses a login
@@ -62,20 +62,21 @@ func errNotAnyMore() error {
 		Err: errors.New("identity: the alias of a login that waited names somebody else, or nobody, or who is disabled")}
 }
 
-// Renewed takes up what the auth method of the call's mount says of somebody at the
-// renewal of a token: the groups that they are in now. Who is gone or disabled is denied.
-func (s *Store) Renewed(c *api.Call, entityID string, groupAliases []string) error {
+// Renewed takes up what the auth method of the call's mount says of somebody at the renewal of a token: the groups that
+// they are in now. by is the alias that the token's login was by; empty: it is older than that this is kept. What is said by an alias that
+// the entity has no more at this mount is about somebody else, and a method that does not say who it is cannot look again: neither
+// changes anything. Who is gone or disabled is denied.
+func (s *Store) Renewed(c *api.Call, entityID, by string, said *api.Auth) error {
 	p, err := s.Person(c, c.Namespace.ID, entityID)
 	switch {
 	case err != nil:
 		return err
 	case p == nil || p.Disabled:
 		return api.ErrDenied()
+	case said.Alias == nil || by != "" && by != said.Alias.Name || !p.by(c.Mount.Accessor, said.Alias.Name):
+		return nil
 	}
-	if p.aliasOf(c.Mount.Accessor) == nil { // it was taken away: what is said is about somebody else
-		groupAliases = nil
-	}
-	_, err = s.refresh(c, p, groupAliases)
+	_, err = s.refresh(c, p, said)
 	return err
 }
 

@@ -48,6 +48,12 @@ func (e *Entity) aliasOf(accessor string) *AliasRef {
 	return nil
 }
 
+// by reports whether the entity is known at a mount by a name.
+func (e *Entity) by(accessor, name string) bool {
+	a := e.aliasOf(accessor)
+	return a != nil && a.Name == name
+}
+
 // aliasRow is the value of an alias's row.
 type aliasRow struct {
 	ID       string            `json:"id"`

@@ -69,8 +69,11 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 	if t.Login {
 		t.MountNamespace = sp.Namespace
 	}
-	if sp.Auth.TokenType == Batch {
-		t.Type, t.Renewable, t.Private = Batch, false, nil
+	if t.Login && sp.Auth.Alias != nil {
+		t.Alias = sp.Auth.Alias.Name
+	}
+	if sp.Auth.TokenType == Batch { // which is not renewed
+		t.Type, t.Renewable, t.Private, t.Alias = Batch, false, nil, ""
 	}
 	if err := s.setLoginTTL(t, sp); err != nil {
 		return nil, err

@@ -102,6 +102,7 @@ type Token struct {
 	MountID        string `json:"mount,omitempty"`
 	MountNamespace string `json:"mount_ns,omitempty"` // of MountID
 	Login          bool   `json:"login,omitempty"`    // it is a login's own
+	Alias          string `json:"alias,omitempty"`    // of a login's own: the name by which its method knows who it is; empty also in rows from before it was kept
 	Private        []byte `json:"private,omitempty"`  // see api.Auth
 
 	LoginRole string    `json:"login_role,omitempty"` // that the login was by; empty: none
