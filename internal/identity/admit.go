@@ -37,29 +37,30 @@ func (s *Store) admit(c *api.Call, login *api.Auth) (*Person, error) {
 	return s.refresh(c, p, login)
 }
 
-// Still is whom a login of the call's namespace was let in as by an alias of a mount, as they stand now. It refuses a login
-// whose alias names somebody else by now, or nobody, and one by whoever is disabled: what was proved since is another's.
-func (s *Store) Still(c *api.Call, accessor string, by *api.Alias, entityID string) (*Person, error) {
+// Still is whom a login of the call's namespace was let in as by an alias, as they stand now. It refuses a login
+// whose alias names somebody else by now, or nobody, as what was proved since is another's, and one by whoever is disabled or has had all
+// tokens revoked since.
+func (s *Store) Still(c *api.Call, in *api.Entrance, by *api.Alias) (*Person, error) {
 	if by == nil {
 		return nil, errNotAnyMore()
 	}
-	a, err := s.aliases.Get(c, aliasKey(c.Namespace.ID, accessor, by.Name))
+	a, err := s.aliases.Get(c, aliasKey(c.Namespace.ID, in.Accessor, by.Name))
 	if err != nil {
 		return nil, err
 	}
-	if a == nil || !a.is(by.Name) || a.EntityID != entityID {
+	if a == nil || !a.is(by.Name) || a.EntityID != in.EntityID {
 		return nil, errNotAnyMore()
 	}
-	p, err := s.Person(c, c.Namespace.ID, entityID)
-	if err == nil && (p == nil || p.Disabled) {
+	p, err := s.Person(c, c.Namespace.ID, in.EntityID)
+	if err == nil && (p == nil || p.ID != in.EntityID || p.Disabled || p.Ended(in.Epoch)) {
 		err = errNotAnyMore()
 	}
 	return p, err
 }
 
 func errNotAnyMore() error {
-	return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "log in again: whom this login was let in as is gone, disabled or somebody else by now",
-		Err: errors.New("identity: the alias of a login that waited names somebody else, or nobody, or who is disabled")}
+	return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "log in again: whom this login was let in as is gone, disabled or somebody else by now, or has had all tokens revoked",
+		Err: errors.New("identity: the alias of a login that waited names somebody else, or nobody, or who is disabled or has had all tokens revoked")}
 }
 
 // Renewed takes up what the auth method of the call's mount says of somebody at the renewal of a token: the groups that

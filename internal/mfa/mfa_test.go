@@ -408,6 +408,7 @@ func TestWhoHasGoneMeanwhile(t *testing.T) {
 	}{
 		"deleted":        {api.Delete, "entity/id/ANN", ""},
 		"disabled":       {api.Write, "entity/id/ANN", `{"disabled":true}`},
+		"tokens revoked": {api.Write, "entity/id/ANN/revoke-tokens", ""},
 		"merged":         {api.Write, "entity/merge", `{"from_entity_ids":["ANN"],"to_entity_id":"OTHER"}`},
 		"alias moved":    {api.Write, "entity-alias/id/ALIAS", `{"canonical_id":"OTHER"}`},
 		"alias renamed":  {api.Write, "entity-alias/id/ALIAS", `{"name":"anna"}`},

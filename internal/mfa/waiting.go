@@ -117,7 +117,7 @@ func (s *Store) again(c *api.Call, hash string) (*waiting, *Need, error) {
 	case !api.Within(c.Remote, w.Login.BoundCIDRs):
 		return nil, nil, denied("the login is bound to other addresses")
 	}
-	who, err := s.Identity.Still(c, w.Enters.Accessor, w.Login.Alias, w.Enters.EntityID)
+	who, err := s.Identity.Still(c, w.Enters, w.Login.Alias)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,8 @@ type Spec struct {
 	Path      string   // of the login, such as auth/userpass/login/alice
 	Mount     Limits   // of the auth method's mount; zero fields: the server's
 	MountID   string   // of the auth method whose login it is; empty: none's
+	// EntityEpoch is how often all tokens of Auth.EntityID were revoked.
+	EntityEpoch int
 	// Root makes a root token, which with TTL 0 never expires. It is for
 	// initialisation and for the ceremony that replaces a lost root token; nothing
 	// else can attach the root policy.
@@ -54,6 +56,7 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 		DisplayName:     sp.Auth.DisplayName,
 		Meta:            sp.Auth.Metadata,
 		EntityID:        sp.Auth.EntityID,
+		EntityEpoch:     sp.EntityEpoch,
 		BoundCIDRs:      sp.Auth.BoundCIDRs,
 		CreationTime:    sp.Now,
 		Renewable:       sp.Auth.Renewable,
