@@ -30,7 +30,8 @@ type Session struct {
 // Renewer has a say in the renewal of a token that its login made: it looks again
 // whether whoever logged in still may. It answers what it would answer at a login
 // now; of that, TTL, MaxTTL and Period take effect, and where TokenPolicies are no
-// longer the token's, the renewal is refused. The Call has the mount and its store;
+// longer the token's, the renewal is refused. With an Alias, which it has where it asks anew who
+// that is, GroupAliases take effect too. The Call has the mount and its store;
 // its Caller is who asks for the renewal.
 type Renewer func(c *Call, s *Session) (*Auth, error)
 
@@ -294,6 +295,7 @@ type Entrance struct {
 	Path     string        // of the login
 	Role     string        // that it was by; empty: none
 	EntityID string        // who it is
+	Epoch    int           // how often all tokens of the entity had been revoked by then
 	At       time.Time     // when it was
 	WrapTTL  time.Duration // of the wrapped answer that was asked for; 0: not wrapped
 	WrapJWT  bool          // see Call

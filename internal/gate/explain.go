@@ -165,7 +165,7 @@ func (p *passage) suppose(q *ExplainRequest, own bool) error {
 		if owner == nil || !within(home.API(), owner.Path) && !own {
 			return api.Errorf(api.Invalid, "token: is none of this namespace")
 		}
-		if stands, err = h.held(&p.call, t.NamespaceID, t.Policies, t.EntityNamespace(), t.EntityID); err != nil {
+		if stands, err = h.heldBy(&p.call, t); err != nil {
 			return orInvalid(err)
 		}
 	}

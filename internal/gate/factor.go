@@ -28,7 +28,7 @@ func (p *passage) prove(login *api.Auth, who *identity.Person) error {
 		return p.house.MFA.Satisfy(&p.call, need, shown)
 	}
 	asks, err := p.house.MFA.Hold(&p.call, need, login, &api.Entrance{MountID: p.mount.ID, Accessor: p.mount.Accessor, Type: p.mount.Type, Path: p.path,
-		Role: login.LoginRole, EntityID: who.ID, At: p.call.Now, WrapTTL: p.call.WrapTTL, WrapJWT: p.call.WrapJWT})
+		Role: login.LoginRole, EntityID: who.ID, Epoch: who.Epoch(), At: p.call.Now, WrapTTL: p.call.WrapTTL, WrapJWT: p.call.WrapJWT})
 	if err != nil {
 		return err
 	}
@@ -58,12 +58,12 @@ func (p *passage) complete(login *api.Auth) error {
 	if err := p.askAgain(e, login); err != nil {
 		return err
 	}
-	who, err := p.house.Identity.Person(&p.call, p.ns.ID, in.EntityID)
-	switch {
-	case err != nil:
+	if _, err := p.house.Cache.Fresh(&p.call); err != nil { // whoever was asked may have taken long to answer
 		return err
-	case who == nil || who.Disabled:
-		return api.Deny(errors.New("the entity of who logs in is gone or disabled"))
+	}
+	who, err := p.house.Identity.Still(&p.call, in, login.Alias)
+	if err != nil {
+		return err
 	}
 	if p.call.WrapTTL == 0 {
 		p.call.WrapTTL, p.call.WrapJWT = in.WrapTTL, in.WrapJWT

@@ -35,7 +35,8 @@ type probe struct {
 	keys  []string
 	exist func(*api.Call) (bool, error)
 	login *api.Auth
-	fails error // what a login answers beside it
+	fails error  // what a login answers beside it
+	again func() // what happens while the method looks again at who has logged in
 
 	entered atomic.Int64
 }
@@ -137,6 +138,14 @@ func (p *probe) enterBy(*api.Call, *byRole) (*api.Auth, error) {
 	p.entered.Add(1)
 	a := *p.login
 	return &a, p.fails
+}
+
+// lookAgain lets whoever has logged in go on.
+func (p *probe) lookAgain(*api.Call, *api.Session) (*api.Auth, error) {
+	if p.again != nil {
+		p.again()
+	}
+	return nil, nil
 }
 
 func lobbyRoutes() []api.Route[*probe] {
@@ -290,11 +299,12 @@ func newFixture(t testing.TB) *fixture {
 // install mounts the engine at probe/ beside what every namespace has.
 func (f *fixture) install() {
 	t := f.t
-	sys := slices.Concat(must[[]*api.Endpoint](t)(api.Bind(f.house, gate.Routes())), must[[]*api.Endpoint](t)(api.Bind(f.house.Quotas, quota.Routes())))
+	sys := slices.Concat(must[[]*api.Endpoint](t)(api.Bind(f.house, gate.Routes())), must[[]*api.Endpoint](t)(api.Bind(f.house.Quotas, quota.Routes())), must[[]*api.Endpoint](t)(api.Bind(f.house.MFA, mfa.SystemRoutes())))
+	who := slices.Concat(must[[]*api.Endpoint](t)(api.Bind(f.house.Identity, identity.Routes())), must[[]*api.Endpoint](t)(api.Bind(f.house.MFA, mfa.Routes())))
 	eps := must[[]*api.Endpoint](t)(api.Bind(f.engine, probeRoutes()))
 	err := f.house.Mounts.Install([]api.Engine{
-		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "identity", Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.house.Identity, identity.Routes()))}, {Type: "probe", Endpoints: eps},
-		{Type: "lobby", Auth: true, Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.engine, lobbyRoutes()))},
+		{Type: "system", Endpoints: sys}, {Type: "token", Auth: true}, {Type: "cubbyhole"}, {Type: "identity", Endpoints: who}, {Type: "probe", Endpoints: eps},
+		{Type: "lobby", Auth: true, Endpoints: must[[]*api.Endpoint](t)(api.Bind(f.engine, lobbyRoutes())), Renew: f.engine.lookAgain},
 	})
 	if err == nil {
 		err = f.house.Mounts.Furnish(context.Background(), namespace.RootID)

@@ -210,3 +210,36 @@ func TestIdentityOfOlderNamespaces(t *testing.T) {
 	}
 	want(t, f.ask("", api.Read, "identity/entity/id/"+id, f.root, ""), "not found")
 }
+
+// A login that has waited for its second factor makes no token once its alias is another's, though that was so only after the factors were judged.
+func TestAliasMovesAsALoginIsCompleted(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TTL: time.Hour, Renewable: true, Alias: &api.Alias{Name: "ann"}})
+	ann := f.do(api.Write, "auth/lobby/login", "").Auth.EntityID
+	other := f.makes("", "identity/entity", `{"name":"other"}`)
+	var method struct {
+		ID string `json:"method_id"`
+	}
+	if err := json.Unmarshal(f.ask("", api.Write, "identity/mfa/method/totp", f.root, `{"issuer":"Acme"}`).Data, &method); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{ann, other} {
+		f.makes("", "identity/mfa/login-enforcement/all", `{"mfa_method_ids":["`+method.ID+`"],"auth_method_accessors":["`+f.accessor()+`"]}`)
+		waits := f.do(api.Write, "auth/lobby/login", "").Auth.MFA
+		if waits == nil {
+			t.Fatal("the login does not wait")
+		}
+		want(t, f.ask("", api.Delete, "identity/mfa/login-enforcement/all", f.root, ""), "") // nothing is needed any more
+		f.engine.again = func() {
+			f.makes("", "identity/entity-alias", `{"name":"ann","mount_accessor":"`+f.accessor()+`","canonical_id":"`+to+`"}`)
+		}
+		r := f.ask("", api.Write, "sys/mfa/validate", "", `{"mfa_request_id":"`+waits.RequestID+`","mfa_payload":{}}`)
+		if to == ann {
+			want(t, r, "")
+			continue
+		}
+		if want(t, r, "denied"); r.Err != nil && !strings.Contains(r.Err.Error(), "log in again") {
+			t.Errorf("refused with %v", r.Err)
+		}
+	}
+}

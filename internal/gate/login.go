@@ -98,12 +98,13 @@ type entrance struct {
 func (p *passage) issue(in entrance, login *api.Auth, who *identity.Person) error {
 	asked := *login
 	asked.TokenType = kindOf(in.mount.Config.TokenType, login.TokenType)
+	epoch := 0
 	if who != nil {
-		asked.EntityID = who.ID
+		asked.EntityID, epoch = who.ID, who.Epoch()
 	}
 	m := in.mount.API()
 	reuse := login.Reuse && !p.proven && p.call.WrapTTL == 0
-	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: in.path, MountID: in.mount.ID,
+	issued, err := p.house.Tokens.Issue(&p.call, token.Spec{Auth: asked, Namespace: p.ns.ID, Path: in.path, MountID: in.mount.ID, EntityEpoch: epoch,
 		Mount: token.Limits{Default: m.DefaultTTL, Max: m.MaxTTL}, Role: in.role, Reuse: reuse, Now: p.call.Now, Warn: p.call.Warn})
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func (p *passage) owner() error {
 	p.call.Caller = api.Caller{TokenID: t.ID, Accessor: t.Accessor, DisplayName: t.DisplayName,
 		Policies: stands.names(), Namespace: owner.API(), Batch: t.Type == token.Batch}
 	if stands.who != nil {
-		p.call.Caller.EntityID, p.call.Caller.EntityNamespace = stands.who.ID, t.EntityNamespace()
+		p.call.Caller.EntityID, p.call.Caller.EntityNamespace, p.call.Caller.EntityEpoch = stands.who.ID, t.EntityNamespace(), stands.who.Epoch()
 	}
 	if p.mount != nil && p.mount.Builtin {
 		p.call.Caller.Token = p.r.Token // engines never see it (CVE-2026-4525)

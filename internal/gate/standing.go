@@ -33,12 +33,12 @@ func (s *standing) entity() string {
 }
 
 // standing is what a token may do at this moment. A token whose entity is gone or
-// disabled, or whose auth method is, may do nothing.
+// disabled, or has had all tokens revoked since, or whose auth method is gone, may do nothing.
 func (h *House) standing(ctx context.Context, t *token.Token) (*standing, error) {
 	if err := h.methodLives(ctx, t); err != nil {
 		return nil, err
 	}
-	s, err := h.held(ctx, t.NamespaceID, t.Policies, t.EntityNamespace(), t.EntityID)
+	s, err := h.heldBy(ctx, t)
 	if err == nil {
 		s.acl, err = h.Policies.ACLOf(ctx, s.filler(), s.parts...)
 	}
@@ -55,21 +55,32 @@ func (s *standing) filler() policies.Who {
 
 // callers is the standing of who makes a call, without what the policies come to.
 func (h *House) callers(c *api.Call) (*standing, error) {
-	return h.held(c, c.Caller.Namespace.ID, c.Caller.Policies, c.Caller.EntityNamespace, c.Caller.EntityID)
+	return h.held(c, c.Caller.Namespace.ID, c.Caller.Policies, behind{c.Caller.EntityNamespace, c.Caller.EntityID, c.Caller.EntityEpoch})
+}
+
+// heldBy is the standing of a token, without what the policies come to.
+func (h *House) heldBy(ctx context.Context, t *token.Token) (*standing, error) {
+	return h.held(ctx, t.NamespaceID, t.Policies, behind{t.EntityNamespace(), t.EntityID, t.EntityEpoch})
+}
+
+// behind is the entity behind somebody.
+type behind struct {
+	namespace, id string // id is empty: nobody is
+	epoch         int    // how often all its tokens had been revoked
 }
 
 // held is the policies of a namespace that somebody holds beside those of the entity behind
-// them, which may be none.
-func (h *House) held(ctx context.Context, nsID string, names []string, entityNS, entityID string) (*standing, error) {
+// them, which may be none. Those of somebody disabled, or whose tokens were all revoked since, are refused.
+func (h *House) held(ctx context.Context, nsID string, names []string, by behind) (*standing, error) {
 	s := &standing{parts: []policies.Part{{Namespace: nsID, Names: names}}}
-	if entityID == "" {
+	if by.id == "" {
 		return s, nil
 	}
-	who, err := h.Identity.Person(ctx, entityNS, entityID)
+	who, err := h.Identity.Person(ctx, by.namespace, by.id)
 	switch {
 	case err != nil:
 		return nil, err
-	case who == nil || who.Disabled:
+	case who == nil || who.Disabled || who.Ended(by.epoch):
 		return nil, api.ErrDenied()
 	}
 	s.who, s.parts[0].Names = who, together(names, who.Policies[nsID])

@@ -34,23 +34,50 @@ func (s *Store) admit(c *api.Call, login *api.Auth) (*Person, error) {
 	case p == nil || p.Disabled:
 		return nil, api.Deny(errors.New("identity: the entity of who logs in is gone or disabled"))
 	}
-	return s.refresh(c, p, login.GroupAliases)
+	return s.refresh(c, p, login)
 }
 
-// Renewed takes up what the auth method of the call's mount says of somebody at the
-// renewal of a token: the groups that they are in now. Who is gone or disabled is denied.
-func (s *Store) Renewed(c *api.Call, entityID string, groupAliases []string) error {
+// Still is whom a login of the call's namespace was let in as by an alias, as they stand now. It refuses a login
+// whose alias names somebody else by now, or nobody, as what was proved since is another's, and one by whoever is disabled or has had all
+// tokens revoked since.
+func (s *Store) Still(c *api.Call, in *api.Entrance, by *api.Alias) (*Person, error) {
+	if by == nil {
+		return nil, errNotAnyMore()
+	}
+	a, err := s.aliases.Get(c, aliasKey(c.Namespace.ID, in.Accessor, by.Name))
+	if err != nil {
+		return nil, err
+	}
+	if a == nil || !a.is(by.Name) || a.EntityID != in.EntityID {
+		return nil, errNotAnyMore()
+	}
+	p, err := s.Person(c, c.Namespace.ID, in.EntityID)
+	if err == nil && (p == nil || p.ID != in.EntityID || p.Disabled || p.Ended(in.Epoch)) {
+		err = errNotAnyMore()
+	}
+	return p, err
+}
+
+func errNotAnyMore() error {
+	return &api.Error{Kind: api.Denied, Message: "permission denied", Hint: "log in again: whom this login was let in as is gone, disabled or somebody else by now, or has had all tokens revoked",
+		Err: errors.New("identity: the alias of a login that waited names somebody else, or nobody, or who is disabled or has had all tokens revoked")}
+}
+
+// Renewed takes up what the auth method of the call's mount says of somebody at the renewal of a token: the groups that
+// they are in now. by is the alias that the token's login was by; empty: it is older than that this is kept. What is said by an alias that
+// the entity has no more at this mount is about somebody else, and a method that does not say who it is cannot look again: neither
+// changes anything. Who is gone or disabled is denied.
+func (s *Store) Renewed(c *api.Call, entityID, by string, said *api.Auth) error {
 	p, err := s.Person(c, c.Namespace.ID, entityID)
 	switch {
 	case err != nil:
 		return err
 	case p == nil || p.Disabled:
 		return api.ErrDenied()
+	case said.Alias == nil || by != "" && by != said.Alias.Name || !p.by(c.Mount.Accessor, said.Alias.Name):
+		return nil
 	}
-	if p.aliasOf(c.Mount.Accessor) == nil { // it was taken away: what is said is about somebody else
-		groupAliases = nil
-	}
-	_, err = s.refresh(c, p, groupAliases)
+	_, err = s.refresh(c, p, said)
 	return err
 }
 

@@ -22,13 +22,13 @@ func (g *Group) is(accessor, name string) bool {
 	return g != nil && g.Type == external && g.Alias != nil && g.Alias.Accessor == accessor && g.Alias.Name == name
 }
 
-// refresh gives a person the external groups of the call's mount that it has just named,
-// and no others of it. It writes only what has changed.
-func (s *Store) refresh(c *api.Call, p *Person, names []string) (*Person, error) {
-	if len(names) > maxGroupAliases {
+// refresh gives a person the external groups of the call's mount that it has just named of the alias by
+// which it knows them, and no others of it. It writes only what has changed.
+func (s *Store) refresh(c *api.Call, p *Person, said *api.Auth) (*Person, error) {
+	if len(said.GroupAliases) > maxGroupAliases {
 		return nil, api.Errorf(api.Invalid, "the auth method names more than %d groups of this login", maxGroupAliases)
 	}
-	r, err := s.enrolment(c, p, names)
+	r, err := s.enrolment(c, p, said)
 	if err != nil || len(r.leave)+len(r.join) == 0 {
 		return p, err
 	}
@@ -78,10 +78,12 @@ func (s *Store) quit(ctx context.Context, k key, accessor, unless string) error 
 
 // enrolment is what is to become of a person's external groups of one mount.
 type enrolment struct {
-	store  *Store
-	person key
-	leave  []key
-	join   []outside
+	store    *Store
+	person   key
+	accessor string // of the mount
+	alias    string // by which it knows the person
+	leave    []key
+	join     []outside
 }
 
 type outside struct {
@@ -90,9 +92,9 @@ type outside struct {
 }
 
 // enrolment compares the groups that the call's mount names with those that a person is in.
-func (s *Store) enrolment(c *api.Call, p *Person, names []string) (*enrolment, error) {
+func (s *Store) enrolment(c *api.Call, p *Person, said *api.Auth) (*enrolment, error) {
 	nsID, accessor := c.Namespace.ID, c.Mount.Accessor
-	r := &enrolment{store: s, person: key{p.namespace, p.ID}}
+	r := &enrolment{store: s, person: key{p.namespace, p.ID}, accessor: accessor, alias: said.Alias.Name}
 	have := map[string]bool{}
 	for _, m := range p.groups {
 		if m.direct && m.namespace == nsID && m.group.Alias != nil && m.group.Alias.Accessor == accessor {
@@ -100,7 +102,7 @@ func (s *Store) enrolment(c *api.Call, p *Person, names []string) (*enrolment, e
 		}
 	}
 	wanted := map[string]bool{}
-	for _, name := range names {
+	for _, name := range said.GroupAliases {
 		k := outsideKey{nsID, accessor, name}
 		if len(name) > maxAlias {
 			continue // no alias has such a name
@@ -124,7 +126,8 @@ func (s *Store) enrolment(c *api.Call, p *Person, names []string) (*enrolment, e
 	return r, nil
 }
 
-// step makes some of the changes, those who leave first.
+// step makes some of the changes, those who leave first, while the person is still known by the alias: what is
+// said of a name that is another's by the commit is not about them.
 func (r *enrolment) step(ctx context.Context) error {
 	var rest enrolment
 	_, err := store.Update(ctx, r.store.Store, func(tx *store.Tx) error {
@@ -133,7 +136,7 @@ func (r *enrolment) step(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case e == nil:
+		case e == nil || !e.by(r.accessor, r.alias):
 			return api.ErrDenied()
 		}
 		n := perCommit

@@ -59,7 +59,7 @@ func TestRenewalOfNobody(t *testing.T) {
 	ann := w.login("auth_door_1", "ann").ID
 	renew := func() error {
 		w.fresh(w.ids)
-		return w.ids.Renewed(w.call("root", "auth_door_1"), ann, nil)
+		return w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann"))
 	}
 	if err := renew(); err != nil {
 		t.Fatal(err)

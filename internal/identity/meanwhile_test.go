@@ -14,11 +14,19 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// Whoever is deleted, or disabled, while their login finds out in which groups they are is not let in.
+// Whoever is deleted, or disabled, or whose alias is somebody else's, while their login finds out in which groups they are is not let in, and
+// is not put into the groups.
 func TestGoneDuringTheirLogin(t *testing.T) {
 	for what, end := range map[string]func(w *world, ann string){
 		"deleted":  func(w *world, ann string) { w.do(api.Delete, "entity/id/"+ann, "") },
 		"disabled": func(w *world, ann string) { w.do(api.Write, "entity/id/"+ann, `{"disabled":true}`) },
+		"alias moved": func(w *world, _ string) {
+			w.do(api.Write, "entity-alias", `{"name":"ann","mount_accessor":"auth_door_1","canonical_id":"`+w.write("entity", `{}`)+`"}`)
+		},
+		"alias replaced": func(w *world, ann string) {
+			w.do(api.Delete, "entity-alias/id/"+w.aliasOf(ann), "")
+			w.do(api.Write, "entity-alias", `{"name":"second","mount_accessor":"auth_door_1","canonical_id":"`+ann+`"}`)
+		},
 	} {
 		w, gate := gated(t)
 		w.outside("red")
@@ -32,6 +40,9 @@ func TestGoneDuringTheirLogin(t *testing.T) {
 		_, err := w.ids.Admit(c, &api.Auth{Alias: &api.Alias{Name: "ann"}, GroupAliases: []string{"red"}, TTL: time.Hour})
 		if gate.run != nil || api.KindOf(err) != api.Denied {
 			t.Errorf("%s: let in, %v", what, err)
+		}
+		if n := w.rows("root/identity/in/" + ann); strings.HasPrefix(what, "alias") && n != 0 {
+			t.Errorf("%s: is in a group", what)
 		}
 	}
 }

@@ -199,7 +199,7 @@ func (m *merge) write(tx *store.Tx, to, from *Entity, dropped []AliasRef) error 
 	}
 	tx.Delete(entityName(m.ns, from.Name))
 	tx.Delete(key{m.ns, from.ID}.used())
-	if err := put(tx, key{m.ns, from.ID}.entity(), &Entity{Into: to.ID}); err != nil {
+	if err := put(tx, key{m.ns, from.ID}.entity(), &Entity{Into: to.ID, Revocations: from.Revocations - to.Revocations}); err != nil {
 		return err
 	}
 	to.Updated, to.Met = m.now, false
@@ -286,7 +286,7 @@ func (s *Store) inherited(tx *store.Tx, l link) error {
 	if err != nil || was == nil || was.Into == "" {
 		return err
 	}
-	e, err := follow(tx.Get, l.member)
+	e, _, err := follow(tx.Get, l.member)
 	if err != nil || e == nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestExternalGroupsGoWithTheAlias(t *testing.T) {
 		ann, other := w.login("auth_door_1", "ann", "red").ID, w.write("entity", `{"name":"other"}`)
 		w.write("group", `{"policies":"inner","member_entity_ids":`+list(ann)+`}`)
 		w.has("root", ann, "inner", "red")
-		alias := w.do(api.Read, "entity/id/"+ann, "")["aliases"].([]any)[0].(map[string]any)["id"].(string)
+		alias := w.aliasOf(ann)
 		take(w, alias, other)
 		w.has("root", ann, "inner")
 		w.has("root", other)
@@ -46,7 +46,7 @@ func TestExternalGroupsGoWithTheAlias(t *testing.T) {
 			t.Errorf("%s: the group has %v", what, g["member_entity_ids"])
 		}
 		w.fresh(w.ids)
-		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, []string{"red"}); err != nil {
+		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann", "red")); err != nil {
 			t.Errorf("%s: a renewal of a token from before: %v", what, err)
 		}
 		w.do(api.Write, "entity-alias", `{"name":"second","mount_accessor":"auth_door_1","canonical_id":"`+ann+`"}`)
@@ -60,13 +60,63 @@ func TestExternalGroupsGoWithTheAlias(t *testing.T) {
 	}
 }
 
+// What is said at a renewal is about the alias by which the token came: it counts while that is its entity's, and changes nothing else.
+func TestRenewalIsAboutOneAlias(t *testing.T) {
+	for what, c := range map[string]struct {
+		by   string    // of the token; empty: it is older
+		said *api.Auth // by the method
+		red  bool      // the entity, known as ann, is in the group then; it is in blue before
+	}{
+		"as it came":              {"ann", said("ann", "red"), true},
+		"an older token":          {"", said("ann", "red"), true},
+		"an older one of another": {"", said("old", "red"), false},
+		"by another alias":        {"old", said("old", "red"), false},
+		"another is said":         {"ann", said("anna", "red"), false},
+		"of another, ann is said": {"old", said("ann", "red"), false},
+		"in another spelling":     {"Ann", said("Ann", "red"), false},
+		"nobody is said":          {"ann", &api.Auth{GroupAliases: []string{"red"}}, false},
+	} {
+		w := newWorld(t)
+		w.outside("red")
+		w.outside("blue")
+		ann := w.login("auth_door_1", "ann", "blue").ID
+		w.fresh(w.ids)
+		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, c.by, c.said); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		want := "blue"
+		if c.red {
+			want = "red"
+		}
+		if p := w.person("root", ann); !slices.Equal(p.Policies["root"], []string{want}) {
+			t.Errorf("%s: has %v, want %s", what, p.Policies["root"], want)
+		}
+	}
+}
+
+// The tokens of an entity that was merged bring groups to the one that it has become while their alias is that one's.
+func TestRenewalAfterAMerge(t *testing.T) {
+	for _, keep := range []string{"ann", "bob"} {
+		w := newWorld(t)
+		w.outside("red")
+		ann, bob := w.login("auth_door_1", "ann").ID, w.login("auth_door_1", "bob").ID
+		ids := map[string]string{"ann": w.aliasOf(ann), "bob": w.aliasOf(bob)}
+		w.do(api.Write, "entity/merge", strings.TrimSuffix(mergeOf(bob, ann), "}")+`,"conflicting_alias_ids_to_keep":`+list(ids[keep])+"}")
+		w.fresh(w.ids)
+		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann", "red")); err != nil {
+			t.Error(err)
+		}
+		w.has("root", bob, map[string][]string{"ann": {"red"}}[keep]...)
+	}
+}
+
 // A membership counts by the alias, also where a kill has left its row.
 func TestExternalGroupWithoutItsAlias(t *testing.T) {
 	w := newWorld(t)
 	g := w.outside("red")
 	ann := w.login("auth_door_1", "ann", "red").ID
 	before := must(w.store.List(t.Context(), store.Prefix("root/identity/in/"+ann)))(t)
-	alias := w.do(api.Read, "entity/id/"+ann, "")["aliases"].([]any)[0].(map[string]any)["id"].(string)
+	alias := w.aliasOf(ann)
 	w.do(api.Delete, "entity-alias/id/"+alias, "")
 	if len(before) != 1 || !strings.HasSuffix(before[0].Key, g) {
 		t.Fatalf("the rows were %v", before)
@@ -85,7 +135,7 @@ func TestMergeKeepsTheGroupsOfTheAliasThatStays(t *testing.T) {
 		ann, bob := w.login("auth_door_1", "ann", "red", "both").ID, w.login("auth_door_1", "bob", "blue", "both").ID
 		ids := map[string]string{}
 		for who, id := range map[string]string{"from": ann, "to": bob} {
-			ids[who] = w.do(api.Read, "entity/id/"+id, "")["aliases"].([]any)[0].(map[string]any)["id"].(string)
+			ids[who] = w.aliasOf(id)
 		}
 		w.do(api.Write, "entity/merge", strings.TrimSuffix(mergeOf(bob, ann), "}")+`,"conflicting_alias_ids_to_keep":`+list(ids[keep])+"}")
 		w.has("root", bob, map[string][]string{"from": {"both", "red"}, "to": {"blue", "both"}}[keep]...)

@@ -18,6 +18,7 @@ type Person struct {
 	Policies map[string][]string
 
 	namespace string
+	since     int                  // what Revocations of entities that have become this one add to its own, on the way from the one that was asked for
 	aliases   map[string]*aliasRow // by accessor
 	groups    []membership         // all, the nearest first; of crowded namespaces none
 	crowd     crowd
@@ -52,11 +53,11 @@ func (*partial) Error() string { return "identity: groups of the entity lie in a
 
 func (s *Store) loadPerson(ctx context.Context, r store.Reader, k key) (*Person, error) {
 	read := reading(ctx, r)
-	e, err := follow(read, k)
+	e, since, err := follow(read, k)
 	if err != nil || e == nil {
 		return nil, err
 	}
-	p := &Person{Entity: e, namespace: k.namespace, aliases: make(map[string]*aliasRow, len(e.Aliases))}
+	p := &Person{Entity: e, namespace: k.namespace, since: since, aliases: make(map[string]*aliasRow, len(e.Aliases))}
 	for _, ref := range e.Aliases {
 		a, err := loadAlias(ctx, r, aliasKey(k.namespace, ref.Accessor, ref.Name))
 		if err != nil {

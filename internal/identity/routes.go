@@ -18,6 +18,7 @@ func entityRoutes() []api.Route[*Store] {
 		api.Handle(api.Read, "entity/id/{id}", (*Store).readEntity),
 		api.Handle(api.Write, "entity/id/{id}", (*Store).writeEntityByID),
 		api.Handle(api.Delete, "entity/id/{id}", (*Store).removeEntity),
+		api.Handle(api.Write, "entity/id/{id}/revoke-tokens", (*Store).revokeTokens),
 		api.Handle(api.List, "entity/name", (*Store).listEntityNames),
 		api.Handle(api.Read, "entity/name/{name}", (*Store).readEntityByName),
 		api.Handle(api.Write, "entity/name/{name}", (*Store).writeEntityByName),

@@ -25,7 +25,10 @@ type Entity struct {
 	Hops     int               `json:"hops,omitempty"`    // longest way from one of those
 	// Met says that a login made the entity, and that nobody has changed it by hand.
 	Met bool `json:"met,omitempty"`
-	// Into is the entity that this one has become; the rest is then empty.
+	// Revocations is how often all its tokens were revoked: those made before the last time count no more. Of one that has become another, it
+	// is that less how often the other's had been by then, so that the sum of both goes on from what it was.
+	Revocations int `json:"revocations,omitempty"`
+	// Into is the entity that this one has become; the rest, but Revocations, is then empty.
 	Into string `json:"into,omitempty"`
 }
 
@@ -46,6 +49,12 @@ func (e *Entity) aliasOf(accessor string) *AliasRef {
 		}
 	}
 	return nil
+}
+
+// by reports whether the entity is known at a mount by a name.
+func (e *Entity) by(accessor, name string) bool {
+	a := e.aliasOf(accessor)
+	return a != nil && a.Name == name
 }
 
 // aliasRow is the value of an alias's row.
@@ -91,16 +100,17 @@ func loadAlias(ctx context.Context, r store.Reader, k string) (*aliasRow, error)
 // maxHops bounds how many merges after one another a token is followed through.
 const maxHops = 64
 
-// follow is the entity with an identifier or what it has become; nil when there is none.
-func follow(read func(string) (store.Entry, error), k key) (*Entity, error) {
+// follow is the entity with an identifier or what it has become; nil when there is none. since is the sum of what
+// those before it have as Revocations.
+func follow(read func(string) (store.Entry, error), k key) (e *Entity, since int, err error) {
 	for range maxHops + 1 {
 		e, err := get[Entity](read, k.entity())
 		if err != nil || e == nil || e.Into == "" {
-			return e, err
+			return e, since, err
 		}
-		k.id = e.Into
+		k.id, since = e.Into, since+e.Revocations
 	}
-	return nil, nil
+	return nil, 0, nil
 }
 
 // checkName refuses a name that no entity or group can have.

@@ -153,13 +153,24 @@ func (w *world) login(accessor, name string, groups ...string) *identity.Person 
 
 func (w *world) enter(s *identity.Store, ns, accessor, name string, groups ...string) (*identity.Person, error) {
 	w.fresh(s)
-	return s.Admit(w.call(ns, accessor), &api.Auth{Alias: &api.Alias{Name: name}, GroupAliases: groups, TTL: time.Hour})
+	return s.Admit(w.call(ns, accessor), said(name, groups...))
+}
+
+// said is what an auth method says of somebody.
+func said(name string, groups ...string) *api.Auth {
+	return &api.Auth{Alias: &api.Alias{Name: name}, GroupAliases: groups, TTL: time.Hour}
 }
 
 // fresh is what a request does first.
 func (w *world) fresh(s *identity.Store) {
 	w.t.Helper()
 	must(s.Cache.Fresh(context.Background()))(w.t)
+}
+
+// aliasOf is the identifier of an entity's first alias.
+func (w *world) aliasOf(id string) string {
+	w.t.Helper()
+	return w.do(api.Read, "entity/id/"+id, "")["aliases"].([]any)[0].(map[string]any)["id"].(string)
 }
 
 // person is an entity as its tokens have it.

@@ -53,6 +53,8 @@ const (
 type Identity interface {
 	// Person is an entity as it stands; nil when there is none.
 	Person(ctx context.Context, nsID, entityID string) (*identity.Person, error)
+	// Still is whom a login was let in as by an alias, as they stand now; an error when the alias names another by now.
+	Still(c *api.Call, in *api.Entrance, by *api.Alias) (*identity.Person, error)
 	// Find is the identifier of the entity that a request looks for; empty: there is none.
 	Find(c *api.Call, q *identity.LookupRequest) (id string, err error)
 	// Named reads an entity's name as part of a transaction; false: there is none.

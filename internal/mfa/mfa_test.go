@@ -264,11 +264,20 @@ func TestEachEnforcementIsMet(t *testing.T) {
 	}
 }
 
-// hold has a login wait, and answers its identifier.
+// hold has a login wait, and answers its identifier. Without an alias it is by the entity's at the door.
 func (w *world) hold(n *node, entity string, login *api.Auth) string {
 	w.t.Helper()
+	if login.Alias == nil {
+		login.Alias = &api.Alias{Name: w.aliasOf(entity)["name"].(string)}
+	}
 	in := &api.Entrance{MountID: "m", Accessor: "door_1", Type: "door", Path: "auth/door/login", Role: "r", EntityID: entity, At: w.now, WrapTTL: time.Minute}
 	return must(n.mfa.Hold(w.call("root"), w.need(n, "root", entity), login, in))(w.t).RequestID
+}
+
+// aliasOf is the alias of an entity.
+func (w *world) aliasOf(entity string) map[string]any {
+	w.t.Helper()
+	return w.do(api.Read, "entity/id/"+entity, "")["aliases"].([]any)[0].(map[string]any)
 }
 
 func (w *world) validate(n *node, from, id, method, code string) (*api.Auth, error) {
@@ -390,28 +399,53 @@ func TestLoginsThatWaitAreBounded(t *testing.T) {
 	}
 }
 
-// Between the two phases an entity may go, be disabled or have become another.
+// Between the two phases an entity may go, be disabled or have become another, and its alias may be somebody else's, or nobody's. Then
+// nobody is let in: not as whom the login began as, and not as another by factors that are not theirs.
 func TestWhoHasGoneMeanwhile(t *testing.T) {
-	w := newWorld(t, 1)
-	method := w.method("")
-	w.enforce(method)
-	for what, body := range map[string][2]string{"deleted": {"", ""}, "disabled": {"", `{"disabled":true}`}, "merged": {"entity/merge", ""}} {
-		entity, other := w.person("ann-"+what), w.personAt("hall_1", "other-"+what)
-		app := w.secret(method, entity)
+	for what, c := range map[string]struct {
+		op         api.Op
+		path, body string
+	}{
+		"deleted":        {api.Delete, "entity/id/ANN", ""},
+		"disabled":       {api.Write, "entity/id/ANN", `{"disabled":true}`},
+		"tokens revoked": {api.Write, "entity/id/ANN/revoke-tokens", ""},
+		"merged":         {api.Write, "entity/merge", `{"from_entity_ids":["ANN"],"to_entity_id":"OTHER"}`},
+		"alias moved":    {api.Write, "entity-alias/id/ALIAS", `{"canonical_id":"OTHER"}`},
+		"alias renamed":  {api.Write, "entity-alias/id/ALIAS", `{"name":"anna"}`},
+		"of another way": {api.Write, "entity-alias/id/ALIAS", `{"mount_accessor":"door_2"}`},
+		"alias deleted":  {api.Delete, "entity-alias/id/ALIAS", ""},
+	} {
+		w := newWorld(t, 2)
+		method := w.method("")
+		w.enforce(method)
+		entity, other := w.person("ann"), w.personAt("hall_1", "other")
+		app, others := w.secret(method, entity), w.secret(method, other)
 		id := w.hold(w.nodes[0], entity, &api.Auth{})
-		switch what {
-		case "deleted":
-			w.do(api.Delete, "entity/id/"+entity, "")
-		case "merged":
-			w.do(api.Write, body[0], `{"from_entity_ids":["`+entity+`"],"to_entity_id":"`+other+`"}`)
-		default:
-			w.do(api.Write, "entity/id/"+entity, body[1])
+		in := strings.NewReplacer("ANN", entity, "OTHER", other, "ALIAS", w.aliasOf(entity)["id"].(string))
+		w.do(c.op, in.Replace(c.path), in.Replace(c.body))
+		for whose, code := range map[string]string{"their own": app.code(w.now), "the other's": others.code(w.now)} {
+			a, err := w.validate(w.nodes[1], "10.1.1.1", id, method, code)
+			if api.KindOf(err) != api.Denied || !strings.HasPrefix(err.Error(), "permission denied; log in again") || a != nil {
+				t.Errorf("%s, with %s factor: %v, %v", what, whose, a, err)
+			}
 		}
-		a, err := w.validate(w.nodes[0], "10.1.1.1", id, method, app.code(w.now))
-		w.denied(what, a, err)
-		if n := w.rows("root/mfa/of/" + entity + "/"); what != "disabled" && n != 0 {
+		if n := w.rows("root/mfa/of/" + entity + "/"); (what == "deleted" || what == "merged") && n != 0 {
 			t.Errorf("%s: %d rows are left", what, n)
 		}
+	}
+}
+
+// An alias that was written anew for the same entity names who has logged in, as ever.
+func TestTheSameAliasMeanwhile(t *testing.T) {
+	w := newWorld(t, 1)
+	method, entity := w.method(""), w.person("ann")
+	app := w.secret(method, entity)
+	w.enforce(method)
+	id := w.hold(w.nodes[0], entity, &api.Auth{})
+	w.do(api.Delete, "entity-alias/id/"+w.aliasOf(entity)["id"].(string), "")
+	w.do(api.Write, "entity-alias", `{"name":"ann","mount_accessor":"door_1","canonical_id":"`+entity+`"}`)
+	if a, err := w.validate(w.nodes[0], "10.1.1.1", id, method, app.code(w.now)); err != nil || a == nil {
+		t.Errorf("%v, %v", a, err)
 	}
 }
 

@@ -117,12 +117,9 @@ func (s *Store) again(c *api.Call, hash string) (*waiting, *Need, error) {
 	case !api.Within(c.Remote, w.Login.BoundCIDRs):
 		return nil, nil, denied("the login is bound to other addresses")
 	}
-	who, err := s.Identity.Person(c, c.Namespace.ID, w.Enters.EntityID)
-	switch {
-	case err != nil:
+	who, err := s.Identity.Still(c, w.Enters, w.Login.Alias)
+	if err != nil {
 		return nil, nil, err
-	case who == nil || who.Disabled:
-		return nil, nil, denied("who logs in is gone or disabled")
 	}
 	need, err := s.Required(c, Login{Accessor: w.Enters.Accessor, Type: w.Enters.Type, Who: who})
 	return w, need, err

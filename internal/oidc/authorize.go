@@ -39,7 +39,8 @@ type grant struct {
 	Made     string    `json:"made,omitempty"` // which provider of that name
 	ClientID string    `json:"client"`
 	Entity   string    `json:"entity"`
-	Home     string    `json:"home"` // namespace of the entity
+	Home     string    `json:"home"`            // namespace of the entity
+	Epoch    int       `json:"epoch,omitempty"` // how often all its tokens had been revoked: once more, and it is worth nothing
 	Scopes   []string  `json:"scopes,omitempty"`
 	Until    time.Time `json:"until"`
 }
@@ -255,7 +256,7 @@ func (s *Store) bind(c *api.Call, q *AuthorizeRequest, u *use) (*codeRow, *refus
 	if q.MaxAge != nil && c.Now.Sub(at) > time.Duration(*q.MaxAge)*time.Second {
 		return nil, refuse("max_age_violation", "active re-authentication is required by max_age"), nil
 	}
-	g := grant{u.name, u.provider.ID, u.client.ID, p.ID, c.Caller.EntityNamespace, supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
+	g := grant{u.name, u.provider.ID, u.client.ID, p.ID, c.Caller.EntityNamespace, c.Caller.EntityEpoch, supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
 	return &codeRow{grant: g, Redirect: q.RedirectURI, Nonce: q.Nonce, Challenge: q.CodeChallenge, LoggedIn: at}, nil, nil
 }
 
@@ -273,7 +274,7 @@ func supported(p *providerRow, asked []string) []string {
 // granted is who a grant is about, if that may still log in; nil: it may not.
 func (s *Store) granted(c *api.Call, u *use, g *grant) (*identity.Person, error) {
 	p, err := s.Person(c, g.Home, g.Entity)
-	if err != nil || p == nil || p.Disabled {
+	if err != nil || p == nil || p.Disabled || p.Ended(g.Epoch) {
 		return nil, err
 	}
 	if ok, err := s.assigned(c, u.client, p); err != nil || !ok {

@@ -216,7 +216,7 @@ func (s *Store) caller(c *api.Call) (*identity.Person, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p == nil || p.Disabled {
+	if p == nil || p.Disabled || p.Ended(c.Caller.EntityEpoch) {
 		return nil, api.ErrDenied()
 	}
 	return p, nil

@@ -316,6 +316,7 @@ func TestGHSA_7qjx_gp9h_65qj_EveryGrantAsksTheSame(t *testing.T) {
 		"the assignment has nobody":                func(w *shop) { w.write("oidc/assignment/staff", `{"entity_ids": "other"}`) },
 		"the client has no assignment":             func(w *shop) { w.write("oidc/client/app", `{"assignments": []}`) },
 		"the entity is disabled":                   func(w *shop) { w.write("entity/id/"+w.entity, `{"disabled": true}`) },
+		"the entity's tokens are revoked":          func(w *shop) { w.write("entity/id/"+w.entity+"/revoke-tokens", `{}`) },
 		"the entity is gone":                       func(w *shop) { w.do(api.Delete, "entity/id/"+w.entity, "") },
 	}
 	for name, shut := range shut {

@@ -19,6 +19,9 @@ import (
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
 		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
+		Revoked: func(tx *store.Tx, nsID string, entityIDs []string) error {
+			return h.Tokens.EntitiesEnded(tx, nsID, entityIDs, 0, lateWriters)
+		},
 		Factors: func(ctx context.Context, nsID, entityID string) (map[string]identity.Factor, error) {
 			return h.MFA.Factors(ctx, nsID, entityID)
 		},
@@ -90,13 +93,13 @@ func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity
 	return identity.Mount{Path: e.Path, Type: e.Type, Spell: spell}, true, nil
 }
 
-// entityOf is the entity that a token is made for, by its alias of the mount of tokens.
-func (h *house) entityOf(c *api.Call, alias string) (string, error) {
+// entityOf is the entity that a token is made for, by its alias of the mount of tokens, and how often all its tokens were revoked.
+func (h *house) entityOf(c *api.Call, alias string) (id string, epoch int, err error) {
 	who, err := h.Identity.Admit(c, &api.Auth{Alias: &api.Alias{Name: alias}})
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return who.ID, nil
+	return who.ID, who.Epoch(), nil
 }
 
 // tokenLives records that a token of an entity lives until a moment; one that does not
@@ -109,7 +112,7 @@ func (h *house) tokenLives(ctx context.Context, t *token.Token) error {
 	return h.Identity.Lives(ctx, t.EntityNamespace(), t.EntityID, until)
 }
 
-// entityGone reports whether the entity of a token is no more. Of one in a namespace that is sealed it is not known.
+// entityGone reports whether the entity of a token is no more, or has had all tokens revoked since. Of one in a namespace that is sealed it is not known.
 func (h *house) entityGone(ctx context.Context, t *token.Token) (bool, error) {
 	if _, err := h.Cache.Fresh(ctx); err != nil {
 		return false, err
@@ -118,7 +121,7 @@ func (h *house) entityGone(ctx context.Context, t *token.Token) (bool, error) {
 	if errors.Is(err, store.ErrSealed) {
 		return false, nil
 	}
-	return err == nil && who == nil, err
+	return err == nil && (who == nil || who.Ended(t.EntityEpoch)), err
 }
 
 // identityPolicies are the names that a token has by its entity.

@@ -23,7 +23,7 @@ func TestAliasesOfARole(t *testing.T) {
 // A token for an entity is made by an alias that its role allows, and has logged in at no time, whoever makes it has.
 func TestTokenForAnAlias(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
-		c.Entity = func(_ *api.Call, alias string) (string, error) { return "entity of " + alias, nil }
+		c.Entity = func(_ *api.Call, alias string) (string, int, error) { return "entity of " + alias, 7, nil }
 	})
 	for role, body := range map[string]string{"some": `{"allowed_entity_aliases":"ann","allowed_policies":"default"}`, "none": `{"allowed_policies":"default"}`} {
 		if _, _, err := f.write(f.root, "roles/"+role, body); err != nil {
@@ -39,7 +39,7 @@ func TestTokenForAnAlias(t *testing.T) {
 		t.Fatal(err)
 	}
 	made, err := f.lookup(v.(*api.Auth).ClientToken.Reveal())
-	if err != nil || made.EntityID != "entity of ann" || made.EntityNamespace() != RootNamespace || !made.LoggedIn().IsZero() {
+	if err != nil || made.EntityID != "entity of ann" || made.EntityNamespace() != RootNamespace || made.EntityEpoch != 7 || !made.LoggedIn().IsZero() {
 		t.Errorf("the token is of %q, logged in at %v, %v", made.EntityID, made.LoggedIn(), err)
 	}
 	for _, c := range []struct{ path, alias string }{{"create/some", "bob"}, {"create/none", "ann"}, {"create", "ann"}} {

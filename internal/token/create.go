@@ -334,6 +334,7 @@ func (ch *child) setParent(t *Token) {
 	if t.EntityID = ch.parent.EntityID; t.EntityID != "" && ch.parent.EntityNamespace() != t.NamespaceID {
 		t.EntityNS = ch.parent.EntityNamespace()
 	}
+	t.EntityEpoch = ch.parent.EntityEpoch
 	t.MountID, t.MountNamespace = ch.parent.MountID, ch.parent.MountNamespace
 	t.Since = ch.parent.LoggedIn()
 }
@@ -344,7 +345,7 @@ func (ch *child) setEntity(t *Token) (err error) {
 		return nil
 	}
 	t.EntityNS, t.Since = "", time.Time{} // which has not logged in
-	t.EntityID, err = ch.store.Entity(ch.call, strings.ToLower(ch.req.EntityAlias))
+	t.EntityID, t.EntityEpoch, err = ch.store.Entity(ch.call, strings.ToLower(ch.req.EntityAlias))
 	return err
 }
 

@@ -18,6 +18,8 @@ type Spec struct {
 	Path      string   // of the login, such as auth/userpass/login/alice
 	Mount     Limits   // of the auth method's mount; zero fields: the server's
 	MountID   string   // of the auth method whose login it is; empty: none's
+	// EntityEpoch is how often all tokens of Auth.EntityID were revoked.
+	EntityEpoch int
 	// Root makes a root token, which with TTL 0 never expires. It is for
 	// initialisation and for the ceremony that replaces a lost root token; nothing
 	// else can attach the root policy.
@@ -54,6 +56,7 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 		DisplayName:     sp.Auth.DisplayName,
 		Meta:            sp.Auth.Metadata,
 		EntityID:        sp.Auth.EntityID,
+		EntityEpoch:     sp.EntityEpoch,
 		BoundCIDRs:      sp.Auth.BoundCIDRs,
 		CreationTime:    sp.Now,
 		Renewable:       sp.Auth.Renewable,
@@ -69,8 +72,11 @@ func (s *Store) Issue(ctx context.Context, sp Spec) (*api.Auth, error) {
 	if t.Login {
 		t.MountNamespace = sp.Namespace
 	}
-	if sp.Auth.TokenType == Batch {
-		t.Type, t.Renewable, t.Private = Batch, false, nil
+	if t.Login && sp.Auth.Alias != nil {
+		t.Alias = sp.Auth.Alias.Name
+	}
+	if sp.Auth.TokenType == Batch { // which is not renewed
+		t.Type, t.Renewable, t.Private, t.Alias = Batch, false, nil, ""
 	}
 	if err := s.setLoginTTL(t, sp); err != nil {
 		return nil, err

@@ -2,15 +2,20 @@ package token
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// kindMount is the work of revoking the tokens of an auth method that was disabled.
-const kindMount = "token-mount"
+// The kinds of work that revoke many tokens.
+const (
+	kindMount    = "token-mount"    // those of an auth method that was disabled
+	kindEntities = "token-entities" // those of entities that count no more
+)
 
 // MountRemoved records in the transaction that disables an auth method that its
 // tokens are to be revoked, after each of some delays: a login that was under way may make one after
@@ -27,23 +32,66 @@ func (s *Store) MountRemoved(tx *store.Tx, nsID, mountID string, delays ...time.
 // endMount revokes the tokens of a mount, and those that they made in namespaces below and
 // that have no parent any more.
 func (s *Store) endMount(ctx context.Context, job *schedule.Job) error {
-	spaces := []string{job.Namespace}
-	if s.Below != nil {
-		below, err := s.Below(ctx, job.Namespace)
-		if err != nil {
-			return err
-		}
-		spaces = append(spaces, below...)
+	err := s.endAll(ctx, job.Namespace, func(t *Token) (bool, error) { return t.MountID == job.ID && t.MountNamespace == job.Namespace, nil })
+	if err != nil {
+		return fmt.Errorf("token: ending those of a mount: %w", err)
 	}
-	for _, ns := range spaces {
-		if err := s.endMountIn(ctx, ns, job); err != nil {
+	return nil
+}
+
+// EntitiesEnded records in a transaction that tokens of some entities of a namespace count no more, and are to be revoked, after each
+// of some delays: a request that was under way may make one after the first. Config.Nobodys says of each whether it is one.
+func (s *Store) EntitiesEnded(tx *store.Tx, nsID string, entities []string, delays ...time.Duration) error {
+	data, err := json.Marshal(entities)
+	if err != nil {
+		return fmt.Errorf("token: encode entities: %w", err)
+	}
+	for _, d := range delays {
+		if err := schedule.Add(tx, schedule.Item{Namespace: nsID, At: s.Now().Add(d), Kind: kindEntities, ID: entities[0], Data: data}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) endMountIn(ctx context.Context, nsID string, job *schedule.Job) error {
+// endEntities revokes the tokens of some entities that count no more, here and in namespaces below.
+func (s *Store) endEntities(ctx context.Context, job *schedule.Job) error {
+	var entities []string
+	if err := json.Unmarshal(job.Data, &entities); err != nil {
+		return fmt.Errorf("token: the entities of a job cannot be read: %w", store.ErrCorrupt)
+	}
+	err := s.endAll(ctx, job.Namespace, func(t *Token) (bool, error) {
+		if t.EntityNamespace() != job.Namespace || !slices.Contains(entities, t.EntityID) {
+			return false, nil
+		}
+		return s.nobodys(ctx, t)
+	})
+	if err != nil {
+		return fmt.Errorf("token: ending those of an entity: %w", err)
+	}
+	return nil
+}
+
+// endAll revokes some of the tokens in a namespace and those below it.
+func (s *Store) endAll(ctx context.Context, nsID string, which func(*Token) (bool, error)) error {
+	spaces := []string{nsID}
+	if s.Below != nil {
+		below, err := s.Below(ctx, nsID)
+		if err != nil {
+			return err
+		}
+		spaces = append(spaces, below...)
+	}
+	for _, ns := range spaces {
+		if err := s.endAllIn(ctx, ns, which); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endAllIn revokes some of the tokens in a namespace.
+func (s *Store) endAllIn(ctx context.Context, nsID string, which func(*Token) (bool, error)) error {
 	prefix := rowKey{nsID, ""}.String()
 	return s.each(ctx, prefix, func(e store.Entry) error {
 		k := rowKey{nsID, e.Key[len(prefix):]}
@@ -51,12 +99,9 @@ func (s *Store) endMountIn(ctx context.Context, nsID string, job *schedule.Job) 
 		if err != nil {
 			return s.passOver(err)
 		}
-		if t.MountID != job.ID || t.MountNamespace != job.Namespace {
-			return nil
+		if ends, err := which(t); err != nil || !ends {
+			return err
 		}
-		if err := s.revoke(ctx, k, false); err != nil {
-			return fmt.Errorf("token: ending those of a mount: %w", err)
-		}
-		return nil
+		return s.revoke(ctx, k, false)
 	})
 }

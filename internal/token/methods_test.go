@@ -132,3 +132,20 @@ func TestChildrenAreOfTheirParentsMethod(t *testing.T) {
 		t.Errorf("a batch token: %+v, %v", batch, err)
 	}
 }
+
+// A token of a login keeps by which alias that was, also when it is renewed; what is made by it, and a batch token, which is not renewed, do not.
+func TestAliasOfTheLogin(t *testing.T) {
+	f := newFixture(t)
+	sp := Spec{Namespace: RootNamespace, Path: "auth/lobby/login", MountID: "m", Auth: api.Auth{TokenPolicies: []string{"dev"}, TTL: time.Hour, Renewable: true, EntityID: "e", Alias: &api.Alias{Name: "ann"}}}
+	text := f.issue(sp)
+	if _, _, err := f.write(text, "renew-self", `{}`); err != nil {
+		t.Fatal(err)
+	}
+	child := f.child(text, `{"policies":["dev"]}`)
+	sp.Auth.TokenType = Batch
+	for which, c := range map[string]struct{ text, want string }{"its own": {text, "ann"}, "a child": {child, ""}, "a batch token": {f.issue(sp), ""}} {
+		if got, err := f.lookup(c.text); err != nil || got.Alias != c.want {
+			t.Errorf("%s: %+v, %v", which, got, err)
+		}
+	}
+}

@@ -30,14 +30,11 @@ func (sp Spec) reuses(t *Token) bool {
 // their names and times: mount, path, role, entity, alias, policies, metadata, addresses,
 // terms, and what a renewal looks at again. It is keyed, so that nobody can try
 // from a stolen store who has logged in.
-func (s *Store) likeness(ctx context.Context, t *Token, alias string) (string, error) {
+func (s *Store) likeness(ctx context.Context, t *Token) (string, error) {
 	like := *t
 	like.Accessor, like.Quota, like.Reuse, like.TTL = "", "", "", 0
 	like.CreationTime, like.ExpireTime, like.LastRenewal, like.Due = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	text, err := json.Marshal(struct {
-		Alias string
-		Token *Token
-	}{alias, &like})
+	text, err := json.Marshal(&like)
 	if err != nil {
 		return "", fmt.Errorf("token: encode likeness: %w", err)
 	}
@@ -67,15 +64,11 @@ func (f *found) auth(now time.Time) *api.Auth {
 // issueAgain hands out a live token that is as this one would be; else this one, which then is
 // what the next such login gets. Of logins at the same time, on any nodes, one makes a token.
 func (s *Store) issueAgain(ctx context.Context, t *Token, sp Spec) (*api.Auth, error) {
-	alias := ""
-	if sp.Auth.Alias != nil {
-		alias = sp.Auth.Alias.Name
-	}
 	var err error
-	if t.Reuse, err = s.likeness(ctx, t, alias); err != nil {
+	if t.Reuse, err = s.likeness(ctx, t); err != nil {
 		return nil, err
 	}
-	live, err := s.alike(ctx, t, alias, func(key string) (store.Entry, error) { return s.Store.Get(ctx, key) })
+	live, err := s.alike(ctx, t, func(key string) (store.Entry, error) { return s.Store.Get(ctx, key) })
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +76,7 @@ func (s *Store) issueAgain(ctx context.Context, t *Token, sp Spec) (*api.Auth, e
 		return live.auth(sp.Now), nil
 	}
 	text, err := s.create(ctx, t, creation{exempt: sp.Exempt, with: func(tx *store.Tx, t *Token, text string) (err error) {
-		if live, err = s.alike(ctx, t, alias, tx.Get); err != nil {
+		if live, err = s.alike(ctx, t, tx.Get); err != nil {
 			return err
 		}
 		if live != nil {
@@ -105,7 +98,7 @@ func (s *Store) issueAgain(ctx context.Context, t *Token, sp Spec) (*api.Auth, e
 // transaction also what was until its commit. A token that has less than half of
 // the time left which a new one would have is not handed out, nor one that another quota counts than
 // the new one's.
-func (s *Store) alike(ctx context.Context, t *Token, alias string, get func(string) (store.Entry, error)) (*found, error) {
+func (s *Store) alike(ctx context.Context, t *Token, get func(string) (store.Entry, error)) (*found, error) {
 	f, err := s.kept(t, get)
 	if errors.Is(err, store.ErrCorrupt) { // the new one's takes its place
 		s.tell(err)
@@ -117,7 +110,7 @@ func (s *Store) alike(ctx context.Context, t *Token, alias string, get func(stri
 	if now := t.CreationTime; !f.token.Alive(now) || f.token.ttlLeft(now) < t.CreationTTL/2 {
 		return nil, nil
 	}
-	if same, err := s.likeness(ctx, f.token, alias); err != nil || same != t.Reuse { // by a renewal, say
+	if same, err := s.likeness(ctx, f.token); err != nil || same != t.Reuse { // by a renewal, say
 		return nil, err
 	}
 	if s.Counter != nil {

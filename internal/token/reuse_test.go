@@ -189,7 +189,7 @@ func TestReuseOfWhatIsLeft(t *testing.T) {
 			f.end(err)
 		}, false, true},
 		"its method is gone": {func(f *fixture, _ *api.Auth) {
-			f.end(f.s.endMountIn(f.t.Context(), "ns1", job(kindMount, "m1")))
+			f.end(f.s.endMount(f.t.Context(), job(kindMount, "m1")))
 		}, false, false},
 		"the text's row is damaged":  {func(f *fixture, _ *api.Auth) { f.put(f.texts()[0], "{") }, false, true},
 		"the text's row says naught": {func(f *fixture, _ *api.Auth) { f.put(f.texts()[0], "null") }, false, true},

@@ -299,7 +299,7 @@ func (s *Store) unlink(ctx context.Context, parent rowKey, children []rowKey) er
 
 // Jobs are the handlers of the due-times that tokens have.
 func (s *Store) Jobs() map[string]schedule.Handler {
-	return map[string]schedule.Handler{kindExpire: s.expire, kindRevoke: s.resume, kindTidy: s.tidy, kindMount: s.endMount}
+	return map[string]schedule.Handler{kindExpire: s.expire, kindRevoke: s.resume, kindTidy: s.tidy, kindMount: s.endMount, kindEntities: s.endEntities}
 }
 
 // expire revokes a token whose time has come, or whose last use is over.

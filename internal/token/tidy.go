@@ -15,7 +15,7 @@ const kindTidy = "token-tidy"
 
 // Tidy has the schedule go through the namespace's rows and put right what
 // meddling with the store or a restored part of it may have left behind. Tokens of entities that
-// were deleted are revoked, with what they lease.
+// were deleted, or have had all tokens revoked since, are revoked, with what they lease.
 func (s *Store) Tidy(c *api.Call, _ *api.None) (*api.None, error) {
 	_, err := store.Update(c, s.Store, func(tx *store.Tx) error {
 		return schedule.Add(tx, schedule.Item{Namespace: c.Namespace.ID, At: c.Now, Kind: kindTidy, ID: "rows"})
@@ -109,7 +109,8 @@ func (s *Store) tidyToken(ctx context.Context, ns string, e store.Entry) error {
 	return s.revoke(ctx, k, false)
 }
 
-// nobodys reports whether a token is of an entity that is no more: it is refused everywhere, but what it leases lives on.
+// nobodys reports whether a token is of an entity that is no more, or has had all tokens revoked since: it is refused everywhere, but what it
+// leases lives on.
 func (s *Store) nobodys(ctx context.Context, t *Token) (bool, error) {
 	if s.Nobodys == nil || t.EntityID == "" {
 		return false, nil

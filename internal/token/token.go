@@ -82,6 +82,7 @@ type Token struct {
 	Meta            map[string]string `json:"meta,omitempty"`
 	EntityID        string            `json:"entity,omitempty"`
 	EntityNS        string            `json:"entity_ns,omitempty"` // namespace of EntityID; empty: the token's
+	EntityEpoch     int               `json:"epoch,omitempty"`     // how often all tokens of the entity had been revoked when this one, or the first that made it, was made
 	BoundCIDRs      []string          `json:"cidrs,omitempty"`     // addresses it may be used from; none: any
 
 	ParentID        string `json:"parent,omitempty"` // empty for an orphan
@@ -102,6 +103,7 @@ type Token struct {
 	MountID        string `json:"mount,omitempty"`
 	MountNamespace string `json:"mount_ns,omitempty"` // of MountID
 	Login          bool   `json:"login,omitempty"`    // it is a login's own
+	Alias          string `json:"alias,omitempty"`    // of a login's own: the name by which its method knows who it is; empty also in rows from before it was kept
 	Private        []byte `json:"private,omitempty"`  // see api.Auth
 
 	LoginRole string    `json:"login_role,omitempty"` // that the login was by; empty: none
@@ -222,12 +224,12 @@ type Config struct {
 	// made; optional: nothing.
 	Renewal func(c *api.Call, t *Token, increment time.Duration) (*api.Auth, error)
 	// Entity is the entity of the call's namespace that a name of the mount of tokens is an
-	// alias of, made if there is none; optional: no token is made for one.
-	Entity func(c *api.Call, alias string) (id string, err error)
+	// alias of, made if there is none, and how often all its tokens were revoked; optional: no token is made for one.
+	Entity func(c *api.Call, alias string) (id string, epoch int, err error)
 	// Lives is told, before a token of an entity is made and after it is renewed, until when
 	// the token lives; optional.
 	Lives func(ctx context.Context, t *Token) error
-	// Nobodys reports whether the entity of a token is no more; optional: none is.
+	// Nobodys reports whether the entity of a token is no more, or has had all tokens revoked since; optional: none is.
 	Nobodys func(ctx context.Context, t *Token) (bool, error)
 	// IdentityPolicies are the names, beside the token's own, that its entity and the entity's
 	// groups give it in its namespace; optional: none.
