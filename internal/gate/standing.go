@@ -19,6 +19,7 @@ type standing struct {
 	acl   *policy.ACL
 	who   *identity.Person // nil: nobody is behind the token
 	parts []policies.Part  // the first is of the token's namespace
+	home  [1]policies.Part // room for that one, which mostly is all
 }
 
 // names are the policies in force in the token's own namespace.
@@ -61,7 +62,8 @@ func (h *House) callers(c *api.Call) (*standing, error) {
 // held is the policies of a namespace that somebody holds beside those of the entity behind
 // them, which may be none.
 func (h *House) held(ctx context.Context, nsID string, names []string, entityNS, entityID string) (*standing, error) {
-	s := &standing{parts: []policies.Part{{Namespace: nsID, Names: names}}}
+	s := &standing{home: [1]policies.Part{{Namespace: nsID, Names: names}}}
+	s.parts = s.home[:]
 	if entityID == "" {
 		return s, nil
 	}
