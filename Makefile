@@ -25,6 +25,9 @@ RACED = ./client/... ./internal/store/... ./internal/barrier/... ./internal/seal
 # Packages at once: those that start servers wait more than they work, and two of them would leave two cores idle. What vet looks at has a target of its own.
 ABREAST = -p=4 -vet=off
 
+# Those that take longest begin first, so that none of them is left running alone.
+LONGEST = ./internal/server ./internal/store/etcd/member ./test/blackbox ./test/script ./test/readme ./bench ./test/compat
+
 # What is tested over the stores that nodes share, in make test and in make engines.
 SERVED  = ./test/compat ./internal/server
 ENGINED = $(SERVED) ./test/script ./test/blackbox
@@ -49,7 +52,7 @@ vet:
 	$(GO) vet ./...
 
 unit:
-	$(GO) test $(ABREAST) -count=1 -timeout 15m $$($(GO) list ./... | grep -v /test/chaos)
+	$(GO) test $(ABREAST) -count=1 -timeout 15m $(LONGEST) $$($(GO) list ./... | grep -v /test/chaos)
 
 # faults is the short form of chaos. It counts what a fleet answers in a while, and so has the machine to itself.
 faults:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/store/etcd/member"
+	"github.com/strongroom/strongroom/test/process"
 )
 
 // waiter is a node of a fleet of two, with a member of etcd in it, that is being started.
@@ -26,14 +26,11 @@ func waiters(t *testing.T) [2]func() *waiter {
 	dir := t.TempDir()
 	var members []member.Peer
 	for _, name := range []string{"a", "b"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := process.FreeAddr()
 		if err != nil {
 			t.Fatal(err)
 		}
-		members = append(members, member.Peer{Name: name, URL: "http://" + l.Addr().String()})
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		members = append(members, member.Peer{Name: name, URL: "http://" + addr})
 	}
 	start := func(i int) func() *waiter {
 		return func() *waiter {

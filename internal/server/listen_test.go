@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/test/process"
 )
 
 // authority issues certificates for a test.
@@ -214,12 +215,8 @@ func TestListenAllOrNone(t *testing.T) {
 		}
 	}()
 	for _, second := range []Listener{{Address: taken.Addr().String()}, {Address: "127.0.0.1:0", CertFile: "missing", KeyFile: "missing"}} {
-		free, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := process.FreeAddr()
 		if err != nil {
-			t.Fatal(err)
-		}
-		address := free.Addr().String()
-		if err := free.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Listen(&Config{Listeners: []Listener{{Address: address}, second}}); err == nil || !strings.Contains(err.Error(), second.Address) {

@@ -2,24 +2,23 @@ package server_test
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/server/servertest"
 	"github.com/strongroom/strongroom/internal/store/etcd/member"
+	"github.com/strongroom/strongroom/test/process"
 )
 
 // peerURL is a URL for a member, at a port that is free now.
 func peerURL(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := process.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return "http://" + addr
 }
 
 // TestMembersOfTheStore serves from a member of etcd in the process, lists it, and

@@ -223,7 +223,7 @@ func TestReuseOnThreeNodes(t *testing.T) {
 func TestReuseAgainstRevocation(t *testing.T) {
 	f := startNodes(t, 2)
 	robots(t, f.all[0], f.root, "")
-	trials := 10_000
+	trials := 4000
 	if testing.Short() {
 		trials = 500
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/strongroom/strongroom/test/process"
@@ -119,12 +120,15 @@ dave Cleartext-Password := "PASSWORD"
 `
 
 func (s *Server) create(bin, answers string) error {
-	l, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	addr, err := process.FreeAddr()
 	if err != nil {
 		return err
 	}
-	s.Port = l.LocalAddr().(*net.UDPAddr).Port
-	if err := l.Close(); err != nil {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if s.Port, err = strconv.Atoi(port); err != nil {
 		return err
 	}
 	fill := strings.NewReplacer("DIR", s.Dir, "PORT", fmt.Sprint(s.Port), "SECRET", Secret, "PASSWORD", Password, "ANSWERS", answers)

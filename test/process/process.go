@@ -8,8 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,23 +55,6 @@ func Main(body func(dir string) (status int, err error)) {
 		status = max(status, 1)
 	}
 	os.Exit(status)
-}
-
-// Ports of servers that tests start: below those that systems give to outgoing connections, any of which could else take a port
-// between its choice and its use.
-const firstPort, ports = 10_000, 22_000
-
-// FreeAddr returns a loopback address (host:port) that nothing listened on a moment ago.
-func FreeAddr() (string, error) {
-	var last error
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports)))
-		if err == nil {
-			return l.Addr().String(), l.Close()
-		}
-		last = err
-	}
-	return "", fmt.Errorf("finding a free port: %w", last)
 }
 
 // Server is a running child process.

@@ -269,8 +269,10 @@ func sinkCommand(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	addr := ts.Getenv("SINK")
-	if addr == "" {
-		addr = "127.0.0.1:0"
+	if addr == "" { // its port may be listened on again later
+		var err error
+		addr, err = process.FreeAddr()
+		ts.Check(err)
 	}
 	l, err := net.Listen("tcp", addr)
 	ts.Check(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/storetest"
+	"github.com/strongroom/strongroom/test/process"
 )
 
 // server starts an etcd of one member that is reached over the loopback interface.
@@ -51,12 +51,11 @@ func startServer(t testing.TB, set func(*embed.Config)) (endpoint string, e *emb
 
 func free(t testing.TB) []url.URL {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := process.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return []url.URL{{Scheme: "http", Host: l.Addr().String()}}
+	return []url.URL{{Scheme: "http", Host: addr}}
 }
 
 // openAt opens a store and closes it when the test ends.

@@ -308,11 +308,7 @@ func goroutines() int {
 // hung demands that calls end in time while the server does not answer, leave nothing behind, and succeed soon after.
 func hung(t *testing.T, s *Store, stop, goOn func()) {
 	t.Helper()
-	for name, call := range calls(s) {
-		if err := call(t.Context()); err != nil {
-			t.Fatalf("%s before: %v", name, err)
-		}
-	}
+	succeed(t, s, "before")
 	before := goroutines()
 	stop()
 	var wg sync.WaitGroup
@@ -332,11 +328,17 @@ func hung(t *testing.T, s *Store, stop, goOn func()) {
 	// Connections that were given up are closed in the background.
 	until(t, "no more than 20 goroutines are left of them", func() bool { return goroutines() <= before+20 })
 	goOn()
+	succeed(t, s, "after it is over")
+}
+
+// succeed demands that each call succeeds, within ten seconds of a machine that may do much else.
+func succeed(t *testing.T, s *Store, when string) {
+	t.Helper()
 	began := time.Now()
 	for name, call := range calls(s) {
 		for err := call(t.Context()); err != nil; err = call(t.Context()) {
 			if time.Since(began) > 10*time.Second {
-				t.Fatalf("%s after it is over: %v", name, err)
+				t.Fatalf("%s %s: %v", name, when, err)
 			}
 		}
 	}

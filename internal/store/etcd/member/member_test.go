@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/etcd"
 	"github.com/strongroom/strongroom/internal/store/storetest"
+	"github.com/strongroom/strongroom/test/process"
 )
 
 // quick is a heartbeat for tests, in milliseconds, that a busy machine still keeps.
@@ -40,12 +40,11 @@ func newFleet(t testing.TB, names ...string) *fleet {
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := process.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // of is the configuration of one member.
