@@ -384,6 +384,9 @@ func printCommands() command {
 				if t == "" {
 					return &exit{exitLocal, "Error: no token is set", fmt.Sprintf("run %q, or set STRONGROOM_TOKEN", c.name+" login")}
 				}
+				if c.flags.format == "" && c.flags.field == "" { // $(print token) is the token, whatever the environment prefers
+					return c.println(t.Reveal())
+				}
 				return c.show(t.Reveal(), map[string]any{"token": t.Reveal()}, func() error { return c.println(t.Reveal()) })
 			},
 		}},

@@ -19,6 +19,7 @@ type standing struct {
 	acl   *policy.ACL
 	who   *identity.Person // nil: nobody is behind the token
 	parts []policies.Part  // the first is of the token's namespace
+	home  [1]policies.Part // room for that one, which mostly is all
 }
 
 // names are the policies in force in the token's own namespace.
@@ -72,7 +73,8 @@ type behind struct {
 // held is the policies of a namespace that somebody holds beside those of the entity behind
 // them, which may be none. Those of somebody disabled, or whose tokens were all revoked since, are refused.
 func (h *House) held(ctx context.Context, nsID string, names []string, by behind) (*standing, error) {
-	s := &standing{parts: []policies.Part{{Namespace: nsID, Names: names}}}
+	s := &standing{home: [1]policies.Part{{Namespace: nsID, Names: names}}}
+	s.parts = s.home[:]
 	if by.id == "" {
 		return s, nil
 	}

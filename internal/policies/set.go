@@ -44,6 +44,11 @@ func setOf(parts ...Part) set {
 // join makes one text of texts, which part undoes.
 func join(texts []string) string {
 	var b strings.Builder
+	size := 0
+	for _, n := range texts {
+		size += len("0000:") + len(n)
+	}
+	b.Grow(size)
 	for _, n := range texts {
 		b.WriteString(strconv.Itoa(len(n)))
 		b.WriteByte(':')

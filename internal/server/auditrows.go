@@ -57,6 +57,11 @@ func (a *auditRows) catchUp(ctx context.Context) error {
 	if err != nil || a.loaded(rows) {
 		return err
 	}
+	return a.load(ctx, rows)
+}
+
+// load loads the devices, unless somebody else has meanwhile.
+func (a *auditRows) load(ctx context.Context, rows string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.loaded(rows) {

@@ -28,10 +28,24 @@ type Trace struct{ changed atomic.Bool }
 
 type traceKey struct{}
 
+// traced is a context and its trace in one: every request has one of each.
+type traced struct {
+	context.Context
+	trace Trace
+}
+
+// Value is the trace, or what the context has.
+func (t *traced) Value(key any) any {
+	if key == (traceKey{}) {
+		return &t.trace
+	}
+	return t.Context.Value(key)
+}
+
 // Traced is a context whose commits are noted.
 func Traced(ctx context.Context) (context.Context, *Trace) {
-	t := &Trace{}
-	return context.WithValue(ctx, traceKey{}, t), t
+	t := &traced{Context: ctx}
+	return t, &t.trace
 }
 
 // Changed reports whether a commit has been made since the last Reset, or may have been.

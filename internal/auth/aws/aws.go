@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -137,7 +136,7 @@ func (engine) putConfig(c *api.Call, q *PutConfig) (*api.None, error) {
 
 // headerForm is a header's name; those that decide how a question is read or answered
 // are the server's own.
-var headerForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+var headerForm = api.Regexp(`^[A-Za-z0-9-]{1,64}$`)
 
 func (conf *Config) check() error {
 	if conf.Endpoint != "" && !isEndpoint(conf.Endpoint) {
@@ -146,7 +145,7 @@ func (conf *Config) check() error {
 	if len(conf.EC2Endpoint) > maxItem || len(conf.IAMEndpoint) > maxItem {
 		return api.Errorf(api.Invalid, "endpoint, iam_endpoint: must be at most %d bytes", maxItem)
 	}
-	if conf.Region != "" && !regionForm.MatchString(conf.Region) {
+	if conf.Region != "" && !regionForm().MatchString(conf.Region) {
 		return api.Errorf(api.Invalid, "sts_region: is not the name of a region")
 	}
 	if len(conf.ServerID) > maxItem || strings.ContainsFunc(conf.ServerID, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
@@ -156,7 +155,7 @@ func (conf *Config) check() error {
 		return api.Errorf(api.Invalid, "allowed_sts_header_values: holds more than %d", maxItems)
 	}
 	for _, h := range conf.Headers {
-		if !headerForm.MatchString(h) || slices.Contains([]string{"Accept", "Accept-Encoding", "Host", "Connection", "Transfer-Encoding", "Content-Encoding", "Expect", "Te", "Trailer", "Upgrade"}, http.CanonicalHeaderKey(h)) {
+		if !headerForm().MatchString(h) || slices.Contains([]string{"Accept", "Accept-Encoding", "Host", "Connection", "Transfer-Encoding", "Content-Encoding", "Expect", "Te", "Trailer", "Upgrade"}, http.CanonicalHeaderKey(h)) {
 			return api.Errorf(api.Invalid, "allowed_sts_header_values: holds one that is no header's name, or is the server's own to set")
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -105,24 +104,25 @@ func ended(d *xml.Decoder) bool {
 // forms below, since a large one makes each start of the program slower.
 const maxARN = 640
 
-// The ARNs of those who can log in.
+// The ARNs of those who can log in. As all forms of this package, they are compiled when first asked: together they
+// are 700 KB, and most servers never need them.
 var (
-	userForm    = regexp.MustCompile(`^arn:(aws[a-z-]{0,12}):iam::([0-9]{12}):user/((?:[\x21-\x7e]+/)?)([A-Za-z0-9+=,.@_-]{1,64})$`)
-	assumedForm = regexp.MustCompile(`^arn:(aws[a-z-]{0,12}):sts::([0-9]{12}):assumed-role/([A-Za-z0-9+=,.@_-]{1,64})/[A-Za-z0-9+=,.@_-]{2,64}$`)
-	userIDForm  = regexp.MustCompile(`^[A-Z0-9]{4,128}(:[A-Za-z0-9+=,.@_-]{2,64})?$`)
+	userForm    = api.Regexp(`^arn:(aws[a-z-]{0,12}):iam::([0-9]{12}):user/((?:[\x21-\x7e]+/)?)([A-Za-z0-9+=,.@_-]{1,64})$`)
+	assumedForm = api.Regexp(`^arn:(aws[a-z-]{0,12}):sts::([0-9]{12}):assumed-role/([A-Za-z0-9+=,.@_-]{1,64})/[A-Za-z0-9+=,.@_-]{2,64}$`)
+	userIDForm  = api.Regexp(`^[A-Z0-9]{4,128}(:[A-Za-z0-9+=,.@_-]{2,64})?$`)
 )
 
 var errCaller = errors.New("who has signed is neither an IAM user nor has assumed a role")
 
 // resolve says which user or role it is.
 func (c *caller) resolve() error {
-	if len(c.ARN) > maxARN || !userIDForm.MatchString(c.UserID) {
+	if len(c.ARN) > maxARN || !userIDForm().MatchString(c.UserID) {
 		return errCaller
 	}
 	var partition, account string
-	if m := userForm.FindStringSubmatch(c.ARN); m != nil {
+	if m := userForm().FindStringSubmatch(c.ARN); m != nil {
 		partition, account, c.Principal, c.Name = m[1], m[2], c.ARN, m[4]
-	} else if m := assumedForm.FindStringSubmatch(c.ARN); m != nil {
+	} else if m := assumedForm().FindStringSubmatch(c.ARN); m != nil {
 		partition, account, c.Name = m[1], m[2], m[3]
 		c.Principal = "arn:" + partition + ":iam::" + account + ":role/" + c.Name
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -115,7 +114,7 @@ func parseHeaders(raw any) (http.Header, error) {
 	for name, raw := range all {
 		value, ok := headerValue(raw)
 		key := http.CanonicalHeaderKey(name)
-		if !ok || !headerForm.MatchString(name) || header[key] != nil {
+		if !ok || !headerForm().MatchString(name) || header[key] != nil {
 			return nil, invalid(field, "must be an object of single texts, and name nothing twice")
 		}
 		header[key] = []string{value}
@@ -141,9 +140,9 @@ func headerValue(raw json.RawMessage) (string, bool) {
 }
 
 var (
-	regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
+	regionForm = api.Regexp(`^[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
 	// authForm is the header Authorization of Signature Version 4, for STS.
-	authForm = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=[A-Za-z0-9]{4,128}/[0-9]{8}/([a-z0-9-]{1,64})/sts/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=[0-9a-f]{64}$`)
+	authForm = api.Regexp(`^AWS4-HMAC-SHA256 Credential=[A-Za-z0-9]{4,128}/[0-9]{8}/([a-z0-9-]{1,64})/sts/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=[0-9a-f]{64}$`)
 )
 
 // maxSigned bounds the list of signed headers, in bytes.
@@ -157,8 +156,8 @@ func (q *question) check(conf *Config) error {
 			return &api.Error{Kind: api.Invalid, Message: field + ": has a header that is not allowed", Hint: "allowed_sts_header_values of config/client names further ones"}
 		}
 	}
-	m := authForm.FindStringSubmatch(q.header.Get("Authorization"))
-	if m == nil || len(m[2]) > maxSigned || !regionForm.MatchString(m[1]) {
+	m := authForm().FindStringSubmatch(q.header.Get("Authorization"))
+	if m == nil || len(m[2]) > maxSigned || !regionForm().MatchString(m[1]) {
 		return invalid(field, "Authorization is not a signature, of version 4, of a question to STS")
 	}
 	q.auth = authorization{region: m[1], signed: strings.Split(m[2], ";")}

@@ -2,7 +2,6 @@ package aws
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -124,7 +123,7 @@ func errInstances(field string) error {
 
 // principalForm is an ARN of a user or role, whole or up to a * at its end. The account is
 // always in it: the same name in another account is somebody else's.
-var principalForm = regexp.MustCompile(`^(arn:aws[a-z-]{0,12}:iam::[0-9]{12}:)(user|role)/([\x21-\x7e]*)$`)
+var principalForm = api.Regexp(`^(arn:aws[a-z-]{0,12}:iam::[0-9]{12}:)(user|role)/([\x21-\x7e]*)$`)
 
 var errPrincipals = errors.New("each must be the ARN of an IAM user or role; a pattern has one *, at its end, and for roles no path")
 
@@ -136,7 +135,7 @@ func principals(list []string) ([]string, error) {
 	}
 	out := make([]string, len(list))
 	for i, text := range list {
-		m := principalForm.FindStringSubmatch(text)
+		m := principalForm().FindStringSubmatch(text)
 		if m == nil || len(text) > maxARN {
 			return nil, errPrincipals
 		}

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -187,12 +186,12 @@ const (
 	maxItem  = 512 // in bytes
 )
 
-var idForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+var idForm = api.Regexp(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 func (conf *config) check() error {
 	names := slices.Sorted(maps.Keys(clouds()))
 	switch {
-	case !idForm.MatchString(conf.Tenant):
+	case !idForm().MatchString(conf.Tenant):
 		return api.Errorf(api.Invalid, "tenant_id: must be the tenant's identifier, a UUID")
 	case conf.Resource == "" || len(conf.Resource) > maxItem:
 		return api.Errorf(api.Invalid, "resource: must be what tokens are for")

@@ -94,7 +94,7 @@ func (conf *config) takes(c *api.Call, said jws.Claims) error {
 // identify says whom a verified token speaks of.
 func identify(said jws.Claims) (*caller, error) {
 	who := &caller{ID: strings.ToLower(said.Text("oid"))}
-	if !idForm.MatchString(who.ID) {
+	if !idForm().MatchString(who.ID) {
 		return nil, errIdentity
 	}
 	list, _ := said["groups"].([]any)
@@ -103,7 +103,7 @@ func identify(said jws.Claims) (*caller, error) {
 	}
 	for _, g := range list {
 		id, _ := g.(string)
-		if id = strings.ToLower(id); !idForm.MatchString(id) {
+		if id = strings.ToLower(id); !idForm().MatchString(id) {
 			return nil, errIdentity
 		}
 		who.Groups = append(who.Groups, id)

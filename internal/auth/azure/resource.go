@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -23,8 +22,8 @@ const (
 	kindIdentity = "microsoft.managedidentity/userassignedidentities"
 )
 
-// nameForm is what something in Azure can be called, in small letters.
-var nameForm = regexp.MustCompile(`^[a-z0-9_()-][a-z0-9._()-]{0,127}$`)
+// nameForm is what something in Azure can be called, in small letters. As idForm, it is compiled when first asked.
+var nameForm = api.Regexp(`^[a-z0-9_()-][a-z0-9._()-]{0,127}$`)
 
 // resource is something in Azure, in small letters: names differ by more than that.
 type resource struct {
@@ -39,11 +38,11 @@ var errResource = errors.New("what the token says of its machine cannot be read"
 // parseResource reads the identifier of a resource. That of a scale set's machine is the scale set's.
 func parseResource(text string) (*resource, error) {
 	p := strings.Split(strings.ToLower(text), "/")
-	if len(text) > maxItem || len(p) < 9 || p[0] != "" || p[1] != "subscriptions" || p[3] != "resourcegroups" || p[5] != "providers" || !idForm.MatchString(p[2]) {
+	if len(text) > maxItem || len(p) < 9 || p[0] != "" || p[1] != "subscriptions" || p[3] != "resourcegroups" || p[5] != "providers" || !idForm().MatchString(p[2]) {
 		return nil, errResource
 	}
 	for _, part := range p[4:] {
-		if !nameForm.MatchString(part) {
+		if !nameForm().MatchString(part) {
 			return nil, errResource
 		}
 	}

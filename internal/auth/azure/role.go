@@ -115,9 +115,9 @@ func names(field string, list []string, isID bool, spelling func(string) string)
 	for i, s := range list {
 		out[i] = spelling(s)
 		switch {
-		case isID && !idForm.MatchString(out[i]):
+		case isID && !idForm().MatchString(out[i]):
 			return nil, api.Errorf(api.Invalid, "%s: each must be a UUID", field)
-		case !isID && !nameForm.MatchString(out[i]):
+		case !isID && !nameForm().MatchString(out[i]):
 			return nil, api.Errorf(api.Invalid, "%s: holds one that is no name", field)
 		}
 	}

@@ -295,7 +295,7 @@ func FuzzIdentify(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !accountForm.MatchString(who.Email) || !own && said["email_verified"] != true || who.Instance != nil && (own || who.Instance.Zone == "") {
+		if !accountForm().MatchString(who.Email) || !own && said["email_verified"] != true || who.Instance != nil && (own || who.Instance.Zone == "") {
 			t.Errorf("%s is taken for %+v", text, who)
 		}
 	})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,7 +119,7 @@ func (conf *Config) verify(c *api.Call, raw string) (said jws.Claims, own bool, 
 
 // signedBy verifies a token by the keys that Google shows of an account.
 func (conf *Config) signedBy(c *api.Call, raw, account string) (jws.Claims, error) {
-	if !accountForm.MatchString(account) {
+	if !accountForm().MatchString(account) {
 		return nil, errAccount
 	}
 	a, err := issuer.Ask(c, "", issuer.Question{Method: http.MethodGet, Target: conf.api() + "/service_accounts/v1/jwk/" + url.PathEscape(account)})
@@ -141,21 +140,21 @@ func (conf *Config) signedBy(c *api.Call, raw, account string) (jws.Claims, erro
 
 // idForm is an identifier that Google gives; textForm what it calls things by.
 var (
-	idForm   = regexp.MustCompile(`^[0-9]{1,64}$`)
-	textForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]{0,127}$`)
+	idForm   = api.Regexp(`^[0-9]{1,64}$`)
+	textForm = api.Regexp(`^[a-z0-9][a-z0-9.:-]{0,127}$`)
 )
 
 // identify says whom a verified token speaks of.
 func identify(said jws.Claims, own bool) (*caller, error) {
 	if own {
 		email := said.Text("sub")
-		if iss, there := said["iss"]; there && iss != email || !accountForm.MatchString(email) {
+		if iss, there := said["iss"]; there && iss != email || !accountForm().MatchString(email) {
 			return nil, errAccount
 		}
 		return &caller{Email: email, Project: projectOf(email), Own: true}, nil
 	}
 	who := &caller{Email: said.Text("email"), ID: said.Text("sub")}
-	if said["email_verified"] != true || !accountForm.MatchString(who.Email) || !idForm.MatchString(who.ID) {
+	if said["email_verified"] != true || !accountForm().MatchString(who.Email) || !idForm().MatchString(who.ID) {
 		return nil, errAccount
 	}
 	who.Project = projectOf(who.Email)
@@ -165,7 +164,7 @@ func identify(said jws.Claims, own bool) (*caller, error) {
 	who.Instance = &instance{Project: text(said, "project_id"), Number: text(said, "project_number"), Zone: text(said, "zone"),
 		ID: text(said, "instance_id"), Name: text(said, "instance_name"), Created: text(said, "instance_creation_timestamp")}
 	i := who.Instance
-	if !textForm.MatchString(i.Project) || !textForm.MatchString(i.Zone) || !textForm.MatchString(i.Name) || !idForm.MatchString(i.ID) {
+	if !textForm().MatchString(i.Project) || !textForm().MatchString(i.Zone) || !textForm().MatchString(i.Name) || !idForm().MatchString(i.ID) {
 		return nil, errInstance
 	}
 	return who, nil

@@ -180,12 +180,20 @@ func errorBody(messages ...string) []byte {
 	return append(b, '\n')
 }
 
+// envelopeRoom is what an envelope without login, lease and warnings takes around its data, in bytes, and some more.
+const envelopeRoom = 320
+
 // envelope wraps data as clients expect, fields in the order they are sent by
 // the servers those clients know.
 func envelope(resp *gate.Response, data []byte) []byte {
-	b := make([]byte, 0, len(data)*2+320)
+	flat := resp.Flags&api.Flat != 0 && len(data) > 2
+	size := len(data) + envelopeRoom
+	if flat {
+		size += len(data)
+	}
+	b := make([]byte, 0, size)
 	b = append(b, '{')
-	if resp.Flags&api.Flat != 0 && len(data) > 2 {
+	if flat {
 		b = appendFlat(b, data)
 	}
 	b = append(b, `"request_id":"`...)

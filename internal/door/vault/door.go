@@ -108,7 +108,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, held *share) (*gate.
 
 // wrapTTL is for how long the answer is to be wrapped; 0: not at all.
 func wrapTTL(h http.Header) (time.Duration, error) {
-	ttl, err := api.ParseDuration(h.Get("X-Vault-Wrap-TTL"))
+	ttl, err := api.ParseDuration(h.Get("X-Vault-Wrap-Ttl")) // X-Vault-Wrap-TTL, as http.Header spells it: Get need not
 	switch {
 	case err != nil || ttl < 0:
 		return 0, api.Errorf(api.Invalid, "X-Vault-Wrap-TTL: not a duration such as 60 or 5m")

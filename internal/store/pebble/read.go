@@ -12,9 +12,6 @@ import (
 	"github.com/strongroom/strongroom/internal/store"
 )
 
-// keyBuffer is room for the stored form of most keys without an allocation.
-const keyBuffer = 256
-
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {
 	e := store.Entry{Key: key}
@@ -30,8 +27,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {
 // read reads one entry from a state of the database, its value (as a copy) only
 // when that is wanted.
 func read(from crdb.Reader, key string, wanted bool) (rev store.Rev, value []byte, err error) {
-	var buf [keyBuffer]byte
-	stored, closer, err := from.Get(appendDataKey(buf[:0], key))
+	stored, closer, err := from.Get(appendDataKey(make([]byte, 0, 1+len(key)), key))
 	if errors.Is(err, crdb.ErrNotFound) {
 		return 0, nil, nil
 	}
