@@ -17,7 +17,7 @@ func (s *Store) revokeTokens(c *api.Call, q *IDRequest) (*api.None, error) {
 		if e == nil { // nobody is to take a slip for the end of a thief's token
 			return &api.Error{Kind: api.Invalid, Message: "id: invalid entity id: no entity of this namespace has it, or it has become another", Hint: "find it with identity/lookup/entity"}
 		}
-		e.Revocations++
+		e.Revocations = max(e.Revocations+1, int(c.Now.Unix())) // the time sets apart what was counted on and lost when a snapshot was restored
 		if err := put(tx, k.entity(), e); err != nil || s.Revoked == nil {
 			return err
 		}
@@ -26,7 +26,7 @@ func (s *Store) revokeTokens(c *api.Call, q *IDRequest) (*api.None, error) {
 	return nil, err
 }
 
-// Epoch is how often all tokens of the entity were revoked. A token that is made for it keeps that.
+// Epoch is a count that grows whenever all tokens of the entity are revoked. A token that is made for it keeps that.
 func (p *Person) Epoch() int { return p.Revocations }
 
 // Ended reports whether all tokens of the entity that the person was asked for were revoked since one of an epoch was made.

@@ -3,6 +3,7 @@ package identity_test
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 )
@@ -40,6 +41,7 @@ func TestRevokedTokensOfEntities(t *testing.T) {
 					tokens = append(tokens, &child)
 				}
 			case n < 8:
+				w.now = w.now.Add(time.Duration(r.IntN(9)-4) * time.Hour) // another node's clock
 				w.do(api.Write, "entity/id/"+is(a)+"/revoke-tokens", "")
 				for _, m := range tokens {
 					m.alive = m.alive && is(m.entity) != is(a)

@@ -93,7 +93,7 @@ func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity
 	return identity.Mount{Path: e.Path, Type: e.Type, Spell: spell}, true, nil
 }
 
-// entityOf is the entity that a token is made for, by its alias of the mount of tokens, and how often all its tokens were revoked.
+// entityOf is the entity that a token is made for, by its alias of the mount of tokens, and its count of revocations.
 func (h *house) entityOf(c *api.Call, alias string) (id string, epoch int, err error) {
 	who, err := h.Identity.Admit(c, &api.Auth{Alias: &api.Alias{Name: alias}})
 	if err != nil {
