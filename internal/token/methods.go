@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -72,7 +73,8 @@ func (s *Store) endEntities(ctx context.Context, job *schedule.Job) error {
 	return nil
 }
 
-// endAll revokes some of the tokens in a namespace and those below it.
+// endAll revokes some of the tokens in a namespace and those below it. What fails for one, such as a child in a namespace that is
+// sealed, does not keep the others waiting.
 func (s *Store) endAll(ctx context.Context, nsID string, which func(*Token) (bool, error)) error {
 	spaces := []string{nsID}
 	if s.Below != nil {
@@ -82,26 +84,54 @@ func (s *Store) endAll(ctx context.Context, nsID string, which func(*Token) (boo
 		}
 		spaces = append(spaces, below...)
 	}
+	var failed failures
 	for _, ns := range spaces {
-		if err := s.endAllIn(ctx, ns, which); err != nil {
-			return err
+		prefix := rowKey{ns, ""}.String()
+		failed.add(s.each(ctx, prefix, func(e store.Entry) error {
+			failed.add(s.endOne(ctx, rowKey{ns, e.Key[len(prefix):]}, e.Value, which))
+			return ctx.Err()
+		}))
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return failed.err()
 }
 
-// endAllIn revokes some of the tokens in a namespace.
-func (s *Store) endAllIn(ctx context.Context, nsID string, which func(*Token) (bool, error)) error {
-	prefix := rowKey{nsID, ""}.String()
-	return s.each(ctx, prefix, func(e store.Entry) error {
-		k := rowKey{nsID, e.Key[len(prefix):]}
-		t, err := decodeToken(k, e.Value)
-		if err != nil {
-			return s.passOver(err)
-		}
-		if ends, err := which(t); err != nil || !ends {
-			return err
-		}
-		return s.revoke(ctx, k, false)
-	})
+// endOne revokes a token if it is one of some. One that is damaged is passed over.
+func (s *Store) endOne(ctx context.Context, k rowKey, row []byte, which func(*Token) (bool, error)) error {
+	t, err := decodeToken(k, row)
+	if err != nil {
+		return s.passOver(err)
+	}
+	if ends, err := which(t); err != nil || !ends {
+		return s.passOver(err)
+	}
+	return s.revoke(ctx, k, false)
+}
+
+// failures is what went wrong with some of many: the first few errors.
+type failures struct {
+	first []error
+	more  int // how many came after those
+}
+
+const fewFailures = 4
+
+func (f *failures) add(err error) {
+	switch {
+	case err == nil:
+	case len(f.first) < fewFailures:
+		f.first = append(f.first, err)
+	default:
+		f.more++
+	}
+}
+
+// err is all of it as one error; nil: nothing went wrong.
+func (f *failures) err() error {
+	if f.more == 0 {
+		return errors.Join(f.first...)
+	}
+	return fmt.Errorf("%w\nand %d more", errors.Join(f.first...), f.more)
 }

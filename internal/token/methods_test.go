@@ -1,7 +1,10 @@
 package token
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,6 +99,36 @@ func TestTokensOfAMountAreRevoked(t *testing.T) {
 			t.Error("a token that was made just then is alive")
 		}
 	})
+}
+
+// What fails for some tokens keeps no other waiting, here or in a namespace below. That it failed is told, so that it is tried again.
+func TestOneTokenThatFailsKeepsNoOther(t *testing.T) {
+	f := newFixture(t, func(c *Config) {
+		c.OnRevoke = append(c.OnRevoke, func(context.Context, string, string) error { return store.ErrSealed })
+	})
+	var texts []string
+	for i := range 3 * fewFailures {
+		texts = append(texts, f.issue(Spec{Namespace: []string{RootNamespace, "ns1", "ns2"}[i%3], Path: "auth/lobby/login", MountID: "m",
+			Auth: api.Auth{TokenPolicies: []string{"dev"}, TTL: time.Hour}}))
+	}
+	end := func() error {
+		return f.s.endAll(t.Context(), RootNamespace, func(t *Token) (bool, error) { return t.MountID == "m", nil })
+	}
+	err := end()
+	if !errors.Is(err, store.ErrSealed) || strings.Count(err.Error(), "sealed") != fewFailures || !strings.HasSuffix(err.Error(), fmt.Sprintf("and %d more", 2*fewFailures)) {
+		t.Errorf("of %d failures the job says %v", len(texts), err)
+	}
+	for _, text := range texts {
+		f.mustBe(text, false)
+	}
+	if err := end(); err != nil {
+		t.Errorf("when nothing is left: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.s.endAll(ctx, RootNamespace, func(*Token) (bool, error) { return false, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("when its claim is lost: %v", err)
+	}
 }
 
 // What is the method's own business is told to nobody.
