@@ -21,7 +21,7 @@ func (s *Store) revokeTokens(c *api.Call, q *IDRequest) (*api.None, error) {
 		if err := put(tx, k.entity(), e); err != nil || s.Revoked == nil {
 			return err
 		}
-		return s.Revoked(tx, k.namespace, append([]string{k.id}, e.Merged...))
+		return s.Revoked(tx, k.namespace)
 	})
 	return nil, err
 }

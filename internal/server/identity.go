@@ -19,9 +19,7 @@ import (
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
 		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
-		Revoked: func(tx *store.Tx, nsID string, entityIDs []string) error {
-			return h.Tokens.EntitiesEnded(tx, nsID, entityIDs, 0, lateWriters)
-		},
+		Revoked: func(tx *store.Tx, nsID string) error { return h.Tokens.EntitiesEnded(tx, nsID, 0, lateWriters) },
 		Factors: func(ctx context.Context, nsID, entityID string) (map[string]identity.Factor, error) {
 			return h.MFA.Factors(ctx, nsID, entityID)
 		},
