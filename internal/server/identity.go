@@ -112,14 +112,11 @@ func (h *house) tokenLives(ctx context.Context, t *token.Token) error {
 
 // entityGone reports whether the entity of a token is no more, or has had all tokens revoked since. Of one in a namespace that is sealed it is not known.
 func (h *house) entityGone(ctx context.Context, t *token.Token) (bool, error) {
-	if _, err := h.Cache.Fresh(ctx); err != nil {
-		return false, err
-	}
-	who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
+	gone, err := h.Identity.Ended(ctx, t.EntityNamespace(), t.EntityID, t.EntityEpoch)
 	if errors.Is(err, store.ErrSealed) {
 		return false, nil
 	}
-	return err == nil && (who == nil || who.Ended(t.EntityEpoch)), err
+	return gone, err
 }
 
 // identityPolicies are the names that a token has by its entity.
