@@ -54,7 +54,7 @@ func (s *Store) configuration(c *api.Call, _ *api.None) (*api.Raw, error) {
 // keys tells everybody the public keys that identity tokens of roles are checked with: the ones that sign, the next ones,
 // and those whose tokens still count.
 func (s *Store) keys(c *api.Call, _ *api.None) (*api.Raw, error) {
-	all, err := s.published.Get(c, c.Namespace.ID)
+	all, err := s.public(c)
 	if err != nil {
 		return nil, err
 	}

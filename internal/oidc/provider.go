@@ -265,7 +265,7 @@ func (s *Store) providerKeys(c *api.Call, q *ProviderName) (*api.Raw, error) {
 	if p == nil {
 		return nil, api.ErrNotFound()
 	}
-	all, err := s.published.Get(c, c.Namespace.ID)
+	all, err := s.public(c)
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func (s *Store) judge(c *api.Call, q *IntrospectRequest) (string, error) {
 // verifier is the public key that a token says it was signed with; nil: there is none, or
 // it is of another algorithm.
 func (s *Store) verifier(c *api.Call, h jose.Header) (any, error) {
-	all, err := s.published.Get(c, c.Namespace.ID)
+	all, err := s.public(c)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (s *Store) verifier(c *api.Call, h jose.Header) (any, error) {
 		}
 	}
 	if len(all.damaged) > 0 { // it may be one of those
-		return nil, fmt.Errorf("oidc: row %q cannot be read: %w", all.damaged[0].Key, store.ErrCorrupt)
+		return nil, all.unreadable()
 	}
 	return nil, nil
 }
@@ -194,6 +194,23 @@ type published struct {
 type users struct {
 	keys map[string]string // by who uses it
 	any  bool
+}
+
+// public is what the call's namespace tells everybody. While nothing of its keys can be read, that is an error: an empty set would say that
+// nothing was ever signed.
+func (s *Store) public(c *api.Call) (*published, error) {
+	p, err := s.published.Get(c, c.Namespace.ID)
+	if err == nil && len(p.damaged) > 0 { // it may be readable by now though its own row has not changed: the one of the namespace's key has
+		p, err = s.loadPublished(c, s.Store, c.Namespace.ID)
+	}
+	if err == nil && len(p.keys) == 0 && len(p.damaged) > 0 {
+		return nil, p.unreadable()
+	}
+	return p, err
+}
+
+func (p *published) unreadable() error {
+	return fmt.Errorf("oidc: row %q cannot be read: %w", p.damaged[0].Key, store.ErrCorrupt)
 }
 
 func (s *Store) loadPublished(ctx context.Context, r store.Reader, ns string) (*published, error) {

@@ -39,6 +39,18 @@ func TestOneFlippedByteDamagesOneSecret(t *testing.T) {
 	}
 }
 
+// What a node could not read is asked for anew: the row of the namespace's key, which all others rest on, is put back
+// without a change to any of them.
+func TestPublishedKeysComeBack(t *testing.T) {
+	w := startFor(t, Config{InMemory: true, DevRoot: api.NewSecret("root")})
+	w.wants(204, "", "root", "POST", "identity/oidc/key/k", `{"algorithm": "ES256", "allowed_client_ids": "*"}`)
+	w.wants(204, "", "root", "POST", "identity/oidc/role/r", `{"key": "k"}`)
+	whole := w.flip("core/ns/root")
+	w.wants(500, "", "", "GET", "identity/oidc/.well-known/keys", "")
+	w.put("core/ns/root", whole)
+	w.wants(200, "ES256", "", "GET", "identity/oidc/.well-known/keys", "")
+}
+
 // keys are all keys of the store below the barrier.
 func (w *world) keys() []string {
 	w.t.Helper()
