@@ -101,10 +101,7 @@ func (s *Store) endAll(ctx context.Context, nsID string, which func(*Token) (boo
 	var failed failures
 	for _, ns := range spaces {
 		prefix := rowKey{ns, ""}.String()
-		failed.add(s.each(ctx, prefix, func(e store.Entry) error {
-			failed.add(s.endOne(ctx, rowKey{ns, e.Key[len(prefix):]}, e.Value, which))
-			return ctx.Err()
-		}))
+		s.every(ctx, &failed, prefix, func(e store.Entry) error { return s.endOne(ctx, rowKey{ns, e.Key[len(prefix):]}, e.Value, which) })
 		if ctx.Err() != nil {
 			break
 		}

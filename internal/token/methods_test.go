@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 )
@@ -126,6 +127,14 @@ func TestOneTokenThatFailsKeepsNoOther(t *testing.T) {
 	}
 	if err := end(); err != nil {
 		t.Errorf("when nothing is left: %v", err)
+	}
+	var old []string
+	for range 2 * fewFailures {
+		old = append(old, f.issue(Spec{Namespace: RootNamespace, Path: "auth/lobby/login", MountID: "m", Auth: api.Auth{TokenPolicies: []string{"dev"}, TTL: time.Hour}}))
+	}
+	f.now = f.now.Add(2 * time.Hour)
+	if err := f.s.tidy(t.Context(), &schedule.Job{Item: schedule.Item{Namespace: RootNamespace}}); !errors.Is(err, store.ErrSealed) || !strings.HasSuffix(err.Error(), fmt.Sprintf("and %d more", fewFailures)) {
+		t.Errorf("of %d failures tidy says %v", len(old), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -30,11 +30,20 @@ func (s *Store) Tidy(c *api.Call, _ *api.None) (*api.None, error) {
 // been revoked.
 func (s *Store) tidy(ctx context.Context, job *schedule.Job) error {
 	ns := job.Namespace
-	return errors.Join(
-		s.each(ctx, accessorKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) }),
-		s.each(ctx, reuseKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) }),
-		s.each(ctx, rowKey{ns, ""}.String(), func(e store.Entry) error { return s.passOver(s.tidyToken(ctx, ns, e)) }),
-	)
+	var failed failures
+	s.every(ctx, &failed, accessorKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) })
+	s.every(ctx, &failed, reuseKey(ns, ""), func(e store.Entry) error { return s.passOver(s.tidyAccessor(ctx, ns, e)) })
+	s.every(ctx, &failed, rowKey{ns, ""}.String(), func(e store.Entry) error { return s.passOver(s.tidyToken(ctx, ns, e)) })
+	return failed.err()
+}
+
+// every is each where what fails for one entry, such as a token's child in a namespace that is sealed, does not keep the
+// others waiting.
+func (s *Store) every(ctx context.Context, failed *failures, prefix string, visit func(store.Entry) error) {
+	failed.add(s.each(ctx, prefix, func(e store.Entry) error {
+		failed.add(visit(e))
+		return ctx.Err()
+	}))
 }
 
 // passOver tells of a damaged row, which ends nothing.
