@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
@@ -145,6 +146,43 @@ func TestDamagedRowKeepsItsMount(t *testing.T) {
 					t.Errorf("clearing it again returned %v, and it is lent: %v", err, w.engine.has(lent))
 				}
 				w.later(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// there reports whether a row whose key has a part is there.
+func (w *damaged) there(part string) bool {
+	w.t.Helper()
+	es, err := w.phys.List(w.t.Context(), store.Range{})
+	w.must(err)
+	return slices.ContainsFunc(es, func(e store.Entry) bool { return strings.Contains(e.Key, part) })
+}
+
+// A damaged row of a mount that lives is no other mount's matter which was at its path before: it does not keep that one from
+// being cleared, and is not given up with it.
+func TestDamagedRowOfAMountsSuccessor(t *testing.T) {
+	for name, force := range map[string]bool{"patient": false, "by force": true} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				w.engine.breakWith(errors.New("away"))
+				old, gone := w.lend(time.Hour, 0)
+				_, err := w.mounts.Disable(t.Context(), namespace.RootID, "lend/")
+				w.must(err)
+				w.fresh()
+				w.must(w.mounts.Enable(t.Context(), namespace.RootID, &mount.Entry{Path: "lend/", Type: "lender"}))
+				l, lent := w.lend(100*time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				w.engine.breakWith(nil)
+				if err := w.s.ClearMount(t.Context(), namespace.RootID, old.MountID, force); err != nil || w.engine.has(gone) {
+					t.Errorf("clearing the mount returned %v, and what it lent is lent: %v", err, w.engine.has(gone))
+				}
+				if !w.there("/lease/id/"+l.ID) || !w.engine.has(lent) {
+					t.Fatal("the lease of the mount that lives was given up")
+				}
+				w.putBack()
+				w.later(101 * time.Hour)
+				w.nothing()
 			})
 		})
 	}

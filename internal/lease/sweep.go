@@ -167,7 +167,7 @@ func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftove
 	for after := ""; ctx.Err() == nil; {
 		ls, damaged, next, err := s.next(ctx, nsID, sw, after)
 		if err == nil {
-			err = s.passOver(ctx, sw, damaged, left)
+			err = s.passOver(ctx, nsID, sw, damaged, left)
 		}
 		if err != nil {
 			stop(err)
@@ -201,8 +201,14 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // passOver counts damaged rows as left. With force they are forgotten: they bear the identifier of a lease and
-// nothing else that could be known.
-func (s *Store) passOver(ctx context.Context, sw *sweep, damaged []store.Entry, left *leftover) error {
+// nothing else that could be known. Where they may be another mount's than the sweep's, they are let be.
+func (s *Store) passOver(ctx context.Context, nsID string, sw *sweep, damaged []store.Entry, left *leftover) error {
+	if len(damaged) == 0 {
+		return nil
+	}
+	if others, err := s.succeeded(ctx, nsID, sw); err != nil || others {
+		return err
+	}
 	var checks []store.Check
 	var gone []store.Write
 	for _, e := range damaged {
@@ -218,6 +224,20 @@ func (s *Store) passOver(ctx context.Context, sw *sweep, damaged []store.Entry, 
 	}
 	_, err := s.Store.Commit(ctx, checks, gone)
 	return err
+}
+
+// succeeded reports whether another mount lives where the sweep's was. A damaged row there does not say whose it is, and
+// the one that lives has its leases taken back by itself.
+func (s *Store) succeeded(ctx context.Context, nsID string, sw *sweep) (bool, error) {
+	if sw.MountID == "" {
+		return false, nil
+	}
+	table, err := s.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return false, err
+	}
+	e := table.Get(sw.Prefix)
+	return e != nil && e.ID != sw.MountID, nil
 }
 
 // next is a page of a sweep's leases, those of its rows that are damaged, and the key to go on after; empty: it was
