@@ -188,6 +188,31 @@ func TestDamagedRowOfAMountsSuccessor(t *testing.T) {
 	}
 }
 
+// What a damaged row is of is given up by its own identifier, which those who are told of the row have, and by the path of others;
+// nothing else goes with it.
+func TestDamagedRowIsGivenUp(t *testing.T) {
+	for name, prefix := range map[string]func(id string) string{
+		"by its id":   func(id string) string { return id },
+		"by its path": func(id string) string { return strings.TrimSuffix(id, tail(id)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, lent := w.lend(time.Hour, 0)
+				other, _ := w.lend(time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				_, err := w.s.RevokeForce(w.call(), &lease.ForceRequest{Prefix: prefix(l.ID)})
+				if err != nil || w.there("/lease/id/"+l.ID) || !w.engine.has(lent) {
+					t.Errorf("giving it up returned %v; its row is there: %v", err, w.there("/lease/id/"+l.ID))
+				}
+				if byID := name == "by its id"; w.there("/lease/id/"+other.ID) != byID {
+					t.Error("the other lease ended by the first one's id, or not by its path")
+				}
+				w.later(2 * time.Hour)
+			})
+		})
+	}
+}
+
 // The lists that tell what cannot be taken back tell of a damaged row, and tidying goes on past it.
 func TestDamagedRowsOfListsOfLeases(t *testing.T) {
 	eachDamaged(t, func(t *testing.T, w *damaged) {

@@ -160,11 +160,18 @@ func decode(nsID string, e store.Entry) (*Lease, error) {
 
 // load reads a lease, ended or not; nil when there is none.
 func (s *Store) load(ctx context.Context, nsID, id string) (*Lease, error) {
+	l, _, err := s.row(ctx, nsID, id)
+	return l, err
+}
+
+// row is load, and the row as it is stored: where it is damaged, its key and revision.
+func (s *Store) row(ctx context.Context, nsID, id string) (*Lease, store.Entry, error) {
 	e, err := s.Store.Get(ctx, rowKey(nsID, id))
 	if err != nil || !e.Exists() {
-		return nil, err
+		return nil, e, err
 	}
-	return decode(nsID, e)
+	l, err := decode(nsID, e)
+	return l, e, err
 }
 
 // read reads a lease as part of a transaction; nil when there is none.

@@ -69,7 +69,7 @@ func (s *Store) resume(ctx context.Context, job *schedule.Job) error {
 	}
 	err := s.run(ctx, job.Namespace, &sw)
 	var left *leftover
-	if errors.As(err, &left) && left.passed == 0 {
+	if errors.As(err, &left) && left.row == nil {
 		return nil // each of them has a due-time of its own now
 	}
 	return err
@@ -94,31 +94,39 @@ func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) e
 	if err != nil && !errors.As(err, &left) {
 		return err
 	}
-	if left != nil && left.passed > 0 {
-		return left.cause // the schedule goes on with it: they have not even ended
+	if left != nil && left.row != nil {
+		return left.answer() // the schedule goes on with it: they have not even ended
 	}
 	_, rerr := store.Update(ctx, s.Store, func(tx *store.Tx) error { schedule.Remove(tx, it); return nil })
 	if left != nil {
-		return errNotYet(left.n, left.cause)
+		return left.answer()
 	}
 	return rerr
 }
 
 // leftover says that engines failed to take leases back, or that damaged rows were passed over.
 type leftover struct {
-	mu     sync.Mutex
-	n      int
-	passed int   // of n, those whose rows are damaged: they have no due-time at which they are tried again
-	cause  error // the first; a damaged row goes before what engines say
+	mu    sync.Mutex
+	n     int
+	row   error // the first damaged row, if any: what it is of has no due-time at which it is tried again
+	cause error // the first failure of others
 }
 
 // Error says how many are left.
 func (e *leftover) Error() string {
-	return fmt.Sprintf("lease: %d could not be taken back: %v", e.n, e.cause)
+	return fmt.Sprintf("lease: %d could not be taken back: %v", e.n, cmp.Or(e.row, e.cause))
 }
 
-// Unwrap is the first failure.
-func (e *leftover) Unwrap() error { return e.cause }
+// Unwrap is the first damaged row and the first failure.
+func (e *leftover) Unwrap() error { return errors.Join(e.row, e.cause) }
+
+// answer is what is told to who has waited.
+func (e *leftover) answer() error {
+	if e.row != nil {
+		return e.row
+	}
+	return errNotYet(e.n, e.cause)
+}
 
 func (e *leftover) add(err error) {
 	e.mu.Lock()
@@ -131,11 +139,11 @@ func (e *leftover) add(err error) {
 func (e *leftover) pass(key string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.passed == 0 {
-		e.cause = &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
+	e.n++
+	if e.row == nil {
+		e.row = &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
 			Hint: "put the row back, and it is taken back; sys/leases/revoke-force gives it up: what was lent then lives on"}
 	}
-	e.n, e.passed = e.n+1, e.passed+1
 }
 
 // run takes back all leases of a sweep and revokes its tokens. It can be cut
