@@ -213,6 +213,48 @@ func TestDamagedRowIsGivenUp(t *testing.T) {
 	}
 }
 
+// In quarantine what a damaged row is of is held, whether others are or not: who clears its mount is told so, and nobody gives it up
+// by force.
+func TestDamagedRowIsHeld(t *testing.T) {
+	for name, others := range map[string]int{"alone": 0, "beside another": 1} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, lent := w.lend(100*time.Hour, 0)
+				for range others {
+					w.lend(100*time.Hour, 0)
+				}
+				w.isolate("one")
+				w.damage("/lease/id/" + l.ID)
+				for _, prefix := range []string{l.ID, "lend"} {
+					if _, err := w.s.RevokeForce(w.call(), &lease.ForceRequest{Prefix: prefix}); !errors.Is(err, lease.ErrQuarantined) || !strings.Contains(err.Error(), lease.Resume) {
+						t.Errorf("giving up %s returned %v", prefix, err)
+					}
+				}
+				_, err := w.mounts.Disable(t.Context(), namespace.RootID, "lend/")
+				w.must(err)
+				w.fresh()
+				for _, force := range []bool{false, true} {
+					if err := w.s.ClearMount(t.Context(), namespace.RootID, l.MountID, force); !errors.Is(err, lease.ErrQuarantined) || !errors.Is(err, store.ErrCorrupt) {
+						t.Errorf("clearing the mount, by force: %v, returned %v", force, err)
+					}
+				}
+				if !w.there("/lease/id/"+l.ID) || !w.engine.has(lent) || w.engine.count() != 1+others {
+					t.Fatal("it was given up, or something was taken back")
+				}
+				w.putBack()
+				_, err = w.s.EndQuarantine(&api.Call{Context: t.Context(), Now: time.Now()}, nil)
+				w.must(err)
+				w.fresh()
+				w.later(time.Hour)
+				w.must(w.s.ClearMount(t.Context(), namespace.RootID, l.MountID, false))
+				if w.there("/lease/id/") || w.engine.count() != 0 {
+					t.Error("something is lent still")
+				}
+			})
+		})
+	}
+}
+
 // The lists that tell what cannot be taken back tell of a damaged row, and tidying goes on past it.
 func TestDamagedRowsOfListsOfLeases(t *testing.T) {
 	eachDamaged(t, func(t *testing.T, w *damaged) {

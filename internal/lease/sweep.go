@@ -135,15 +135,21 @@ func (e *leftover) add(err error) {
 	e.cause = cmp.Or(e.cause, err)
 }
 
-// pass counts a lease whose row is damaged.
-func (e *leftover) pass(key string) {
+// pass counts a lease whose row is damaged. In quarantine it may have come with the snapshot, and is held.
+func (e *leftover) pass(key string, held bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.n++
-	if e.row == nil {
-		e.row = &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
-			Hint: "put the row back, and it is taken back; sys/leases/revoke-force gives it up: what was lent then lives on"}
+	if e.row != nil {
+		return
 	}
+	told := &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
+		Hint: "put the row back, and it is taken back; sys/leases/revoke-force gives it up: what was lent then lives on"}
+	if held {
+		told.Err = fmt.Errorf("%w: %w", store.ErrCorrupt, ErrQuarantined)
+		told.Hint = "put the row back; it may have come with a snapshot, and is neither taken back nor given up before: " + Resume
+	}
+	e.row = told
 }
 
 // run takes back all leases of a sweep and revokes its tokens. It can be cut
@@ -209,7 +215,7 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // passOver counts damaged rows as left. With force they are forgotten: they bear the identifier of a lease and
-// nothing else that could be known. Where they may be another mount's than the sweep's, they are let be.
+// nothing else that could be known. In quarantine none is. Where they may be another mount's than the sweep's, they are let be.
 func (s *Store) passOver(ctx context.Context, nsID string, sw *sweep, damaged []store.Entry, left *leftover) error {
 	if len(damaged) == 0 {
 		return nil
@@ -217,11 +223,15 @@ func (s *Store) passOver(ctx context.Context, nsID string, sw *sweep, damaged []
 	if others, err := s.succeeded(ctx, nsID, sw); err != nil || others {
 		return err
 	}
+	q, err := s.Quarantine(ctx)
+	if err != nil {
+		return err
+	}
 	var checks []store.Check
 	var gone []store.Write
 	for _, e := range damaged {
-		if !sw.Force {
-			left.pass(e.Key)
+		if !sw.Force || q.Holds() {
+			left.pass(e.Key, q.Holds())
 			continue
 		}
 		s.Log.Error("a lease whose row is damaged was forgotten: what was lent under it may live on", slog.String("row", e.Key))
@@ -230,7 +240,7 @@ func (s *Store) passOver(ctx context.Context, nsID string, sw *sweep, damaged []
 	if len(gone) == 0 {
 		return nil
 	}
-	_, err := s.Store.Commit(ctx, checks, gone)
+	_, err = s.Store.Commit(ctx, checks, gone)
 	return err
 }
 
