@@ -241,15 +241,46 @@ func TestDamagedRowIsHeld(t *testing.T) {
 				if !w.there("/lease/id/"+l.ID) || !w.engine.has(lent) || w.engine.count() != 1+others {
 					t.Fatal("it was given up, or something was taken back")
 				}
-				w.putBack()
 				_, err = w.s.EndQuarantine(&api.Call{Context: t.Context(), Now: time.Now()}, nil)
 				w.must(err)
 				w.fresh()
+				if w.works(time.Hour); !w.there("/lease/id/" + l.ID) {
+					t.Fatal("it was given up once the quarantine had ended, by what had been refused")
+				}
+				w.putBack()
 				w.later(time.Hour)
 				w.must(w.s.ClearMount(t.Context(), namespace.RootID, l.MountID, false))
 				if w.there("/lease/id/") || w.engine.count() != 0 {
 					t.Error("something is lent still")
 				}
+			})
+		})
+	}
+}
+
+// However often a path is revoked below which a row is damaged, one sweep of it goes on, which is about what there was at the last time;
+// and it comes to its end once the row was put back.
+func TestDamagedRowOfAPathRevokedAgain(t *testing.T) {
+	for name, sync := range map[string]bool{"waiting": true, "not waiting": false} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, _ := w.lend(1000*time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				before := w.due()
+				var late string
+				for range 20 {
+					_, late = w.lend(1000*time.Hour, 0)
+					time.Sleep(time.Second)
+					if _, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend", Sync: sync}); (api.KindOf(err) == api.Damaged) != sync {
+						t.Error(err)
+					}
+				}
+				if w.works(time.Hour); w.due() != before+1 || w.engine.has(late) {
+					t.Errorf("%d sweeps go on; want one. The last lease is lent: %v", w.due()-before, w.engine.has(late))
+				}
+				w.putBack()
+				w.later(time.Hour)
+				w.nothing()
 			})
 		})
 	}

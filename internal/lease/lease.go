@@ -10,6 +10,7 @@
 //	N/lease/of/<token>/<N2>/<tail>   a lease in namespace N2 of a token in N; holds its id
 //	N/lease/stuck/<lease id>         a lease that could not be taken back
 //	N/lease/gone/<mount>             a mount that was disabled while it may have had leases
+//	N/lease/sweep/<hash of a path>   leases below that path that are being taken back together
 //	root/lease/quarantine            there since a snapshot was put into the store
 //	root/lease/parked/<N>/<lease id> a lease that is due, and not taken back in quarantine
 //	N/due/<time>/lease/<tail>        when it is due (package schedule)

@@ -29,8 +29,6 @@ const (
 	abreast      = 4
 	// maxRest bounds how long a sweep rests after a page.
 	maxRest = 15 * time.Millisecond
-	// longGrace is how long the schedule leaves a sweep to the request that began it.
-	longGrace = 5 * time.Minute
 )
 
 // sweep names leases that are taken back together. It is the data of a due-time
@@ -42,6 +40,7 @@ type sweep struct {
 	Before  time.Time `json:"before,omitzero"`  // issued until then; zero: whenever; with MountID, of tokens alone
 	Force   bool      `json:"force,omitempty"`  // forget what an engine does not take back
 	Tokens  bool      `json:"tokens,omitempty"` // tokens made below Prefix too
+	Turn    string    `json:"turn,omitempty"`   // which of those with the same name it is; empty: it has none beside it
 }
 
 // addSweep records a sweep as part of a transaction.
@@ -58,50 +57,7 @@ func (sw *sweep) item(nsID string, at time.Time) (schedule.Item, error) {
 	if err != nil {
 		return schedule.Item{}, fmt.Errorf("lease: encode sweep: %w", err)
 	}
-	return schedule.Item{Namespace: nsID, At: at, Kind: kindSweep, ID: rand.Text(), Data: data}, nil
-}
-
-// resume runs a sweep from the schedule.
-func (s *Store) resume(ctx context.Context, job *schedule.Job) error {
-	var sw sweep
-	if err := json.Unmarshal(job.Data, &sw); err != nil {
-		return fmt.Errorf("lease: sweep cannot be read: %w", store.ErrCorrupt)
-	}
-	err := s.run(ctx, job.Namespace, &sw)
-	var left *leftover
-	if errors.As(err, &left) && left.row == nil {
-		return nil // each of them has a due-time of its own now
-	}
-	return err
-}
-
-// launch records a sweep and, with wait, runs it.
-func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) error {
-	at := s.Now()
-	if wait {
-		at = at.Add(longGrace)
-	}
-	it, err := sw.item(nsID, at)
-	if err != nil {
-		return err
-	}
-	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return schedule.Add(tx, it) })
-	if err != nil || !wait {
-		return err
-	}
-	err = s.run(ctx, nsID, sw)
-	var left *leftover
-	if err != nil && !errors.As(err, &left) {
-		return err
-	}
-	if left != nil && left.row != nil {
-		return left.answer() // the schedule goes on with it: they have not even ended
-	}
-	_, rerr := store.Update(ctx, s.Store, func(tx *store.Tx) error { schedule.Remove(tx, it); return nil })
-	if left != nil {
-		return left.answer()
-	}
-	return rerr
+	return schedule.Item{Namespace: nsID, At: at, Kind: kindSweep, ID: cmp.Or(sw.Turn, rand.Text()), Data: data}, nil
 }
 
 // leftover says that engines failed to take leases back, or that damaged rows were passed over.
