@@ -197,12 +197,21 @@ func TestDamagedRowIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachDamaged(t, func(t *testing.T, w *damaged) {
-				l, lent := w.lend(time.Hour, 0)
+				w.engine.breakWith(errors.New("broken"))
+				l, lent := w.lend(time.Minute, 0)
+				w.works(2 * time.Hour)
+				if !w.there("/lease/stuck/" + l.ID) {
+					t.Fatal("the lease is not irrevocable")
+				}
+				w.engine.breakWith(nil)
 				other, _ := w.lend(time.Hour, 0)
 				w.damage("/lease/id/" + l.ID)
 				_, err := w.s.RevokeForce(w.call(), &lease.ForceRequest{Prefix: prefix(l.ID)})
 				if err != nil || w.there("/lease/id/"+l.ID) || !w.engine.has(lent) {
 					t.Errorf("giving it up returned %v; its row is there: %v", err, w.there("/lease/id/"+l.ID))
+				}
+				if w.there("/lease/stuck/" + l.ID) {
+					t.Error("it counts as irrevocable still")
 				}
 				if byID := name == "by its id"; w.there("/lease/id/"+other.ID) != byID {
 					t.Error("the other lease ended by the first one's id, or not by its path")

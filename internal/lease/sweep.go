@@ -192,6 +192,9 @@ func (s *Store) passOver(ctx context.Context, nsID string, sw *sweep, damaged []
 		}
 		s.Log.Error("a lease whose row is damaged was forgotten: what was lent under it may live on", slog.String("row", e.Key))
 		checks, gone = append(checks, store.Check{Key: e.Key, Rev: e.Rev}), append(gone, store.Write{Key: e.Key, Delete: true})
+		if id, ok := strings.CutPrefix(e.Key, Rows(nsID)); ok {
+			gone = append(gone, store.Write{Key: stuckKey(nsID, id), Delete: true})
+		}
 	}
 	if len(gone) == 0 {
 		return nil
