@@ -32,9 +32,9 @@ LONGEST = ./internal/server ./internal/store/etcd/member ./test/blackbox ./test/
 SERVED  = ./test/compat ./internal/server
 ENGINED = $(SERVED) ./test/script ./test/blackbox
 
-.PHONY: test build tools format vet unit together faults race smoke surface shared engines fuzz bench memory chaos package docs
+.PHONY: test build tools format vet unit together alike faults race smoke surface shared engines fuzz bench memory chaos package docs
 
-test: tools format vet unit together shared smoke surface
+test: tools format vet unit together alike surface
 
 # runtimesecret: what keys leave on stacks and in the heap is erased (SECURITY.md).
 build:
@@ -52,15 +52,19 @@ vet:
 	$(GO) vet ./...
 
 unit:
-	$(GO) test $(ABREAST) -count=1 -timeout 15m $(LONGEST) $$($(GO) list ./... | grep -v /test/chaos)
+	@packages="$$($(GO) list ./...)" || exit 1; set -x; \
+	$(GO) test $(ABREAST) -count=1 -timeout 15m $(LONGEST) $$(grep -v /test/chaos <<< "$$packages")
 
-# faults waits more than it works, and has its turn with race.
+# faults waits more than it works, and has its turn with race; so does shared, with smoke.
 together:
 	$(MAKE) --no-print-directory --output-sync=target -j2 faults race
 
+alike:
+	$(MAKE) --no-print-directory --output-sync=target -j2 shared smoke
+
 # faults is the short form of chaos.
 faults:
-	$(GO) test -vet=off -count=1 -timeout 15m ./test/chaos
+	$(GO) test -vet=off -count=1 -parallel=3 -timeout 15m ./test/chaos
 
 # The short form of engines, without what is the same over every store. They wait more than they work, so both have their turn at the same time.
 shared:

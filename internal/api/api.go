@@ -80,7 +80,7 @@ type Caller struct {
 	EntityID    string // identity entity; empty when there is none
 
 	EntityNamespace string   // identifier of the namespace that EntityID is of
-	EntityEpoch     int      // how often all tokens of the entity had been revoked when the caller was let in
+	EntityEpoch     int      // the entity's count of revocations when the caller was let in
 	Policies        []string // names of all policies in force
 	Namespace       Namespace
 	Root            bool // holds the root policy

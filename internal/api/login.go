@@ -295,7 +295,7 @@ type Entrance struct {
 	Path     string        // of the login
 	Role     string        // that it was by; empty: none
 	EntityID string        // who it is
-	Epoch    int           // how often all tokens of the entity had been revoked by then
+	Epoch    int           // the entity's count of revocations by then
 	At       time.Time     // when it was
 	WrapTTL  time.Duration // of the wrapped answer that was asked for; 0: not wrapped
 	WrapJWT  bool          // see Call

@@ -180,10 +180,10 @@ func (p *passage) suppose(q *ExplainRequest, own bool) error {
 	return p.imagineFacts()
 }
 
-// orInvalid is what is told of a token whose entity is gone or disabled.
+// orInvalid is what is told of a token whose entity is gone or disabled, or has had all its tokens revoked.
 func orInvalid(err error) error {
 	if api.KindOf(err) == api.Denied {
-		return api.Errorf(api.Invalid, "token: may do nothing, whatever its policies: its entity is gone or disabled")
+		return api.Errorf(api.Invalid, "token: may do nothing, whatever its policies: its entity is gone or disabled, or has had all its tokens revoked")
 	}
 	return err
 }

@@ -116,6 +116,19 @@ func TestConditionsKnowWhoSomebodyHasBecome(t *testing.T) {
 	}
 }
 
+// Who asks why a token may do nothing is told that its entity may have had all its tokens revoked.
+func TestTokenOfARevokedEntityIsExplained(t *testing.T) {
+	f := newFixture(t)
+	f.lobby(&api.Auth{TokenPolicies: []string{"mine"}, TTL: time.Hour, Alias: &api.Alias{Name: "ann"}})
+	a := f.do(api.Write, "auth/lobby/login", "").Auth
+	want(t, f.ask("", api.Write, "identity/entity/id/"+a.EntityID+"/revoke-tokens", f.root, ""), "")
+	_, resp := f.explain(f.root, "", fmt.Sprintf(`{"path":"probe/thing/a","operation":"read","token":%q}`, a.ClientToken.Reveal()))
+	want(t, resp, "invalid")
+	if resp.Err == nil || !strings.Contains(resp.Err.Error(), "has had all its tokens revoked") {
+		t.Errorf("the cause is told as %v", resp.Err)
+	}
+}
+
 // GHSA-59w7-v8rr-pr4p at the gate: no name that somebody is given reaches beyond itself.
 func TestGHSA_59w7_v8rr_pr4p_Names(t *testing.T) {
 	f := newFixture(t)

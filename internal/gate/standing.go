@@ -67,7 +67,7 @@ func (h *House) heldBy(ctx context.Context, t *token.Token) (*standing, error) {
 // behind is the entity behind somebody.
 type behind struct {
 	namespace, id string // id is empty: nobody is
-	epoch         int    // how often all its tokens had been revoked
+	epoch         int    // the count of its revocations that they have
 }
 
 // held is the policies of a namespace that somebody holds beside those of the entity behind

@@ -66,13 +66,13 @@ func errNotAnyMore() error {
 // Renewed takes up what the auth method of the call's mount says of somebody at the renewal of a token: the groups that
 // they are in now. by is the alias that the token's login was by; empty: it is older than that this is kept. What is said by an alias that
 // the entity has no more at this mount is about somebody else, and a method that does not say who it is cannot look again: neither
-// changes anything. Who is gone or disabled is denied.
-func (s *Store) Renewed(c *api.Call, entityID, by string, said *api.Auth) error {
+// changes anything. Denied is who is gone or disabled, or has had all tokens revoked since one of an epoch was made.
+func (s *Store) Renewed(c *api.Call, entityID string, epoch int, by string, said *api.Auth) error {
 	p, err := s.Person(c, c.Namespace.ID, entityID)
 	switch {
 	case err != nil:
 		return err
-	case p == nil || p.Disabled:
+	case p == nil || p.Disabled || p.Ended(epoch):
 		return api.ErrDenied()
 	case said.Alias == nil || by != "" && by != said.Alias.Name || !p.by(c.Mount.Accessor, said.Alias.Name):
 		return nil

@@ -53,16 +53,25 @@ func TestLoginWithoutAName(t *testing.T) {
 	}
 }
 
-// A token of somebody who is disabled or gone is not renewed.
+// A token of somebody who is disabled or gone, or whose tokens were all revoked since, is not renewed.
 func TestRenewalOfNobody(t *testing.T) {
 	w := newWorld(t)
 	ann := w.login("auth_door_1", "ann").ID
+	epoch := 0
 	renew := func() error {
 		w.fresh(w.ids)
-		return w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann"))
+		return w.ids.Renewed(w.call("root", "auth_door_1"), ann, epoch, "ann", said("ann"))
 	}
 	if err := renew(); err != nil {
 		t.Fatal(err)
+	}
+	w.do(api.Write, "entity/id/"+ann+"/revoke-tokens", "")
+	if err := renew(); api.KindOf(err) != api.Denied {
+		t.Errorf("revoked: %v", err)
+	}
+	epoch = w.person("root", ann).Epoch()
+	if err := renew(); err != nil {
+		t.Errorf("one made since: %v", err)
 	}
 	w.do(api.Write, "entity/id/"+ann, `{"disabled":true}`)
 	if err := renew(); api.KindOf(err) != api.Denied {

@@ -232,7 +232,7 @@ func TestExternalGroup(t *testing.T) {
 	w.has("root", ann)
 	w.login("auth_door_1", "ann", "dev")
 	w.has("root", ann, "dev")
-	if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann")); err != nil {
+	if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, 0, "ann", said("ann")); err != nil {
 		t.Error(err)
 	}
 	w.has("root", ann)

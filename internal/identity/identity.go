@@ -74,9 +74,9 @@ type Config struct {
 	Failed func(error)
 	// Cleared removes what others keep of an entity that is gone or has become another; optional.
 	Cleared func(ctx context.Context, nsID, entityID string) error
-	// Revoked is told, in the commit from which on all tokens of some entities of a namespace count no more, to have
+	// Revoked is told, in the commit from which on all tokens of an entity of a namespace count no more, to have
 	// them removed; optional.
-	Revoked func(tx *store.Tx, nsID string, entityIDs []string) error
+	Revoked func(tx *store.Tx, nsID string) error
 	// Factors are an entity's second factors, by the identifiers of their methods; optional.
 	Factors func(ctx context.Context, nsID, entityID string) (map[string]Factor, error)
 	// Gone reports whether reading failed because the namespace is no more; optional.

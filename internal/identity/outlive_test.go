@@ -46,7 +46,7 @@ func TestExternalGroupsGoWithTheAlias(t *testing.T) {
 			t.Errorf("%s: the group has %v", what, g["member_entity_ids"])
 		}
 		w.fresh(w.ids)
-		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann", "red")); err != nil {
+		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, 0, "ann", said("ann", "red")); err != nil {
 			t.Errorf("%s: a renewal of a token from before: %v", what, err)
 		}
 		w.do(api.Write, "entity-alias", `{"name":"second","mount_accessor":"auth_door_1","canonical_id":"`+ann+`"}`)
@@ -81,7 +81,7 @@ func TestRenewalIsAboutOneAlias(t *testing.T) {
 		w.outside("blue")
 		ann := w.login("auth_door_1", "ann", "blue").ID
 		w.fresh(w.ids)
-		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, c.by, c.said); err != nil {
+		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, 0, c.by, c.said); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		want := "blue"
@@ -103,7 +103,7 @@ func TestRenewalAfterAMerge(t *testing.T) {
 		ids := map[string]string{"ann": w.aliasOf(ann), "bob": w.aliasOf(bob)}
 		w.do(api.Write, "entity/merge", strings.TrimSuffix(mergeOf(bob, ann), "}")+`,"conflicting_alias_ids_to_keep":`+list(ids[keep])+"}")
 		w.fresh(w.ids)
-		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, "ann", said("ann", "red")); err != nil {
+		if err := w.ids.Renewed(w.call("root", "auth_door_1"), ann, 0, "ann", said("ann", "red")); err != nil {
 			t.Error(err)
 		}
 		w.has("root", bob, map[string][]string{"ann": {"red"}}[keep]...)

@@ -1,10 +1,14 @@
 package identity_test
 
 import (
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/store"
 )
 
 // made is a token as far as its entity goes.
@@ -40,6 +44,7 @@ func TestRevokedTokensOfEntities(t *testing.T) {
 					tokens = append(tokens, &child)
 				}
 			case n < 8:
+				w.now = w.now.Add(time.Duration(r.IntN(9)-4) * time.Hour) // another node's clock
 				w.do(api.Write, "entity/id/"+is(a)+"/revoke-tokens", "")
 				for _, m := range tokens {
 					m.alive = m.alive && is(m.entity) != is(a)
@@ -57,7 +62,7 @@ func TestRevokedTokensOfEntities(t *testing.T) {
 	}
 }
 
-// Who is not there, or has become another, has no tokens to revoke: nobody is to take a slip for the end of a token.
+// Who is not there, or has become another, has no tokens to revoke: nobody is to take a slip for the end of a token. What they have become is told.
 func TestRevokedTokensOfNobody(t *testing.T) {
 	w := newWorld(t)
 	ann, bob, _, _ := w.two()
@@ -65,7 +70,50 @@ func TestRevokedTokensOfNobody(t *testing.T) {
 	for _, id := range []string{ann, api.NewUUID(), "ann"} {
 		w.refused("entity/id/"+id+"/revoke-tokens", "", "id: invalid entity id")
 	}
-	if _, err := w.try("team", api.Write, "entity/id/"+bob+"/revoke-tokens", ""); api.KindOf(err) != api.Invalid {
+	eve := w.write("entity", `{}`)
+	w.do(api.Write, "entity/merge", mergeOf(eve, bob))
+	for _, id := range []string{ann, bob} {
+		_, err := w.try("root", api.Write, "entity/id/"+id+"/revoke-tokens", "")
+		var told *api.Error
+		if !errors.As(err, &told) || !strings.Contains(told.Hint, eve) {
+			t.Errorf("of one that has become another the hint does not say which: %+v", told)
+		}
+	}
+	w.do(api.Delete, "entity/id/"+eve, "")
+	w.refused("entity/id/"+ann+"/revoke-tokens", "", "id: invalid entity id: no entity of this namespace has it")
+	if _, err := w.try("team", api.Write, "entity/id/"+w.write("entity", `{}`)+"/revoke-tokens", ""); api.KindOf(err) != api.Invalid {
 		t.Errorf("of another namespace: %v", err)
 	}
+}
+
+// Whether the tokens of an entity count no more is told by its row and those of what it has become, though a row of its groups is damaged.
+func TestEndedWhereAGroupIsDamaged(t *testing.T) {
+	w := newWorld(t)
+	ann, bob, _, _ := w.two()
+	group := w.write("group", `{"name":"red","member_entity_ids":`+list(bob)+`}`)
+	epoch := func(id string) int { return w.person("root", id).Epoch() }
+	w.do(api.Write, "entity/id/"+ann+"/revoke-tokens", "")
+	anns, bobs := epoch(ann), epoch(bob)
+	w.do(api.Write, "entity/merge", mergeOf(bob, ann))
+	must(store.Update(t.Context(), w.store, func(tx *store.Tx) error {
+		tx.Put("root/identity/group/"+group, []byte("{"))
+		return nil
+	}))(t)
+	w.fresh(w.ids)
+	if _, err := w.ids.Person(t.Context(), "root", bob); !errors.Is(err, store.ErrCorrupt) {
+		t.Fatalf("who is in a damaged group: %v", err)
+	}
+	is := func(when, id string, epoch int, want bool) {
+		t.Helper()
+		if ended, err := w.ids.Ended(t.Context(), "root", id, epoch); err != nil || ended != want {
+			t.Errorf("%s: %v (%v), want %v", when, ended, err, want)
+		}
+	}
+	is("of one that has become another", ann, anns, false)
+	is("before its last order", ann, anns-1, true)
+	is("of the one that it has become", bob, bobs, false)
+	w.do(api.Write, "entity/id/"+bob+"/revoke-tokens", "")
+	is("after an order on what it has become", ann, anns, true)
+	is("after an order", bob, bobs, true)
+	is("of nobody", api.NewUUID(), anns, true)
 }

@@ -25,8 +25,9 @@ type Entity struct {
 	Hops     int               `json:"hops,omitempty"`    // longest way from one of those
 	// Met says that a login made the entity, and that nobody has changed it by hand.
 	Met bool `json:"met,omitempty"`
-	// Revocations is how often all its tokens were revoked: those made before the last time count no more. Of one that has become another, it
-	// is that less how often the other's had been by then, so that the sum of both goes on from what it was.
+	// Revocations grows whenever all its tokens are revoked: by one at least, and to the time, in seconds since 1970. Those made before the last
+	// time count no more. Of one that has become another, it is that less what the other's was by then, so that the sum of both goes on from
+	// what it was.
 	Revocations int `json:"revocations,omitempty"`
 	// Into is the entity that this one has become; the rest, but Revocations, is then empty.
 	Into string `json:"into,omitempty"`

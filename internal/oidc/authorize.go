@@ -40,7 +40,7 @@ type grant struct {
 	ClientID string    `json:"client"`
 	Entity   string    `json:"entity"`
 	Home     string    `json:"home"`            // namespace of the entity
-	Epoch    int       `json:"epoch,omitempty"` // how often all its tokens had been revoked: once more, and it is worth nothing
+	Epoch    int       `json:"epoch,omitempty"` // its count of revocations: once it is higher, this is worth nothing
 	Scopes   []string  `json:"scopes,omitempty"`
 	Until    time.Time `json:"until"`
 }
@@ -256,7 +256,7 @@ func (s *Store) bind(c *api.Call, q *AuthorizeRequest, u *use) (*codeRow, *refus
 	if q.MaxAge != nil && c.Now.Sub(at) > time.Duration(*q.MaxAge)*time.Second {
 		return nil, refuse("max_age_violation", "active re-authentication is required by max_age"), nil
 	}
-	g := grant{u.name, u.provider.ID, u.client.ID, p.ID, c.Caller.EntityNamespace, c.Caller.EntityEpoch, supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
+	g := grant{u.name, u.provider.ID, u.client.ID, p.ID, c.Caller.EntityNamespace, p.Epoch(), supported(u.provider, strings.Fields(q.Scope)), c.Now.Add(codeLife)}
 	return &codeRow{grant: g, Redirect: q.RedirectURI, Nonce: q.Nonce, Challenge: q.CodeChallenge, LoggedIn: at}, nil, nil
 }
 

@@ -439,3 +439,38 @@ func TestScopesTellOfAliases(t *testing.T) {
 		}
 	}
 }
+
+// Who becomes another entity while a code is made for them has one that goes by the count of that one: it is good for now, and no longer than the
+// order that ends all tokens of that one.
+func TestCodeOfWhoBecomesAnotherMeanwhile(t *testing.T) {
+	for name, orders := range map[string]struct{ ann, bob int }{"who had the higher count": {3, 0}, "who had the lower one": {0, 2}} {
+		t.Run(name, func(t *testing.T) {
+			w := newShop(t)
+			ann := w.entity
+			bob, _ := w.write("entity", `{"name":"bob"}`)["id"].(string)
+			w.write("oidc/assignment/staff", `{"entity_ids":[%q,%q]}`, ann, bob)
+			revoke := func(id string, times int) {
+				for range times {
+					w.write("entity/id/"+id+"/revoke-tokens", `{}`)
+				}
+			}
+			revoke(ann, orders.ann)
+			revoke(bob, orders.bob)
+			c := w.call("root") // let in as Ann
+			p, err := w.ids.Person(c, "root", ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Caller.EntityEpoch = p.Epoch()
+			w.write("entity/merge", `{"from_entity_ids":[%q],"to_entity_id":%q}`, ann, bob)
+			_, out := w.answer(c, api.Write, "oidc/provider/p/authorize", form(map[string]any{"client_id": w.id, "redirect_uri": back, "response_type": "code",
+				"scope": "openid profile", "state": "s1", "nonce": "n1", "code_challenge": challenge(), "code_challenge_method": "S256"}))
+			code, _ := out["code"].(string)
+			access, _ := w.granted(code)
+			revoke(bob, 1)
+			if status, _ := w.userinfo("p", access); status != 401 {
+				t.Errorf("after the order userinfo answers %d", status)
+			}
+		})
+	}
+}

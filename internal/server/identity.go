@@ -19,9 +19,7 @@ import (
 func (s *Server) newIdentity(h *house, cache *store.Cache) *identity.Store {
 	return identity.New(identity.Config{Store: s.barrier, Cache: cache, Now: s.now, Mount: h.aliasMount, Lineage: h.Namespaces.Lineage,
 		Cleared: func(ctx context.Context, nsID, entityID string) error { return h.MFA.Forget(ctx, nsID, entityID) },
-		Revoked: func(tx *store.Tx, nsID string, entityIDs []string) error {
-			return h.Tokens.EntitiesEnded(tx, nsID, entityIDs, 0, lateWriters)
-		},
+		Revoked: func(tx *store.Tx, nsID string) error { return h.Tokens.EntitiesEnded(tx, nsID, 0, lateWriters) },
 		Factors: func(ctx context.Context, nsID, entityID string) (map[string]identity.Factor, error) {
 			return h.MFA.Factors(ctx, nsID, entityID)
 		},
@@ -93,7 +91,7 @@ func (h *house) aliasMount(ctx context.Context, nsID, accessor string) (identity
 	return identity.Mount{Path: e.Path, Type: e.Type, Spell: spell}, true, nil
 }
 
-// entityOf is the entity that a token is made for, by its alias of the mount of tokens, and how often all its tokens were revoked.
+// entityOf is the entity that a token is made for, by its alias of the mount of tokens, and its count of revocations.
 func (h *house) entityOf(c *api.Call, alias string) (id string, epoch int, err error) {
 	who, err := h.Identity.Admit(c, &api.Auth{Alias: &api.Alias{Name: alias}})
 	if err != nil {
@@ -114,14 +112,11 @@ func (h *house) tokenLives(ctx context.Context, t *token.Token) error {
 
 // entityGone reports whether the entity of a token is no more, or has had all tokens revoked since. Of one in a namespace that is sealed it is not known.
 func (h *house) entityGone(ctx context.Context, t *token.Token) (bool, error) {
-	if _, err := h.Cache.Fresh(ctx); err != nil {
-		return false, err
-	}
-	who, err := h.Identity.Person(ctx, t.EntityNamespace(), t.EntityID)
+	gone, err := h.Identity.Ended(ctx, t.EntityNamespace(), t.EntityID, t.EntityEpoch)
 	if errors.Is(err, store.ErrSealed) {
 		return false, nil
 	}
-	return err == nil && (who == nil || who.Ended(t.EntityEpoch)), err
+	return gone, err
 }
 
 // identityPolicies are the names that a token has by its entity.

@@ -54,5 +54,5 @@ func (h *house) renewLogin(c *api.Call, t *token.Token, increment time.Duration)
 	if err != nil || said == nil || t.EntityID == "" {
 		return said, err
 	}
-	return said, h.Identity.Renewed(&call, t.EntityID, t.Alias, said)
+	return said, h.Identity.Renewed(&call, t.EntityID, t.EntityEpoch, t.Alias, said)
 }

@@ -4,8 +4,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/server/servertest"
+	"github.com/strongroom/strongroom/internal/store/mem"
 )
 
 // One order ends all tokens of a person: on every node with its answer, whatever their kind and namespace; what they lease soon after. It
@@ -94,4 +96,32 @@ func TestRevokeTokensAgainstLogins(t *testing.T) {
 		}
 		wg.Wait()
 	}
+}
+
+// The restore of a snapshot takes an order back, as it does everything since. Given again, it ends also the batch tokens that were made after the first.
+func TestRevokeTokensAfterARestore(t *testing.T) {
+	from := servertest.Start(t, blank, on(mem.Open()), servertest.WithLender(&servertest.Lender{}))
+	m := furnish(t, from)
+	from.Want(t, 204, "POST", "sys/auth/userpass", m.root, `{"type":"userpass"}`)
+	from.Want(t, 204, "POST", "auth/userpass/users/ann", m.root, `{"password":"battery-staple","token_type":"batch"}`)
+	in := func(s *servertest.Server) *servertest.Answer {
+		return s.Want(t, 200, "POST", "auth/userpass/login/ann", "", `{"password":"battery-staple"}`)
+	}
+	first := in(from)
+	order := "identity/entity/id/" + first.String("auth", "entity_id") + "/revoke-tokens"
+	saved := from.Want(t, 200, "GET", "sys/snapshot", m.root, "").Body
+	from.Want(t, 204, "POST", order, m.root, "")
+	later := in(from)
+
+	to := servertest.StartAt(t, func() time.Time { return time.Now().Add(time.Minute) }, blank, on(mem.Open()), servertest.WithLender(&servertest.Lender{}))
+	to.Want(t, 200, "POST", archive, "", string(saved))
+	m.unseal(t, to)
+	for _, a := range []*servertest.Answer{first, later} {
+		to.Want(t, 200, "GET", "auth/token/lookup-self", clientToken(a), "")
+	}
+	to.Want(t, 204, "POST", order, m.root, "")
+	for _, a := range []*servertest.Answer{first, later} {
+		to.Want(t, 403, "GET", "auth/token/lookup-self", clientToken(a), "")
+	}
+	to.Want(t, 200, "GET", "auth/token/lookup-self", clientToken(in(to)), "")
 }

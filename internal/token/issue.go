@@ -18,7 +18,7 @@ type Spec struct {
 	Path      string   // of the login, such as auth/userpass/login/alice
 	Mount     Limits   // of the auth method's mount; zero fields: the server's
 	MountID   string   // of the auth method whose login it is; empty: none's
-	// EntityEpoch is how often all tokens of Auth.EntityID were revoked.
+	// EntityEpoch is the count of revocations of Auth.EntityID.
 	EntityEpoch int
 	// Root makes a root token, which with TTL 0 never expires. It is for
 	// initialisation and for the ceremony that replaces a lost root token; nothing

@@ -2,9 +2,8 @@ package token
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/schedule"
@@ -39,40 +38,57 @@ func (s *Store) endMount(ctx context.Context, job *schedule.Job) error {
 	return nil
 }
 
-// EntitiesEnded records in a transaction that tokens of some entities of a namespace count no more, and are to be revoked, after each
+// gathering is within how long the orders on entities of a namespace share a job, which goes through all tokens there and below.
+const gathering = 5 * time.Second
+
+// EntitiesEnded records in a transaction that tokens of entities of a namespace count no more, and are to be revoked, soon after each
 // of some delays: a request that was under way may make one after the first. Config.Nobodys says of each whether it is one.
-func (s *Store) EntitiesEnded(tx *store.Tx, nsID string, entities []string, delays ...time.Duration) error {
-	data, err := json.Marshal(entities)
-	if err != nil {
-		return fmt.Errorf("token: encode entities: %w", err)
-	}
+func (s *Store) EntitiesEnded(tx *store.Tx, nsID string, delays ...time.Duration) error {
 	for _, d := range delays {
-		if err := schedule.Add(tx, schedule.Item{Namespace: nsID, At: s.Now().Add(d), Kind: kindEntities, ID: entities[0], Data: data}); err != nil {
+		at := s.Now().Add(d).Truncate(gathering).Add(gathering) // later than now: no job that runs already stands for it
+		if err := schedule.Add(tx, schedule.Item{Namespace: nsID, At: at, Kind: kindEntities, ID: "rows"}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// endEntities revokes the tokens of some entities that count no more, here and in namespaces below.
+// endEntities revokes the tokens of entities of a namespace that count no more, here and in namespaces below.
 func (s *Store) endEntities(ctx context.Context, job *schedule.Job) error {
-	var entities []string
-	if err := json.Unmarshal(job.Data, &entities); err != nil {
-		return fmt.Errorf("token: the entities of a job cannot be read: %w", store.ErrCorrupt)
+	type made struct {
+		entity string
+		epoch  int
 	}
+	known := map[made]bool{} // what an order during the run makes of one, the next run sees
 	err := s.endAll(ctx, job.Namespace, func(t *Token) (bool, error) {
-		if t.EntityNamespace() != job.Namespace || !slices.Contains(entities, t.EntityID) {
+		if t.EntityID == "" || t.EntityNamespace() != job.Namespace {
 			return false, nil
 		}
-		return s.nobodys(ctx, t)
+		m := made{t.EntityID, t.EntityEpoch}
+		if gone, ok := known[m]; ok {
+			return gone, nil
+		}
+		gone, err := s.nobodys(ctx, t)
+		if err != nil {
+			return false, err
+		}
+		if len(known) == maxKnown {
+			clear(known)
+		}
+		known[m] = gone
+		return gone, nil
 	})
 	if err != nil {
-		return fmt.Errorf("token: ending those of an entity: %w", err)
+		return fmt.Errorf("token: ending those of entities: %w", err)
 	}
 	return nil
 }
 
-// endAll revokes some of the tokens in a namespace and those below it.
+// maxKnown bounds what a job keeps in mind of entities.
+const maxKnown = 10_000
+
+// endAll revokes some of the tokens in a namespace and those below it. What fails for one, such as a child in a namespace that is
+// sealed, does not keep the others waiting.
 func (s *Store) endAll(ctx context.Context, nsID string, which func(*Token) (bool, error)) error {
 	spaces := []string{nsID}
 	if s.Below != nil {
@@ -82,26 +98,54 @@ func (s *Store) endAll(ctx context.Context, nsID string, which func(*Token) (boo
 		}
 		spaces = append(spaces, below...)
 	}
+	var failed failures
 	for _, ns := range spaces {
-		if err := s.endAllIn(ctx, ns, which); err != nil {
-			return err
+		prefix := rowKey{ns, ""}.String()
+		failed.add(s.each(ctx, prefix, func(e store.Entry) error {
+			failed.add(s.endOne(ctx, rowKey{ns, e.Key[len(prefix):]}, e.Value, which))
+			return ctx.Err()
+		}))
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return failed.err()
 }
 
-// endAllIn revokes some of the tokens in a namespace.
-func (s *Store) endAllIn(ctx context.Context, nsID string, which func(*Token) (bool, error)) error {
-	prefix := rowKey{nsID, ""}.String()
-	return s.each(ctx, prefix, func(e store.Entry) error {
-		k := rowKey{nsID, e.Key[len(prefix):]}
-		t, err := decodeToken(k, e.Value)
-		if err != nil {
-			return s.passOver(err)
-		}
-		if ends, err := which(t); err != nil || !ends {
-			return err
-		}
-		return s.revoke(ctx, k, false)
-	})
+// endOne revokes a token if it is one of some. One that is damaged is passed over.
+func (s *Store) endOne(ctx context.Context, k rowKey, row []byte, which func(*Token) (bool, error)) error {
+	t, err := decodeToken(k, row)
+	if err != nil {
+		return s.passOver(err)
+	}
+	if ends, err := which(t); err != nil || !ends {
+		return s.passOver(err)
+	}
+	return s.revoke(ctx, k, false)
+}
+
+// failures is what went wrong with some of many: the first few errors.
+type failures struct {
+	first []error
+	more  int // how many came after those
+}
+
+const fewFailures = 4
+
+func (f *failures) add(err error) {
+	switch {
+	case err == nil:
+	case len(f.first) < fewFailures:
+		f.first = append(f.first, err)
+	default:
+		f.more++
+	}
+}
+
+// err is all of it as one error; nil: nothing went wrong.
+func (f *failures) err() error {
+	if f.more == 0 {
+		return errors.Join(f.first...)
+	}
+	return fmt.Errorf("%w\nand %d more", errors.Join(f.first...), f.more)
 }

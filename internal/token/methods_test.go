@@ -1,13 +1,19 @@
 package token
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/store"
+	"github.com/strongroom/strongroom/internal/store/mem"
 )
 
 // login makes a token as a method's login does, for an hour.
@@ -95,6 +101,107 @@ func TestTokensOfAMountAreRevoked(t *testing.T) {
 		if f.alive(late) {
 			t.Error("a token that was made just then is alive")
 		}
+	})
+}
+
+// What fails for some tokens keeps no other waiting, here or in a namespace below. That it failed is told, so that it is tried again.
+func TestOneTokenThatFailsKeepsNoOther(t *testing.T) {
+	f := newFixture(t, func(c *Config) {
+		c.OnRevoke = append(c.OnRevoke, func(context.Context, string, string) error { return store.ErrSealed })
+	})
+	var texts []string
+	for i := range 3 * fewFailures {
+		texts = append(texts, f.issue(Spec{Namespace: []string{RootNamespace, "ns1", "ns2"}[i%3], Path: "auth/lobby/login", MountID: "m",
+			Auth: api.Auth{TokenPolicies: []string{"dev"}, TTL: time.Hour}}))
+	}
+	end := func() error {
+		return f.s.endAll(t.Context(), RootNamespace, func(t *Token) (bool, error) { return t.MountID == "m", nil })
+	}
+	err := end()
+	if !errors.Is(err, store.ErrSealed) || strings.Count(err.Error(), "sealed") != fewFailures || !strings.HasSuffix(err.Error(), fmt.Sprintf("and %d more", 2*fewFailures)) {
+		t.Errorf("of %d failures the job says %v", len(texts), err)
+	}
+	for _, text := range texts {
+		f.mustBe(text, false)
+	}
+	if err := end(); err != nil {
+		t.Errorf("when nothing is left: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.s.endAll(ctx, RootNamespace, func(*Token) (bool, error) { return false, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("when its claim is lost: %v", err)
+	}
+}
+
+// scanning counts how often all tokens of a namespace are gone through.
+type scanning struct {
+	store.Store
+	scans atomic.Int64
+}
+
+func (s *scanning) List(ctx context.Context, r store.Range) ([]store.Entry, error) {
+	if r.Start == store.Prefix(rowKey{RootNamespace, ""}.String()).Start {
+		s.scans.Add(1)
+	}
+	return s.Store.List(ctx, r)
+}
+
+// Orders on many entities share the work, which ends the tokens of each, of its namespace and no other. One that is given while that is under
+// way is not forgotten, and that of a request that was under way ends too.
+func TestTokensOfEntitiesAreRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended sync.Map // entities, by identifier
+		during := func(entity string) {}
+		st := &scanning{Store: mem.Open()}
+		f := newFixtureOn(t, st, func(c *Config) {
+			c.Now = time.Now
+			c.Nobodys = func(_ context.Context, t *Token) (bool, error) {
+				_, gone := ended.Load(t.EntityID)
+				during(t.EntityID)
+				return gone, nil
+			}
+		})
+		f.now = time.Now()
+		of := func(ns, entity string) string {
+			return f.issue(Spec{Namespace: ns, Path: "auth/lobby/login", MountID: "m", Auth: api.Auth{TokenPolicies: []string{"dev"}, TTL: 100 * time.Hour, EntityID: entity}})
+		}
+		order := func(entity string) {
+			ended.Store(entity, true)
+			if _, err := store.Update(context.Background(), f.store, func(tx *store.Tx) error { return f.s.EntitiesEnded(tx, RootNamespace, 0, time.Minute) }); err != nil {
+				t.Error(err)
+			}
+		}
+		var texts []string
+		for i := range 100 {
+			texts = append(texts, of(RootNamespace, fmt.Sprint("e", i)))
+		}
+		below := f.child(texts[0], `{"policies":["dev"]}`, in("ns1"), withSudo)
+		others, elsewhere := of(RootNamespace, "other"), of("ns1", "e1")
+		late := of(RootNamespace, "late")
+		during = func(entity string) {
+			if _, gone := ended.Load("late"); entity == "late" && !gone {
+				order("late") // of which the job has just heard that it counts
+			}
+		}
+		go func() {
+			for i := range texts {
+				order(fmt.Sprint("e", i))
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		f.run(f.s.Jobs(), 30*time.Second)
+		for _, text := range append(texts, below, late) {
+			f.mustBe(text, false)
+		}
+		f.mustBe(others, true)
+		f.mustBe(elsewhere, true)
+		if n := st.scans.Load(); n > 2 {
+			t.Errorf("all tokens were gone through %d times", n)
+		}
+		just := of(RootNamespace, "e7") // of a request that had begun before
+		f.run(f.s.Jobs(), time.Minute)
+		f.mustBe(just, false)
 	})
 }
 

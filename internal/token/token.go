@@ -82,7 +82,7 @@ type Token struct {
 	Meta            map[string]string `json:"meta,omitempty"`
 	EntityID        string            `json:"entity,omitempty"`
 	EntityNS        string            `json:"entity_ns,omitempty"` // namespace of EntityID; empty: the token's
-	EntityEpoch     int               `json:"epoch,omitempty"`     // how often all tokens of the entity had been revoked when this one, or the first that made it, was made
+	EntityEpoch     int               `json:"epoch,omitempty"`     // the entity's count of revocations when this one, or the first that made it, was made
 	BoundCIDRs      []string          `json:"cidrs,omitempty"`     // addresses it may be used from; none: any
 
 	ParentID        string `json:"parent,omitempty"` // empty for an orphan
@@ -224,7 +224,7 @@ type Config struct {
 	// made; optional: nothing.
 	Renewal func(c *api.Call, t *Token, increment time.Duration) (*api.Auth, error)
 	// Entity is the entity of the call's namespace that a name of the mount of tokens is an
-	// alias of, made if there is none, and how often all its tokens were revoked; optional: no token is made for one.
+	// alias of, made if there is none, and its count of revocations; optional: no token is made for one.
 	Entity func(c *api.Call, alias string) (id string, epoch int, err error)
 	// Lives is told, before a token of an entity is made and after it is renewed, until when
 	// the token lives; optional.

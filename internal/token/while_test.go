@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/api"
+	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
 	"github.com/strongroom/strongroom/internal/store/mem"
 )
@@ -137,4 +138,29 @@ func TestDamagedRowKeepsNobodyAlive(t *testing.T) {
 	for _, text := range []string{parent, children[0], children[1], children[2], below} {
 		f.mustBe(text, false)
 	}
+}
+
+// A token whose entity's row is damaged is passed over, and keeps no token of another alive.
+func TestDamagedEntityKeepsNobodyAlive(t *testing.T) {
+	told := 0
+	f := newFixture(t, func(c *Config) {
+		c.Damaged = func(error) { told++ }
+		c.Nobodys = func(_ context.Context, t *Token) (bool, error) {
+			if t.EntityID == "torn" {
+				return false, store.ErrCorrupt
+			}
+			return true, nil
+		}
+	})
+	of := func(entity string) string {
+		return f.issue(Spec{Namespace: RootNamespace, Path: "auth/lobby/login", MountID: "m", Auth: api.Auth{TokenPolicies: []string{"p"}, TTL: time.Hour, EntityID: entity}})
+	}
+	torn, others := of("torn"), []string{of("a"), of("b"), of("c"), of("d")}
+	if err := f.s.endEntities(t.Context(), &schedule.Job{Item: schedule.Item{Namespace: RootNamespace}}); err != nil || told != 1 {
+		t.Errorf("told %d times of a damaged one: %v", told, err)
+	}
+	for _, text := range others {
+		f.mustBe(text, false)
+	}
+	f.mustBe(torn, true)
 }

@@ -182,6 +182,7 @@ func TestJumps(t *testing.T) {
 
 // TestJumpsControl is the control: nodes that do not look at their clocks.
 func TestJumpsControl(t *testing.T) {
+	t.Parallel()
 	j, r := newJumpers(t, "postgres", true), mathrand.New(mathrand.NewPCG(drawn(t), 6))
 	caught(t, func(t testing.TB) { j.jumpsEnd(t, r, 1) }, fmt.Sprintf("lets a token of %v live", lifetime), "is not taken back")
 }

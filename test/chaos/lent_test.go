@@ -65,7 +65,7 @@ func (f *fleet) lent(t *testing.T, c *client, operators []string) []probe {
 
 // nothingIsForgotten damages the rows by which it is known what a token has, and ends what they are of: each is taken back at the
 // latest after its row was put back, and none is said to have ended while it may live. What is beside a damaged one ends at once.
-func nothingIsForgotten(t *testing.T, f *fleet, e editor) {
+func nothingIsForgotten(t *testing.T, f *fleet, e editor, _ []probe) {
 	t.Helper()
 	c := f.client(0, f.root)
 	must(t, c.call("POST", "sys/mounts/leaves", `{"type":"lender"}`, nil))

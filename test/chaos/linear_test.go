@@ -220,36 +220,30 @@ const repeats = 10
 // perform plays a history on a fleet while trouble goes on, and returns it. The trouble is repeated until so many operations
 // were answered, however slow the machine: fewer show nothing.
 func perform(f *fleet, s uint64, enough int, trouble func()) *history {
-	h := newHistory(enough)
-	h.play(f, s, trouble, func() bool { return h.answered() >= enough })
-	return h
-}
-
-// performUntilWrong is perform for controls: the trouble is repeated until the history is one that no single copy answers.
-func performUntilWrong(f *fleet, s uint64, trouble func()) *history {
-	h := newHistory(0)
-	h.play(f, s, trouble, func() bool {
-		illegal, _ := h.verdict()
-		return len(illegal) > 0
-	})
-	return h
-}
-
-// play has a crowd make the history while trouble goes on, which is repeated until that has shown what it is to show.
-func (h *history) play(f *fleet, s uint64, trouble func(), shown func() bool) {
 	f.plays++
-	p := &play{id: f.plays, f: f, h: h}
+	p := &play{id: f.plays, f: f, h: newHistory(enough)}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range crowd {
 		wg.Go(func() { p.client(i, rand.New(rand.NewPCG(s, uint64(i))), stop) })
 	}
 	trouble()
-	for again := 1; again < repeats && !shown(); again++ {
+	for again := 1; again < repeats && p.h.answered() < enough; again++ {
 		trouble()
 	}
 	close(stop)
 	wg.Wait()
+	return p.h
+}
+
+// performUntilWrong is perform for controls: histories are played until one is such that no single copy answers it.
+func performUntilWrong(f *fleet, s uint64, trouble func()) *history {
+	for i := uint64(1); ; i++ {
+		h := perform(f, s+i, 0, trouble)
+		if illegal, _ := h.verdict(); len(illegal) > 0 || i == repeats {
+			return h
+		}
+	}
 }
 
 // judge fails the test unless a single copy could have given every answer.

@@ -83,11 +83,13 @@ func fullQuota(t testing.TB, f *fleet, raised int64, within time.Duration) {
 // TestQuota fills members of etcd to their quota. It is told before, who writes is told why not, reads go on, nothing that was
 // acknowledged is lost, and once the quota is larger the fleet writes again by itself.
 func TestQuota(t *testing.T) {
+	t.Parallel() // like the two controls that wait as long
 	fullQuota(t, newFleet(t, "etcd", func(_ int, s *spec) { s.QuotaMiB = quotaMiB }), raisedMiB, disarms)
 }
 
 // TestQuotaControl is the control: a quota that is written into the configuration and is no larger.
 func TestQuotaControl(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "etcd", func(_ int, s *spec) { s.QuotaMiB = quotaMiB })
 	caught(t, func(t testing.TB) { fullQuota(t, f, quotaMiB, disarms/2) }, "a fleet with a larger quota writes")
 }

@@ -85,7 +85,7 @@ func TestWhatIsInVainIsTold(t *testing.T) {
 		t.Fatal("README.md has no patiently")
 	}
 	dir := t.TempDir()
-	script := "set +x; sleep() { :; }; attempt() { cat refusal >&2; false; }; patiently() {" + body + "\n}\npatiently attempt; echo went on"
+	script := "set +x; sleep() { :; }; date() { echo >> ticks; echo $(($(wc -l < ticks) * 30)); }; attempt() { cat refusal >&2; false; }; patiently() {" + body + "\n}\npatiently attempt; echo went on"
 	for name, said := range map[string]string{"refusal": "connection refused", "data/fleet.log": "address already in use"} {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, "data"), 0o700), os.WriteFile(filepath.Join(dir, name), []byte(said+"\n"), 0o600))
 	}
