@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/api"
 	"github.com/strongroom/strongroom/internal/lease"
+	"github.com/strongroom/strongroom/internal/mount"
 	"github.com/strongroom/strongroom/internal/namespace"
 	"github.com/strongroom/strongroom/internal/schedule"
 	"github.com/strongroom/strongroom/internal/store"
@@ -145,6 +146,150 @@ func TestDamagedRowKeepsItsMount(t *testing.T) {
 					t.Errorf("clearing it again returned %v, and it is lent: %v", err, w.engine.has(lent))
 				}
 				w.later(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// there reports whether a row whose key has a part is there.
+func (w *damaged) there(part string) bool {
+	w.t.Helper()
+	es, err := w.phys.List(w.t.Context(), store.Range{})
+	w.must(err)
+	return slices.ContainsFunc(es, func(e store.Entry) bool { return strings.Contains(e.Key, part) })
+}
+
+// A damaged row of a mount that lives is no other mount's matter which was at its path before: it does not keep that one from
+// being cleared, and is not given up with it.
+func TestDamagedRowOfAMountsSuccessor(t *testing.T) {
+	for name, force := range map[string]bool{"patient": false, "by force": true} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				w.engine.breakWith(errors.New("away"))
+				old, gone := w.lend(time.Hour, 0)
+				_, err := w.mounts.Disable(t.Context(), namespace.RootID, "lend/")
+				w.must(err)
+				w.fresh()
+				w.must(w.mounts.Enable(t.Context(), namespace.RootID, &mount.Entry{Path: "lend/", Type: "lender"}))
+				l, lent := w.lend(100*time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				w.engine.breakWith(nil)
+				if err := w.s.ClearMount(t.Context(), namespace.RootID, old.MountID, force); err != nil || w.engine.has(gone) {
+					t.Errorf("clearing the mount returned %v, and what it lent is lent: %v", err, w.engine.has(gone))
+				}
+				if !w.there("/lease/id/"+l.ID) || !w.engine.has(lent) {
+					t.Fatal("the lease of the mount that lives was given up")
+				}
+				w.putBack()
+				w.later(101 * time.Hour)
+				w.nothing()
+			})
+		})
+	}
+}
+
+// What a damaged row is of is given up by its own identifier, which those who are told of the row have, and by the path of others;
+// nothing else goes with it.
+func TestDamagedRowIsGivenUp(t *testing.T) {
+	for name, prefix := range map[string]func(id string) string{
+		"by its id":   func(id string) string { return id },
+		"by its path": func(id string) string { return strings.TrimSuffix(id, tail(id)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				w.engine.breakWith(errors.New("broken"))
+				l, lent := w.lend(time.Minute, 0)
+				w.works(2 * time.Hour)
+				if !w.there("/lease/stuck/" + l.ID) {
+					t.Fatal("the lease is not irrevocable")
+				}
+				w.engine.breakWith(nil)
+				other, _ := w.lend(time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				_, err := w.s.RevokeForce(w.call(), &lease.ForceRequest{Prefix: prefix(l.ID)})
+				if err != nil || w.there("/lease/id/"+l.ID) || !w.engine.has(lent) {
+					t.Errorf("giving it up returned %v; its row is there: %v", err, w.there("/lease/id/"+l.ID))
+				}
+				if w.there("/lease/stuck/" + l.ID) {
+					t.Error("it counts as irrevocable still")
+				}
+				if byID := name == "by its id"; w.there("/lease/id/"+other.ID) != byID {
+					t.Error("the other lease ended by the first one's id, or not by its path")
+				}
+				w.later(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// In quarantine what a damaged row is of is held, whether others are or not: who clears its mount is told so, and nobody gives it up
+// by force.
+func TestDamagedRowIsHeld(t *testing.T) {
+	for name, others := range map[string]int{"alone": 0, "beside another": 1} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, lent := w.lend(100*time.Hour, 0)
+				for range others {
+					w.lend(100*time.Hour, 0)
+				}
+				w.isolate("one")
+				w.damage("/lease/id/" + l.ID)
+				for _, prefix := range []string{l.ID, "lend"} {
+					if _, err := w.s.RevokeForce(w.call(), &lease.ForceRequest{Prefix: prefix}); !errors.Is(err, lease.ErrQuarantined) || !strings.Contains(err.Error(), lease.Resume) {
+						t.Errorf("giving up %s returned %v", prefix, err)
+					}
+				}
+				_, err := w.mounts.Disable(t.Context(), namespace.RootID, "lend/")
+				w.must(err)
+				w.fresh()
+				for _, force := range []bool{false, true} {
+					if err := w.s.ClearMount(t.Context(), namespace.RootID, l.MountID, force); !errors.Is(err, lease.ErrQuarantined) || !errors.Is(err, store.ErrCorrupt) {
+						t.Errorf("clearing the mount, by force: %v, returned %v", force, err)
+					}
+				}
+				if !w.there("/lease/id/"+l.ID) || !w.engine.has(lent) || w.engine.count() != 1+others {
+					t.Fatal("it was given up, or something was taken back")
+				}
+				_, err = w.s.EndQuarantine(&api.Call{Context: t.Context(), Now: time.Now()}, nil)
+				w.must(err)
+				w.fresh()
+				if w.works(time.Hour); !w.there("/lease/id/" + l.ID) {
+					t.Fatal("it was given up once the quarantine had ended, by what had been refused")
+				}
+				w.putBack()
+				w.later(time.Hour)
+				w.must(w.s.ClearMount(t.Context(), namespace.RootID, l.MountID, false))
+				if w.there("/lease/id/") || w.engine.count() != 0 {
+					t.Error("something is lent still")
+				}
+			})
+		})
+	}
+}
+
+// However often a path is revoked below which a row is damaged, one sweep of it goes on, which is about what there was at the last time;
+// and it comes to its end once the row was put back.
+func TestDamagedRowOfAPathRevokedAgain(t *testing.T) {
+	for name, sync := range map[string]bool{"waiting": true, "not waiting": false} {
+		t.Run(name, func(t *testing.T) {
+			eachDamaged(t, func(t *testing.T, w *damaged) {
+				l, _ := w.lend(1000*time.Hour, 0)
+				w.damage("/lease/id/" + l.ID)
+				before := w.due()
+				var late string
+				for range 20 {
+					_, late = w.lend(1000*time.Hour, 0)
+					time.Sleep(time.Second)
+					if _, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend", Sync: sync}); (api.KindOf(err) == api.Damaged) != sync {
+						t.Error(err)
+					}
+				}
+				if w.works(time.Hour); w.due() != before+1 || w.engine.has(late) {
+					t.Errorf("%d sweeps go on; want one. The last lease is lent: %v", w.due()-before, w.engine.has(late))
+				}
+				w.putBack()
+				w.later(time.Hour)
+				w.nothing()
 			})
 		})
 	}

@@ -10,6 +10,7 @@
 //	N/lease/of/<token>/<N2>/<tail>   a lease in namespace N2 of a token in N; holds its id
 //	N/lease/stuck/<lease id>         a lease that could not be taken back
 //	N/lease/gone/<mount>             a mount that was disabled while it may have had leases
+//	N/lease/sweep/<hash of a path>   leases below that path that are being taken back together
 //	root/lease/quarantine            there since a snapshot was put into the store
 //	root/lease/parked/<N>/<lease id> a lease that is due, and not taken back in quarantine
 //	N/due/<time>/lease/<tail>        when it is due (package schedule)
@@ -160,11 +161,18 @@ func decode(nsID string, e store.Entry) (*Lease, error) {
 
 // load reads a lease, ended or not; nil when there is none.
 func (s *Store) load(ctx context.Context, nsID, id string) (*Lease, error) {
+	l, _, err := s.row(ctx, nsID, id)
+	return l, err
+}
+
+// row is load, and the row as it is stored: where it is damaged, its key and revision.
+func (s *Store) row(ctx context.Context, nsID, id string) (*Lease, store.Entry, error) {
 	e, err := s.Store.Get(ctx, rowKey(nsID, id))
 	if err != nil || !e.Exists() {
-		return nil, err
+		return nil, e, err
 	}
-	return decode(nsID, e)
+	l, err := decode(nsID, e)
+	return l, e, err
 }
 
 // read reads a lease as part of a transaction; nil when there is none.

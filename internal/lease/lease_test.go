@@ -552,3 +552,37 @@ func fill(t *testing.T, phys store.Store, n int) {
 		flush()
 	}
 }
+
+// A path that is revoked again while the sweep of it is at work is revoked anew: the sweep may be past what was lent since.
+func TestPathRevokedWhileItIsSwept(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.lend(1000*time.Hour, 0)
+		_, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend"})
+		w.must(err)
+		var again sync.Once
+		w.engine.asked = func(context.Context, string) error {
+			again.Do(func() {
+				w.lend(1000*time.Hour, 0)
+				_, err := w.s.RevokePrefix(w.call(), &lease.PrefixRequest{Prefix: "lend"})
+				w.must(err)
+			})
+			return nil
+		}
+		w.later(time.Minute)
+		w.nothing()
+	})
+}
+
+// Sweeps that were recorded before those of a path had a row still run.
+func TestSweepWithoutARow(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.lend(1000*time.Hour, 0)
+		_, err := store.Update(t.Context(), w.bar, func(tx *store.Tx) error {
+			data := fmt.Appendf(nil, `{"prefix":"lend/","before":%q}`, time.Now().Format(time.RFC3339Nano))
+			return schedule.Add(tx, schedule.Item{Namespace: namespace.RootID, At: time.Now(), Kind: "lease-sweep", ID: "OLD", Data: data})
+		})
+		w.must(err)
+		w.later(time.Minute)
+		w.nothing()
+	})
+}

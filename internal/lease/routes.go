@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -237,15 +238,18 @@ func (s *Store) revokeExact(ctx context.Context, c *api.Call, id string, wait, f
 	if !force {
 		return s.revokeID(ctx, c, id, wait)
 	}
-	l, err := s.load(ctx, c.Namespace.ID, id)
-	if err != nil || l == nil {
-		return err
-	}
 	left := &leftover{}
-	if err := s.endPage(ctx, []*Lease{l}, true, left); err != nil || left.n == 0 {
+	l, e, err := s.row(ctx, c.Namespace.ID, id)
+	switch {
+	case errors.Is(err, store.ErrCorrupt) && e.Exists():
+		err = s.passOver(ctx, c.Namespace.ID, &sweep{Force: true}, []store.Entry{e}, left)
+	case err == nil && l != nil:
+		err = s.endPage(ctx, []*Lease{l}, true, left)
+	}
+	if err != nil || left.n == 0 {
 		return err
 	}
-	return errNotYet(left.n, left.cause)
+	return left.answer()
 }
 
 // Tidy has the schedule go through the namespace's leases and put right what a

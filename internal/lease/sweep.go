@@ -29,8 +29,6 @@ const (
 	abreast      = 4
 	// maxRest bounds how long a sweep rests after a page.
 	maxRest = 15 * time.Millisecond
-	// longGrace is how long the schedule leaves a sweep to the request that began it.
-	longGrace = 5 * time.Minute
 )
 
 // sweep names leases that are taken back together. It is the data of a due-time
@@ -42,6 +40,7 @@ type sweep struct {
 	Before  time.Time `json:"before,omitzero"`  // issued until then; zero: whenever; with MountID, of tokens alone
 	Force   bool      `json:"force,omitempty"`  // forget what an engine does not take back
 	Tokens  bool      `json:"tokens,omitempty"` // tokens made below Prefix too
+	Turn    string    `json:"turn,omitempty"`   // which of those with the same name it is; empty: it has none beside it
 }
 
 // addSweep records a sweep as part of a transaction.
@@ -58,67 +57,32 @@ func (sw *sweep) item(nsID string, at time.Time) (schedule.Item, error) {
 	if err != nil {
 		return schedule.Item{}, fmt.Errorf("lease: encode sweep: %w", err)
 	}
-	return schedule.Item{Namespace: nsID, At: at, Kind: kindSweep, ID: rand.Text(), Data: data}, nil
-}
-
-// resume runs a sweep from the schedule.
-func (s *Store) resume(ctx context.Context, job *schedule.Job) error {
-	var sw sweep
-	if err := json.Unmarshal(job.Data, &sw); err != nil {
-		return fmt.Errorf("lease: sweep cannot be read: %w", store.ErrCorrupt)
-	}
-	err := s.run(ctx, job.Namespace, &sw)
-	var left *leftover
-	if errors.As(err, &left) && left.passed == 0 {
-		return nil // each of them has a due-time of its own now
-	}
-	return err
-}
-
-// launch records a sweep and, with wait, runs it.
-func (s *Store) launch(ctx context.Context, nsID string, sw *sweep, wait bool) error {
-	at := s.Now()
-	if wait {
-		at = at.Add(longGrace)
-	}
-	it, err := sw.item(nsID, at)
-	if err != nil {
-		return err
-	}
-	_, err = store.Update(ctx, s.Store, func(tx *store.Tx) error { return schedule.Add(tx, it) })
-	if err != nil || !wait {
-		return err
-	}
-	err = s.run(ctx, nsID, sw)
-	var left *leftover
-	if err != nil && !errors.As(err, &left) {
-		return err
-	}
-	if left != nil && left.passed > 0 {
-		return left.cause // the schedule goes on with it: they have not even ended
-	}
-	_, rerr := store.Update(ctx, s.Store, func(tx *store.Tx) error { schedule.Remove(tx, it); return nil })
-	if left != nil {
-		return errNotYet(left.n, left.cause)
-	}
-	return rerr
+	return schedule.Item{Namespace: nsID, At: at, Kind: kindSweep, ID: cmp.Or(sw.Turn, rand.Text()), Data: data}, nil
 }
 
 // leftover says that engines failed to take leases back, or that damaged rows were passed over.
 type leftover struct {
-	mu     sync.Mutex
-	n      int
-	passed int   // of n, those whose rows are damaged: they have no due-time at which they are tried again
-	cause  error // the first; a damaged row goes before what engines say
+	mu    sync.Mutex
+	n     int
+	row   error // the first damaged row, if any: what it is of has no due-time at which it is tried again
+	cause error // the first failure of others
 }
 
 // Error says how many are left.
 func (e *leftover) Error() string {
-	return fmt.Sprintf("lease: %d could not be taken back: %v", e.n, e.cause)
+	return fmt.Sprintf("lease: %d could not be taken back: %v", e.n, cmp.Or(e.row, e.cause))
 }
 
-// Unwrap is the first failure.
-func (e *leftover) Unwrap() error { return e.cause }
+// Unwrap is the first damaged row and the first failure.
+func (e *leftover) Unwrap() error { return errors.Join(e.row, e.cause) }
+
+// answer is what is told to who has waited.
+func (e *leftover) answer() error {
+	if e.row != nil {
+		return e.row
+	}
+	return errNotYet(e.n, e.cause)
+}
 
 func (e *leftover) add(err error) {
 	e.mu.Lock()
@@ -127,15 +91,21 @@ func (e *leftover) add(err error) {
 	e.cause = cmp.Or(e.cause, err)
 }
 
-// pass counts a lease whose row is damaged.
-func (e *leftover) pass(key string) {
+// pass counts a lease whose row is damaged. In quarantine it may have come with the snapshot, and is held.
+func (e *leftover) pass(key string, held bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.passed == 0 {
-		e.cause = &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
-			Hint: "put the row back, and it is taken back; sys/leases/revoke-force gives it up: what was lent then lives on"}
+	e.n++
+	if e.row != nil {
+		return
 	}
-	e.n, e.passed = e.n+1, e.passed+1
+	told := &api.Error{Kind: api.Damaged, Err: store.ErrCorrupt, Message: fmt.Sprintf("the row %q of a lease is damaged, so that it has not ended", key),
+		Hint: "put the row back, and it is taken back; sys/leases/revoke-force gives it up: what was lent then lives on"}
+	if held {
+		told.Err = fmt.Errorf("%w: %w", store.ErrCorrupt, ErrQuarantined)
+		told.Hint = "put the row back; it may have come with a snapshot, and is neither taken back nor given up before: " + Resume
+	}
+	e.row = told
 }
 
 // run takes back all leases of a sweep and revokes its tokens. It can be cut
@@ -167,7 +137,7 @@ func (s *Store) pages(ctx context.Context, nsID string, sw *sweep, left *leftove
 	for after := ""; ctx.Err() == nil; {
 		ls, damaged, next, err := s.next(ctx, nsID, sw, after)
 		if err == nil {
-			err = s.passOver(ctx, sw, damaged, left)
+			err = s.passOver(ctx, nsID, sw, damaged, left)
 		}
 		if err != nil {
 			stop(err)
@@ -201,23 +171,50 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // passOver counts damaged rows as left. With force they are forgotten: they bear the identifier of a lease and
-// nothing else that could be known.
-func (s *Store) passOver(ctx context.Context, sw *sweep, damaged []store.Entry, left *leftover) error {
+// nothing else that could be known. In quarantine none is. Where they may be another mount's than the sweep's, they are let be.
+func (s *Store) passOver(ctx context.Context, nsID string, sw *sweep, damaged []store.Entry, left *leftover) error {
+	if len(damaged) == 0 {
+		return nil
+	}
+	if others, err := s.succeeded(ctx, nsID, sw); err != nil || others {
+		return err
+	}
+	q, err := s.Quarantine(ctx)
+	if err != nil {
+		return err
+	}
 	var checks []store.Check
 	var gone []store.Write
 	for _, e := range damaged {
-		if !sw.Force {
-			left.pass(e.Key)
+		if !sw.Force || q.Holds() {
+			left.pass(e.Key, q.Holds())
 			continue
 		}
 		s.Log.Error("a lease whose row is damaged was forgotten: what was lent under it may live on", slog.String("row", e.Key))
 		checks, gone = append(checks, store.Check{Key: e.Key, Rev: e.Rev}), append(gone, store.Write{Key: e.Key, Delete: true})
+		if id, ok := strings.CutPrefix(e.Key, Rows(nsID)); ok {
+			gone = append(gone, store.Write{Key: stuckKey(nsID, id), Delete: true})
+		}
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	_, err := s.Store.Commit(ctx, checks, gone)
+	_, err = s.Store.Commit(ctx, checks, gone)
 	return err
+}
+
+// succeeded reports whether another mount lives where the sweep's was. A damaged row there does not say whose it is, and
+// the one that lives has its leases taken back by itself.
+func (s *Store) succeeded(ctx context.Context, nsID string, sw *sweep) (bool, error) {
+	if sw.MountID == "" {
+		return false, nil
+	}
+	table, err := s.Mounts.Table(ctx, nsID)
+	if err != nil {
+		return false, err
+	}
+	e := table.Get(sw.Prefix)
+	return e != nil && e.ID != sw.MountID, nil
 }
 
 // next is a page of a sweep's leases, those of its rows that are damaged, and the key to go on after; empty: it was

@@ -7,10 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/strongroom/strongroom/internal/api"
@@ -37,8 +35,8 @@ type span struct {
 
 var errEntry = errors.New(`write each as HOST:PORT, an address or a range of addresses such as 10.0.0.0/8, "network" for all but this machine and its link, or "*" for any`)
 
-// hostForm is a host's name. It is compiled when first asked, being 170 KB.
-var hostForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?$`) })
+// hostForm is a host's name.
+var hostForm = api.Regexp(`^[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?$`)
 
 // ParseBound reads what may be reached: HOST:PORT, an address, a range of addresses, OnNetwork or Anywhere. An empty
 // list is nothing.

@@ -20,7 +20,7 @@ import (
 
 const (
 	prefix = "/v1/"
-	headed = "sys/health" // the one path that takes HEAD
+	headed = "sys/health" // the one path that takes HEAD, in whichever namespace the header names; behind one in the path it is another
 )
 
 // Door is the http.Handler of the dialect.
