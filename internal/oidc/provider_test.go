@@ -440,7 +440,7 @@ func TestScopesTellOfAliases(t *testing.T) {
 	}
 }
 
-// Who becomes another entity while a code is made for them has one that goes by the count of that one: it is good for now, and no longer than the
+// Who becomes another entity while a code is made for them has one that goes by the count of that one: it is good until the
 // order that ends all tokens of that one.
 func TestCodeOfWhoBecomesAnotherMeanwhile(t *testing.T) {
 	for name, orders := range map[string]struct{ ann, bob int }{"who had the higher count": {3, 0}, "who had the lower one": {0, 2}} {

@@ -81,21 +81,7 @@ type confirmationKey struct{}
 // Confirmed is the context of a request that began at a moment, and need see nothing
 // newer.
 func Confirmed(ctx context.Context, m Moment) context.Context {
-	return &confirming{Context: ctx, of: confirmation{Moment: m}}
-}
-
-// confirming is a context and what it confirms in one: every request has one of each.
-type confirming struct {
-	context.Context
-	of confirmation
-}
-
-// Value is the confirmation, or what the context has.
-func (c *confirming) Value(key any) any {
-	if key == (confirmationKey{}) {
-		return &c.of
-	}
-	return c.Context.Value(key)
+	return &carrying[confirmationKey, confirmation]{ctx, confirmation{Moment: m}}
 }
 
 // direct is a context in which nothing is confirmed: reads go to the engine.

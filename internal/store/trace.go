@@ -28,24 +28,24 @@ type Trace struct{ changed atomic.Bool }
 
 type traceKey struct{}
 
-// traced is a context and its trace in one: every request has one of each.
-type traced struct {
+// carrying is a context and its value for keys of type K in one allocation: every request has some of them.
+type carrying[K, V any] struct {
 	context.Context
-	trace Trace
+	value V
 }
 
-// Value is the trace, or what the context has.
-func (t *traced) Value(key any) any {
-	if key == (traceKey{}) {
-		return &t.trace
+// Value is a pointer to the value, or what the context within has.
+func (c *carrying[K, V]) Value(key any) any {
+	if _, is := key.(K); is {
+		return &c.value
 	}
-	return t.Context.Value(key)
+	return c.Context.Value(key)
 }
 
 // Traced is a context whose commits are noted.
 func Traced(ctx context.Context) (context.Context, *Trace) {
-	t := &traced{Context: ctx}
-	return t, &t.trace
+	t := &carrying[traceKey, Trace]{Context: ctx}
+	return t, &t.value
 }
 
 // Changed reports whether a commit has been made since the last Reset, or may have been.

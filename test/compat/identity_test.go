@@ -127,6 +127,32 @@ func TestIdentityGroups(t *testing.T) {
 	})
 }
 
+// TestRevokeTokensOfAnEntity gives the order to end somebody's tokens through unmodified clients: twice, to nobody, to who was deleted, and by who may not.
+func TestRevokeTokensOfAnEntity(t *testing.T) {
+	eachClient(t, func(t *testing.T, c *client) {
+		id, alias := c.entity(t, map[string]any{"policies": "default"})
+		order, stolen := "identity/entity/id/"+id+"/revoke-tokens", c.holder(t, alias)
+		must(stolen.logical.Read("auth/token/lookup-self"))(t)
+		_, err := stolen.logical.Write(order, nil)
+		refused(t, err, 403, "permission denied")
+		for range 2 {
+			none, err := c.logical.Write(order, nil)
+			absent(t, "the order", none, err)
+			_, err = stolen.logical.Read("auth/token/lookup-self")
+			refused(t, err, 403, "permission denied")
+			stolen = c.holder(t, alias)
+			must(stolen.logical.Read("auth/token/lookup-self"))(t)
+		}
+		_, err = c.logical.Write("identity/entity/id/nobody/revoke-tokens", nil)
+		refused(t, err, 400, "id: invalid entity id")
+		_, err = c.logical.Read(order)
+		refused(t, err, 405, "")
+		must(c.logical.Delete("identity/entity/id/" + id))(t)
+		_, err = c.logical.Write(order, nil)
+		refused(t, err, 400, "id: invalid entity id")
+	})
+}
+
 func TestIdentityMerge(t *testing.T) {
 	eachClient(t, func(t *testing.T, c *client) {
 		policy := unique("reader")
